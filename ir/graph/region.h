@@ -1,0 +1,51 @@
+// region.h: groups of values that share a kernel. Made by pass_fuse; one region becomes one tile program.
+#pragma once
+
+#include "ir/graph/graph.h"
+
+typedef enum {
+    REGION_ROW,       // maps and reductions: rows are independent, or summed
+    REGION_CONTRACT,  // one contraction with elementwise prologue and epilogue
+} RegionKind;
+
+typedef struct {
+    RegionKind kind;
+    Str name;                   // readable and unique: "rms_norm.3"
+    const ValueId *values;      // members in graph order; views are no members
+    uint32_t value_count;
+    const ValueId *inputs;      // materialised values read (never views: their base)
+    uint32_t input_count;
+    const ValueId *outputs;     // members that are kept in memory
+    uint32_t output_count;
+    const AxisId *cols;         // ROW: axes that lie along the tile's columns, in storage order
+    uint32_t col_count;
+    const AxisId *unrolled;     // ROW: small axes (depth) whose points are separate tiles
+    uint32_t unrolled_count;
+    ValueId contract;           // CONTRACT: the contraction
+} Region;
+
+typedef struct {
+    const Graph *graph;
+    Region *regions;  // in an order that can be executed
+    uint32_t count;
+    // Why each pair that could have been one kernel is not: for `explain`.
+    struct Refusal {
+        ValueId producer, consumer;
+        const char *reason;
+    } *refusals;
+    uint32_t refusal_count;
+} Regions;
+
+// requires: simplified graph, every axis bound.  ensures: every value that an output or update needs is in exactly one
+// region, or is a leaf, a constant or a view; regions are in topological order.
+Regions *pass_fuse(const Graph *g, Arena *arena);
+
+// How a value is found in memory: as elements of another, materialised, value.
+typedef struct {
+    ValueId base;                        // itself, if it is materialised
+    int64_t offset;
+    int64_t stride[GRAPH_MAX_RANK];      // per axis of the value, in elements of base; 0 for a broadcast axis
+} ValueLayout;
+ValueLayout value_layout(const Graph *g, ValueId v);  // follows views as far as strides can say them
+
+void regions_print(const Regions *r, StrBuf *out);
