@@ -2,18 +2,8 @@
 #pragma once
 
 #include "ir/graph/region.h"
+#include "ir/tile/schedule.h"
 #include "ir/tile/tile.h"
-
-// The choices left open by a region, each a small integer (knobs.def names them and says what they mean).
-typedef struct {
-#define KNOB(name, otherwise) int32_t name;
-#include "ir/tile/knobs.def"
-#undef KNOB
-} Schedule;
-
-Schedule schedule_none(void);  // every knob at its `otherwise`
-void schedule_print(const Schedule *s, StrBuf *out);  // "mr=6 nv=4 kc=512", only what differs from schedule_none
-MUST_USE bool schedule_read(Str text, Schedule *out);
 
 // A region may need more than one kernel (a sum over rows is partial sums, then their sum): programs run in order.
 // Argument i of a program is bound to memory by its binding.

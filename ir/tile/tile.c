@@ -1,0 +1,370 @@
+// tile.c: building and reading tile programs.
+#include "ir/tile/tile.h"
+
+#include <math.h>
+
+#include "base/check.h"
+#include "ir/tile/tile_access.h"
+
+// ---- names
+// Arguments and dimensions are known by name in the text form, so a name is made of
+// [A-Za-z0-9_.], does not begin with a digit or a dot, and is unique among its kind.
+
+static bool name_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '_' || c == '.';
+}
+
+bool tile_name_legal(Str name) {
+    if (!name.len || name.ptr[0] == '.' || (name.ptr[0] >= '0' && name.ptr[0] <= '9'))
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if (!name_char(name.ptr[i])) return false;
+    return true;
+}
+
+static Str name_cleaned(Arena *arena, Str name) {
+    if (tile_name_legal(name)) return str_copy(arena, name);
+    // The underscore in front keeps a leading digit or dot, and gives an empty name a letter.
+    char *clean = arena_array(arena, char, name.len + 2);
+    clean[0] = '_';
+    for (size_t i = 0; i < name.len; i++)
+        clean[i + 1] = name_char(name.ptr[i]) ? name.ptr[i] : '_';
+    return (Str){clean, name.len + 1};
+}
+
+static bool dim_name_taken(const TileProgram *p, Str name) {
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (str_eq(p->dims[d].name, name)) return true;
+    return false;
+}
+
+static bool arg_name_taken(const TileProgram *p, Str name) {
+    vec_each (const TileArg, arg, &p->args)
+        if (str_eq(arg->name, name)) return true;
+    return false;
+}
+
+static Str name_unique(const TileProgram *p, Str name, bool taken(const TileProgram *, Str)) {
+    name = name_cleaned(p->arena, name);
+    Str unique = name;
+    for (uint32_t i = 1; taken(p, unique); i++)
+        unique = str_printf(p->arena, "%.*s.%u", STR_ARG(name), i);
+    return unique;
+}
+
+// ---- building
+
+TileProgram *tile_new(Arena *arena, Str name, TileSkeleton skeleton) {
+    TileProgram *p = arena_new(arena, TileProgram);
+    p->arena = arena;
+    p->name = name_cleaned(arena, name);
+    p->skeleton = skeleton;
+    vec_push(arena, &p->ops, (TileOp){.kind = TILE_NONE});
+    return p;
+}
+
+uint32_t tile_dim(TileProgram *p, Str name, int64_t extent, int64_t tile, TileRole role) {
+    ASSERT(p->dim_count < TILE_MAX_DIMS);
+    ASSERT(extent >= 1 && tile >= 1 && tile <= extent);
+    p->dims[p->dim_count] = (TileDim){.name = name_unique(p, name, dim_name_taken),
+                                      .extent = extent,
+                                      .tile = tile,
+                                      .role = role};
+    return p->dim_count++;
+}
+
+uint32_t tile_arg(TileProgram *p, Str name, DType type, int64_t elements) {
+    ASSERT(elements >= 0);
+    TileArg arg = {
+        .name = name_unique(p, name, arg_name_taken), .type = type, .elements = elements};
+    vec_push(p->arena, &p->args, arg);
+    return p->args.len - 1;
+}
+
+TileAccess tile_access(uint32_t arg) {
+    return (TileAccess){.arg = arg, .guard = {{.dim = -1}, {.dim = -1}}};
+}
+
+static TileId op_add(TileProgram *p, TileOp op) {
+    ASSERT(p->ops.len < UINT32_MAX);
+    vec_push(p->arena, &p->ops, op);
+    return (TileId){p->ops.len - 1};
+}
+
+static TileArg *access_arg(TileProgram *p, const TileAccess *access) {
+    ASSERT(access->arg < p->args.len);
+    return &p->args.ptr[access->arg];
+}
+
+static DimSet guard_dims(const TileProgram *p, const TileGuard *guard) {
+    if (guard->dim < 0) return 0;
+    ASSERT((uint32_t)guard->dim < p->dim_count);
+    return (DimSet)(1U << guard->dim);
+}
+
+// The dims that move an access or decide whether it happens.
+static DimSet access_dims(const TileProgram *p, const TileAccess *access) {
+    DimSet dims = guard_dims(p, &access->guard[0]) | guard_dims(p, &access->guard[1]);
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++) {
+        ASSERT(d < p->dim_count || access->stride[d] == 0);
+        if (access->stride[d]) dims |= (DimSet)(1U << d);
+    }
+    return dims;
+}
+
+static const TileOp *value_op(const TileProgram *p, TileId v) {
+    const TileOp *op = tile_op(p, v);
+    ASSERT(!tile_op_writes(op->kind));
+    return op;
+}
+
+static DType value_type(DType stored) {
+    if (dtype_is_float(stored)) return DTYPE_F32;
+    return stored == DTYPE_BOOL ? DTYPE_BOOL : DTYPE_I32;
+}
+
+TileId tile_const(TileProgram *p, double number, DType type) {
+    return op_add(
+        p,
+        (TileOp){.kind = TILE_CONST, .type = type, .number = number, .access = tile_access(0)});
+}
+
+TileId tile_index(TileProgram *p, TileGuard index, Span span) {
+    ASSERT(index.dim >= 0 && index.div >= 1 && index.mod >= 1);
+    TileAccess access = tile_access(0);
+    access.guard[0] =
+        (TileGuard){.dim = index.dim, .div = index.div, .mod = index.mod, .shift = index.shift};
+    return op_add(p, (TileOp){.kind = TILE_INDEX,
+                              .type = DTYPE_I32,
+                              .dims = guard_dims(p, &index),
+                              .access = access,
+                              .span = span});
+}
+
+TileId tile_load(TileProgram *p, TileAccess access, Span span) {
+    TileArg *arg = access_arg(p, &access);
+    arg->read = true;
+    return op_add(p, (TileOp){.kind = TILE_LOAD,
+                              .type = value_type(arg->type),
+                              .dims = access_dims(p, &access),
+                              .access = access,
+                              .span = span});
+}
+
+TileId tile_gather(TileProgram *p, TileAccess access, TileId index, int64_t stride,
+                   int64_t count, Span span) {
+    const TileOp *j = value_op(p, index);
+    ASSERT(j->type == DTYPE_I32 && count >= 0);
+    TileArg *arg = access_arg(p, &access);
+    arg->read = true;
+    return op_add(p, (TileOp){.kind = TILE_GATHER,
+                              .type = value_type(arg->type),
+                              .dims = access_dims(p, &access) | j->dims,
+                              .arity = 1,
+                              .in = {index},
+                              .access = access,
+                              .index_stride = stride,
+                              .index_count = count,
+                              .span = span});
+}
+
+TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, uint32_t arity,
+                Span span) {
+    ASSERT(op_is_elementwise(fn) && arity <= 3 && (int)arity == op_arity(fn));
+    TileOp op = {.kind = TILE_MAP,
+                 .fn = fn,
+                 .type = type,
+                 .arity = (uint8_t)arity,
+                 .access = tile_access(0),
+                 .span = span};
+    for (uint32_t i = 0; i < arity; i++) {
+        op.in[i] = in[i];
+        op.dims |= value_op(p, in[i])->dims;
+    }
+    return op_add(p, op);
+}
+
+TileId tile_reduce(TileProgram *p, GraphOp fn, TileId x, DimSet over, Span span) {
+    const TileOp *from = value_op(p, x);
+    ASSERT(fn == OP_REDUCE_SUM || fn == OP_REDUCE_MAX);
+    return op_add(p, (TileOp){.kind = TILE_REDUCE,
+                              .fn = fn,
+                              .type = from->type,
+                              .dims = (DimSet)(from->dims & ~over),
+                              .over = over,
+                              .arity = 1,
+                              .in = {x},
+                              .access = tile_access(0),
+                              .span = span});
+}
+
+TileId tile_dot(TileProgram *p, TileId a, TileId b, DimSet over, Span span) {
+    DimSet dims = value_op(p, a)->dims | value_op(p, b)->dims;
+    return op_add(p, (TileOp){.kind = TILE_DOT,
+                              .type = DTYPE_F32,
+                              .dims = (DimSet)(dims & ~over),
+                              .over = over,
+                              .arity = 2,
+                              .in = {a, b},
+                              .access = tile_access(0),
+                              .span = span});
+}
+
+void tile_store(TileProgram *p, TileAccess access, TileId x, Span span) {
+    const TileOp *from = value_op(p, x);
+    access_arg(p, &access)->written = true;
+    op_add(p, (TileOp){.kind = TILE_STORE,
+                       .type = from->type,
+                       .dims = from->dims,
+                       .arity = 1,
+                       .in = {x},
+                       .access = access,
+                       .span = span});
+}
+
+void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
+                      int64_t count, Span span) {
+    const TileOp *j = value_op(p, index), *from = value_op(p, x);
+    ASSERT(j->type == DTYPE_I32 && count >= 0);
+    TileArg *arg = access_arg(p, &access);
+    arg->read = arg->written = true;
+    op_add(p, (TileOp){.kind = TILE_SCATTER_ADD,
+                       .type = from->type,
+                       .dims = access_dims(p, &access) | j->dims | from->dims,
+                       .arity = 2,
+                       .in = {index, x},
+                       .access = access,
+                       .index_stride = stride,
+                       .index_count = count,
+                       .span = span});
+}
+
+void tile_knob_set(TileProgram *p, const char *name, int64_t value) {
+    vec_each (TileKnob, knob, &p->knobs) {
+        if (!str_eq(knob->name, str_of(name))) continue;
+        knob->value = value;
+        return;
+    }
+    vec_push(p->arena, &p->knobs, (TileKnob){str_copy(p->arena, str_of(name)), value});
+}
+
+// ---- reading
+
+const TileOp *tile_op(const TileProgram *p, TileId v) {
+    ASSERT(v.i > 0 && v.i < p->ops.len);
+    return &p->ops.ptr[v.i];
+}
+
+int64_t tile_knob(const TileProgram *p, const char *name, int64_t otherwise) {
+    vec_each (const TileKnob, knob, &p->knobs)
+        if (str_eq(knob->name, str_of(name))) return knob->value;
+    return otherwise;
+}
+
+int tile_dim_of(const TileProgram *p, TileRole role) {
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == role) return (int)d;
+    return -1;
+}
+
+int64_t tile_task_count(const TileProgram *p) {
+    int64_t count = 1;
+    for (uint32_t d = 0; d < p->dim_count; d++) {
+        int64_t tiles = tile_dim_tiles(&p->dims[d]);
+        ASSERT(tiles <= TILE_MAX_NUMBER / count);
+        count *= tiles;
+    }
+    return count;
+}
+
+static double op_work(const TileProgram *p, const TileOp *op) {
+    switch (op->kind) {
+    case TILE_MAP: return op_flops(op->fn) * tile_points(p, op->dims);
+    case TILE_REDUCE: return op_flops(op->fn) * tile_points(p, op->dims | op->over);
+    case TILE_DOT: return op_flops(OP_CONTRACT) * tile_points(p, op->dims | op->over);
+    case TILE_SCATTER_ADD: return op_flops(OP_SCATTER) * tile_points(p, op->dims);
+    case TILE_NONE:
+    case TILE_CONST:
+    case TILE_INDEX:
+    case TILE_LOAD:
+    case TILE_GATHER:
+    case TILE_STORE: return 0;
+    }
+    BUG("operation %d", (int)op->kind);
+}
+
+double tile_flops(const TileProgram *p) {
+    double flops = 0;
+    vec_each (const TileOp, op, &p->ops)
+        flops += op_work(p, op);
+    return flops;
+}
+
+static bool access_same(const TileAccess *a, const TileAccess *b) {
+    if (a->arg != b->arg || a->offset != b->offset) return false;
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++)
+        if (a->stride[d] != b->stride[d]) return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        const TileGuard *x = &a->guard[i], *y = &b->guard[i];
+        if (x->dim != y->dim) return false;
+        if (x->dim < 0) continue;
+        if (x->div != y->div || x->mod != y->mod || x->shift != y->shift) return false;
+        if (x->lo != y->lo || x->hi != y->hi) return false;
+    }
+    return true;
+}
+
+// Was the same access of an argument already counted, at an earlier operation?
+static bool access_seen(const TileProgram *p, const TileOp *op) {
+    for (const TileOp *other = p->ops.ptr; other < op; other++)
+        if (tile_op_accesses(other->kind) && other->dims == op->dims &&
+            access_same(&other->access, &op->access))
+            return true;
+    return false;
+}
+
+double tile_bytes(const TileProgram *p) {
+    double bytes = 0;
+    for (uint32_t arg = 0; arg < p->args.len; arg++) {
+        double count = 0, least = INFINITY, most = -INFINITY;
+        vec_each (const TileOp, op, &p->ops) {
+            if (!tile_op_accesses(op->kind) || op->access.arg != arg || access_seen(p, op))
+                continue;
+            TileReach reach = tile_reach(p, op);
+            if (reach.count <= 0) continue;
+            count += reach.count;
+            least = fmin(least, reach.least);
+            most = fmax(most, reach.most);
+        }
+        if (count > 0)
+            bytes += fmin(count, most - least + 1) * (double)dtype_bytes(p->args.ptr[arg].type);
+    }
+    return bytes;
+}
+
+// Is the load, moved to argument `out`, the very access of the store?
+static bool access_meets(const TileOp *load, const TileOp *store, uint32_t out) {
+    TileAccess moved = load->access;
+    moved.arg = out;
+    return load->dims == store->dims && access_same(&moved, &store->access);
+}
+
+// An emitter stores values that stand at the cols in its last pass over a row, after that
+// column's loads, and finishes a tile of m and n after all loads of its epilogue: so meeting
+// accesses are enough, however many passes there are.
+bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out) {
+    if (dtype_bytes(p->args.ptr[in].type) != dtype_bytes(p->args.ptr[out].type)) return false;
+    vec_each (const TileOp, load, &p->ops) {
+        if (!tile_op_accesses(load->kind) || load->access.arg != in || load->kind == TILE_STORE)
+            continue;
+        if (load->kind != TILE_LOAD || load->access.guard[0].dim >= 0 ||
+            load->access.guard[1].dim >= 0)
+            return false;
+        vec_each (const TileOp, store, &p->ops) {
+            if (!tile_op_writes(store->kind) || store->access.arg != out) continue;
+            if (store->kind != TILE_STORE || !access_meets(load, store, out)) return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,164 @@
+// tile_access.c: reach, injectivity and disjointness of accesses.
+#include "ir/tile/tile_access.h"
+
+#include <math.h>
+
+#include "base/check.h"
+
+bool tile_op_accesses(TileOpKind kind) {
+    return kind == TILE_LOAD || kind == TILE_GATHER || tile_op_writes(kind);
+}
+
+bool tile_op_writes(TileOpKind kind) { return kind == TILE_STORE || kind == TILE_SCATTER_ADD; }
+
+double tile_points(const TileProgram *p, DimSet dims) {
+    double points = 1;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (dims >> d & 1) points *= (double)p->dims[d].extent;
+    return points;
+}
+
+int64_t tile_dim_tiles(const TileDim *dim) {
+    switch (dim->role) {
+    case DIM_GRID: return dim->extent;
+    case DIM_SERIAL:
+    case DIM_K: return 1;
+    case DIM_COL:
+    case DIM_M:
+    case DIM_N: return (dim->extent + dim->tile - 1) / dim->tile;
+    }
+    BUG("role %d", (int)dim->role);
+}
+
+bool tile_dim_splits(const TileDim *dim) { return tile_dim_tiles(dim) > 1; }
+
+static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// With index = (q * mod + r) * div + s the guard says r is in [first, last].
+TileRange tile_guard_range(const TileDim *dim, const TileGuard *guard) {
+    const TileRange none = {0, -1};
+    int64_t first = at_least(guard->lo - guard->shift, 0);
+    int64_t last = at_most(guard->hi - guard->shift, guard->mod) - 1;
+    if (first > last) return none;
+    int64_t end = dim->extent - 1, whole = end / guard->div;
+    int64_t q = whole / guard->mod, r = whole % guard->mod;
+    if (first > whole) return none;
+    TileRange range = {first * guard->div, end};
+    if (r < first) q--;
+    if (r < first || r > last)
+        range.last = (q * guard->mod + last) * guard->div + guard->div - 1;
+    return range;
+}
+
+TileRange tile_index_range(const TileProgram *p, const TileAccess *access, uint32_t dim) {
+    TileRange range = {0, p->dims[dim].extent - 1};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (access->guard[i].dim != (int)dim) continue;
+        TileRange by_guard = tile_guard_range(&p->dims[dim], &access->guard[i]);
+        range.first = at_least(range.first, by_guard.first);
+        range.last = at_most(range.last, by_guard.last);
+    }
+    return range;
+}
+
+static bool has_row_number(const TileOp *op) {
+    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD;
+}
+
+TileReach tile_reach(const TileProgram *p, const TileOp *op) {
+    const TileReach none = {0, -1, 0};
+    TileReach reach = {(double)op->access.offset, (double)op->access.offset, 1};
+    for (uint32_t d = 0; d < p->dim_count; d++) {
+        TileRange range = tile_index_range(p, &op->access, d);
+        if (range.first > range.last) return none;
+        double a = (double)range.first * (double)op->access.stride[d];
+        double b = (double)range.last * (double)op->access.stride[d];
+        reach.least += fmin(a, b);
+        reach.most += fmax(a, b);
+        if (op->access.stride[d]) reach.count *= (double)(range.last - range.first + 1);
+    }
+    if (has_row_number(op)) {
+        if (op->index_count <= 0) return none;
+        double b = (double)(op->index_count - 1) * (double)op->index_stride;
+        reach.least += fmin(0, b);
+        reach.most += fmax(0, b);
+        reach.count = tile_points(p, op->dims);
+    }
+    reach.count = fmin(reach.count, reach.most - reach.least + 1);
+    return reach;
+}
+
+// ---- strides of mixed radix: each larger than all that the smaller ones can reach together
+
+typedef struct {
+    int64_t stride, extent;
+} Radix;
+typedef struct {
+    Radix by[TILE_MAX_DIMS + 1];  // ascending strides, all positive; extents above 1
+    uint32_t count;
+} Radices;
+
+static void radix_insert(Radices *r, int64_t stride, int64_t extent) {
+    if (extent <= 1) return;
+    Radix new = {stride < 0 ? -stride : stride, extent};
+    uint32_t at = r->count++;
+    for (; at && r->by[at - 1].stride > new.stride; at--)
+        r->by[at] = r->by[at - 1];
+    r->by[at] = new;
+}
+
+static Radices radices_of(const TileProgram *p, const TileOp *op, DimSet dims) {
+    Radices r = {.count = 0};
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (dims >> d & 1) radix_insert(&r, op->access.stride[d], p->dims[d].extent);
+    if (has_row_number(op)) radix_insert(&r, op->index_stride, op->index_count);
+    return r;
+}
+
+// span[i]: how far the first i radices reach. Returns false unless the radices are of mixed
+// radix.
+static bool radix_spans(const Radices *r, double span[TILE_MAX_DIMS + 2]) {
+    span[0] = 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        if ((double)r->by[i].stride <= span[i]) return false;
+        span[i + 1] = span[i] + (double)r->by[i].stride * (double)(r->by[i].extent - 1);
+    }
+    return true;
+}
+
+bool tile_access_injective(const TileProgram *p, const TileOp *op, DimSet dims) {
+    double span[TILE_MAX_DIMS + 2];
+    Radices r = radices_of(p, op, dims);
+    return radix_spans(&r, span);
+}
+
+// Is `distance` a sum of multiples of the first `count` strides, each less than its extent in
+// magnitude?
+static bool distance_reached(const Radices *r, const double *span, uint32_t count,
+                             double distance) {
+    if (fabs(distance) > span[count]) return false;
+    if (!count) return distance == 0;
+    double stride = (double)r->by[count - 1].stride,
+           most = (double)(r->by[count - 1].extent - 1);
+    double near = floor(distance / stride);
+    for (int i = -1; i <= 2; i++) {
+        double times = near + i;
+        if (fabs(times) > most) continue;
+        if (distance_reached(r, span, count - 1, distance - times * stride)) return true;
+    }
+    return false;
+}
+
+bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b) {
+    TileReach x = tile_reach(p, a), y = tile_reach(p, b);
+    if (!x.count || !y.count || x.most < y.least || y.most < x.least) return true;
+    if (a->kind != TILE_STORE || b->kind != TILE_STORE || a->dims != b->dims) return false;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (a->access.stride[d] != b->access.stride[d]) return false;
+    double span[TILE_MAX_DIMS + 2];
+    Radices r = radices_of(p, a, a->dims);
+    if (!radix_spans(&r, span)) return false;
+    return !distance_reached(&r, span, r.count, (double)(b->access.offset - a->access.offset));
+}

@@ -1,0 +1,39 @@
+// tile_access.h: which elements of an argument an operation may touch. Exact for what it is
+// asked: an address is a sum of independent terms, one a dimension, and a guard narrows the
+// range of one dimension's index.
+#pragma once
+
+#include "ir/tile/tile.h"
+
+// Every number of a verified program is at most this in magnitude, so sums of a few products of
+// two of them that were checked one by one are exact in double precision.
+#define TILE_MAX_NUMBER ((int64_t)1 << 48)
+
+// Indices of a dimension for which the guard may hold: [first, last], empty if first > last.
+typedef struct {
+    int64_t first, last;
+} TileRange;
+TileRange tile_guard_range(const TileDim *dim, const TileGuard *guard);
+// Of dimension `dim` under both guards of the access.
+TileRange tile_index_range(const TileProgram *p, const TileAccess *access, uint32_t dim);
+
+// Elements touched by a LOAD, GATHER, STORE or SCATTER_ADD over all points: all lie in [least,
+// most], and there are at most `count` of them. count 0: no guard ever holds.
+typedef struct {
+    double least, most, count;
+} TileReach;
+TileReach tile_reach(const TileProgram *p, const TileOp *op);
+
+// Does each combination of indices of `dims` (and of the row number, for GATHER and
+// SCATTER_ADD) have its own element? Strides of mixed radix are recognised, in any order;
+// anything cleverer counts as no.
+bool tile_access_injective(const TileProgram *p, const TileOp *op, DimSet dims);
+// Do two stores to one argument touch no common element?
+bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b);
+
+bool tile_op_accesses(TileOpKind kind);                 // LOAD, GATHER, STORE, SCATTER_ADD
+bool tile_op_writes(TileOpKind kind);                   // STORE, SCATTER_ADD
+bool tile_name_legal(Str name);                         // fit for the text form
+double tile_points(const TileProgram *p, DimSet dims);  // product of extents
+int64_t tile_dim_tiles(const TileDim *dim);  // how many tiles (GRID: points) of it there are
+bool tile_dim_splits(const TileDim *dim);    // do different tasks have different points of it?
