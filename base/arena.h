@@ -1,5 +1,5 @@
-// arena.h: memory by lifetime. Objects are never freed one by one; an arena is rewound or released whole.
-// Out of memory aborts here, so no caller checks for NULL.
+// arena.h: memory by lifetime. Objects are never freed one by one; an arena is rewound or
+// released whole. Out of memory aborts here, so no caller checks for NULL.
 #pragma once
 
 #include <stddef.h>
@@ -24,7 +24,7 @@ void arena_release(Arena *arena);
 
 // Zeroed memory, 16-byte aligned. count * size is checked for overflow.
 void *arena_alloc(Arena *arena, size_t count, size_t size);
-#define arena_new(arena, T) ((T *)arena_alloc((arena), 1, sizeof(T)))
+#define arena_new(arena, T)      ((T *)arena_alloc((arena), 1, sizeof(T)))
 #define arena_array(arena, T, n) ((T *)arena_alloc((arena), (size_t)(n), sizeof(T)))
 
 // Everything allocated since the mark becomes invalid (and poisoned under AddressSanitizer).

@@ -2,10 +2,10 @@
 #pragma once
 
 #if defined(__GNUC__)
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE               __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define NORETURN __attribute__((noreturn))
-#define UNUSED __attribute__((unused))
+#define NORETURN               __attribute__((noreturn))
+#define UNUSED                 __attribute__((unused))
 #else
 #define MUST_USE
 #define PRINTF_LIKE(fmt, args)

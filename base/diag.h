@@ -1,4 +1,5 @@
-// diag.h: errors that are the user's or the environment's, with places, source lines, carets and notes.
+// diag.h: errors that are the user's or the environment's, with places, source lines, carets
+// and notes.
 //     if (bad) return diag_error(diag, span, "axis '%s' is not in scope", name);
 // Rendered as
 //     attn.strata:41:18: error: elementwise operands do not align
@@ -40,7 +41,7 @@ typedef enum {
 
 typedef struct {
     DiagKind kind;
-    Span span;   // file 0: `path` names the file, or is empty
+    Span span;  // file 0: `path` names the file, or is empty
     Str path;
     Str message;
 } DiagItem;
@@ -61,16 +62,20 @@ void diag_init(Diag *diag, Arena *arena);
 // Registers a text (copied) and returns its file number.
 uint32_t diag_source_add(Diag *diag, Str path, Str text);
 const Source *diag_source(const Diag *diag, uint32_t file);
-void diag_line_column(const Diag *diag, Span span, uint32_t *line, uint32_t *column);  // both from 1
+void diag_line_column(const Diag *diag, Span span, uint32_t *line,
+                      uint32_t *column);  // both from 1
 
-// Each records one item; those for errors return false, so that a caller can `return diag_error(...)`.
+// Each records one item; those for errors return false, so that a caller can `return
+// diag_error(...)`.
 bool diag_error(Diag *diag, Span span, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void diag_warning(Diag *diag, Span span, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void diag_note(Diag *diag, Span span, const char *fmt, ...) PRINTF_LIKE(3, 4);
-// For files other than model sources: "path: error: message". Fail: FAIL_INPUT or FAIL_ENVIRONMENT.
+// For files other than model sources: "path: error: message". Fail: FAIL_INPUT or
+// FAIL_ENVIRONMENT.
 bool diag_file_error(Diag *diag, Fail fail, Str path, const char *fmt, ...) PRINTF_LIKE(4, 5);
 // "strata: error: message", for a failure with no file.
 bool diag_fail(Diag *diag, Fail fail, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-bool diag_full(const Diag *diag);  // DIAG_MAX_ERRORS reached: the parser and the elaborator stop
+bool diag_full(
+    const Diag *diag);  // DIAG_MAX_ERRORS reached: the parser and the elaborator stop
 void diag_render(const Diag *diag, StrBuf *out);

@@ -1,4 +1,5 @@
-// hash.h: 128-bit content hash for cache keys and checksums. Not cryptographic; same on every machine.
+// hash.h: 128-bit content hash for cache keys and checksums. Not cryptographic; same on every
+// machine.
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,6 @@
-// io.h: files. Every failure is reported in diag with the path and the system's reason (FAIL_ENVIRONMENT for a
-// full disk or a directory that cannot be written, FAIL_INPUT for a file that cannot be read).
+// io.h: files. Every failure is reported in diag with the path and the system's reason
+// (FAIL_ENVIRONMENT for a full disk or a directory that cannot be written, FAIL_INPUT for a
+// file that cannot be read).
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +19,8 @@ typedef struct {
 MUST_USE bool io_map(Diag *diag, Str path, FileMap *out);
 void io_unmap(FileMap *map);
 
-// A file that appears whole or not at all: written beside its target, fsynced, renamed by commit.
+// A file that appears whole or not at all: written beside its target, fsynced, renamed by
+// commit.
 typedef struct {
     int fd;
     char *temporary, *target;  // malloc'ed
@@ -27,9 +29,11 @@ typedef struct {
 } FileWriter;
 MUST_USE bool io_writer_open(Diag *diag, Str path, FileWriter *out);
 MUST_USE bool io_writer_add(Diag *diag, FileWriter *w, const void *data, size_t n);
-MUST_USE bool io_writer_commit(Diag *diag, FileWriter *w);  // on failure the target is untouched
-void io_writer_abort(FileWriter *w);                        // also safe after commit
-MUST_USE bool io_write(Diag *diag, Str path, const void *data, size_t n);  // the four above in one
+MUST_USE bool io_writer_commit(Diag *diag,
+                               FileWriter *w);  // on failure the target is untouched
+void io_writer_abort(FileWriter *w);            // also safe after commit
+MUST_USE bool io_write(Diag *diag, Str path, const void *data,
+                       size_t n);  // the four above in one
 
 MUST_USE bool io_make_directories(Diag *diag, Str path);  // like mkdir -p
 bool io_exists(Str path);

@@ -6,6 +6,12 @@
 
 #include "base/diag.h"
 
+// jansson exports functions of these names; ours are linked under others.
+#define json_object strata_json_object
+#define json_array  strata_json_array
+#define json_string strata_json_string
+#define json_null   strata_json_null
+
 // Writer. Commas and quoting are its business:
 //     json_object(&w); json_key(&w, "loss"); json_number(&w, 1.5); json_end(&w);
 typedef struct {
@@ -31,20 +37,30 @@ void json_null(JsonWriter *w);
 void json_raw(JsonWriter *w, Str text);  // already JSON
 
 // Reader: a tree in the arena.
-typedef enum { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_INT, JSON_STRING, JSON_ARRAY, JSON_OBJECT } JsonKind;
+typedef enum {
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_NUMBER,
+    JSON_INT,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+} JsonKind;
 typedef struct Json Json;
 struct Json {
     JsonKind kind;
     bool boolean;
-    double number;    // also set for JSON_INT
+    double number;  // also set for JSON_INT
     int64_t integer;
     Str string;
-    uint32_t count;   // of an array or object
+    uint32_t count;  // of an array or object
     Json *items;
-    Str *keys;        // of an object, in file order
+    Str *keys;  // of an object, in file order
 };
 
-bool json_available(void);  // false: built without jansson, json_parse fails with FAIL_ENVIRONMENT
-// `path` is for the message. Duplicate keys, trailing text, bad UTF-8 and nesting beyond 64 are errors.
+bool json_available(
+    void);  // false: built without jansson, json_parse fails with FAIL_ENVIRONMENT
+// `path` is for the message. Duplicate keys, trailing text, bad UTF-8 and nesting beyond 64 are
+// errors.
 MUST_USE bool json_parse(Diag *diag, Arena *arena, Str path, Str text, Json **out);
 const Json *json_get(const Json *object, const char *key);  // NULL if absent or not an object

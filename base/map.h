@@ -1,4 +1,5 @@
-// map.h: hash map from strings to 64-bit values. Arena-owned. Never iterate it into output: order is not meaning.
+// map.h: hash map from strings to 64-bit values. Arena-owned. Never iterate it into output:
+// order is not meaning.
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
-// rng.h: counter-based random numbers: value i of stream `seed` does not depend on any other value.
+// rng.h: counter-based random numbers: value i of stream `seed` does not depend on any other
+// value.
 #pragma once
 
 #include <stdint.h>

@@ -8,17 +8,17 @@
 
 #include "base/arena.h"
 
-#define Vec(T)            \
-    struct {              \
-        T *ptr;           \
+#define Vec(T)             \
+    struct {               \
+        T *ptr;            \
         uint32_t len, cap; \
     }
 
 void *vec_grown(Arena *arena, const void *ptr, uint32_t len, uint32_t *cap, size_t size);
 
-#define vec_push(arena, v, ...)                                                                        \
-    ((v)->len == (v)->cap                                                                              \
-         ? (void)((v)->ptr = vec_grown((arena), (v)->ptr, (v)->len, &(v)->cap, sizeof *(v)->ptr))      \
-         : (void)0,                                                                                    \
+#define vec_push(arena, v, ...)                                                       \
+    ((v)->len == (v)->cap ? (void)((v)->ptr = vec_grown((arena), (v)->ptr, (v)->len,  \
+                                                        &(v)->cap, sizeof *(v)->ptr)) \
+                          : (void)0,                                                  \
      (void)((v)->ptr[(v)->len++] = (__VA_ARGS__)))
 #define vec_each(T, it, v) for (T *it = (v)->ptr; it < (v)->ptr + (v)->len; it++)
