@@ -1,10 +1,12 @@
-// ast.h: the syntax tree of a module, as written. Names are not resolved and nothing is evaluated.
-// Every node lives in the arena given to source_to_ast, and so do the Str texts; every node knows its place.
+// ast.h: the syntax tree of a module, as written. Names are not resolved and nothing is
+// evaluated. Every node lives in the arena given to source_to_ast, and so do the Str texts;
+// every node knows its place.
 //
 //     AstProgram -- AstModule -- AstDecl -- AstFn    -- AstBlock -- AstStmt -- AstExpr
 //                                        \- AstModel -/
 //
-// The parser bounds the height of the tree (AST_MAX_HEIGHT), so that a walk over it may recurse.
+// The parser bounds the height of the tree (AST_MAX_HEIGHT), so that a walk over it may
+// recurse.
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +15,8 @@
 #include "base/diag.h"
 #include "base/str.h"
 
-// Blocks and expressions together: no path from a declaration to a leaf has more nodes than this.
+// Blocks and expressions together: no path from a declaration to a leaf has more nodes than
+// this.
 #define AST_MAX_HEIGHT 400
 
 typedef struct AstExpr AstExpr;
@@ -52,8 +55,8 @@ typedef enum {
 #include "frontend/ast.def"
 } AstBinaryOp;
 
-// One argument of a call: positional (name absent) or `name = value`. Positional ones come first and the
-// names are distinct. The value may be an ARROW: rename(x, n -> m).
+// One argument of a call: positional (name absent) or `name = value`. Positional ones come
+// first and the names are distinct. The value may be an ARROW: rename(x, n -> m).
 typedef struct {
     AstName name;
     AstExpr *value;
@@ -65,15 +68,15 @@ typedef struct {
     AstExpr *value;
 } AstField;
 
-// One item between the brackets of x[...]: a list position or record key (axis NULL; then it is the only item), or
-// `axis: value`. The value may be a RANGE with open ends: vs[1..].
+// One item between the brackets of x[...]: a list position or record key (axis NULL; then it is
+// the only item), or `axis: value`. The value may be a RANGE with open ends: vs[1..].
 typedef struct {
     AstExpr *axis;
     AstExpr *value;
 } AstIndex;
 
-// The name of a scope, after `as`: a word or "string" (text), or an expression in parentheses that gives
-// a string (expr; text is absent). Both absent: no `as` was written.
+// The name of a scope, after `as`: a word or "string" (text), or an expression in parentheses
+// that gives a string (expr; text is absent). Both absent: no `as` was written.
 typedef struct {
     AstName text;
     AstExpr *expr;
@@ -89,7 +92,7 @@ struct AstExpr {
             int64_t integer;  // when is_integer: written without point or exponent
             bool is_integer;
         } number;
-        Str string;   // escapes resolved, NUL-terminated
+        Str string;  // escapes resolved, NUL-terminated
         bool boolean;
         Str name;
         struct {
@@ -159,16 +162,17 @@ typedef struct {
     AstExpr *value;
 } AstBinding;
 
-// One item of an axis list: an expression that names an axis or several (`d`, `dk + dr`, `axes(p)`), or a fresh
-// axis `name = value` of that extent.
+// One item of an axis list: an expression that names an axis or several (`d`, `dk + dr`,
+// `axes(p)`), or a fresh axis `name = value` of that extent.
 typedef struct {
     AstName name;  // absent, or the fresh axis
     AstExpr *value;
     Span span;
 } AstAxis;
 
-// [batch...; inputs... -> outputs...]: items in source order. The first batch_count are before the `;`. Of the rest, the
-// first input_count are before the arrow if is_map; without an arrow input_count is 0.
+// [batch...; inputs... -> outputs...]: items in source order. The first batch_count are before
+// the `;`. Of the rest, the first input_count are before the arrow if is_map; without an arrow
+// input_count is 0.
 typedef struct {
     AstAxis *items;
     uint32_t count, batch_count, input_count;
@@ -187,8 +191,8 @@ typedef struct {
     Span span;
 } AstTensor;
 
-// One output or report. `output y` has the name y and the value NAME y. A report of another expression
-// than a name (`report sum(x, d)`) has no name.
+// One output or report. `output y` has the name y and the value NAME y. A report of another
+// expression than a name (`report sum(x, d)`) has no name.
 typedef struct {
     AstName name;
     AstExpr *value;
@@ -252,16 +256,16 @@ typedef struct {
     AstExpr *fallback;  // the default value; NULL if the argument is required
 } AstParameter;
 
-// A function: declared, nested, lambda, or optimizer. Either `= value` or `{ body }`. Parameter names are distinct, and
-// those with a default come last.
+// A function: declared, nested, lambda, or optimizer. Either `= value` or `{ body }`. Parameter
+// names are distinct, and those with a default come last.
 struct AstFn {
     AstName name;  // absent for a lambda
     AstParameter *params;
     uint32_t param_count;
     AstExpr *value;  // NULL if the function has a body
     AstBlock body;
-    Span span;       // from `fn` or `optimizer` to the end
-    Span head;       // without value or body: the place for "declared here"
+    Span span;  // from `fn` or `optimizer` to the end
+    Span head;  // without value or body: the place for "declared here"
 };
 
 typedef struct {
@@ -296,20 +300,21 @@ struct AstModule {
     uint32_t decl_count;
 };
 
-// Modules in the order in which they can be used: each after those that it imports. The last is the root.
+// Modules in the order in which they can be used: each after those that it imports. The last is
+// the root.
 typedef struct {
     AstModule **modules;
     uint32_t module_count;
     const AstModule *root;
 } AstProgram;
 
-const char *ast_expr_text(AstExprKind kind);     // "call", for messages
-const char *ast_stmt_text(AstStmtKind kind);     // "param"
-const char *ast_unary_text(AstUnaryOp op);       // "-", "not "
-const char *ast_binary_text(AstBinaryOp op);     // "+"
-int ast_binary_precedence(AstBinaryOp op);       // see ast.def
+const char *ast_expr_text(AstExprKind kind);  // "call", for messages
+const char *ast_stmt_text(AstStmtKind kind);  // "param"
+const char *ast_unary_text(AstUnaryOp op);    // "-", "not "
+const char *ast_binary_text(AstBinaryOp op);  // "+"
+int ast_binary_precedence(AstBinaryOp op);    // see ast.def
 
-// Canonical source text: one statement a line, four spaces a level, only the parentheses that are needed, no comments.
-// Parsing it gives a tree that prints the same.
+// Canonical source text: one statement a line, four spaces a level, only the parentheses that
+// are needed, no comments. Parsing it gives a tree that prints the same.
 void ast_print(const AstModule *module, StrBuf *out);
 void ast_print_expr(const AstExpr *expr, StrBuf *out);
