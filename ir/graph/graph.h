@@ -123,6 +123,9 @@ void graph_bind(Graph *g, AxisId axis, int64_t extent);
 
 // A leaf and its value. Paths are unique: the caller checks. Strings and arrays are copied into the graph's arena.
 ValueId graph_leaf(Graph *g, const Leaf *leaf);
+// The two halves of graph_leaf, for who rebuilds a graph: its leaves come first, their values where they stood.
+uint32_t graph_leaf_declare(Graph *g, const Leaf *leaf);             // its index; the value must follow
+ValueId graph_leaf_value(Graph *g, uint32_t leaf, Span span);        // once a leaf
 
 // Appends a value; axes and type come from the operation's shape rule. Operands or attributes that break the rule are
 // a bug in the caller (the front end reports such mistakes to the user first). Lists in attr are copied.
@@ -155,6 +158,7 @@ ValueId graph_output_find(const Graph *g, Str name);
 const char *op_text(GraphOp op);
 int op_arity(GraphOp op);
 double op_flops(GraphOp op);
+bool op_parse(Str text, GraphOp *out);
 bool op_is_elementwise(GraphOp op);  // NEG .. WHERE
 bool op_is_view(GraphOp op);         // BROADCAST RENAME TRANSPOSE SPLIT MERGE SLICE TAKE: may be an addressing of the operand
 
