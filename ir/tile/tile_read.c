@@ -284,10 +284,7 @@ static bool gather_read(Reader *r, Tail *tail) {
 static bool fn_read(Reader *r, GraphOp *out) {
     Str name = {0};
     if (!name_read(r, &name)) return false;
-    for (int fn = 1; fn < OP_COUNT; fn++) {
-        *out = (GraphOp)fn;
-        if (op_is_elementwise(*out) && str_eq(name, str_of(op_text(*out)))) return true;
-    }
+    if (op_parse(name, out) && op_is_elementwise(*out)) return true;
     return diag_error(r->diag, span_line(r), "'%.*s' is no elementwise operation",
                       STR_ARG(name));
 }

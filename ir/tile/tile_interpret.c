@@ -1,0 +1,236 @@
+// tile_interpret.c: the meaning of tile programs, and the oracle of the emitters. Plain loops:
+// each operation of a task is computed as a whole, over all points of its dims, before the next
+// one begins.
+#include <math.h>
+
+#include "base/check.h"
+#include "ir/graph/evaluate.h"
+#include "ir/tile/tile_access.h"
+
+typedef struct {
+    const TileProgram *p;
+    void *const *args;
+    // The part of each dimension that is being computed: one point of grid, one tile of col, m,
+    // n and k, all of serial.
+    int64_t first[TILE_MAX_DIMS], count[TILE_MAX_DIMS];
+    int64_t index[TILE_MAX_DIMS];  // the current point
+    double **data;                 // per operation, row-major in its dims over the current part
+} Run;
+
+// ---- points
+
+static void points_begin(Run *r) {
+    for (uint32_t d = 0; d < r->p->dim_count; d++)
+        r->index[d] = r->first[d];
+}
+
+// To the next point of `dims`; after the last one back to the first, and false.
+static bool points_next(Run *r, DimSet dims) {
+    for (uint32_t d = r->p->dim_count; d-- > 0;) {
+        if (!(dims >> d & 1)) continue;
+        if (++r->index[d] < r->first[d] + r->count[d]) return true;
+        r->index[d] = r->first[d];
+    }
+    return false;
+}
+
+// The element of an operation's value that belongs to the current point.
+static double *value_at(const Run *r, TileId v) {
+    const TileOp *op = tile_op(r->p, v);
+    int64_t at = 0;
+    for (uint32_t d = 0; d < r->p->dim_count; d++)
+        if (op->dims >> d & 1) at = at * r->count[d] + r->index[d] - r->first[d];
+    return &r->data[v.i][at];
+}
+
+static int64_t guard_index(const Run *r, const TileGuard *g) {
+    return r->index[g->dim] / g->div % g->mod + g->shift;
+}
+
+static bool guard_holds(const Run *r, const TileGuard *g) {
+    if (g->dim < 0) return true;
+    int64_t at = guard_index(r, g);
+    return g->lo <= at && at < g->hi;
+}
+
+// Does the access happen at the current point? Then *at is its element.
+static bool access_at(const Run *r, const TileOp *op, int64_t *at) {
+    *at = op->access.offset;
+    for (uint32_t d = 0; d < r->p->dim_count; d++)
+        *at += r->index[d] * op->access.stride[d];
+    if (!guard_holds(r, &op->access.guard[0]) || !guard_holds(r, &op->access.guard[1]))
+        return false;
+    if (op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD) {
+        int64_t row = (int64_t)*value_at(r, op->in[0]);
+        if (row < 0 || row >= op->index_count) return false;
+        *at += row * op->index_stride;
+    }
+    ASSERT(*at >= 0 && *at < r->p->args.ptr[op->access.arg].elements);
+    return true;
+}
+
+// ---- operations at the current point
+
+static double point_load(const Run *r, const TileOp *op) {
+    int64_t at = 0;
+    if (!access_at(r, op, &at)) return 0;
+    return dtype_get(r->p->args.ptr[op->access.arg].type, r->args[op->access.arg], at);
+}
+
+static double point_map(const Run *r, const TileOp *op) {
+    double x[3] = {0};
+    for (uint32_t i = 0; i < op->arity; i++)
+        x[i] = *value_at(r, op->in[i]);
+    return evaluate_scalar(op->fn, op->type, x);
+}
+
+static void point_write(const Run *r, const TileOp *op) {
+    int64_t at = 0;
+    if (!access_at(r, op, &at)) return;
+    DType type = r->p->args.ptr[op->access.arg].type;
+    void *array = r->args[op->access.arg];
+    double x = *value_at(r, op->in[op->arity - 1]);
+    if (op->kind == TILE_SCATTER_ADD) x += dtype_get(type, array, at);
+    dtype_set(type, array, at, x);
+}
+
+// ---- operations as a whole
+
+static void fill(Run *r, TileId v, double x) {
+    points_begin(r);
+    do
+        *value_at(r, v) = x;
+    while (points_next(r, tile_op(r->p, v)->dims));
+}
+
+static void reduce_run(Run *r, TileId v) {
+    const TileOp *op = tile_op(r->p, v);
+    bool sum = op->fn == OP_REDUCE_SUM;
+    fill(r, v, sum ? 0 : -INFINITY);
+    do {
+        double *result = value_at(r, v), x = *value_at(r, op->in[0]);
+        if (sum)
+            *result += x;
+        else if (x > *result)
+            *result = x;
+    } while (points_next(r, tile_op(r->p, op->in[0])->dims));
+}
+
+static void value_run(Run *r, TileId v);
+
+// To the next tile of the k dims; false after the last.
+static bool k_next(Run *r, DimSet k) {
+    for (uint32_t d = r->p->dim_count; d-- > 0;) {
+        if (!(k >> d & 1)) continue;
+        const TileDim *dim = &r->p->dims[d];
+        r->first[d] += dim->tile;
+        bool more = r->first[d] < dim->extent;
+        if (!more) r->first[d] = 0;
+        r->count[d] =
+            dim->extent - r->first[d] < dim->tile ? dim->extent - r->first[d] : dim->tile;
+        if (more) return true;
+    }
+    return false;
+}
+
+// What stands at k is computed one tile of k at a time.
+static void dot_run(Run *r, TileId v) {
+    const TileOp *op = tile_op(r->p, v);
+    fill(r, v, 0);
+    do {
+        for (uint32_t i = 1; i < v.i; i++)
+            if (r->p->ops.ptr[i].dims & op->over) value_run(r, (TileId){i});
+        points_begin(r);
+        do
+            *value_at(r, v) += *value_at(r, op->in[0]) * *value_at(r, op->in[1]);
+        while (points_next(r, op->dims | op->over));
+    } while (k_next(r, op->over));
+}
+
+static double point_value(const Run *r, const TileOp *op) {
+    switch (op->kind) {
+    case TILE_CONST: return op->number;
+    case TILE_INDEX: return (double)guard_index(r, &op->access.guard[0]);
+    case TILE_LOAD:
+    case TILE_GATHER: return point_load(r, op);
+    case TILE_MAP: return point_map(r, op);
+    case TILE_NONE:
+    case TILE_REDUCE:
+    case TILE_DOT:
+    case TILE_STORE:
+    case TILE_SCATTER_ADD: break;
+    }
+    BUG("operation %d is not computed point by point", (int)op->kind);
+}
+
+static void value_run(Run *r, TileId v) {
+    const TileOp *op = tile_op(r->p, v);
+    if (op->kind == TILE_REDUCE) {
+        reduce_run(r, v);
+        return;
+    }
+    if (op->kind == TILE_DOT) {
+        dot_run(r, v);
+        return;
+    }
+    points_begin(r);
+    do
+        *value_at(r, v) = point_value(r, op);
+    while (points_next(r, op->dims));
+}
+
+// Stores come last: an argument that is stored in place keeps what it held until all has been
+// loaded.
+static void task_run(Run *r, DimSet k) {
+    for (uint32_t i = 1; i < r->p->ops.len; i++)
+        if (!tile_op_writes(r->p->ops.ptr[i].kind) && !(r->p->ops.ptr[i].dims & k))
+            value_run(r, (TileId){i});
+    vec_each (const TileOp, op, &r->p->ops) {
+        if (!tile_op_writes(op->kind)) continue;
+        points_begin(r);
+        do
+            point_write(r, op);
+        while (points_next(r, op->dims));
+    }
+}
+
+// ---- tasks
+
+// Task numbers run row-major over the dims that are split.
+static void task_place(Run *r, int64_t task) {
+    for (uint32_t d = r->p->dim_count; d-- > 0;) {
+        const TileDim *dim = &r->p->dims[d];
+        int64_t tiles = tile_dim_tiles(dim),
+                tile = dim->role == DIM_SERIAL ? dim->extent : dim->tile;
+        r->first[d] = task % tiles * tile;
+        r->count[d] = dim->extent - r->first[d] < tile ? dim->extent - r->first[d] : tile;
+        task /= tiles;
+    }
+}
+
+// Task 0 has the largest part of every dimension.
+static void values_alloc(Run *r, Arena *arena) {
+    task_place(r, 0);
+    r->data = arena_array(arena, double *, r->p->ops.len);
+    for (uint32_t i = 1; i < r->p->ops.len; i++) {
+        int64_t count = 1;
+        for (uint32_t d = 0; d < r->p->dim_count; d++)
+            if (r->p->ops.ptr[i].dims >> d & 1) count *= r->count[d];
+        if (!tile_op_writes(r->p->ops.ptr[i].kind))
+            r->data[i] = arena_array(arena, double, count);
+    }
+}
+
+void tile_interpret(const TileProgram *p, void *const *args) {
+    Arena arena = {0};
+    Run r = {.p = p, .args = args};
+    DimSet k = 0;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == DIM_K) k |= (DimSet)(1U << d);
+    values_alloc(&r, &arena);
+    for (int64_t task = 0, count = tile_task_count(p); task < count; task++) {
+        task_place(&r, task);
+        task_run(&r, k);
+    }
+    arena_release(&arena);
+}

@@ -1,0 +1,469 @@
+// tile_verify.c: the invariants of tile programs. docs/tile_ir.md lists them in the same order.
+#include "base/check.h"
+#include "ir/tile/tile_access.h"
+#include "ir/tile/tile_text.h"
+
+typedef struct {
+    Diag *diag;
+    const TileProgram *p;
+    const TileOp *op;  // being checked; NULL: the program as a whole
+    DimSet grid, serial, col, m, n, k;
+} Check;
+
+static bool bad(const Check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static bool bad(const Check *c, const char *fmt, ...) {
+    StrBuf text = {0};
+    va_list args;
+    va_start(args, fmt);
+    strbuf_addv(&text, fmt, args);
+    va_end(args);
+    Span span = c->op ? c->op->span : (Span){0};
+    if (c->op)
+        diag_error(c->diag, span, "tile program '%.*s', operation %%%u: %.*s",
+                   STR_ARG(c->p->name), (unsigned)(c->op - c->p->ops.ptr),
+                   STR_ARG(strbuf_view(&text)));
+    else
+        diag_error(c->diag, span, "tile program '%.*s': %.*s", STR_ARG(c->p->name),
+                   STR_ARG(strbuf_view(&text)));
+    strbuf_release(&text);
+    return false;
+}
+
+static bool in_range(int64_t x) { return x >= -TILE_MAX_NUMBER && x <= TILE_MAX_NUMBER; }
+
+// ---- dimensions, arguments, knobs
+
+static DimSet role_dims(const TileProgram *p, TileRole role) {
+    DimSet dims = 0;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == role) dims |= (DimSet)(1U << d);
+    return dims;
+}
+
+static uint32_t role_count(const TileProgram *p, TileRole role) {
+    uint32_t count = 0;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        count += p->dims[d].role == role;
+    return count;
+}
+
+static bool dim_verify(const Check *c, const TileDim *dim) {
+    if (!tile_name_legal(dim->name)) return bad(c, "'%.*s' is no name", STR_ARG(dim->name));
+    for (const TileDim *other = c->p->dims; other < dim; other++)
+        if (str_eq(other->name, dim->name))
+            return bad(c, "two dimensions are called '%.*s'", STR_ARG(dim->name));
+    if (dim->extent < 1 || dim->extent > TILE_MAX_NUMBER)
+        return bad(c, "dimension '%.*s' has the extent %lld", STR_ARG(dim->name),
+                   (long long)dim->extent);
+    if (dim->tile < 1 || dim->tile > dim->extent)
+        return bad(c, "dimension '%.*s' of extent %lld has the tile %lld", STR_ARG(dim->name),
+                   (long long)dim->extent, (long long)dim->tile);
+    if (dim->role == DIM_GRID && dim->tile != 1)
+        return bad(c, "grid dimension '%.*s' has a tile other than 1", STR_ARG(dim->name));
+    if (dim > c->p->dims && dim[-1].role > dim->role)
+        return bad(c, "dimension '%.*s' stands after one of role %s", STR_ARG(dim->name),
+                   tile_role_text(dim[-1].role));
+    return true;
+}
+
+static bool roles_verify(const Check *c) {
+    bool loop = c->p->skeleton == TILE_LOOP;
+    for (uint32_t d = 0; d < c->p->dim_count; d++) {
+        TileRole role = c->p->dims[d].role;
+        bool of_loop = role == DIM_M || role == DIM_N || role == DIM_K;
+        if (role != DIM_GRID && of_loop != loop)
+            return bad(c, "a %s program has no dimension of role %s",
+                       tile_skeleton_text(c->p->skeleton), tile_role_text(role));
+    }
+    if (role_count(c->p, DIM_COL) > 1) return bad(c, "more than one dimension of role col");
+    if (!loop) return true;
+    if (role_count(c->p, DIM_M) != 1 || role_count(c->p, DIM_N) != 1)
+        return bad(c, "a loop program has one dimension of role m and one of role n");
+    return c->k || bad(c, "a loop program has a dimension of role k");
+}
+
+static bool dims_verify(const Check *c) {
+    if (c->p->dim_count > TILE_MAX_DIMS)
+        return bad(c, "more than %d dimensions", TILE_MAX_DIMS);
+    double tasks = 1;
+    for (uint32_t d = 0; d < c->p->dim_count; d++) {
+        if (!dim_verify(c, &c->p->dims[d])) return false;
+        tasks *= (double)tile_dim_tiles(&c->p->dims[d]);
+    }
+    if (tasks > (double)TILE_MAX_NUMBER) return bad(c, "too many tasks");
+    return roles_verify(c);
+}
+
+static bool arg_uses_verify(const Check *c, uint32_t number) {
+    const TileArg *arg = &c->p->args.ptr[number];
+    bool read = false, written = false;
+    vec_each (const TileOp, op, &c->p->ops) {
+        if (!tile_op_accesses(op->kind) || op->access.arg != number) continue;
+        read |= op->kind != TILE_STORE;
+        written |= tile_op_writes(op->kind);
+    }
+    if (read == arg->read && written == arg->written) return true;
+    return bad(c, "argument '%.*s' does not say how it is used", STR_ARG(arg->name));
+}
+
+static bool arg_verify(const Check *c, uint32_t number) {
+    const TileArg *arg = &c->p->args.ptr[number];
+    if (!tile_name_legal(arg->name)) return bad(c, "'%.*s' is no name", STR_ARG(arg->name));
+    for (const TileArg *other = c->p->args.ptr; other < arg; other++)
+        if (str_eq(other->name, arg->name))
+            return bad(c, "two arguments are called '%.*s'", STR_ARG(arg->name));
+    bool known = arg->type == DTYPE_F32 || arg->type == DTYPE_BF16 || arg->type == DTYPE_F16 ||
+                 arg->type == DTYPE_I32 || arg->type == DTYPE_BOOL;
+    if (!known)
+        return bad(c, "argument '%.*s' has the type %s", STR_ARG(arg->name),
+                   dtype_text(arg->type));
+    if (arg->elements < 0 || !in_range(arg->elements))
+        return bad(c, "argument '%.*s' has %lld elements", STR_ARG(arg->name),
+                   (long long)arg->elements);
+    return arg_uses_verify(c, number);
+}
+
+static bool knob_known(Str name) {
+    static const char *const names[] = {
+#define KNOB(name, otherwise) #name,
+#include "ir/tile/knobs.def"
+#undef KNOB
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_eq(name, str_of(names[i]))) return true;
+    return false;
+}
+
+static bool knob_verify(const Check *c, const TileKnob *knob) {
+    if (!knob_known(knob->name)) return bad(c, "there is no knob '%.*s'", STR_ARG(knob->name));
+    for (const TileKnob *other = c->p->knobs.ptr; other < knob; other++)
+        if (str_eq(other->name, knob->name))
+            return bad(c, "knob '%.*s' is set twice", STR_ARG(knob->name));
+    return in_range(knob->value) || bad(c, "knob '%.*s' is out of range", STR_ARG(knob->name));
+}
+
+// ---- operands, types and dims of one operation
+
+static uint32_t kind_arity(const TileOp *op) {
+    switch (op->kind) {
+    case TILE_NONE:
+    case TILE_CONST:
+    case TILE_INDEX:
+    case TILE_LOAD: return 0;
+    case TILE_GATHER:
+    case TILE_REDUCE:
+    case TILE_STORE: return 1;
+    case TILE_DOT:
+    case TILE_SCATTER_ADD: return 2;
+    case TILE_MAP: return op_is_elementwise(op->fn) ? (uint32_t)op_arity(op->fn) : 0;
+    }
+    BUG("operation %d", (int)op->kind);
+}
+
+static bool operands_verify(const Check *c) {
+    const TileOp *op = c->op;
+    if (op->kind == TILE_NONE) return bad(c, "an operation without a kind");
+    if (op->kind == TILE_MAP && !op_is_elementwise(op->fn))
+        return bad(c, "a map of no elementwise operation");
+    if (op->arity != kind_arity(op))
+        return bad(c, "%u operands instead of %u", op->arity, kind_arity(op));
+    for (uint32_t i = 0; i < op->arity; i++) {
+        if (!op->in[i].i || op->in[i].i >= (uint32_t)(op - c->p->ops.ptr))
+            return bad(c, "operand %%%u does not come before it", op->in[i].i);
+        if (tile_op_writes(c->p->ops.ptr[op->in[i].i].kind))
+            return bad(c, "operand %%%u has no value", op->in[i].i);
+    }
+    return true;
+}
+
+static const TileOp *operand(const Check *c, uint32_t i) { return tile_op(c->p, c->op->in[i]); }
+
+static DimSet access_dims(const TileOp *op) {
+    DimSet dims = 0;
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++)
+        if (op->access.stride[d]) dims |= (DimSet)(1U << d);
+    for (uint32_t i = 0; i < 2; i++)
+        if (op->access.guard[i].dim >= 0) dims |= (DimSet)(1U << op->access.guard[i].dim);
+    return dims;
+}
+
+static DimSet dims_expected(const Check *c) {
+    const TileOp *op = c->op;
+    DimSet dims = 0;
+    for (uint32_t i = 0; i < op->arity; i++)
+        dims |= operand(c, i)->dims;
+    switch (op->kind) {
+    case TILE_NONE:
+    case TILE_CONST:
+    case TILE_MAP:
+    case TILE_STORE: return dims;
+    case TILE_INDEX:
+    case TILE_LOAD:
+    case TILE_GATHER:
+    case TILE_SCATTER_ADD: return dims | access_dims(op);
+    case TILE_REDUCE:
+    case TILE_DOT: return (DimSet)(dims & ~op->over);
+    }
+    BUG("operation %d", (int)op->kind);
+}
+
+static bool dims_of_op_verify(const Check *c) {
+    const TileOp *op = c->op;
+    if (op->dims >> c->p->dim_count)
+        return bad(c, "it stands at a dimension that does not exist");
+    if (op->dims != dims_expected(c))
+        return bad(c, "its dims are not those that its operands give");
+    bool reduces = op->kind == TILE_REDUCE || op->kind == TILE_DOT;
+    if (op->over && !reduces) return bad(c, "only a reduction or a dot is over dimensions");
+    return true;
+}
+
+// Which types a map takes and gives; WHERE's condition is looked at apart.
+static bool map_types_legal(const Check *c) {
+    DType x = operand(c, c->op->arity == 3 ? 1 : 0)->type, type = c->op->type;
+    bool same = c->op->arity < 2 || operand(c, c->op->arity - 1)->type == x;
+    GraphOp fn = c->op->fn;
+    if (fn == OP_CAST) return true;
+    if (fn == OP_EQ || fn == OP_NE || fn == OP_LT || fn == OP_LE)
+        return same && type == DTYPE_BOOL;
+    if (fn == OP_WHERE) return same && type == x && operand(c, 0)->type == DTYPE_BOOL;
+    if (fn == OP_NOT || fn == OP_AND || fn == OP_OR)
+        return same && type == x && x == DTYPE_BOOL;
+    if (fn == OP_DETACH) return type == x;
+    bool of_integers = fn == OP_NEG || fn == OP_ABS || fn == OP_SIGN || fn == OP_ADD ||
+                       fn == OP_SUB || fn == OP_MUL || fn == OP_MIN || fn == OP_MAX;
+    return same && type == x && (x == DTYPE_F32 || (of_integers && x == DTYPE_I32));
+}
+
+static DType loaded_type(DType stored) { return dtype_is_float(stored) ? DTYPE_F32 : stored; }
+
+static bool types_legal(const Check *c) {
+    const TileOp *op = c->op;
+    if (op->type != DTYPE_F32 && op->type != DTYPE_I32 && op->type != DTYPE_BOOL) return false;
+    bool number = op->type == DTYPE_F32 || op->type == DTYPE_I32;
+    DType stored = tile_op_accesses(op->kind) ? c->p->args.ptr[op->access.arg].type : DTYPE_F32;
+    switch (op->kind) {
+    case TILE_NONE:
+    case TILE_CONST: return true;
+    case TILE_INDEX: return op->type == DTYPE_I32;
+    case TILE_LOAD: return op->type == loaded_type(stored);
+    case TILE_GATHER:
+        return op->type == loaded_type(stored) && operand(c, 0)->type == DTYPE_I32;
+    case TILE_MAP: return map_types_legal(c);
+    case TILE_REDUCE: return number && op->type == operand(c, 0)->type;
+    case TILE_DOT:
+        return op->type == DTYPE_F32 && operand(c, 0)->type == DTYPE_F32 &&
+               operand(c, 1)->type == DTYPE_F32;
+    case TILE_STORE: return op->type == operand(c, 0)->type && op->type == loaded_type(stored);
+    case TILE_SCATTER_ADD:
+        return number && op->type == operand(c, 1)->type && op->type == loaded_type(stored) &&
+               operand(c, 0)->type == DTYPE_I32;
+    }
+    BUG("operation %d", (int)op->kind);
+}
+
+// ---- accesses
+
+static bool guard_verify(const Check *c, const TileGuard *g) {
+    if (g->dim < 0) return true;
+    if ((uint32_t)g->dim >= c->p->dim_count)
+        return bad(c, "a guard on a dimension that does not exist");
+    if (g->div < 1 || g->mod < 1 || !in_range(g->div) || !in_range(g->mod))
+        return bad(c, "a guard that divides by what is not in [1, 2^48]");
+    if (in_range(g->shift) && in_range(g->lo) && in_range(g->hi)) return true;
+    return bad(c, "a guard with a number out of range");
+}
+
+static bool access_verify(const Check *c) {
+    const TileAccess *access = &c->op->access;
+    if (access->arg >= c->p->args.len)
+        return bad(c, "an access to an argument that does not exist");
+    bool fits = in_range(access->offset) && in_range(c->op->index_stride) &&
+                in_range(c->op->index_count);
+    if (c->op->index_count < 0) fits = false;
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++) {
+        if (access->stride[d] && d >= c->p->dim_count)
+            return bad(c, "a stride of a dimension that does not exist");
+        double extent = d < c->p->dim_count ? (double)c->p->dims[d].extent : 0;
+        if ((double)access->stride[d] * extent > (double)TILE_MAX_NUMBER) fits = false;
+        if ((double)access->stride[d] * extent < -(double)TILE_MAX_NUMBER) fits = false;
+    }
+    double rows = (double)c->op->index_stride * (double)c->op->index_count;
+    if (rows > (double)TILE_MAX_NUMBER || rows < -(double)TILE_MAX_NUMBER) fits = false;
+    return fits || bad(c, "an access with a number out of range");
+}
+
+static bool bounds_verify(const Check *c) {
+    TileReach reach = tile_reach(c->p, c->op);
+    const TileArg *arg = &c->p->args.ptr[c->op->access.arg];
+    if (reach.count <= 0 || (reach.least >= 0 && reach.most < (double)arg->elements))
+        return true;
+    return bad(c, "it reaches elements %.0f to %.0f of argument '%.*s', which has %lld",
+               reach.least, reach.most, STR_ARG(arg->name), (long long)arg->elements);
+}
+
+static bool guarded(const TileOp *op) {
+    return op->access.guard[0].dim >= 0 || op->access.guard[1].dim >= 0;
+}
+
+// The dims whose points are spread over tasks.
+static DimSet split_dims(const TileProgram *p) {
+    DimSet dims = 0;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (tile_dim_splits(&p->dims[d])) dims |= (DimSet)(1U << d);
+    return dims;
+}
+
+// Nothing is reduced over m and n, so what is stored stands at them even if one task has all of
+// their points.
+static DimSet stored_dims(const Check *c) {
+    DimSet dims = split_dims(c->p);
+    for (uint32_t d = 0; d < c->p->dim_count; d++)
+        if (c->p->dims[d].extent > 1) dims |= (DimSet)((c->m | c->n) & 1U << d);
+    return dims;
+}
+
+static bool store_verify(const Check *c) {
+    const TileOp *op = c->op;
+    if (guarded(op)) return bad(c, "a store has no guard");
+    if (access_dims(op) & ~op->dims)
+        return bad(c, "the store moves along a dimension that its value lacks");
+    if (stored_dims(c) & ~op->dims) return bad(c, "several points store the same element");
+    if (!tile_access_injective(c->p, op, op->dims))
+        return bad(c, "an element is stored more than once");
+    for (const TileOp *other = c->p->ops.ptr; other < op; other++) {
+        if (!tile_op_writes(other->kind) || other->access.arg != op->access.arg) continue;
+        if (!tile_stores_disjoint(c->p, other, op))
+            return bad(c, "an element may also be stored by %%%u",
+                       (unsigned)(other - c->p->ops.ptr));
+    }
+    return true;
+}
+
+static bool scatter_verify(const Check *c) {
+    const TileOp *op = c->op;
+    if (c->p->skeleton != TILE_STREAM) return bad(c, "scatter_add is of stream programs");
+    if (guarded(op)) return bad(c, "scatter_add has no guard");
+    bool own = !(split_dims(c->p) & ~access_dims(op)) &&
+               tile_access_injective(c->p, op, access_dims(op));
+    if (!own) return bad(c, "two tasks may add to the same element: rows must be serial");
+    vec_each (const TileOp, other, &c->p->ops) {
+        if (!tile_op_accesses(other->kind) || other->access.arg != op->access.arg) continue;
+        if (other->kind == TILE_SCATTER_ADD) continue;
+        return bad(c, "its argument is also used by %%%u", (unsigned)(other - c->p->ops.ptr));
+    }
+    return true;
+}
+
+static bool access_op_verify(const Check *c) {
+    if (!bounds_verify(c)) return false;
+    if (c->op->kind == TILE_STORE) return store_verify(c);
+    return c->op->kind != TILE_SCATTER_ADD || scatter_verify(c);
+}
+
+static bool aliases_verify(const Check *c) {
+    for (uint32_t i = 0; i < c->p->args.len; i++) {
+        const TileArg *arg = &c->p->args.ptr[i];
+        bool scattered = false;
+        vec_each (const TileOp, op, &c->p->ops)
+            scattered |= op->kind == TILE_SCATTER_ADD && op->access.arg == i;
+        if (scattered || !arg->read || !arg->written || tile_in_place(c->p, i, i)) continue;
+        return bad(c, "argument '%.*s' is stored to where it may still be loaded",
+                   STR_ARG(arg->name));
+    }
+    return true;
+}
+
+// ---- skeletons
+
+static bool reduce_verify(const Check *c) {
+    const TileOp *op = c->op;
+    if (op->fn != OP_REDUCE_SUM && op->fn != OP_REDUCE_MAX)
+        return bad(c, "a reduction is a sum or a maximum");
+    if (c->p->skeleton != TILE_STREAM) return bad(c, "a reduction is of stream programs");
+    if (!op->over) return bad(c, "a reduction over nothing");
+    if (op->over & ~operand(c, 0)->dims)
+        return bad(c, "a reduction over a dimension that its operand lacks");
+    if (op->over & ~(c->serial | c->col))
+        return bad(c, "a reduction is over col and serial dimensions");
+    int col = tile_dim_of(c->p, DIM_COL);
+    if (op->over & c->col && c->p->dims[col].tile != c->p->dims[col].extent)
+        return bad(c, "a reduction over cols that are tiled");
+    return true;
+}
+
+static bool dot_verify(const Check *c) {
+    if (c->p->skeleton != TILE_LOOP) return bad(c, "a dot is of loop programs");
+    if (c->op->over != c->k) return bad(c, "a dot is over all dimensions of role k");
+    if (operand(c, 0)->dims & ~(c->grid | c->m | c->k))
+        return bad(c, "its left operand stands at more than m and k");
+    if (operand(c, 1)->dims & ~(c->grid | c->n | c->k))
+        return bad(c, "its right operand stands at more than n and k");
+    return true;
+}
+
+static bool loop_verify(Check *c) {
+    const TileOp *dot = NULL;
+    vec_each (const TileOp, op, &c->p->ops) {
+        c->op = op;
+        if (op->kind == TILE_DOT && dot) return bad(c, "a second dot");
+        if (op->kind == TILE_DOT) dot = op;
+        if (dot && op->dims & c->k) return bad(c, "it stands at k after the dot");
+        if (tile_op_writes(op->kind) && op->dims & c->k) return bad(c, "a store stands at k");
+        if (tile_op_writes(op->kind) && !dot) return bad(c, "a store before the dot");
+        for (uint32_t i = 0; i < op->arity && op != dot; i++)
+            if (dot && operand(c, i)->dims & c->k) return bad(c, "its operand stands at k");
+    }
+    c->op = NULL;
+    return dot || bad(c, "a loop program has a dot");
+}
+
+// ---- all of it
+
+static bool op_verify(const Check *c) {
+    const TileOp *op = c->op;
+    if (!operands_verify(c)) return false;
+    if (op->kind == TILE_INDEX && op->access.guard[0].dim < 0)
+        return bad(c, "an index of no dimension");
+    if (op->kind == TILE_INDEX && !guard_verify(c, &op->access.guard[0])) return false;
+    if (tile_op_accesses(op->kind) && !access_verify(c)) return false;
+    for (uint32_t i = 0; i < 2 && tile_op_accesses(op->kind); i++)
+        if (!guard_verify(c, &op->access.guard[i])) return false;
+    if (!dims_of_op_verify(c)) return false;
+    if (!types_legal(c)) return bad(c, "types that do not go together");
+    if (tile_op_accesses(op->kind)) return access_op_verify(c);
+    if (op->kind == TILE_REDUCE) return reduce_verify(c);
+    return op->kind != TILE_DOT || dot_verify(c);
+}
+
+static bool ops_verify(Check *c) {
+    if (!c->p->ops.len || c->p->ops.ptr[0].kind != TILE_NONE)
+        return bad(c, "operation 0 is in use");
+    for (uint32_t i = 1; i < c->p->ops.len; i++) {
+        c->op = &c->p->ops.ptr[i];
+        if (!op_verify(c)) return false;
+    }
+    c->op = NULL;
+    return c->p->skeleton != TILE_LOOP || loop_verify(c);
+}
+
+bool tile_verify(Diag *diag, const TileProgram *p) {
+    Check c = {
+        .diag = diag,
+        .p = p,
+        .grid = role_dims(p, DIM_GRID),
+        .serial = role_dims(p, DIM_SERIAL),
+        .col = role_dims(p, DIM_COL),
+        .m = role_dims(p, DIM_M),
+        .n = role_dims(p, DIM_N),
+        .k = role_dims(p, DIM_K),
+    };
+    if (!tile_name_legal(p->name)) return bad(&c, "the program's name is no name");
+    if (!dims_verify(&c) || !ops_verify(&c)) return false;
+    for (uint32_t i = 0; i < p->args.len; i++)
+        if (!arg_verify(&c, i)) return false;
+    vec_each (const TileKnob, knob, &p->knobs)
+        if (!knob_verify(&c, knob)) return false;
+    return aliases_verify(&c);
+}
