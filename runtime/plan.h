@@ -105,7 +105,10 @@ typedef struct {
 
 const PlanEntry *plan_entry(const Plan *plan, const char *name);  // NULL if absent
 int plan_tensor_find(const Plan *plan, TensorKind kind, Str name);  // -1 if absent
+int64_t plan_tensor_count(const PlanTensor *t);  // elements
 int64_t plan_tensor_bytes(const PlanTensor *t);
+// "tokens[B=3, T=17]": element i by its axes.
+void plan_tensor_position(const PlanTensor *t, int64_t i, StrBuf *out);
 
 // ---- artifact file. Little-endian; a header with magic, version and checksum, then sections (docs/plan_format.md).
 MUST_USE bool plan_write(Diag *diag, const Plan *plan, Str path);
