@@ -119,6 +119,7 @@ void io_unmap(FileMap *map) {
 }
 
 static void writer_free(FileWriter *w) {
+    free(w->path);
     free(w->temporary);
     free(w->target);
     free(w->buffer);
@@ -126,7 +127,7 @@ static void writer_free(FileWriter *w) {
 }
 
 static bool writer_fail(Diag *diag, FileWriter *w, int error) {
-    write_error(diag, str_of(w->target), error);
+    write_error(diag, str_of(w->path), error);
     io_writer_abort(w);
     return false;
 }
@@ -150,11 +151,10 @@ static int temporary_open(FileWriter *w) {
 }
 
 bool io_writer_open(Diag *diag, Str path, FileWriter *out) {
-    char *text = path_text(path);
+    *out = (FileWriter){.fd = -1, .path = path_text(path), .buffer = malloc(WRITE_BUFFER)};
     // A link keeps pointing: what it points to is replaced.
-    char *real = realpath(text, NULL);
-    *out = (FileWriter){.fd = -1, .target = real ? real : text, .buffer = malloc(WRITE_BUFFER)};
-    if (real) free(text);
+    char *real = realpath(out->path, NULL);
+    out->target = real ? real : path_text(path);
     if (!out->buffer) check_out_of_memory(WRITE_BUFFER);
     struct stat status;
     bool exists = stat(out->target, &status) == 0;

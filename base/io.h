@@ -23,6 +23,7 @@ void io_unmap(FileMap *map);
 // commit.
 typedef struct {
     int fd;
+    char *path;                // as given, for messages; malloc'ed
     char *temporary, *target;  // malloc'ed
     unsigned char *buffer;     // malloc'ed
     size_t buffered;

@@ -113,7 +113,10 @@ void json_string(JsonWriter *w, Str s) {
 
 void json_number(JsonWriter *w, double x) {
     before_value(w);
-    if (isfinite(x))
+    // Without the point a reader takes minus zero for the integer 0.
+    if (x == 0 && signbit(x))
+        strbuf_addz(w->out, "-0.0");
+    else if (isfinite(x))
         strbuf_add_double(w->out, x);
     else
         strbuf_addz(w->out, "null");

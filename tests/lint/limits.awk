@@ -1,0 +1,59 @@
+# limits.awk: files of at most 800 lines, headers 300, functions 80.
+# A function whose body is one switch is a table and may be longer: beside the switch it may have no more than
+# six lines at the outermost level (declarations before it, a return or BUG after it).
+# The scan relies on clang-format: what starts in column 0 and ends in "{" opens, "}" in column 0 closes.
+# Usage: awk -f limits.awk FILE...
+BEGIN { FILE_MAX = 800; HEADER_MAX = 300; FUNCTION_MAX = 80; BESIDE_SWITCH = 6 }
+
+function report(line, text) {
+    printf "%s:%d: error: %s\n", name, line, text
+    bad = 1
+}
+
+function close_file() {
+    if (!name) return
+    limit = name ~ /\.h$/ ? HEADER_MAX : FILE_MAX
+    if (lines > limit) report(lines, lines " lines; the limit is " limit)
+}
+
+function close_function(line) {
+    body = line - opened - 1
+    is_table = switches == 1 && outermost <= BESIDE_SWITCH
+    if (body > FUNCTION_MAX && !is_table) report(opened, body " lines in a function; the limit is " FUNCTION_MAX)
+    inside = 0
+}
+
+FNR == 1 {
+    close_file()
+    name = FILENAME
+    is_c = name ~ /\.[ch]$/
+    inside = 0
+    head = ""
+}
+
+{ lines = FNR }
+
+!is_c { next }
+
+inside {
+    if ($0 ~ /^}/) close_function(FNR)
+    else if ($0 ~ /^    switch \(/) switches++
+    else if ($0 ~ /^    [^ }]/ && $0 !~ /^    (case|default)[ :]/ && $0 !~ /^    \/\//) outermost++
+    next
+}
+
+# The head of a definition may run over several lines, which are then indented.
+/^[A-Za-z_]/ { head = "" }
+/^(#|\/\/|})/ { head = ""; next }
+{ head = head " " $0 }
+/[;}]$/ { head = ""; next }
+/\{$/ {
+    if (head ~ /\(/ && head !~ /= *\{$/ && head !~ /^ *(struct|enum|union|typedef)[^(]*\{$/) {
+        inside = 1
+        opened = FNR
+        switches = outermost = 0
+    }
+    head = ""
+}
+
+END { close_file(); exit bad }

@@ -1,0 +1,20 @@
+#!/bin/bash
+# lint.sh: the slow static checks, over the tracked C files: layout, clang-tidy, cppcheck.
+# It needs build/dev (for compile_commands.json).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mapfile -t files < <(git ls-files '*.c' '*.h')
+clang-format --dry-run -Werror "${files[@]}"
+
+# Only what the build compiles can be analysed.
+mapfile -t sources < <(git ls-files '*.c' | while read -r file; do
+    grep -q "/$file\"" build/dev/compile_commands.json && echo "$file"
+done)
+printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build/dev \
+    --extra-arg=-Wno-unknown-warning-option 2> >(grep -v 'warnings generated' >&2)
+
+cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --language=c -j "$(nproc)" \
+    --enable=warning,performance,portability --suppress=missingIncludeSystem \
+    -I . -D_GNU_SOURCE -DSTRATA_HAVE_JANSSON "${sources[@]}"
+echo "lint: ${#files[@]} files clean"
