@@ -1,0 +1,333 @@
+// fuse_groups.c: what makes a group of values a legal kernel.
+#include "ir/graph/fuse_groups.h"
+
+#include "base/check.h"
+
+bool axis_set_has(const uint64_t *set, uint32_t axis) {
+    return set[axis / 64] >> (axis % 64) & 1;
+}
+
+static void axis_set_add(uint64_t *set, AxisId axis) {
+    set[axis.i / 64] |= (uint64_t)1 << (axis.i % 64);
+}
+
+Group *fuse_group(Fuse *f, ValueId v) {
+    uint32_t root = v.i;
+    while (f->parent[root] != root)
+        root = f->parent[root];
+    while (f->parent[v.i] != root) {
+        uint32_t up = f->parent[v.i];
+        f->parent[v.i] = root;
+        v.i = up;
+    }
+    return &f->groups[root];
+}
+
+static bool unrolled_all(const Fuse *f, const AxisId *axes, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (!f->unrolled[axes[i].i]) return false;
+    return true;
+}
+
+ValueId fuse_through_views(const Fuse *f, ValueId v) {
+    while (f->homes[v.i] == HOME_VIEW) {
+        const Value *value = graph_value(f->graph, v);
+        bool free = value->op == OP_BROADCAST || value->op == OP_TRANSPOSE ||
+                    (value->op == OP_TAKE && f->unrolled[value->attr.along[0].i]);
+        if (!free) return (ValueId){0};
+        v = value->in[0];
+    }
+    return v;
+}
+
+// Operations that read their operand at other points than the one they compute.
+static bool reads_elsewhere(GraphOp op, uint32_t operand) {
+    switch ((int)op) {
+    case OP_SPLIT:
+    case OP_MERGE:
+    case OP_RENAME:
+    case OP_SLICE:
+    case OP_TAKE:
+    case OP_PAD:
+    case OP_ROLL:
+    case OP_SHIFT:
+    case OP_WINDOW:
+    case OP_UNWINDOW:
+    case OP_CONCAT:
+    case OP_SCATTER:
+    case OP_CONTRACT: return true;
+    case OP_GATHER: return operand == 0;
+    default: return false;
+    }
+}
+
+bool fuse_edge_is_pointwise(const Fuse *f, uint32_t v, uint32_t i) {
+    const Value *value = &f->graph->values.ptr[v];
+    return !reads_elsewhere(value->op, i) && fuse_through_views(f, value->in[i]).i != 0;
+}
+
+static bool is_reduction(GraphOp op) {
+    return op == OP_REDUCE_SUM || op == OP_REDUCE_MAX || op == OP_SOFTMAX || op == OP_LOGSUMEXP;
+}
+
+static bool in_cols(const Cols *cols, AxisId a) {
+    for (uint32_t i = 0; i < cols->count; i++)
+        if (cols->axes[i].i == a.i) return true;
+    return false;
+}
+
+static bool is_along(const Value *v, AxisId a) {
+    for (uint32_t i = 0; i < v->attr.along_count; i++)
+        if (v->attr.along[i].i == a.i) return true;
+    return false;
+}
+
+// How a reduction meets the cols: its operand's cols must be reduced all or not at all, and in
+// the storage order of cols.
+static bool reduces_cols_wholly(const Fuse *f, const Value *v, const Cols *cols) {
+    const Value *x = graph_value(f->graph, v->in[0]);
+    uint32_t present = 0, reduced = 0;
+    for (uint32_t i = 0; i < x->rank; i++) {
+        if (!in_cols(cols, x->axes[i])) continue;
+        present++;
+        reduced += is_along(v, x->axes[i]);
+    }
+    return reduced == 0 || (reduced == present && present == cols->count);
+}
+
+static bool reduces_rows(const Fuse *f, const Value *v, const Cols *cols) {
+    for (uint32_t i = 0; i < v->attr.along_count; i++)
+        if (!f->unrolled[v->attr.along[i].i] && !in_cols(cols, v->attr.along[i])) return true;
+    return false;
+}
+
+// ---- groups of one
+
+// The trailing axes of x (unrolled ones apart) that are all in, or all not in, the reduction.
+static Cols cols_of(const Fuse *f, const Value *v) {
+    const Value *x = is_reduction(v->op) ? graph_value(f->graph, v->in[0]) : v;
+    AxisId *axes = arena_array(f->arena, AxisId, x->rank + 1);
+    int n = 0;
+    for (int i = 0; i < x->rank; i++)
+        if (!f->unrolled[x->axes[i].i]) axes[n++] = x->axes[i];
+    if (n == 0) return (Cols){axes, 0};
+    if (!is_reduction(v->op) || unrolled_all(f, v->attr.along, v->attr.along_count))
+        return (Cols){axes + n - 1, 1};
+    int from = n - 1;
+    while (from > 0 && is_along(v, axes[from]) && is_along(v, axes[from - 1]))
+        from--;
+    // A sum over everything keeps one axis as cols: its other axes are rows, which can be
+    // shared out.
+    if (from == 0 && is_along(v, axes[0]) && (v->op == OP_REDUCE_SUM || v->op == OP_REDUCE_MAX))
+        from = n - 1;
+    return (Cols){axes + from, (uint32_t)(n - from)};
+}
+
+static void group_init(Fuse *f, uint32_t v) {
+    const Value *value = &f->graph->values.ptr[v];
+    Group *g = &f->groups[v];
+    *g = (Group){.id = v,
+                 .first = v,
+                 .last = v,
+                 .size = 1,
+                 .space = arena_array(f->arena, uint64_t, f->set_words)};
+    for (int i = 0; i < value->rank; i++)
+        axis_set_add(g->space, value->axes[i]);
+    for (uint32_t k = 0; k < value->arity; k++) {
+        const Value *x = graph_value(f->graph, value->in[k]);
+        for (int i = 0; i < x->rank && !reads_elsewhere(value->op, k); i++)
+            axis_set_add(g->space, x->axes[i]);
+    }
+    g->cols = cols_of(f, value);
+    g->constrained =
+        is_reduction(value->op) && !unrolled_all(f, value->attr.along, value->attr.along_count);
+    g->sealed = value->op == OP_SCATTER || op_is_view(value->op);
+    if (value->op == OP_UNWINDOW) axis_set_add(g->space, value->attr.along[1]);
+    if (value->op == OP_CONTRACT) g->contract = (ValueId){v};
+}
+
+static void build_users(Fuse *f) {
+    const Graph *g = f->graph;
+    uint32_t n = g->values.len, total = 0;
+    f->users_at = arena_array(f->arena, uint32_t, n + 2);
+    for (uint32_t v = 1; v < n; v++)
+        for (uint32_t k = 0; f->homes[v] && k < g->values.ptr[v].arity; k++, total++)
+            f->users_at[g->values.ptr[v].in[k].i + 2]++;
+    for (uint32_t v = 1; v < n + 1; v++)
+        f->users_at[v + 1] += f->users_at[v];
+    f->users = arena_array(f->arena, uint32_t, total + 1);
+    for (uint32_t v = 1; v < n; v++)
+        for (uint32_t k = 0; f->homes[v] && k < g->values.ptr[v].arity; k++)
+            f->users[f->users_at[g->values.ptr[v].in[k].i + 1]++] = v;
+}
+
+// Axes that stack and window make are small and known: their points become separate tiles.
+static void mark_unrolled(Fuse *f) {
+    for (uint32_t v = 1; v < f->graph->values.len; v++) {
+        const Value *value = &f->graph->values.ptr[v];
+        if (value->op == OP_STACK || value->op == OP_PUT || value->op == OP_WINDOW)
+            f->unrolled[value->attr.to[0].i] = true;
+        if (value->op == OP_UNWINDOW) f->unrolled[value->attr.along[1].i] = true;
+    }
+}
+
+Fuse *fuse_new(const Graph *g, Arena *arena) {
+    Fuse *f = arena_new(arena, Fuse);
+    uint32_t n = g->values.len;
+    *f = (Fuse){
+        .graph = g, .arena = arena, .homes = value_homes(g, arena), .axis_count = g->axes.len};
+    f->set_words = f->axis_count / 64 + 1;
+    f->unrolled = arena_array(arena, bool, f->axis_count);
+    f->roots = arena_array(arena, bool, n);
+    mark_unrolled(f);
+    build_users(f);
+    f->groups = arena_array(arena, Group, n);
+    f->parent = arena_array(arena, uint32_t, n);
+    f->next = arena_array(arena, uint32_t, n);
+    f->stack = arena_array(arena, uint32_t, n);
+    f->seen = arena_array(arena, uint32_t, n);
+    f->refusal_cap = 4 * n;
+    f->refusals = arena_array(arena, struct Refusal, f->refusal_cap);
+    for (uint32_t v = 1; v < n; v++) {
+        f->parent[v] = v;
+        if (f->homes[v] == HOME_COMPUTED) group_init(f, v);
+    }
+    return f;
+}
+
+// ---- legality of a union
+
+// Do p and q have the same rows, once cols and unrolled axes are taken from their spaces?
+static bool rows_equal(const Fuse *f, const Group *p, const Group *q, const Cols *cols) {
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        if (axis_set_has(p->space, a) != axis_set_has(q->space, a) && !f->unrolled[a] &&
+            !in_cols(cols, (AxisId){a}))
+            return false;
+    return true;
+}
+
+bool group_same_space(const Fuse *f, const Group *p, const Group *q) {
+    const Value *c = graph_value(f->graph, p->contract);
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        if (axis_set_has(q->space, a) != graph_has_axis(c, (AxisId){a})) return false;
+    return true;
+}
+
+// A sum over rows is known only when the kernel is done: no member of the union may use it.
+static bool used_within(Fuse *f, uint32_t v, const Group *p, const Group *q) {
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u];
+        if (f->homes[user] == HOME_VIEW) {
+            if (used_within(f, user, p, q)) return true;
+        } else if (f->homes[user] == HOME_COMPUTED) {
+            const Group *g = fuse_group(f, (ValueId){user});
+            if (g == p || g == q) return true;
+        }
+    }
+    return false;
+}
+
+// The row axes that v sums over must be those that `first` (an earlier such member, or 0) sums
+// over.
+static bool same_row_sum(const Fuse *f, uint32_t first, uint32_t v, const Cols *cols) {
+    if (!first) return true;
+    const Value *a = &f->graph->values.ptr[first], *b = &f->graph->values.ptr[v];
+    for (int pass = 0; pass < 2; pass++) {
+        const Value *one = pass ? b : a, *other = pass ? a : b;
+        for (uint32_t i = 0; i < one->attr.along_count; i++) {
+            AxisId axis = one->attr.along[i];
+            if (!f->unrolled[axis.i] && !in_cols(cols, axis) && !is_along(other, axis))
+                return false;
+        }
+    }
+    return true;
+}
+
+static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group *q,
+                                const Cols *cols, uint32_t *row_sum) {
+    const Value *v = &f->graph->values.ptr[m];
+    for (uint32_t k = 0; k < v->arity; k++) {
+        ValueId base = value_layout(f->graph, v->in[k]).base;
+        if (f->homes[base.i] != HOME_COMPUTED || fuse_edge_is_pointwise(f, m, k)) continue;
+        const Group *from = fuse_group(f, base);
+        if (from == p || from == q) return "it is read at other points than it is computed";
+    }
+    if (!is_reduction(v->op) || unrolled_all(f, v->attr.along, v->attr.along_count))
+        return NULL;
+    if (!reduces_cols_wholly(f, v, cols)) return "they reduce along different axes";
+    if (!reduces_rows(f, v, cols)) return NULL;
+    if (v->op == OP_SOFTMAX || v->op == OP_LOGSUMEXP) return "a softmax over rows";
+    if (used_within(f, m, p, q))
+        return "a sum over all rows is known only when the kernel is done";
+    if (!same_row_sum(f, *row_sum, m, cols)) return "they sum over different rows";
+    *row_sum = m;
+    return NULL;
+}
+
+const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
+    if (!rows_equal(f, p, q, cols)) return "they have different rows";
+    uint32_t row_sum = 0;
+    for (int i = 0; i < 2; i++)
+        for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {
+            const char *reason = member_legal(f, m, p, q, cols, &row_sum);
+            if (reason) return reason;
+        }
+    return NULL;
+}
+
+// Walks forward from p's members. A view belongs to the group that computes its base, so a step
+// from p through views to q is the direct edge; a step to q from any other group closes a path
+// around.
+bool fuse_path_around(Fuse *f, const Group *p, const Group *q) {
+    uint32_t depth = 0;
+    f->stamp++;
+    for (uint32_t m = p->first; m; m = f->next[m])
+        f->stack[depth++] = m;
+    while (depth > 0) {
+        uint32_t v = f->stack[--depth];
+        ValueId base = value_layout(f->graph, (ValueId){v}).base;
+        for (uint32_t i = f->users_at[v]; i < f->users_at[v + 1]; i++) {
+            uint32_t user = f->users[i];
+            if (user > q->last) continue;
+            if (f->homes[user] == HOME_VIEW) {
+                f->stack[depth++] = user;
+                continue;
+            }
+            if (f->homes[user] != HOME_COMPUTED) continue;
+            const Group *g = fuse_group(f, (ValueId){user});
+            if (g == p || (g != q && f->seen[g->id] == f->stamp)) continue;
+            if (g == q) {
+                if (fuse_group(f, base) != p) return true;
+                continue;
+            }
+            f->seen[g->id] = f->stamp;
+            for (uint32_t m = g->first; m; m = f->next[m])
+                f->stack[depth++] = m;
+        }
+    }
+    return false;
+}
+
+void group_join(Fuse *f, Group *p, Group *q, const Cols *cols) {
+    Group *into = p->contract.i || p->id < q->id ? p : q, *from = into == p ? q : p;
+    for (uint32_t w = 0; w < f->set_words; w++)
+        into->space[w] |= from->space[w];
+    into->cols = *cols;
+    into->constrained |= from->constrained;
+    into->size += from->size;
+    if (from->contract.i) into->contract = from->contract;
+    f->parent[from->id] = into->id;
+    uint32_t a = into->first, b = from->first, last = 0, first = 0;
+    while (a || b) {
+        uint32_t *pick = a && (!b || a < b) ? &a : &b, v = *pick;
+        *pick = f->next[v];
+        if (last)
+            f->next[last] = v;
+        else
+            first = v;
+        last = v;
+    }
+    f->next[last] = 0;
+    into->first = first;
+    into->last = last;
+}

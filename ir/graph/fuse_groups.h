@@ -1,0 +1,53 @@
+// fuse_groups.h: the groups that pass_fuse grows, and what makes a group legal. Private to
+// pass_fuse.
+#pragma once
+
+#include "ir/graph/region.h"
+
+typedef struct {
+    const AxisId *axes;  // in storage order
+    uint32_t count;
+} Cols;
+
+typedef struct {
+    uint32_t id, first, last, size;  // members: a list through Fuse.next, in graph order
+    uint64_t *space;                 // set of the axes of all members and what they read
+    Cols cols;
+    bool constrained;  // a member reduces: the choice of cols matters
+    bool sealed;       // joins nothing
+    ValueId contract;  // the contraction of a contraction's group
+} Group;
+
+typedef struct {
+    const Graph *graph;
+    Arena *arena;
+    const ValueHome *homes;
+    uint32_t axis_count, set_words;
+    bool *unrolled;                 // per axis
+    bool *roots;                    // per value
+    uint32_t *users, *users_at;     // users of v: users[users_at[v] .. users_at[v + 1])
+    Group *groups;                  // per value: its own group to begin with
+    uint32_t *parent, *next;        // union-find; member lists
+    uint32_t *stack, *seen, stamp;  // of the path search
+    Region *regions;
+    uint32_t region_count;
+    struct Refusal *refusals;
+    uint32_t refusal_count, refusal_cap;
+} Fuse;
+
+Fuse *fuse_new(const Graph *g, Arena *arena);
+Group *fuse_group(Fuse *f, ValueId v);  // of a computed value
+
+// The value behind BROADCAST, TRANSPOSE and TAKE of an unrolled axis, which cost nothing inside
+// a kernel.
+ValueId fuse_through_views(const Fuse *f, ValueId v);
+// Would operand i of v, if it stood in v's kernel, be read just where it is computed?
+bool fuse_edge_is_pointwise(const Fuse *f, uint32_t v, uint32_t i);
+// Is there a path from p to q through a third group? Then they cannot be one kernel.
+bool fuse_path_around(Fuse *f, const Group *p, const Group *q);
+
+// NULL if p and q together are a legal group with these cols, else the reason why not.
+const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols);
+bool group_same_space(const Fuse *f, const Group *p, const Group *q);
+void group_join(Fuse *f, Group *p, Group *q, const Cols *cols);
+bool axis_set_has(const uint64_t *set, uint32_t axis);

@@ -1,0 +1,127 @@
+// layout.c: where values are found in memory: views as addressing of another value, and what is
+// computed at all.
+#include "base/check.h"
+#include "ir/graph/region.h"
+
+static ValueLayout layout_dense(const Graph *g, ValueId v) {
+    ValueLayout l = {.base = v};
+    const Value *value = graph_value(g, v);
+    int64_t stride = 1;
+    for (int i = value->rank - 1; i >= 0; i--) {
+        l.stride[i] = stride;
+        stride *= graph_extent(g, value->axes[i]);
+    }
+    return l;
+}
+
+// Row-major strides of the axes that `axis` (with stride `stride`) is split into.
+static int64_t split_stride(const Graph *g, const Value *v, AxisId axis, int64_t stride) {
+    for (int i = v->attr.to_count - 1; i >= 0; i--) {
+        if (v->attr.to[i].i == axis.i) return stride;
+        stride *= graph_extent(g, v->attr.to[i]);
+    }
+    BUG("axis is not part of the split");
+}
+
+static bool in_list(const AxisId *list, uint32_t count, AxisId a) {
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].i == a.i) return true;
+    return false;
+}
+
+// Can the merged axes be walked with one stride? Then it is that of the innermost.
+static bool merge_stride(const Graph *g, const Value *v, const Value *from,
+                         const ValueLayout *l, int64_t *stride) {
+    const GraphAttr *a = &v->attr;
+    *stride = l->stride[graph_axis_position(from, a->along[a->along_count - 1])];
+    int64_t expected = *stride;
+    for (int i = a->along_count - 1; i >= 0; i--) {
+        int64_t extent = graph_extent(g, a->along[i]);
+        if (extent > 1 && l->stride[graph_axis_position(from, a->along[i])] != expected)
+            return false;
+        expected *= extent;
+    }
+    return true;
+}
+
+static bool layout_through(const Graph *g, const Value *v, const ValueLayout *from,
+                           ValueLayout *out) {
+    const Value *x = graph_value(g, v->in[0]);
+    *out = (ValueLayout){.base = from->base, .offset = from->offset};
+    int64_t merged = 0;
+    if (v->op == OP_MERGE && !merge_stride(g, v, x, from, &merged)) return false;
+    if (v->op == OP_SLICE || v->op == OP_TAKE)
+        out->offset += v->attr.amount * from->stride[graph_axis_position(x, v->attr.along[0])];
+    for (int i = 0; i < v->rank; i++) {
+        AxisId axis = v->axes[i];
+        bool fresh = in_list(v->attr.to, v->attr.to_count, axis) && v->op != OP_BROADCAST &&
+                     v->op != OP_TRANSPOSE;
+        if (!fresh) {
+            int at = graph_axis_position(x, axis);
+            out->stride[i] = at < 0 ? 0 : from->stride[at];
+        } else if (v->op == OP_SPLIT) {
+            out->stride[i] = split_stride(
+                g, v, axis, from->stride[graph_axis_position(x, v->attr.along[0])]);
+        } else if (v->op == OP_MERGE) {
+            out->stride[i] = merged;
+        } else {  // RENAME, SLICE
+            out->stride[i] = from->stride[graph_axis_position(x, v->attr.along[0])];
+        }
+    }
+    return true;
+}
+
+ValueLayout value_layout(const Graph *g, ValueId v) {
+    const Value *value = graph_value(g, v);
+    if (!op_is_view(value->op)) return layout_dense(g, v);
+    ValueLayout from = value_layout(g, value->in[0]), out;
+    return layout_through(g, value, &from, &out) ? out : layout_dense(g, v);
+}
+
+static bool costly(GraphOp op) { return op_flops(op) > 2; }
+
+// A value that depends on no leaf is written where it is used if that costs next to nothing (a
+// mask, a scalar), else it is computed once, when compiling.
+static ValueHome home_of_constant(const Value *v, const ValueHome *homes) {
+    if (v->op == OP_CONST || v->op == OP_IOTA) return HOME_INLINE;
+    bool transparent =
+        op_is_elementwise(v->op) || v->op == OP_BROADCAST || v->op == OP_TRANSPOSE;
+    if (!transparent || costly(v->op)) return HOME_CONSTANT;
+    for (uint32_t i = 0; i < v->arity; i++)
+        if (homes[v->in[i].i] != HOME_INLINE) return HOME_CONSTANT;
+    return HOME_INLINE;
+}
+
+ValueHome *value_homes(const Graph *g, Arena *arena) {
+    uint32_t n = g->values.len;
+    ValueHome *homes = arena_array(arena, ValueHome, n);
+    bool *needed = arena_array(arena, bool, n);
+    for (uint32_t i = 0; i < g->outputs.len; i++)
+        needed[g->outputs.ptr[i].value.i] = true;
+    for (uint32_t i = 0; i < g->updates.len; i++)
+        needed[g->updates.ptr[i].value.i] = true;
+    for (uint32_t i = n - 1; i > 0; i--) {
+        const Value *v = &g->values.ptr[i];
+        for (uint32_t k = 0; needed[i] && k < v->arity; k++)
+            needed[v->in[k].i] = true;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        const Value *v = &g->values.ptr[i];
+        bool leaf = v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT,
+             constant = !leaf;
+        for (uint32_t k = 0; k < v->arity; k++)
+            constant = constant &&
+                       (homes[v->in[k].i] == HOME_INLINE || homes[v->in[k].i] == HOME_CONSTANT);
+        if (leaf)
+            homes[i] = HOME_LEAF;
+        else if (!needed[i])
+            homes[i] = HOME_NONE;
+        else if (constant)
+            homes[i] = home_of_constant(v, homes);
+        else
+            homes[i] = op_is_view(v->op) && value_layout(g, (ValueId){i}).base.i != i
+                           ? HOME_VIEW
+                           : HOME_COMPUTED;
+    }
+    return homes;
+}

@@ -1,0 +1,281 @@
+// pass_fuse.c: groups values into regions, each of which becomes one kernel.
+//
+// A group iterates over a space of axes: rows (independent points, or summed over), cols (along
+// which a row is reduced) and unrolled axes (depth: every point its own tile). Values start as
+// groups of their own; a group joins one of its producers' when
+//   1. both have the same rows under one choice of cols, and every member's reduction is legal
+//   under it (group_legal);
+//   2. no value would have to wait for another kernel that waits for this one (no path out of
+//   the union and back);
+//   3. the value that links them is used at the same point (not through a roll, a window, a
+//   gather, a renaming).
+// Then an elementwise group whose space is a contraction's joins it as its epilogue.
+#include "base/check.h"
+#include "ir/graph/fuse_groups.h"
+
+static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const char *reason) {
+    if (f->refusal_count == f->refusal_cap) return;
+    f->refusals[f->refusal_count++] = (struct Refusal){producer, consumer, reason};
+}
+
+// Why p and q cannot be one group, or NULL and the cols that the union takes.
+static const char *join_refused(Fuse *f, Group *p, Group *q, Cols *cols) {
+    if (p->sealed || q->sealed) return "one of them moves or gathers data";
+    if (p->contract.i || q->contract.i) return "one of them is a contraction";
+    const char *reason = NULL;
+    const Cols *tries[2] = {p->constrained && !q->constrained ? &p->cols : &q->cols,
+                            p->constrained && !q->constrained ? &q->cols : &p->cols};
+    for (int i = 0; i < 2; i++) {
+        reason = group_union_legal(f, p, q, tries[i]);
+        if (reason) continue;
+        *cols = *tries[i];
+        return fuse_path_around(f, p, q) || fuse_path_around(f, q, p)
+                   ? "a kernel between them needs the one and feeds the other"
+                   : NULL;
+    }
+    return reason;
+}
+
+static void join_producers(Fuse *f, uint32_t v) {
+    const Value *value = &f->graph->values.ptr[v];
+    for (uint32_t i = 0; i < value->arity; i++) {
+        ValueId x = fuse_through_views(f, value->in[i]);
+        if (!x.i || f->homes[x.i] != HOME_COMPUTED) continue;
+        Group *p = fuse_group(f, x), *q = fuse_group(f, (ValueId){v});
+        if (p == q) continue;
+        Cols cols;
+        const char *reason = fuse_edge_is_pointwise(f, v, i)
+                                 ? join_refused(f, p, q, &cols)
+                                 : "it is read at other points than it is computed";
+        if (reason)
+            record_refusal(f, x, (ValueId){v}, reason);
+        else
+            group_join(f, p, q, &cols);
+    }
+}
+
+static bool elementwise_only(const Fuse *f, const Group *g) {
+    for (uint32_t v = g->first; v; v = f->next[v])
+        if (!op_is_elementwise(f->graph->values.ptr[v].op)) return false;
+    return true;
+}
+
+static const char *epilogue_refused(Fuse *f, Group *p, Group *q) {
+    if (q->sealed || q->contract.i) return "one contraction a kernel";
+    if (!elementwise_only(f, q))
+        return "the epilogue works on tiles: only elementwise operations";
+    if (!group_same_space(f, p, q)) return "it has other axes than the contraction";
+    const char *reason = group_union_legal(f, p, q, &p->cols);
+    if (reason) return reason;
+    return fuse_path_around(f, p, q) || fuse_path_around(f, q, p)
+               ? "a kernel between them needs the one and feeds the other"
+               : NULL;
+}
+
+// An elementwise group over just the contraction's axes becomes its epilogue.
+static void join_epilogue(Fuse *f, uint32_t c) {
+    Group *p = fuse_group(f, (ValueId){c});
+    for (uint32_t u = f->users_at[c]; u < f->users_at[c + 1]; u++) {
+        uint32_t user = f->users[u];
+        if (f->homes[user] != HOME_COMPUTED) continue;
+        Group *q = fuse_group(f, (ValueId){user});
+        if (q == p) continue;
+        const char *reason = epilogue_refused(f, p, q);
+        if (reason)
+            record_refusal(f, (ValueId){c}, (ValueId){user}, reason);
+        else
+            group_join(f, p, q, &p->cols);
+    }
+}
+
+// ---- groups to regions
+
+static bool is_root(const Fuse *f, uint32_t v) {
+    for (uint32_t i = 0; i < f->graph->outputs.len; i++)
+        if (f->graph->outputs.ptr[i].value.i == v) return true;
+    for (uint32_t i = 0; i < f->graph->updates.len; i++)
+        if (f->graph->updates.ptr[i].value.i == v) return true;
+    return false;
+}
+
+// Used outside its group, through whatever views?
+static bool is_kept(Fuse *f, uint32_t v, const Group *group) {
+    if (f->roots[v]) return true;
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u];
+        if (f->homes[user] == HOME_VIEW) {
+            if (is_kept(f, user, group)) return true;
+        } else if (f->homes[user] == HOME_COMPUTED && fuse_group(f, (ValueId){user}) != group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_input(Fuse *f, Region *r, ValueId *inputs, ValueId base) {
+    for (uint32_t i = 0; i < r->input_count; i++)
+        if (inputs[i].i == base.i) return;
+    (void)f;
+    inputs[r->input_count++] = base;
+}
+
+static void collect_inputs(Fuse *f, Region *r, const Group *group, ValueId *inputs) {
+    for (uint32_t i = 0; i < r->value_count; i++) {
+        const Value *v = graph_value(f->graph, r->values[i]);
+        for (uint32_t k = 0; k < v->arity; k++) {
+            ValueId x = v->in[k];
+            if (f->homes[x.i] == HOME_INLINE) continue;
+            ValueId base = value_layout(f->graph, x).base;
+            if (f->homes[base.i] == HOME_COMPUTED && group && fuse_group(f, base) == group)
+                continue;
+            add_input(f, r, inputs, base);
+        }
+    }
+}
+
+static uint32_t operand_total(const Graph *g, const ValueId *values, uint32_t count) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++)
+        n += graph_value(g, values[i])->arity;
+    return n;
+}
+
+static Str parameter_name(const Fuse *f, const Value *contract) {
+    for (uint32_t i = 0; i < 2; i++) {
+        ValueId base = value_layout(f->graph, contract->in[i]).base;
+        if (graph_value(f->graph, base)->op == OP_PARAM)
+            return graph_leaf_of(f->graph, base)->path;
+    }
+    return (Str){0};
+}
+
+// The dearest member names the region.
+static Str region_name(Fuse *f, const Region *r) {
+    GraphOp dearest = OP_NONE;
+    double flops = -1;
+    for (uint32_t i = 0; i < r->value_count; i++) {
+        GraphOp op = graph_value(f->graph, r->values[i])->op;
+        double weight = op_flops(op) + (op_is_elementwise(op) ? 0 : 20);
+        if (weight > flops) flops = weight, dearest = op;
+    }
+    Str parameter = r->kind == REGION_CONTRACT
+                        ? parameter_name(f, graph_value(f->graph, r->contract))
+                        : (Str){0};
+    uint32_t number = f->region_count;
+    if (parameter.len)
+        return str_printf(f->arena, "contract.%.*s.%u", STR_ARG(parameter), number);
+    return str_printf(f->arena, "%s.%u", op_text(dearest), number);
+}
+
+static void finish_region(Fuse *f, Region *r, const Group *group) {
+    ValueId *inputs =
+        arena_array(f->arena, ValueId, operand_total(f->graph, r->values, r->value_count));
+    collect_inputs(f, r, group, inputs);
+    r->inputs = inputs;
+    r->name = region_name(f, r);
+    f->regions[f->region_count++] = *r;
+}
+
+static void region_of_group(Fuse *f, Group *group) {
+    Region r = {.kind = group->contract.i ? REGION_CONTRACT : REGION_ROW,
+                .contract = group->contract};
+    ValueId *values = arena_array(f->arena, ValueId, group->size),
+            *outputs = arena_array(f->arena, ValueId, group->size);
+    for (uint32_t v = group->first; v; v = f->next[v])
+        values[r.value_count++] = (ValueId){v};
+    for (uint32_t i = 0; i < r.value_count; i++)
+        if (is_kept(f, values[i].i, group)) outputs[r.output_count++] = values[i];
+    ASSERT(r.output_count > 0);
+    r.values = values;
+    r.outputs = outputs;
+    r.cols = group->cols.axes;
+    r.col_count = group->cols.count;
+    AxisId *unrolled = arena_array(f->arena, AxisId, f->axis_count);
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        if (axis_set_has(group->space, a) && f->unrolled[a])
+            unrolled[r.unrolled_count++] = (AxisId){a};
+    r.unrolled = unrolled;
+    finish_region(f, &r, group);
+}
+
+// An output or update that is a view, or written out where it is used, gets memory of its own
+// by a copy.
+static void region_of_root(Fuse *f, ValueId v) {
+    const Value *value = graph_value(f->graph, v);
+    ValueId *one = arena_new(f->arena, ValueId);
+    *one = v;
+    Region r = {
+        .kind = REGION_ROW, .values = one, .value_count = 1, .outputs = one, .output_count = 1};
+    r.cols = value->rank ? &value->axes[value->rank - 1] : NULL;
+    r.col_count = value->rank ? 1 : 0;
+    finish_region(f, &r, NULL);
+}
+
+// Groups in an order in which every group comes after those that feed it: depth first from the
+// roots' side.
+typedef struct {
+    uint32_t group, member, operand;
+} Visit;
+
+// The next group that must come before `visit`'s, or NULL when all have been placed.
+static Group *next_needed(Fuse *f, Visit *visit, const uint8_t *placed) {
+    while (visit->member) {
+        const Value *v = &f->graph->values.ptr[visit->member];
+        if (visit->operand == v->arity) {
+            visit->member = f->next[visit->member];
+            visit->operand = 0;
+            continue;
+        }
+        ValueId base = value_layout(f->graph, v->in[visit->operand++]).base;
+        if (f->homes[base.i] != HOME_COMPUTED) continue;
+        Group *needed = fuse_group(f, base);
+        if (needed->id != visit->group && !placed[needed->id]) return needed;
+    }
+    return NULL;
+}
+
+static void order_from(Fuse *f, Group *start, uint8_t *placed, Visit *stack) {
+    uint32_t depth = 0;
+    stack[depth++] = (Visit){start->id, start->first, 0};
+    placed[start->id] = 1;
+    while (depth > 0) {
+        Group *needed = next_needed(f, &stack[depth - 1], placed);
+        if (needed) {
+            placed[needed->id] = 1;
+            stack[depth++] = (Visit){needed->id, needed->first, 0};
+        } else {
+            region_of_group(f, &f->groups[stack[--depth].group]);
+        }
+    }
+}
+
+static void emit_regions(Fuse *f) {
+    uint32_t n = f->graph->values.len;
+    uint8_t *placed = arena_array(f->arena, uint8_t, n);
+    Visit *stack = arena_array(f->arena, Visit, n);
+    uint32_t root_count = f->graph->outputs.len + f->graph->updates.len;
+    f->regions = arena_array(f->arena, Region, n + root_count);
+    for (uint32_t v = 1; v < n; v++) {
+        if (f->homes[v] != HOME_COMPUTED) continue;
+        Group *group = fuse_group(f, (ValueId){v});
+        if (!placed[group->id]) order_from(f, group, placed, stack);
+    }
+    for (uint32_t v = 1; v < n; v++)
+        if (f->roots[v] && (f->homes[v] == HOME_VIEW || f->homes[v] == HOME_INLINE))
+            region_of_root(f, (ValueId){v});
+}
+
+Regions *pass_fuse(const Graph *g, Arena *arena) {
+    Fuse *f = fuse_new(g, arena);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        f->roots[v] = is_root(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        if (f->homes[v] == HOME_COMPUTED) join_producers(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        if (f->homes[v] == HOME_COMPUTED && g->values.ptr[v].op == OP_CONTRACT)
+            join_epilogue(f, v);
+    emit_regions(f);
+    Regions *out = arena_new(arena, Regions);
+    *out = (Regions){g, f->homes, f->regions, f->region_count, f->refusals, f->refusal_count};
+    return out;
+}

@@ -1,0 +1,86 @@
+// lower.h: what the lowering of row regions and of contractions share. Private to
+// region_to_tile.
+//
+// First the nest is settled: the region's axes in order, each of a class (grid, serial, col, m,
+// n, k); neighbours of one class that every access walks with one stride become one dimension.
+// Then values are emitted: a tile operation each, or one per point of the unrolled axes.
+#pragma once
+
+#include "ir/region_to_tile.h"
+
+#define NEST_MAX_AXES 24
+
+typedef struct {
+    AxisId axis;
+    TileRole role;
+    int64_t extent;
+    bool indexed;  // a guard or position refers to it: it stays apart from the axes that become
+                   // COL with it
+    int dim;       // set by nest_build: index of this axis = (index of dim / div) % extent
+    int64_t div;
+} NestAxis;
+
+typedef struct {
+    int64_t stride[NEST_MAX_AXES];  // per nest axis, in elements
+} NestStrides;
+
+typedef struct {
+    NestAxis axes[NEST_MAX_AXES];
+    uint32_t axis_count;
+    Vec(NestStrides) accesses;  // of everything that will be loaded or stored
+} Nest;
+
+typedef struct {
+    const Regions *regions;
+    const Graph *graph;
+    const Region *region;
+    const Schedule *schedule;
+    Arena *arena;
+    Nest nest;
+    TileProgram *program;
+    Vec(TileBinding) bindings;  // one per argument of program
+    bool *member;               // per value
+    TileId **memo;              // per value: its tiles, one per point of the unrolled axes
+    TileId dot;                 // CONTRACT: the accumulator
+    int64_t parts;  // wanted number of partial sums of a sum over rows; nest_build sets what it
+                    // got (1: whole)
+    int part_dim, split_dim;  // a sum over rows in parts: the grid dimension of parts, and the
+                              // serial one they divide; -1: none
+} Lower;
+
+void lower_init(Lower *w, const Regions *regions, const Region *region, const Schedule *s,
+                Arena *arena);
+
+// ---- nest (lower_nest.c)
+void nest_add(Lower *w, AxisId axis, TileRole role);
+NestAxis *nest_find(Lower *w, AxisId axis);  // NULL: unrolled, of extent 1, or not of this nest
+// Records every access that the members' operands and the outputs need, and which axes are
+// indexed.
+void nest_collect(Lower *w);
+bool nest_joined(const Lower *w, uint32_t i);  // do axes i and i + 1 become one dimension?
+// Makes the program's dimensions out of the nest's axes; only neighbours of one role join.
+void nest_build(Lower *w);
+// Strides of an access over the program's dimensions, from those over the nest's axes.
+void nest_strides(const Lower *w, const NestStrides *by_axis, TileAccess *access);
+// Strides per nest axis of operand k of v, of v as it lies in memory (through views), and of v
+// stored densely.
+NestStrides operand_strides(Lower *w, ValueId v, uint32_t k);
+NestStrides value_strides(Lower *w, ValueId v);
+NestStrides dense_strides(Lower *w, ValueId v);
+
+// ---- values (lower_value.c)
+
+// A point of the region's unrolled axes: one index for each, in the region's order.
+typedef struct {
+    int32_t index[GRAPH_MAX_RANK];
+} Point;
+bool point_next(const Lower *w, const Value *v,
+                Point *at);  // over the unrolled axes that v has; false: that was the last
+uint32_t lower_argument(Lower *w, TileBinding binding, DType type, int64_t elements);
+TileId lower_value(Lower *w, ValueId v, Point at);
+// Stores every point of v: densely to its own memory, or (part >= 0) to partial buffer `part`.
+void lower_store(Lower *w, ValueId v, int part);
+
+// ---- kinds of regions
+TileKernels *lower_row(Lower *w);
+TileKernels *lower_contract(Lower *w);

@@ -1,0 +1,348 @@
+// Fusion and lowering: graphs run region by region through the tile interpreter must agree with
+// the evaluator.
+#include <math.h>
+
+#include "ir/graph/passes.h"
+#include "tests/ir/run_regions.h"
+#include "tests/test.h"
+
+typedef struct {
+    Arena arena;
+    Graph *g;
+} Fixture;
+
+static void fixture(Fixture *f) {
+    arena_init(&f->arena);
+    f->g = graph_new(&f->arena, STR("test"));
+}
+
+static AxisId axis(Fixture *f, const char *name, int64_t n) {
+    return graph_axis(f->g, str_of(name), n, false);
+}
+
+static ValueId leaf(Fixture *f, GraphOp kind, const char *name, DType type, uint32_t rank,
+                    const AxisId *axes) {
+    Leaf l = {.kind = kind,
+              .path = str_of(name),
+              .type = type,
+              .rank = (uint8_t)rank,
+              .axes = axes,
+              .trained = kind == OP_PARAM};
+    return graph_leaf(f->g, &l);
+}
+
+static ValueId mul(Fixture *f, ValueId x, ValueId y) {
+    return graph_binary(f->g, OP_MUL, x, y, (Span){0});
+}
+static ValueId add(Fixture *f, ValueId x, ValueId y) {
+    return graph_binary(f->g, OP_ADD, x, y, (Span){0});
+}
+static ValueId sum(Fixture *f, ValueId x, AxisId a) {
+    return graph_reduce(f->g, OP_REDUCE_SUM, x, &a, 1, (Span){0});
+}
+static ValueId num(Fixture *f, double x) { return graph_const(f->g, x, (Span){0}); }
+static ValueId op_along(Fixture *f, GraphOp op, ValueId x, AxisId a) {
+    GraphAttr attr = {.along = &a, .along_count = 1};
+    return graph_add(f->g, op, &x, 1, attr, (Span){0});
+}
+static ValueId moved(Fixture *f, GraphOp op, ValueId x, AxisId along, AxisId to,
+                     int64_t amount) {
+    GraphAttr attr = {.along = &along,
+                      .along_count = 1,
+                      .to = &to,
+                      .to_count = to.i ? 1 : 0,
+                      .amount = amount};
+    return graph_add(f->g, op, &x, 1, attr, (Span){0});
+}
+static ValueId stack(Fixture *f, const ValueId *in, uint32_t n, AxisId to) {
+    GraphAttr attr = {.to = &to, .to_count = 1};
+    return graph_add(f->g, OP_STACK, in, n, attr, (Span){0});
+}
+static ValueId contract(Fixture *f, ValueId x, ValueId y, const AxisId *along, uint32_t n) {
+    ValueId in[2] = {x, y};
+    GraphAttr attr = {.along = along, .along_count = (uint8_t)n};
+    return graph_add(f->g, OP_CONTRACT, in, 2, attr, (Span){0});
+}
+static ValueId gather(Fixture *f, ValueId x, AxisId a, ValueId index) {
+    ValueId in[2] = {x, index};
+    GraphAttr attr = {.along = &a, .along_count = 1};
+    return graph_add(f->g, OP_GATHER, in, 2, attr, (Span){0});
+}
+static ValueId unit_rms(Fixture *f, ValueId x, AxisId d) {
+    ValueId mean = mul(f, sum(f, mul(f, x, x), d), num(f, 1.0 / (double)graph_extent(f->g, d)));
+    return mul(f, x, graph_unary(f->g, OP_RSQRT, add(f, mean, num(f, 1e-6)), (Span){0}));
+}
+static ValueId attn_res(Fixture *f, const ValueId *sources, uint32_t n, AxisId d, ValueId query,
+                        ValueId gain) {
+    AxisId depth = axis(f, "depth", n);
+    ValueId v = stack(f, sources, n, depth);
+    ValueId s = sum(f, mul(f, mul(f, unit_rms(f, v, d), gain), query), d);
+    return sum(f, mul(f, v, op_along(f, OP_SOFTMAX, s, depth)), depth);
+}
+
+static void output(Fixture *f, const char *name, ValueId v) {
+    graph_output(f->g, str_of(name), v);
+}
+
+// Loss = sum of squares of v; outputs the gradients of all parameters.
+static void output_gradients(Fixture *f, ValueId v) {
+    const Value *value = graph_value(f->g, v);
+    ValueId loss =
+        graph_reduce(f->g, OP_REDUCE_SUM, mul(f, v, v), value->axes, value->rank, (Span){0});
+    ValueId wrt[16], grads[16];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->g->leaves.len; i++)
+        if (f->g->leaves.ptr[i].kind == OP_PARAM) wrt[n++] = f->g->leaf_values.ptr[i];
+    pass_differentiate(f->g, loss, wrt, n, grads);
+    output(f, "loss", loss);
+    for (uint32_t i = 0; i < n; i++)
+        graph_output(
+            f->g,
+            str_printf(&f->arena, "grad.%.*s", STR_ARG(graph_leaf_of(f->g, wrt[i])->path)),
+            grads[i]);
+}
+
+// Storage is f32, arithmetic of the interpreter is f64: the error is that of a few roundings of
+// intermediate values.
+#define TOLERANCE 2e-5
+
+static void finish(Fixture *f) {
+    Graph *g = pass_simplify(f->g, &f->arena);
+    Schedule s = schedule_none();
+    run_regions_check(g, &s, TOLERANCE);
+    s.parts = 4;
+    s.tile = 16;
+    s.mc = 5;
+    s.nc = 7;
+    s.kc = 3;
+    run_regions_check(g, &s, TOLERANCE);
+    arena_release(&f->arena);
+}
+
+static uint32_t region_count(Fixture *f) {
+    Arena arena = {0};
+    arena_init(&arena);
+    uint32_t n = pass_fuse(pass_simplify(f->g, &arena), &arena)->count;
+    arena_release(&arena);
+    return n;
+}
+
+static void test_elementwise(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId a = axis(&f, "a", 7), b = axis(&f, "b", 33);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){a, b}),
+            y = leaf(&f, OP_INPUT, "y", DTYPE_F32, 1, &b);
+    output(&f, "z", graph_unary(f.g, OP_TANH, add(&f, mul(&f, x, y), num(&f, 3)), (Span){0}));
+    assert_int_equal(region_count(&f), 1);
+    finish(&f);
+}
+
+static void test_rms_norm_is_one_kernel(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 5), d = axis(&f, "d", 20);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){b, t, d}),
+            r = leaf(&f, OP_INPUT, "r", DTYPE_F32, 3, (AxisId[]){b, t, d});
+    ValueId gain = leaf(&f, OP_PARAM, "gain", DTYPE_F32, 1, &d);
+    ValueId h = add(&f, x, r);
+    output(&f, "h", h);
+    output(&f, "y", mul(&f, unit_rms(&f, h, d), gain));
+    assert_int_equal(region_count(&f), 1);
+    finish(&f);
+}
+
+static void test_rms_norm_gradient(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 16), d = axis(&f, "d", 20);
+    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, d}),
+            gain = leaf(&f, OP_PARAM, "gain", DTYPE_F32, 1, &d);
+    output_gradients(&f,
+                     graph_unary(f.g, OP_TANH, mul(&f, unit_rms(&f, x, d), gain), (Span){0}));
+    finish(&f);
+}
+
+static void test_attn_res_is_one_kernel(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 5), d = axis(&f, "d", 24);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
+                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    for (int i = 0; i < 3; i++)
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
+                    (AxisId[]){b, t, d});
+    ValueId h = attn_res(&f, v, 3, d, query, gain);
+    output(&f, "h", unit_rms(&f, h, d));
+    assert_int_equal(region_count(&f), 1);
+    finish(&f);
+}
+
+static void test_attn_res_gradient(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 8), d = axis(&f, "d", 24);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
+                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    for (int i = 0; i < 3; i++)
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
+                    (AxisId[]){b, t, d});
+    output_gradients(&f, attn_res(&f, v, 3, d, query, gain));
+    finish(&f);
+}
+
+static void test_attention(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 9), s = axis(&f, "S", 9),
+           h = axis(&f, "h", 3), k = axis(&f, "k", 8), d = axis(&f, "d", 12);
+    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, d});
+    ValueId w[3];
+    for (int i = 0; i < 3; i++)
+        w[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "w%d", i), DTYPE_F32, 3,
+                    (AxisId[]){d, h, k});
+    ValueId wo = leaf(&f, OP_PARAM, "wo", DTYPE_F32, 3, (AxisId[]){h, k, d});
+    ValueId q = contract(&f, x, w[0], &d, 1),
+            key = moved(&f, OP_RENAME, contract(&f, x, w[1], &d, 1), t, s, 0);
+    ValueId v = moved(&f, OP_RENAME, contract(&f, x, w[2], &d, 1), t, s, 0);
+    q = add(&f, q, moved(&f, OP_ROLL, q, k, (AxisId){0}, 4));  // as a rotary embedding does
+    ValueId scores = mul(&f, contract(&f, q, key, &k, 1), num(&f, 0.3));
+    GraphAttr at = {.along = &t, .along_count = 1}, as = {.along = &s, .along_count = 1};
+    ValueId it = graph_add(f.g, OP_IOTA, NULL, 0, at, (Span){0}),
+            is = graph_add(f.g, OP_IOTA, NULL, 0, as, (Span){0});
+    AxisId ts[2] = {t, s};
+    GraphAttr both = {.to = ts, .to_count = 2};
+    ValueId mask = graph_binary(
+        f.g, OP_LE, graph_add(f.g, OP_BROADCAST, &is, 1, both, (Span){0}), it, (Span){0});
+    ValueId where[3] = {mask, scores, num(&f, -INFINITY)};
+    ValueId p = op_along(&f, OP_SOFTMAX,
+                         graph_add(f.g, OP_WHERE, where, 3, (GraphAttr){0}, (Span){0}), s);
+    ValueId y = contract(&f, contract(&f, p, v, &s, 1), wo, (AxisId[]){h, k}, 2);
+    output_gradients(&f, add(&f, x, y));
+    finish(&f);
+}
+
+static void test_cross_entropy(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 4), t = axis(&f, "T", 6), d = axis(&f, "d", 10),
+           v = axis(&f, "vocab", 37);
+    Leaf tokens = {.kind = OP_INPUT,
+                   .path = STR("tokens"),
+                   .type = DTYPE_I32,
+                   .rank = 2,
+                   .axes = (AxisId[]){b, t},
+                   .index_of = v};
+    ValueId ids = graph_leaf(f.g, &tokens);
+    ValueId embed = leaf(&f, OP_PARAM, "embed", DTYPE_F32, 2, (AxisId[]){v, d}),
+            head = leaf(&f, OP_PARAM, "head", DTYPE_F32, 2, (AxisId[]){d, v});
+    ValueId logits = contract(&f, gather(&f, embed, v, ids), head, &d, 1);
+    ValueId ce = graph_binary(f.g, OP_SUB, op_along(&f, OP_LOGSUMEXP, logits, v),
+                              gather(&f, logits, v, ids), (Span){0});
+    output(&f, "logits", logits);
+    output_gradients(&f, ce);
+    finish(&f);
+}
+
+static void test_swiglu_epilogue(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 4), t = axis(&f, "T", 6), d = axis(&f, "d", 10),
+           ff = axis(&f, "ff", 28);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){b, t, d});
+    ValueId w1 = leaf(&f, OP_PARAM, "w1", DTYPE_F32, 2, (AxisId[]){d, ff}),
+            w3 = leaf(&f, OP_PARAM, "w3", DTYPE_F32, 2, (AxisId[]){d, ff});
+    ValueId gate = contract(&f, x, w1, &d, 1), up = contract(&f, x, w3, &d, 1);
+    output(&f, "y", mul(&f, mul(&f, gate, graph_unary(f.g, OP_SIGMOID, gate, (Span){0})), up));
+    assert_int_equal(region_count(&f), 2);
+    finish(&f);
+}
+
+static void test_movement(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 11), c = axis(&f, "c", 6),
+           tap = axis(&f, "tap", 4), wide = axis(&f, "wide", 17);
+    AxisId c2 = axis(&f, "c2", 2), c3 = axis(&f, "c3", 3), bt = axis(&f, "bt", 33),
+           part = axis(&f, "part", 5), both = axis(&f, "both", 11);
+    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, c}),
+            y = graph_unary(f.g, OP_EXP, x, (Span){0});
+    AxisId none = {0};
+    output(&f, "window", moved(&f, OP_WINDOW, y, t, tap, 0));
+    output(&f, "shift", moved(&f, OP_SHIFT, y, t, none, 2));
+    output(&f, "back", moved(&f, OP_SHIFT, y, t, none, -3));
+    output(&f, "pad", moved(&f, OP_PAD, y, t, wide, 4));
+    output(&f, "slice",
+           graph_unary(f.g, OP_NEG, moved(&f, OP_SLICE, y, t, part, 3), (Span){0}));
+    output(&f, "take", moved(&f, OP_TAKE, y, c, none, 3));
+    output(&f, "roll", moved(&f, OP_ROLL, y, c, none, -2));
+    GraphAttr split = {.along = &c, .along_count = 1, .to = (AxisId[]){c2, c3}, .to_count = 2};
+    ValueId s = graph_add(f.g, OP_SPLIT, &y, 1, split, (Span){0});
+    output(&f, "split", graph_unary(f.g, OP_SQRT, s, (Span){0}));
+    GraphAttr merge = {.along = (AxisId[]){t, b}, .along_count = 2, .to = &bt, .to_count = 1};
+    output(
+        &f, "merge",
+        graph_unary(f.g, OP_NEG, graph_add(f.g, OP_MERGE, &y, 1, merge, (Span){0}), (Span){0}));
+    ValueId pieces[2] = {moved(&f, OP_SLICE, y, t, part, 1), moved(&f, OP_RENAME, y, c, c, 0)};
+    (void)pieces;
+    AxisId six = axis(&f, "six", 6);
+    ValueId halves[2] = {moved(&f, OP_SLICE, y, t, part, 0), moved(&f, OP_SLICE, y, t, six, 5)};
+    GraphAttr concat = {
+        .along = (AxisId[]){part, six}, .along_count = 2, .to = &both, .to_count = 1};
+    output(&f, "concat", graph_add(f.g, OP_CONCAT, halves, 2, concat, (Span){0}));
+    finish(&f);
+}
+
+static void test_movement_gradients(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 11), c = axis(&f, "c", 6),
+           tap = axis(&f, "tap", 4);
+    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, c}),
+            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){c, tap});
+    ValueId y = sum(&f, mul(&f, moved(&f, OP_WINDOW, x, t, tap, 0), w), tap);
+    y = add(&f, y,
+            moved(&f, OP_SHIFT, moved(&f, OP_ROLL, x, c, (AxisId){0}, 2), t, (AxisId){0}, 1));
+    output_gradients(&f, y);
+    finish(&f);
+}
+
+static void test_views_as_outputs(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId a = axis(&f, "a", 4), b = axis(&f, "b", 5), c = axis(&f, "c", 5);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){a, b});
+    GraphAttr swap = {.to = (AxisId[]){b, a}, .to_count = 2},
+              iota = {.along = &a, .along_count = 1};
+    output(&f, "transposed", graph_add(f.g, OP_TRANSPOSE, &x, 1, swap, (Span){0}));
+    output(&f, "renamed", moved(&f, OP_RENAME, x, b, c, 0));
+    output(&f, "position",
+           graph_cast(f.g, graph_add(f.g, OP_IOTA, NULL, 0, iota, (Span){0}), DTYPE_F32,
+                      (Span){0}));
+    output(&f, "all", graph_reduce(f.g, OP_REDUCE_SUM, x, (AxisId[]){a, b}, 2, (Span){0}));
+    output(&f, "largest", graph_reduce(f.g, OP_REDUCE_MAX, x, &a, 1, (Span){0}));
+    finish(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_elementwise),       cmocka_unit_test(test_rms_norm_is_one_kernel),
+        cmocka_unit_test(test_rms_norm_gradient), cmocka_unit_test(test_attn_res_is_one_kernel),
+        cmocka_unit_test(test_attn_res_gradient), cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_cross_entropy),     cmocka_unit_test(test_swiglu_epilogue),
+        cmocka_unit_test(test_movement),          cmocka_unit_test(test_movement_gradients),
+        cmocka_unit_test(test_views_as_outputs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
