@@ -1,0 +1,230 @@
+// test_tile.c: building and reading tile programs; schedules.
+#include "ir/tile/schedule.h"
+#include "ir/tile/tile_access.h"
+#include "tests/ir/tile_bench.h"
+
+static const Span nowhere = {0};
+
+static void assert_number(double got, double expected) {
+    if (got != expected) fail_msg("expected %g, got %g", expected, got);
+}
+
+static void test_building_gives_the_text(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    TileProgram *p = tile_new(&b.arena, STR("t"), TILE_STREAM);
+    uint32_t g = tile_dim(p, STR("g"), 4, 1, DIM_GRID),
+             c = tile_dim(p, STR("c"), 8, 8, DIM_COL);
+    uint32_t x = tile_arg(p, STR("x"), DTYPE_BF16, 32), y = tile_arg(p, STR("y"), DTYPE_F32, 4);
+    uint32_t z = tile_arg(p, STR("z"), DTYPE_F32, 8);
+    TileAccess at_x = tile_access(x), at_y = tile_access(y), at_z = tile_access(z);
+    at_x.stride[g] = 8;
+    at_x.stride[c] = 1;
+    at_x.guard[0] =
+        (TileGuard){.dim = (int8_t)c, .div = 1, .mod = 8, .shift = -1, .lo = 0, .hi = 8};
+    at_y.stride[g] = 1;
+    at_z.stride[c] = 1;
+    TileId load = tile_load(p, at_x, nowhere);
+    TileId index = tile_index(p, (TileGuard){.dim = (int8_t)c, .div = 2, .mod = 3}, nowhere);
+    TileId row = tile_gather(p, at_z, index, 2, 3, nowhere);
+    TileId two = tile_const(p, 2, DTYPE_F32);
+    TileId both = tile_map(p, OP_ADD, DTYPE_F32, (TileId[]){load, row}, 2, nowhere);
+    TileId sum = tile_reduce(p, OP_REDUCE_SUM, both, (DimSet)(1U << c), nowhere);
+    TileId twice = tile_map(p, OP_MUL, DTYPE_F32, (TileId[]){two, sum}, 2, nowhere);
+    tile_store(p, at_y, twice, nowhere);
+    StrBuf out = {0};
+    tile_print(p, &out);
+    assert_string_equal(out.ptr, "tile t stream\n"
+                                 "  grid g = 4\n"
+                                 "  col c = 8\n"
+                                 "  arg x: bf16[32]\n"
+                                 "  arg y: f32[4]\n"
+                                 "  arg z: f32[8]\n"
+                                 "  %1 = load x[g*8 + c] if 0 <= c - 1 < 8 : f32 (g, c)\n"
+                                 "  %2 = index c / 2 % 3 : i32 (c)\n"
+                                 "  %3 = gather z[c] at %2*2 of 3 : f32 (c)\n"
+                                 "  %4 = const 2 : f32 ()\n"
+                                 "  %5 = map add %1, %3 : f32 (g, c)\n"
+                                 "  %6 = reduce_sum %5 over (c) : f32 (g)\n"
+                                 "  %7 = map mul %4, %6 : f32 (g)\n"
+                                 "  store y[g] = %7 : f32 (g)\n");
+    strbuf_release(&out);
+    assert_true(p->args.ptr[x].read && !p->args.ptr[x].written);
+    assert_true(!p->args.ptr[y].read && p->args.ptr[y].written);
+    bench_close(&b);
+}
+
+static void test_names_become_legal_and_unique(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    TileProgram *p = tile_new(&b.arena, STR("rms norm"), TILE_STREAM);
+    tile_dim(p, STR("T"), 4, 1, DIM_GRID);
+    tile_dim(p, STR("T"), 4, 1, DIM_GRID);
+    tile_arg(p, STR("layers.3.w"), DTYPE_F32, 1);
+    tile_arg(p, STR("3"), DTYPE_F32, 1);
+    tile_arg(p, STR(""), DTYPE_F32, 1);
+    assert_str(p->name, "_rms_norm");
+    assert_str(p->dims[1].name, "T.1");
+    assert_str(p->args.ptr[0].name, "layers.3.w");
+    assert_str(p->args.ptr[1].name, "_3");
+    assert_str(p->args.ptr[2].name, "_");
+    bench_close(&b);
+}
+
+static void test_tasks(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    assert_int_equal(tile_task_count(bench_read(&b, tile_text_rms_norm)), 3);
+    assert_int_equal(tile_task_count(bench_read(&b, tile_text_contraction)), 2 * 3);
+    TileProgram *p =
+        bench_read(&b, "tile t stream\ngrid g = 5\nserial s = 7\ncol c = 9 tile 4\n");
+    assert_int_equal(tile_task_count(p), 5 * 3);
+    assert_int_equal(tile_dim_of(p, DIM_COL), 2);
+    assert_int_equal(tile_dim_of(p, DIM_M), -1);
+    assert_int_equal(tile_knob(p, "mr", 3), 3);
+    bench_close(&b);
+}
+
+static void test_flops(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    double points = 7 * 5;
+    double expected = 2 * points * 9 + (op_flops(OP_SIGMOID) + 1) * points;
+    assert_number(tile_flops(bench_read(&b, tile_text_contraction)), expected);
+    double norm = 15 + 15 + 3 + 3 + 3 * op_flops(OP_RSQRT) + 15 + 15;
+    assert_number(tile_flops(bench_read(&b, tile_text_rms_norm)), norm);
+    bench_close(&b);
+}
+
+static double bytes_of(const char *ops) {
+    TileBench b;
+    bench_open(&b);
+    const char *head = "tile t stream\ngrid g = 4\ncol c = 8\narg x: f32[100]\narg j: i32[4]\n";
+    double bytes = tile_bytes(bench_read(&b, arena_printf(&b.arena, "%s%s", head, ops)));
+    bench_close(&b);
+    return bytes;
+}
+
+static void test_bytes(void **state) {
+    (void)state;
+    assert_number(bytes_of("%1 = load x[g*8 + c] : f32 (g, c)"), 32 * 4);
+    assert_number(bytes_of("%1 = load x[g*2 + c] : f32 (g, c)"), 14 * 4);
+    assert_number(bytes_of("%1 = load x[c*3 + 7] : f32 (c)"), 8 * 4);
+    assert_number(bytes_of("%1 = load x[c] : f32 (c)\n%2 = load x[c] : f32 (c)"), 8 * 4);
+    assert_number(bytes_of("%1 = load x[c] : f32 (c)\n%2 = load x[c + 1] : f32 (c)"), 9 * 4);
+    assert_number(bytes_of("%1 = load x[c] if 2 <= c < 5 : f32 (c)"), 3 * 4);
+    assert_number(bytes_of("%1 = load x[c] if 9 <= c < 12 : f32 (c)"), 0);
+    assert_number(
+        bytes_of("%1 = load j[g] : i32 (g)\n%2 = gather x[c] at %1*8 of 12 : f32 (g, c)"),
+        4 * 4 + 32 * 4);
+}
+
+static bool in_place(const char *ops, uint32_t in, uint32_t out) {
+    TileBench b;
+    bench_open(&b);
+    const char *head = "tile t stream\ngrid g = 4\ncol c = 8\n"
+                       "arg x: f32[40]\narg y: f32[40]\narg z: bf16[40]\narg j: i32[32]\n";
+    TileProgram *p = bench_read(&b, arena_printf(&b.arena, "%s%s", head, ops));
+    bool yes = tile_in_place(p, in, out);
+    bench_close(&b);
+    return yes;
+}
+
+static void test_in_place(void **state) {
+    (void)state;
+    const char *plain =
+        "%1 = load x[g*8 + c] : f32 (g, c)\nstore y[g*8 + c] = %1 : f32 (g, c)\n"
+        "store z[g*8 + c] = %1 : f32 (g, c)\n";
+    assert_true(in_place(plain, 0, 1));
+    assert_false(in_place(plain, 0, 2));  // another size of element
+    assert_false(in_place(
+        "%1 = load x[g*8 + c + 1] : f32 (g, c)\nstore y[g*8 + c] = %1 : f32 (g, c)", 0, 1));
+    assert_false(in_place(
+        "%1 = load x[g + c*4] : f32 (g, c)\nstore y[g*8 + c] = %1 : f32 (g, c)", 0, 1));
+    assert_false(in_place("%1 = load x[g*8 + c] if 0 <= c < 8 : f32 (g, c)\n"
+                          "store y[g*8 + c] = %1 : f32 (g, c)",
+                          0, 1));
+    assert_false(
+        in_place("%1 = load x[g*8 + c] : f32 (g, c)\n%2 = load x[c] : f32 (c)\n"
+                 "%3 = map add %1, %2 : f32 (g, c)\nstore y[g*8 + c] = %3 : f32 (g, c)",
+                 0, 1));
+    assert_false(in_place(
+        "%1 = load j[g*8 + c] : i32 (g, c)\n%2 = gather x[0] at %1*1 of 32 : f32 (g, c)\n"
+        "store y[g*8 + c] = %2 : f32 (g, c)",
+        0, 1));
+    // A row's sum is read again in a later pass over the row; the store waits for that.
+    assert_true(
+        in_place("%1 = load x[g*8 + c] : f32 (g, c)\n%2 = reduce_sum %1 over (c) : f32 (g)\n"
+                 "%3 = load x[g*8 + c] : f32 (g, c)\n%4 = map div %3, %2 : f32 (g, c)\n"
+                 "store y[g*8 + c] = %4 : f32 (g, c)",
+                 0, 1));
+}
+
+// Ranges against every index.
+static void test_guard_ranges(void **state) {
+    (void)state;
+    for (int64_t extent = 1; extent <= 13; extent++)
+        for (int64_t code = 0; code < 3 * 4 * 5 * 5 * 5; code++) {
+            TileDim dim = {.extent = extent};
+            TileGuard g = {
+                .div = 1 + code % 3, .mod = 1 + code / 3 % 4, .shift = code / 12 % 5 - 2};
+            g.lo = code / 60 % 5 - 2;
+            g.hi = g.lo + code / 300 % 5;
+            int64_t first = extent, last = -1;
+            for (int64_t i = 0; i < extent; i++) {
+                int64_t at = i / g.div % g.mod + g.shift;
+                if (at < g.lo || at >= g.hi) continue;
+                if (first == extent) first = i;
+                last = i;
+            }
+            TileRange range = tile_guard_range(&dim, &g);
+            if (last < 0)
+                assert_true(range.first > range.last);
+            else
+                assert_true(range.first == first && range.last == last);
+        }
+}
+
+static void test_schedule(void **state) {
+    (void)state;
+    Schedule s = schedule_none(), t = schedule_none();
+    assert_int_equal(s.pack_a, -1);
+    StrBuf out = {0};
+    schedule_print(&s, &out);
+    assert_int_equal(out.len, 0);
+    s.mr = 6;
+    s.pack_a = 0;
+    s.nt = 1;
+    schedule_print(&s, &out);
+    assert_string_equal(out.ptr, "mr=6 pack_a=0 nt=1");
+    assert_true(schedule_read(strbuf_view(&out), &t));
+    assert_memory_equal(&s, &t, sizeof s);
+    strbuf_release(&out);
+    assert_true(schedule_read(STR(""), &t));
+    assert_int_equal(t.mr, 0);
+    const char *wrong[] = {
+        "mr", "mr=", "=6", "xx=1", "mr=1 mr=2", "mr=x", "mr=99999999999", "mr=1,nv=2"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        t.mr = 77;
+        assert_false(schedule_read(str_of(wrong[i]), &t));
+        assert_int_equal(t.mr, 77);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_building_gives_the_text),
+        cmocka_unit_test(test_names_become_legal_and_unique),
+        cmocka_unit_test(test_tasks),
+        cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_guard_ranges),
+        cmocka_unit_test(test_schedule),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
