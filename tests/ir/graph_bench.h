@@ -9,6 +9,7 @@ typedef struct {
     Graph *g;
     Vec(double *) data;  // per leaf
     uint64_t seed;       // of the next random leaf
+    const char *label;   // of the case being tested, for messages; may be NULL
 } GraphBench;
 
 #define AXES(...) ((AxisId[]){__VA_ARGS__}), (sizeof((AxisId[]){__VA_ARGS__}) / sizeof(AxisId))
