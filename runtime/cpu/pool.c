@@ -1,0 +1,293 @@
+// pool.c: threads that share out [0, n).
+//
+// A job is announced in one word, `gate`:
+//
+//     | generation (20 bits) | open | workers inside (11 bits) |
+//
+// A worker that sees an open gate of a new generation enters by adding one to it, runs pieces
+// and leaves by taking one off. The caller opens the gate, runs pieces as well, closes it when
+// none are left and waits until nobody is inside. A worker that slept through a job therefore
+// delays nobody, and a job's description only changes while no worker can read it.
+#include "runtime/cpu/pool.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "runtime/cpu/cpu.h"
+
+enum {
+    GATE_INSIDE = (1 << 11) - 1,
+    GATE_OPEN = 1 << 11,
+    GATE_GENERATION = 1 << 12,
+    THREADS_MAX = 1024,
+    PIECES = 4,  // per thread: enough to even out, few enough to cost nothing
+    PAUSES = 64,
+    SPIN_LEAST_NS = 50000,
+    SPIN_FIRST_NS = 200000,
+    SPIN_MOST_NS = 1000000,
+    CACHE_LINE = 64,
+};
+
+// One thread's share of the job: pieces not yet begun are [next, PIECES). On a line of its own.
+typedef struct {
+    _Alignas(CACHE_LINE) _Atomic uint32_t next;
+} Share;
+
+typedef struct {
+    PoolFn *fn;
+    void *context;
+    int64_t n;
+    uint32_t shares;  // threads that the job is cut for
+} Job;
+
+typedef struct {
+    Pool *pool;
+    uint32_t index;
+    pthread_t thread;
+} Worker;
+
+struct Pool {
+    _Alignas(CACHE_LINE) _Atomic uint32_t gate;
+    _Alignas(CACHE_LINE) _Atomic uint32_t bell;  // changes with every job; sleepers wait on it
+    _Atomic uint32_t sleepers;
+    _Atomic bool quit;
+    _Alignas(CACHE_LINE) Job job;
+    uint32_t threads;
+    bool busy;
+    unsigned char *scratch;
+    size_t scratch_bytes;  // per thread
+    size_t mapped;         // of this struct and what follows it
+    Share *shares;
+    Worker *workers;
+};
+
+static void pause_cpu(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void sleep_on(_Atomic uint32_t *word, uint32_t seen) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void wake_all(_Atomic uint32_t *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+// floor(n * part / parts) without overflow.
+static int64_t cut(int64_t n, uint32_t part, uint32_t parts) {
+    return n / parts * part + n % parts * part / parts;
+}
+
+static void run_piece(const Job *job, uint32_t share, uint32_t piece, uint32_t thread) {
+    uint32_t parts = job->shares * PIECES, part = share * PIECES + piece;
+    int64_t begin = cut(job->n, part, parts), end = cut(job->n, part + 1, parts);
+    if (begin < end) job->fn(job->context, begin, end, thread);
+}
+
+static void run_share(Pool *pool, uint32_t share, uint32_t thread) {
+    _Atomic uint32_t *next = &pool->shares[share].next;
+    // Reading first keeps the line shared once a share is used up.
+    while (atomic_load_explicit(next, memory_order_relaxed) < PIECES) {
+        uint32_t piece = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+        if (piece < PIECES) run_piece(&pool->job, share, piece, thread);
+    }
+}
+
+static void run_shares(Pool *pool, uint32_t thread) {
+    uint32_t count = pool->job.shares;
+    for (uint32_t i = 0; i < count; i++)
+        run_share(pool, (thread + i) % count, thread);
+}
+
+// Enters, works and leaves if there is a job that this worker has not seen.
+static bool take_part(Pool *pool, uint32_t thread, uint32_t *seen) {
+    uint32_t gate = atomic_load_explicit(&pool->gate, memory_order_acquire);
+    while (gate & GATE_OPEN && gate / GATE_GENERATION != *seen) {
+        if (!atomic_compare_exchange_weak_explicit(&pool->gate, &gate, gate + 1,
+                                                   memory_order_acq_rel, memory_order_acquire))
+            continue;
+        *seen = gate / GATE_GENERATION;
+        run_shares(pool, thread);
+        atomic_fetch_sub_explicit(&pool->gate, 1, memory_order_release);
+        return true;
+    }
+    return false;
+}
+
+// Waits for the bell to change from `rung`: spins for a while, then sleeps. A sleep that turns
+// out short was a mistake, so the next one starts later; after a long one less is wasted on
+// spinning.
+static void wait_for_bell(Pool *pool, uint32_t rung, int64_t *patience) {
+    int64_t start = clock_ns();
+    do {
+        for (int i = 0; i < PAUSES; i++) {
+            if (atomic_load_explicit(&pool->bell, memory_order_acquire) != rung) return;
+            pause_cpu();
+        }
+    } while (clock_ns() - start < *patience);
+    int64_t asleep = clock_ns();
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (atomic_load(&pool->bell) == rung)
+        sleep_on(&pool->bell, rung);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    bool was_short = clock_ns() - asleep < SPIN_MOST_NS;
+    int64_t next = was_short ? *patience * 2 : *patience / 2;
+    *patience = next < SPIN_LEAST_NS  ? SPIN_LEAST_NS
+                : next > SPIN_MOST_NS ? SPIN_MOST_NS
+                                      : next;
+}
+
+static void *worker_main(void *argument) {
+    Worker *self = argument;
+    Pool *pool = self->pool;
+    uint32_t seen = 0;
+    int64_t patience = SPIN_FIRST_NS;
+    while (!atomic_load_explicit(&pool->quit, memory_order_acquire)) {
+        uint32_t rung = atomic_load_explicit(&pool->bell, memory_order_acquire);
+        bool quit = atomic_load_explicit(&pool->quit, memory_order_acquire);
+        if (!quit && !take_part(pool, self->index, &seen)) wait_for_bell(pool, rung, &patience);
+    }
+    return NULL;
+}
+
+// The sleepers' side adds itself before it looks at the bell, this side rings before it looks
+// for sleepers: one of the two sees the other.
+static void ring(Pool *pool) {
+    atomic_fetch_add(&pool->bell, 1);
+    if (atomic_load(&pool->sleepers)) wake_all(&pool->bell);
+}
+
+static void wait_until_empty(Pool *pool) {
+    for (uint32_t i = 1; atomic_load_explicit(&pool->gate, memory_order_acquire) & GATE_INSIDE;
+         i++) {
+        pause_cpu();
+        // Somebody inside may have lost its CPU to another process.
+        if (i % 1024 == 0) sched_yield();
+    }
+}
+
+void pool_run(Pool *pool, int64_t n, PoolFn *fn, void *context) {
+    if (n <= 0) return;
+    ASSERT(!pool->busy);
+    if (pool->threads == 1 || n == 1) {
+        fn(context, 0, n, 0);
+        return;
+    }
+    pool->busy = true;
+    uint32_t shares = n < pool->threads ? (uint32_t)n : pool->threads;
+    pool->job = (Job){.fn = fn, .context = context, .n = n, .shares = shares};
+    for (uint32_t i = 0; i < shares; i++)
+        atomic_store_explicit(&pool->shares[i].next, 0, memory_order_relaxed);
+    uint32_t generation = atomic_load_explicit(&pool->gate, memory_order_relaxed);
+    generation = (generation & ~(uint32_t)(GATE_GENERATION - 1)) + GATE_GENERATION;
+    atomic_store_explicit(&pool->gate, generation | GATE_OPEN, memory_order_release);
+    ring(pool);
+    run_shares(pool, 0);
+    atomic_fetch_and_explicit(&pool->gate, ~(uint32_t)GATE_OPEN, memory_order_acq_rel);
+    wait_until_empty(pool);
+    pool->busy = false;
+}
+
+typedef struct {
+    Pool *pool;
+    KernelFn *fn;
+    void *const *args;
+} KernelJob;
+
+static void run_kernel_part(void *context, int64_t begin, int64_t end, uint32_t thread) {
+    const KernelJob *job = context;
+    job->fn(job->args, begin, end, pool_scratch(job->pool, thread));
+}
+
+void pool_run_kernel(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks) {
+    KernelJob job = {.pool = pool, .fn = fn, .args = args};
+    pool_run(pool, tasks, run_kernel_part, &job);
+}
+
+static void *map_memory(size_t bytes) {
+    void *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool pool_reserve(Diag *diag, Pool *pool, int64_t bytes) {
+    ASSERT(!pool->busy);
+    if (bytes <= 0 || (size_t)bytes <= pool->scratch_bytes) return true;
+    if (bytes > INT64_MAX / THREADS_MAX / 2)
+        return diag_fail(diag, FAIL_INPUT, "scratch of %lld bytes is too large",
+                         (long long)bytes);
+    // A page between two threads' scratch keeps their lines and prefetches apart.
+    size_t each = ((size_t)bytes + 4095) / 4096 * 4096 + 4096;
+    unsigned char *scratch = map_memory(each * pool->threads);
+    if (!scratch) {
+        return diag_fail(diag, FAIL_ENVIRONMENT, "not enough memory for scratch of %zu bytes",
+                         each * pool->threads);
+    }
+    if (pool->scratch) munmap(pool->scratch, pool->scratch_bytes * pool->threads);
+    pool->scratch = scratch;
+    pool->scratch_bytes = each;
+    return true;
+}
+
+void *pool_scratch(const Pool *pool, uint32_t thread) {
+    ASSERT_HOT(thread < pool->threads);
+    return pool->scratch ? pool->scratch + thread * pool->scratch_bytes : NULL;
+}
+
+uint32_t pool_threads(const Pool *pool) { return pool->threads; }
+
+static Pool *pool_allocate(uint32_t threads) {
+    size_t bytes = sizeof(Pool) + threads * (sizeof(Share) + sizeof(Worker));
+    unsigned char *memory = map_memory(bytes);
+    if (!memory) return NULL;
+    void *pool_place = memory, *shares = memory + sizeof(Pool);
+    void *workers = memory + sizeof(Pool) + threads * sizeof(Share);
+    Pool *pool = pool_place;
+    pool->mapped = bytes;
+    pool->shares = shares;
+    pool->workers = workers;
+    return pool;
+}
+
+bool pool_open(Diag *diag, uint32_t threads, Pool **out) {
+    uint32_t most = cpu_count();
+    if (most > THREADS_MAX) most = THREADS_MAX;
+    if (!threads || threads > most) threads = most;
+    Pool *pool = pool_allocate(threads);
+    *out = NULL;
+    if (!pool) return diag_fail(diag, FAIL_ENVIRONMENT, "not enough memory for threads");
+    pool->threads = 1;
+    for (uint32_t i = 1; i < threads; i++) {
+        Worker *w = &pool->workers[i];
+        *w = (Worker){.pool = pool, .index = i};
+        int error = pthread_create(&w->thread, NULL, worker_main, w);
+        if (error) {
+            pool_close(pool);
+            return diag_fail(diag, FAIL_ENVIRONMENT, "cannot start thread %u of %u: %s", i + 1,
+                             threads, strerror(error));
+        }
+        pool->threads++;
+    }
+    *out = pool;
+    return true;
+}
+
+void pool_close(Pool *pool) {
+    if (!pool) return;
+    atomic_store_explicit(&pool->quit, true, memory_order_release);
+    ring(pool);
+    for (uint32_t i = 1; i < pool->threads; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+    if (pool->scratch) munmap(pool->scratch, pool->scratch_bytes * pool->threads);
+    munmap(pool, pool->mapped);
+}

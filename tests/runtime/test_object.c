@@ -1,0 +1,163 @@
+// test_object.c: objects made by the C compiler run; damaged ones give an error, never a crash.
+#include <elf.h>
+
+#include "base/io.h"
+#include "base/rng.h"
+#include "runtime/object.h"
+#include "tests/test.h"
+
+typedef struct {
+    Arena arena;
+    Diag diag;
+} Fixture;
+
+static int setup(void **state) {
+    Fixture *f = test_calloc(1, sizeof *f);
+    diag_init(&f->diag, &f->arena);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *f = *state;
+    arena_release(&f->arena);
+    test_free(f);
+    return 0;
+}
+
+static Str read_object(Fixture *f, const char *path) {
+    Str object;
+    assert_true(io_read(&f->diag, &f->arena, str_of(path), &object));
+    return object;
+}
+
+static void check_scale(Fixture *f, const char *path) {
+    Object object;
+    assert_true(object_load(&f->diag, STR("scale"), read_object(f, path), &object));
+    float in[6] = {1, 2, 3, 4, 5, 6}, out[6] = {0};
+    void *args[2] = {in, out};
+    object.entry(args, 1, 5, NULL);
+    const float expected[6] = {0, 5, 3.5F, -1, 9, 0};
+    for (int i = 0; i < 6; i++)
+        assert_float_equal(out[i], expected[i], 0);
+    object_unload(&object);
+    assert_null(object.entry);
+}
+
+static void runs_position_independent_code(void **state) { check_scale(*state, OBJECT_SCALE); }
+static void runs_code_with_unwind_tables(void **state) {
+    check_scale(*state, OBJECT_SCALE_UNWIND);
+}
+
+static void runs_fixed_code(void **state) { check_scale(*state, OBJECT_SCALE_FIXED); }
+
+static void reaches_data_through_the_offset_table(void **state) {
+    Fixture *f = *state;
+    Object object;
+    Str bytes = read_object(f, OBJECT_VISIBLE);
+    assert_true(object_load(&f->diag, STR("visible"), bytes, &object));
+    int32_t out[4] = {0};
+    void *args[1] = {out};
+    object.entry(args, 0, 4, NULL);
+    assert_int_equal(out[2], 30);
+    assert_int_equal(out[3], 10);
+    object_unload(&object);
+}
+
+static void check_refused(Fixture *f, Str bytes, const char *message) {
+    Object object;
+    assert_false(object_load(&f->diag, STR("k.1"), bytes, &object));
+    assert_null(object.base);
+    assert_diag(&f->diag, message);
+}
+
+static void refuses_undefined_symbols(void **state) {
+    check_refused(*state, read_object(*state, OBJECT_UNDEFINED),
+                  "strata: error: kernel 'k.1': bad object code: symbol 'elsewhere' is "
+                  "undefined\n");
+}
+
+static void refuses_writable_data(void **state) {
+    check_refused(*state, read_object(*state, OBJECT_WRITABLE),
+                  "strata: error: kernel 'k.1': bad object code: it has writable data\n");
+}
+
+static void refuses_an_object_without_the_symbol(void **state) {
+    check_refused(
+        *state, read_object(*state, OBJECT_NAMELESS),
+        "strata: error: kernel 'k.1': bad object code: it has no function 'kernel'\n");
+}
+
+static void refuses_what_is_no_object(void **state) {
+    check_refused(*state, STR("not an object"),
+                  "strata: error: kernel 'k.1': bad object code: it is shorter than an ELF "
+                  "header\n");
+}
+
+static void refuses_an_executable(void **state) {
+    Fixture *f = *state;
+    Str bytes = read_object(f, OBJECT_SCALE);
+    char *copy = arena_strndup(&f->arena, bytes.ptr, bytes.len);
+    copy[offsetof(Elf64_Ehdr, e_type)] = ET_DYN;
+    check_refused(f, (Str){copy, bytes.len},
+                  "strata: error: kernel 'k.1': bad object code: it is no relocatable ELF "
+                  "object\n");
+}
+
+// Loads bytes that must give either an object or one error.
+static void load_anything(Str bytes) {
+    Arena arena = {0};
+    Diag diag;
+    diag_init(&diag, &arena);
+    Object object;
+    bool ok = object_load(&diag, STR("k"), bytes, &object);
+    assert_int_equal(diag.error_count, ok ? 0 : 1);
+    object_unload(&object);
+    arena_release(&arena);
+}
+
+static void survives_truncation(void **state) {
+    Str whole = read_object(*state, OBJECT_SCALE_UNWIND);
+    for (size_t n = 0; n < whole.len; n++) {
+        // A copy of exactly n bytes lets the address sanitizer see reads past its end.
+        char *copy = test_malloc(n + 1);
+        memcpy(copy + 1, whole.ptr, n);
+        load_anything((Str){copy + 1, n});
+        test_free(copy);
+    }
+}
+
+static void survives_damage(void **state) {
+    const char *paths[] = {OBJECT_SCALE_UNWIND, OBJECT_SCALE_FIXED, OBJECT_VISIBLE};
+    for (uint64_t trial = 0; trial < 6000; trial++) {
+        Arena arena = {0};
+        Fixture local = {.arena = arena};
+        diag_init(&local.diag, &local.arena);
+        Str whole = read_object(&local, paths[trial % 3]);
+        char *copy = arena_strndup(&local.arena, whole.ptr, whole.len);
+        for (uint64_t k = 0; k <= trial % 4; k++) {
+            uint64_t random = rng_u64(trial, k);
+            copy[random % whole.len] = (char)(random >> 40);
+        }
+        load_anything((Str){copy, whole.len});
+        arena_release(&local.arena);
+    }
+    (void)state;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(runs_position_independent_code, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_code_with_unwind_tables, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_fixed_code, setup, teardown),
+        cmocka_unit_test_setup_teardown(reaches_data_through_the_offset_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_undefined_symbols, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_writable_data, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_an_object_without_the_symbol, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_what_is_no_object, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_an_executable, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_truncation, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_damage, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
