@@ -34,7 +34,7 @@ static void add_line_text(StrBuf *out, Str line) {
         if (c == '\t')
             strbuf_addf(out, "%*s", (int)width, "");
         else
-            strbuf_addc(out, (unsigned char)c < 0x20 || c == 0x7f ? '?' : c);
+            strbuf_addc(out, (char)((unsigned char)c < 0x20 || c == 0x7f ? '?' : c));
         at += width;
     }
 }

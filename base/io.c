@@ -80,8 +80,8 @@ static bool read_sized(int fd, Arena *arena, size_t size, Str *out) {
 }
 
 bool io_read(Diag *diag, Arena *arena, Str path, Str *out) {
-    int fd;
-    struct stat status;
+    int fd = -1;
+    struct stat status = {0};
     if (!open_for_reading(diag, path, &fd, &status)) return false;
     bool sized = S_ISREG(status.st_mode) && status.st_size > 0;
     bool ok = sized ? read_sized(fd, arena, (size_t)status.st_size, out)
@@ -93,8 +93,8 @@ bool io_read(Diag *diag, Arena *arena, Str path, Str *out) {
 
 bool io_map(Diag *diag, Str path, FileMap *out) {
     static const unsigned char nothing[1];
-    int fd;
-    struct stat status;
+    int fd = -1;
+    struct stat status = {0};
     if (!open_for_reading(diag, path, &fd, &status)) return false;
     *out = (FileMap){.data = nothing};
     int error = 0;
@@ -114,6 +114,7 @@ bool io_map(Diag *diag, Str path, FileMap *out) {
 void io_unmap(FileMap *map) {
     // The address goes through an integer because munmap takes away what was promised not to
     // change.
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
     if (map->size) munmap((void *)(uintptr_t)map->data, map->size);
     *map = (FileMap){0};
 }

@@ -8,6 +8,9 @@
 
 #include "base/arena.h"
 
+// Types and names of variables cannot be put in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
+
 #define Vec(T)             \
     struct {               \
         T *ptr;            \
@@ -22,3 +25,5 @@ void *vec_grown(Arena *arena, const void *ptr, uint32_t len, uint32_t *cap, size
                           : (void)0,                                                  \
      (void)((v)->ptr[(v)->len++] = (__VA_ARGS__)))
 #define vec_each(T, it, v) for (T *it = (v)->ptr; it < (v)->ptr + (v)->len; it++)
+
+// NOLINTEND(bugprone-macro-parentheses)

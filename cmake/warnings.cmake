@@ -7,8 +7,9 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
     list(APPEND STRATA_WARNINGS -Wlogical-op -Wduplicated-cond -Wduplicated-branches
         -Wnull-dereference -Wjump-misses-init)
     if(STRATA_SANITIZE)
-        # The checks that sanitizers insert make gcc see null pointers on paths that cannot happen.
+        # The checks that sanitizers insert make gcc warn about paths that cannot happen.
         list(REMOVE_ITEM STRATA_WARNINGS -Wnull-dereference)
+        list(APPEND STRATA_WARNINGS -Wno-maybe-uninitialized)
     endif()
 elseif(CMAKE_C_COMPILER_ID MATCHES "Clang")
     list(APPEND STRATA_WARNINGS -Wcomma -Wconditional-uninitialized -Wmissing-variable-declarations

@@ -10,16 +10,16 @@ static void empty_maps_have_nothing(void **state) {
 
 static void keys_are_found_again(void **state) {
     (void)state;
-    enum { N = 50000 };
+    const uint64_t n = 50000;
     Arena arena = {0};
     Map map = {0};
-    for (uint64_t i = 0; i < N; i++)
+    for (uint64_t i = 0; i < n; i++)
         map_set(&arena, &map, str_printf(&arena, "layers.%d.w", (int)i), i);
-    assert_int_equal(map.count, N);
-    for (uint64_t i = 0; i < 2 * N; i++) {
+    assert_int_equal(map.count, n);
+    for (uint64_t i = 0; i < 2 * n; i++) {
         uint64_t value = 0;
         bool found = map_get(&map, str_printf(&arena, "layers.%d.w", (int)i), &value);
-        assert_int_equal(found, i < N);
+        assert_int_equal(found, i < n);
         if (found) assert_int_equal(value, i);
     }
     arena_release(&arena);
