@@ -79,6 +79,7 @@ typedef struct {
 // that gives a string (expr; text is absent). Both absent: no `as` was written.
 typedef struct {
     AstName text;
+    bool quoted;
     AstExpr *expr;
 } AstScopeName;
 
