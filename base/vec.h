@@ -24,6 +24,7 @@ void *vec_grown(Arena *arena, const void *ptr, uint32_t len, uint32_t *cap, size
                                                         &(v)->cap, sizeof *(v)->ptr)) \
                           : (void)0,                                                  \
      (void)((v)->ptr[(v)->len++] = (__VA_ARGS__)))
-#define vec_each(T, it, v) for (T *it = (v)->ptr; it < (v)->ptr + (v)->len; it++)
+// An empty vector may have no array, and NULL + 0 is undefined in C.
+#define vec_each(T, it, v) for (T *it = (v)->ptr; it && it < (v)->ptr + (v)->len; it++)
 
 // NOLINTEND(bugprone-macro-parentheses)
