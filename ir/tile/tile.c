@@ -327,7 +327,7 @@ static bool access_seen(const TileProgram *p, const TileOp *op) {
 double tile_bytes(const TileProgram *p) {
     double bytes = 0;
     for (uint32_t arg = 0; arg < p->args.len; arg++) {
-        double count = 0, least = INFINITY, most = -INFINITY;
+        double count = 0, least = HUGE_VAL, most = -HUGE_VAL;
         vec_each (const TileOp, op, &p->ops) {
             if (!tile_op_accesses(op->kind) || op->access.arg != arg || access_seen(p, op))
                 continue;

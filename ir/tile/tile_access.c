@@ -153,7 +153,7 @@ static bool distance_reached(const Radices *r, const double *span, uint32_t coun
 
 bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b) {
     TileReach x = tile_reach(p, a), y = tile_reach(p, b);
-    if (!x.count || !y.count || x.most < y.least || y.most < x.least) return true;
+    if (x.count <= 0 || y.count <= 0 || x.most < y.least || y.most < x.least) return true;
     if (a->kind != TILE_STORE || b->kind != TILE_STORE || a->dims != b->dims) return false;
     for (uint32_t d = 0; d < p->dim_count; d++)
         if (a->access.stride[d] != b->access.stride[d]) return false;

@@ -106,7 +106,7 @@ static void fill(Run *r, TileId v, double x) {
 static void reduce_run(Run *r, TileId v) {
     const TileOp *op = tile_op(r->p, v);
     bool sum = op->fn == OP_REDUCE_SUM;
-    fill(r, v, sum ? 0 : -INFINITY);
+    fill(r, v, sum ? 0 : -HUGE_VAL);
     do {
         double *result = value_at(r, v), x = *value_at(r, op->in[0]);
         if (sum)

@@ -59,7 +59,7 @@ static void test_row_softmax_in_place(void **state) {
         "store x[g*6 + c] = %6 : f32 (g, c)\n",
         (void *[]){y});
     for (int g = 0; g < 4; g++) {
-        double most = -INFINITY, sum = 0;
+        double most = -HUGE_VAL, sum = 0;
         for (int c = 0; c < 6; c++)
             most = fmax(most, (double)x[g * 6 + c]);
         for (int c = 0; c < 6; c++)
