@@ -109,7 +109,7 @@ static bool parse_import(Parser *p, AstDecl *d) {
 static bool decl_ended(Parser *p) {
     const Token t = parser_peek(p, 0);
     if (t.newline_before || t.kind == TOKEN_END || t.kind == TOKEN_SEMICOLON) return true;
-    return parser_unexpected(p, "the end of the line");
+    return parser_unexpected_token(p, "the end of the line");
 }
 
 // decl = import | fn | optimizer | model
@@ -132,7 +132,7 @@ static bool parse_decl(Parser *p, AstDecl *d) {
         d->span = parser_span_from(p, start);
         return decl_ended(p);
     }
-    return parser_unexpected(p, "'import', 'fn', 'optimizer' or 'model'");
+    return parser_unexpected_token(p, "'import', 'fn', 'optimizer' or 'model'");
 }
 
 // module = { ";" | decl }

@@ -227,7 +227,7 @@ static AstStmt *parse_simple(Parser *p, AstStmt *s) {
     case TOKEN_LPAREN:
     case TOKEN_LBRACKET:
     case TOKEN_MINUS: break;
-    default: parser_unexpected(p, expected); return NULL;
+    default: parser_unexpected_token(p, expected); return NULL;
     }
     s->kind = AST_STMT_EXPR;
     s->value = parse_expr(p);
@@ -304,7 +304,7 @@ static void parse_stmts(Parser *p, AstBlock *out) {
 
 static bool unclosed_block(Parser *p, Token open) {
     if (p->unclosed_at != p->at) {
-        parser_unexpected(p, "'}'");
+        parser_unexpected_token(p, "'}'");
         parser_note_open(p, open);
     }
     p->unclosed_at = p->at;

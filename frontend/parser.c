@@ -61,14 +61,16 @@ static Str found_text(Parser *p, Token t) {
     return str_printf(p->arena, "%s'%.*s%s'", what, shown, text.ptr, more);
 }
 
-bool parser_unexpected(Parser *p, const char *what) {
-    if (diag_full(p->diag)) return false;
-    if (statement_ended(p))
-        return diag_error(p->diag, (Span){p->file, p->end, p->end},
-                          "expected %s, found end of line", what);
+bool parser_unexpected_token(Parser *p, const char *what) {
     const Token t = parser_peek(p, 0);
     return diag_error(p->diag, parser_token_span(p, t), "expected %s, found %.*s", what,
                       STR_ARG(found_text(p, t)));
+}
+
+bool parser_unexpected(Parser *p, const char *what) {
+    if (!statement_ended(p)) return parser_unexpected_token(p, what);
+    return diag_error(p->diag, (Span){p->file, p->end, p->end},
+                      "expected %s, found end of line", what);
 }
 
 bool parser_expect(Parser *p, TokenKind kind) {

@@ -64,6 +64,8 @@ bool parser_eat(Parser *p, TokenKind kind);
 
 // Reports "expected WHAT, found ..." at the current token, or at the end of the line before it.
 bool parser_unexpected(Parser *p, const char *what);
+// The same between statements, where no line ends.
+bool parser_unexpected_token(Parser *p, const char *what);
 MUST_USE bool parser_expect(Parser *p, TokenKind kind);
 MUST_USE bool parser_name(Parser *p, const char *what, AstName *out);  // a name, not a keyword
 AstName parser_word(Parser *p);  // the current token, a word
