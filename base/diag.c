@@ -6,6 +6,11 @@
 #include "base/check.h"
 #include "base/vec.h"
 
+// Macros when analyzed; see diag.h.
+#undef diag_error
+#undef diag_file_error
+#undef diag_fail
+
 void diag_init(Diag *diag, Arena *arena) { *diag = (Diag){.arena = arena}; }
 
 uint32_t diag_source_add(Diag *diag, Str path, Str text) {

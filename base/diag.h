@@ -62,11 +62,10 @@ void diag_init(Diag *diag, Arena *arena);
 // Registers a text (copied) and returns its file number.
 uint32_t diag_source_add(Diag *diag, Str path, Str text);
 const Source *diag_source(const Diag *diag, uint32_t file);
-void diag_line_column(const Diag *diag, Span span, uint32_t *line,
-                      uint32_t *column);  // both from 1
+// Both from 1; columns count characters.
+void diag_line_column(const Diag *diag, Span span, uint32_t *line, uint32_t *column);
 
-// Each records one item; those for errors return false, so that a caller can `return
-// diag_error(...)`.
+// Each records one item; those for errors return false, so that a caller can return at once.
 bool diag_error(Diag *diag, Span span, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void diag_warning(Diag *diag, Span span, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void diag_note(Diag *diag, Span span, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -76,6 +75,13 @@ bool diag_file_error(Diag *diag, Fail fail, Str path, const char *fmt, ...) PRIN
 // "strata: error: message", for a failure with no file.
 bool diag_fail(Diag *diag, Fail fail, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-bool diag_full(
-    const Diag *diag);  // DIAG_MAX_ERRORS reached: the parser and the elaborator stop
+// The analyzer looks at one file at a time, so here it is told what the three above return.
+#ifdef __clang_analyzer__
+#define diag_error(...)      ((void)diag_error(__VA_ARGS__), false)
+#define diag_file_error(...) ((void)diag_file_error(__VA_ARGS__), false)
+#define diag_fail(...)       ((void)diag_fail(__VA_ARGS__), false)
+#endif
+
+// DIAG_MAX_ERRORS reached: the parser and the elaborator stop.
+bool diag_full(const Diag *diag);
 void diag_render(const Diag *diag, StrBuf *out);
