@@ -1,4 +1,5 @@
 // test_tile.c: building and reading tile programs; schedules.
+#include "base/rng.h"
 #include "ir/tile/schedule.h"
 #include "ir/tile/tile_access.h"
 #include "tests/ir/tile_bench.h"
@@ -189,6 +190,50 @@ static void test_guard_ranges(void **state) {
         }
 }
 
+// Small stores whose elements can be listed: `hits` counts how often each is stored.
+static TileOp store_random(const TileProgram *p, uint64_t seed, int hits[512]) {
+    TileOp op = {.kind = TILE_STORE, .dims = 7, .access = tile_access(0)};
+    op.access.offset = 256 + (int64_t)(rng_u64(seed / 4, 9) % 12) * (int64_t)(seed % 4);
+    for (uint32_t d = 0; d < 3; d++)
+        op.access.stride[d] = (int64_t)(rng_u64(seed / 4, d) % 25) - 12;
+    for (int64_t i = 0; i < p->dims[0].extent; i++)
+        for (int64_t j = 0; j < p->dims[1].extent; j++)
+            for (int64_t k = 0; k < p->dims[2].extent; k++)
+                hits[op.access.offset + i * op.access.stride[0] + j * op.access.stride[1] +
+                     k * op.access.stride[2]]++;
+    return op;
+}
+
+static int most_hits(const int hits[512]) {
+    int most = 0;
+    for (int i = 0; i < 512; i++)
+        most = hits[i] > most ? hits[i] : most;
+    return most;
+}
+
+// Injective and disjoint accesses against lists of their elements. A store that is not of mixed
+// radix may be refused.
+static void test_injective_and_disjoint(void **state) {
+    (void)state;
+    TileProgram p = {.dim_count = 3, .dims = {{.extent = 3}, {.extent = 2}, {.extent = 4}}};
+    int injective = 0, disjoint = 0, overlapping = 0;
+    for (uint64_t seed = 0; seed < 80000; seed += 4) {
+        int a_hits[512] = {0}, both_hits[512] = {0};
+        TileOp a = store_random(&p, seed, a_hits);
+        bool a_once = tile_access_injective(&p, &a, a.dims);
+        if (a_once) assert_int_equal(most_hits(a_hits), 1);
+        injective += a_once;
+        if (!a_once) continue;
+        (void)store_random(&p, seed, both_hits);
+        TileOp b = store_random(&p, seed + 1 + seed / 4 % 3, both_hits);
+        bool apart = tile_stores_disjoint(&p, &a, &b);
+        assert_int_equal(apart, most_hits(both_hits) == 1);
+        disjoint += apart;
+        overlapping += !apart;
+    }
+    assert_true(injective > 100 && disjoint > 50 && overlapping > 50);
+}
+
 static void test_schedule(void **state) {
     (void)state;
     Schedule s = schedule_none(), t = schedule_none();
@@ -224,6 +269,7 @@ int main(void) {
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_guard_ranges),
+        cmocka_unit_test(test_injective_and_disjoint),
         cmocka_unit_test(test_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 // test_tile_text.c: printing, reading and hashing tile programs.
+#include "base/io.h"
 #include "tests/ir/tile_bench.h"
 
 static void assert_round_trip(const char *text) {
@@ -40,6 +41,29 @@ static void test_round_trip(void **state) {
         "  %10 = reduce_max %8 over (t) : f32 (b, c)\n"
         "  store y[-b + c*2] = %10 : f32 (b, c)\n"
         "  scatter_add y[c] at %5*-16 of 8 = %8 : f32 (b, t, c)\n");
+}
+
+// The programs shown in docs/tile_ir.md are sound, and in the form that is printed.
+static void test_documented_programs(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    Str docs = {0};
+    Str path = STR(STRATA_TEST_SOURCE_DIR "/docs/tile_ir.md");
+    assert_true(io_read(&b.diag, &b.arena, path, &docs));
+    uint32_t count = 0;
+    const char *fence = "```tile\n", *at = docs.ptr;
+    while ((at = strstr(at, fence))) {
+        at += strlen(fence);
+        const char *end = strstr(at, "```");
+        assert_non_null(end);
+        const char *text = arena_strndup(&b.arena, at, (size_t)(end - at));
+        (void)bench_program(&b, text);
+        assert_round_trip(text);
+        count++;
+    }
+    assert_int_equal(count, 2);
+    bench_close(&b);
 }
 
 static void test_reader_takes_blanks_and_comments(void **state) {
@@ -172,6 +196,7 @@ static void test_hash(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_documented_programs),
         cmocka_unit_test(test_reader_takes_blanks_and_comments),
         cmocka_unit_test(test_operations_know_their_line),
         cmocka_unit_test(test_mistakes),
