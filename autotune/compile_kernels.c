@@ -1,4 +1,5 @@
-// compile_kernels.c: looks every distinct program up, then compiles the rest on several threads.
+// compile_kernels.c: looks every distinct program up, then compiles the rest on several
+// threads.
 #include "autotune/compile_kernels.h"
 
 #include <pthread.h>
@@ -25,13 +26,15 @@ typedef struct {
 static void compile_one(const CompileTarget *target, Job *job) {
     arena_init(&job->arena);
     diag_init(&job->diag, &job->arena);
-    job->failed = !emit_kernel(&job->diag, &job->arena, job->program, (EmitOptions){.level = target->level}, &job->kernel);
+    job->failed = !emit_kernel(&job->diag, &job->arena, job->program,
+                               (EmitOptions){.level = target->level}, &job->kernel);
     if (!job->failed && target->db) database_code_add(target->db, job->key, &job->kernel);
 }
 
 static void *worker(void *context) {
     Work *work = context;
-    for (uint32_t i = atomic_fetch_add(&work->next, 1); i < work->count; i = atomic_fetch_add(&work->next, 1)) {
+    for (uint32_t i = atomic_fetch_add(&work->next, 1); i < work->count;
+         i = atomic_fetch_add(&work->next, 1)) {
         if (!work->jobs[i].known) compile_one(work->target, &work->jobs[i]);
         atomic_fetch_add(&work->done, 1);
     }
@@ -42,21 +45,28 @@ static void *worker(void *context) {
 static void run_jobs(Work *work) {
     enum { MOST_THREADS = 64 };
     pthread_t threads[MOST_THREADS];
-    uint32_t started = 0, wanted = work->target->threads < MOST_THREADS ? work->target->threads : MOST_THREADS;
-    while (started + 1 < wanted && started + 1 < work->count && !pthread_create(&threads[started], NULL, worker, work)) started++;
-    for (uint32_t i = atomic_fetch_add(&work->next, 1); i < work->count; i = atomic_fetch_add(&work->next, 1)) {
+    uint32_t started = 0, wanted = work->target->threads < MOST_THREADS ? work->target->threads
+                                                                        : MOST_THREADS;
+    while (started + 1 < wanted && started + 1 < work->count &&
+           !pthread_create(&threads[started], NULL, worker, work))
+        started++;
+    for (uint32_t i = atomic_fetch_add(&work->next, 1); i < work->count;
+         i = atomic_fetch_add(&work->next, 1)) {
         if (!work->jobs[i].known) compile_one(work->target, &work->jobs[i]);
         uint32_t done = atomic_fetch_add(&work->done, 1) + 1;
-        if (work->target->progress) work->target->progress(work->target->progress_context, done, work->count);
+        if (work->target->progress)
+            work->target->progress(work->target->progress_context, done, work->count);
     }
-    for (uint32_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    for (uint32_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
 }
 
 static bool collect(Diag *diag, Arena *arena, Job *job) {
     if (job->known) return true;
     if (job->failed) {
         const DiagItem *item = job->diag.item_count ? &job->diag.items[0] : NULL;
-        diag_fail(diag, job->diag.fail, "kernel '%.*s': %.*s", STR_ARG(job->program->name), item ? (int)item->message.len : 0, item ? item->message.ptr : "");
+        diag_fail(diag, job->diag.fail, "kernel '%.*s': %.*s", STR_ARG(job->program->name),
+                  item ? (int)item->message.len : 0, item ? item->message.ptr : "");
     } else {
         job->kernel.object = str_copy(arena, job->kernel.object);
     }
@@ -64,8 +74,8 @@ static bool collect(Diag *diag, Arena *arena, Job *job) {
     return !job->failed;
 }
 
-bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target, const TileProgram *const *programs, uint32_t count,
-                     EmittedKernel *out) {
+bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
+                     const TileProgram *const *programs, uint32_t count, EmittedKernel *out) {
     Map by_hash = {0};
     Job *jobs = arena_array(arena, Job, count);
     uint32_t *job_of = arena_array(arena, uint32_t, count), job_count = 0;
@@ -77,15 +87,20 @@ bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target, cons
         if (!map_get(&by_hash, key, &seen)) {
             seen = job_count++;
             map_set(arena, &by_hash, key, seen);
-            jobs[seen] = (Job){.program = programs[i], .key = code_key(hash, target->level, emitter)};
-            jobs[seen].known = target->db && database_code_find(target->db, arena, jobs[seen].key, &jobs[seen].kernel);
+            jobs[seen] =
+                (Job){.program = programs[i], .key = code_key(hash, target->level, emitter)};
+            jobs[seen].known =
+                target->db &&
+                database_code_find(target->db, arena, jobs[seen].key, &jobs[seen].kernel);
         }
         job_of[i] = (uint32_t)seen;
     }
     Work work = {.target = target, .jobs = jobs, .count = job_count};
     run_jobs(&work);
     bool ok = true;
-    for (uint32_t i = 0; i < job_count; i++) ok = collect(diag, arena, &jobs[i]) && ok;
-    for (uint32_t i = 0; ok && i < count; i++) out[i] = jobs[job_of[i]].kernel;
+    for (uint32_t i = 0; i < job_count; i++)
+        ok = collect(diag, arena, &jobs[i]) && ok;
+    for (uint32_t i = 0; ok && i < count; i++)
+        out[i] = jobs[job_of[i]].kernel;
     return ok;
 }

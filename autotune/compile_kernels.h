@@ -1,4 +1,5 @@
-// compile_kernels.h: machine code for tile programs: from the database, or made by the emitter on several threads.
+// compile_kernels.h: machine code for tile programs: from the database, or made by the emitter
+// on several threads.
 #pragma once
 
 #include "autotune/database.h"
@@ -6,13 +7,14 @@
 
 typedef struct {
     CpuLevel level;
-    uint32_t threads;   // for compiling
-    Database *db;       // NULL: nothing is remembered
+    uint32_t threads;  // for compiling
+    Database *db;      // NULL: nothing is remembered
     // Called from the calling thread now and then; may be NULL.
     void (*progress)(void *context, uint32_t done, uint32_t count);
     void *progress_context;
 } CompileTarget;
 
 // out[i] is the code of programs[i]; equal programs (by tile_hash) are compiled once.
-MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target, const TileProgram *const *programs,
-                              uint32_t count, EmittedKernel *out);
+MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
+                              const TileProgram *const *programs, uint32_t count,
+                              EmittedKernel *out);

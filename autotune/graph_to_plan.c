@@ -1,5 +1,6 @@
 // graph_to_plan.c: the pipeline from graphs to a plan, entry by entry:
-//     fuse -> schedule -> tile programs -> steps over memory -> placement;  then all code at once.
+//     fuse -> schedule -> tile programs -> steps over memory -> placement;  then all code at
+//     once.
 #include "autotune/graph_to_plan.h"
 
 #include "autotune/plan_memory.h"
@@ -14,7 +15,7 @@ typedef struct {
     Vec(PlanTensor) tensors;
     Map tensor_names;  // kind letter + name -> index + 1
     StrBuf constants;
-    Draft *drafts;        // one per entry
+    Draft *drafts;  // one per entry
 } Builder;
 
 Hash region_hash(const Regions *regions, const Region *region) {
@@ -23,18 +24,22 @@ Hash region_hash(const Regions *regions, const Region *region) {
     Schedule none = schedule_none();
     TileKernels *kernels = region_to_tile(regions, region, &none, &arena);
     Hash hash = {0};
-    for (uint32_t i = 0; i < kernels->kernel_count; i++) hash = hash_mix(hash, tile_hash(kernels->kernels[i].program));
+    for (uint32_t i = 0; i < kernels->kernel_count; i++)
+        hash = hash_mix(hash, tile_hash(kernels->kernels[i].program));
     arena_release(&arena);
     return hash;
 }
 
-Schedule schedule_choose(const PlanRequest *request, const Regions *regions, const Region *region) {
+Schedule schedule_choose(const PlanRequest *request, const Regions *regions,
+                         const Region *region) {
     Schedule best;
     if (request->target.db) {
         Arena arena = {0};
         arena_init(&arena);
-        TuneContext context = {cpu_name_here(&arena), request->target.level, request->run_threads, emitter_version(&arena)};
-        bool known = database_best(request->target.db, region_hash(regions, region), tune_context_hash(&context), &best, NULL);
+        TuneContext context = {cpu_name_here(&arena), request->target.level,
+                               request->run_threads, emitter_version(&arena)};
+        bool known = database_best(request->target.db, region_hash(regions, region),
+                                   tune_context_hash(&context), &best, NULL);
         arena_release(&arena);
         if (known) return best;
     }
@@ -43,7 +48,9 @@ Schedule schedule_choose(const PlanRequest *request, const Regions *regions, con
 
 // ---- tensors
 
-static Str tensor_key(Builder *b, TensorKind kind, Str name) { return str_printf(b->arena, "%d%.*s", (int)kind, STR_ARG(name)); }
+static Str tensor_key(Builder *b, TensorKind kind, Str name) {
+    return str_printf(b->arena, "%d%.*s", (int)kind, STR_ARG(name));
+}
 
 static uint32_t tensor_add(Builder *b, PlanTensor tensor) {
     Str key = tensor_key(b, tensor.kind, tensor.name);
@@ -54,7 +61,8 @@ static uint32_t tensor_add(Builder *b, PlanTensor tensor) {
     return b->tensors.len - 1;
 }
 
-static void tensor_axes(Builder *b, const Graph *g, const AxisId *axes, uint32_t rank, PlanTensor *t) {
+static void tensor_axes(Builder *b, const Graph *g, const AxisId *axes, uint32_t rank,
+                        PlanTensor *t) {
     int64_t *shape = arena_array(b->arena, int64_t, rank);
     Str *names = arena_array(b->arena, Str, rank);
     for (uint32_t i = 0; i < rank; i++) {
@@ -67,11 +75,17 @@ static void tensor_axes(Builder *b, const Graph *g, const AxisId *axes, uint32_t
 }
 
 static uint32_t tensor_of_leaf(Builder *b, const Graph *g, const Leaf *leaf) {
-    PlanTensor t = {.name = leaf->path, .type = leaf->type, .batch_count = leaf->batch_count, .input_count = leaf->input_count};
-    t.kind = leaf->kind == OP_PARAM ? TENSOR_PARAM : leaf->kind == OP_STATE ? TENSOR_STATE : TENSOR_INPUT;
+    PlanTensor t = {.name = leaf->path,
+                    .type = leaf->type,
+                    .batch_count = leaf->batch_count,
+                    .input_count = leaf->input_count};
+    t.kind = leaf->kind == OP_PARAM   ? TENSOR_PARAM
+             : leaf->kind == OP_STATE ? TENSOR_STATE
+                                      : TENSOR_INPUT;
     tensor_axes(b, g, leaf->axes, leaf->rank, &t);
     if (leaf->index_of.i) t.index_below = graph_extent(g, leaf->index_of);
-    t.init = (PlanInit){(uint8_t)leaf->init.kind, (uint8_t)leaf->init.transform, leaf->init.a, leaf->init.b};
+    t.init = (PlanInit){(uint8_t)leaf->init.kind, (uint8_t)leaf->init.transform, leaf->init.a,
+                        leaf->init.b};
     t.tags = leaf->tags;
     t.tag_count = leaf->tag_count;
     t.trained = leaf->trained;
@@ -92,7 +106,9 @@ static uint32_t memory_add(Draft *d, Memory m) {
     return d->memory.len - 1;
 }
 
-static int64_t value_bytes(const Graph *g, ValueId v) { return graph_elements(g, v) * (int64_t)dtype_bytes(graph_value(g, v)->type); }
+static int64_t value_bytes(const Graph *g, ValueId v) {
+    return graph_elements(g, v) * (int64_t)dtype_bytes(graph_value(g, v)->type);
+}
 
 static uint32_t constant_memory(Builder *b, Draft *d, ValueId v) {
     DType type = graph_value(d->graph, v)->type;
@@ -102,12 +118,15 @@ static uint32_t constant_memory(Builder *b, Draft *d, ValueId v) {
     evaluation_init(&e, d->graph, b->arena);
     const double *x = evaluation_value(&e, v);
     char *data = arena_alloc(b->arena, (size_t)n, dtype_bytes(type));
-    for (int64_t i = 0; i < n; i++) dtype_set(type, data, i, x[i]);
+    for (int64_t i = 0; i < n; i++)
+        dtype_set(type, data, i, x[i]);
     size_t start = (b->constants.len + 63) / 64 * 64;
-    while (b->constants.len < start) strbuf_addc(&b->constants, 0);
+    while (b->constants.len < start)
+        strbuf_addc(&b->constants, 0);
     strbuf_add(&b->constants, (Str){data, (size_t)bytes});
     arena_rewind(b->arena, mark);
-    return memory_add(d, (Memory){.kind = BUFFER_CONSTANT, .offset = (int64_t)start, .bytes = bytes});
+    return memory_add(
+        d, (Memory){.kind = BUFFER_CONSTANT, .offset = (int64_t)start, .bytes = bytes});
 }
 
 static uint32_t memory_of(Builder *b, Draft *d, ValueId v) {
@@ -118,7 +137,9 @@ static uint32_t memory_of(Builder *b, Draft *d, ValueId v) {
     if (home == HOME_CONSTANT) {
         at = constant_memory(b, d, v);
     } else {
-        if (home == HOME_LEAF) m.kind = BUFFER_TENSOR, m.tensor = tensor_of_leaf(b, d->graph, graph_leaf_of(d->graph, v));
+        if (home == HOME_LEAF)
+            m.kind = BUFFER_TENSOR,
+            m.tensor = tensor_of_leaf(b, d->graph, graph_leaf_of(d->graph, v));
         at = memory_add(d, m);
     }
     d->memory_of[v.i] = at + 1;
@@ -127,41 +148,55 @@ static uint32_t memory_of(Builder *b, Draft *d, ValueId v) {
 
 // ---- steps
 
-static void step_add(Draft *d, StepKind kind, const uint32_t *args, uint32_t count, const TileProgram *program, Span span) {
+static void step_add(Draft *d, StepKind kind, const uint32_t *args, uint32_t count,
+                     const TileProgram *program, Span span) {
     uint32_t *copy = arena_array(d->arena, uint32_t, count);
     memcpy(copy, args, count * sizeof *args);
-    vec_push(d->arena, &d->steps, (DraftStep){.kind = kind, .program = program, .args = copy, .arg_count = count, .span = span});
+    vec_push(
+        d->arena, &d->steps,
+        (DraftStep){
+            .kind = kind, .program = program, .args = copy, .arg_count = count, .span = span});
 }
 
-static void copy_step(Draft *d, uint32_t from, uint32_t to) { step_add(d, STEP_COPY, (uint32_t[]){from, to}, 2, NULL, (Span){0}); }
+static void copy_step(Draft *d, uint32_t from, uint32_t to) {
+    step_add(d, STEP_COPY, (uint32_t[]){from, to}, 2, NULL, (Span){0});
+}
 
 static void region_steps(Builder *b, Draft *d, const Region *region) {
     Schedule schedule = schedule_choose(b->request, d->regions, region);
     TileKernels *kernels = region_to_tile(d->regions, region, &schedule, d->arena);
     uint32_t *partials = arena_array(d->arena, uint32_t, kernels->partial_count);
     for (uint32_t i = 0; i < kernels->partial_count; i++)
-        partials[i] = memory_add(d, (Memory){.kind = BUFFER_ARENA, .bytes = kernels->partial_bytes[i]});
+        partials[i] =
+            memory_add(d, (Memory){.kind = BUFFER_ARENA, .bytes = kernels->partial_bytes[i]});
     Span span = graph_value(d->graph, region->values[0])->span;
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
         const TileKernel *kernel = &kernels->kernels[k];
-        uint32_t count = kernel->program->args.len, *args = arena_array(d->arena, uint32_t, count);
+        uint32_t count = kernel->program->args.len,
+                 *args = arena_array(d->arena, uint32_t, count);
         for (uint32_t i = 0; i < count; i++) {
             const TileBinding *binding = &kernel->bindings[i];
-            args[i] = binding->kind == BIND_PARTIAL ? partials[binding->partial] : memory_of(b, d, binding->value);
-            if (kernel->clear_first && kernel->program->args.ptr[i].written) step_add(d, STEP_CLEAR, &args[i], 1, NULL, span);
+            args[i] = binding->kind == BIND_PARTIAL ? partials[binding->partial]
+                                                    : memory_of(b, d, binding->value);
+            if (kernel->clear_first && kernel->program->args.ptr[i].written)
+                step_add(d, STEP_CLEAR, &args[i], 1, NULL, span);
         }
         step_add(d, STEP_LAUNCH, args, count, kernel->program, span);
     }
 }
 
-// A computed output is written straight to its tensor; one that is a leaf or constant, or has a tensor already, is copied.
+// A computed output is written straight to its tensor; one that is a leaf or constant, or has a
+// tensor already, is copied.
 static void claim_outputs(Builder *b, Draft *d) {
     for (uint32_t i = 0; i < d->graph->outputs.len; i++) {
         const GraphOutput *output = &d->graph->outputs.ptr[i];
         uint32_t tensor = tensor_of_output(b, d->graph, output);
         ValueHome home = d->regions->homes[output->value.i];
-        if (home == HOME_LEAF || home == HOME_CONSTANT || d->memory_of[output->value.i]) continue;
-        Memory m = {.kind = BUFFER_TENSOR, .tensor = tensor, .bytes = value_bytes(d->graph, output->value)};
+        if (home == HOME_LEAF || home == HOME_CONSTANT || d->memory_of[output->value.i])
+            continue;
+        Memory m = {.kind = BUFFER_TENSOR,
+                    .tensor = tensor,
+                    .bytes = value_bytes(d->graph, output->value)};
         d->memory_of[output->value.i] = memory_add(d, m) + 1;
     }
 }
@@ -169,10 +204,13 @@ static void claim_outputs(Builder *b, Draft *d) {
 static void copy_outputs(Builder *b, Draft *d) {
     for (uint32_t i = 0; i < d->graph->outputs.len; i++) {
         const GraphOutput *output = &d->graph->outputs.ptr[i];
-        uint32_t tensor = tensor_of_output(b, d->graph, output), from = memory_of(b, d, output->value);
+        uint32_t tensor = tensor_of_output(b, d->graph, output),
+                 from = memory_of(b, d, output->value);
         const Memory *m = &d->memory.ptr[from];
         if (m->kind == BUFFER_TENSOR && m->tensor == tensor) continue;
-        copy_step(d, from, memory_add(d, (Memory){.kind = BUFFER_TENSOR, .tensor = tensor, .bytes = m->bytes}));
+        copy_step(d, from,
+                  memory_add(
+                      d, (Memory){.kind = BUFFER_TENSOR, .tensor = tensor, .bytes = m->bytes}));
     }
 }
 
@@ -182,7 +220,9 @@ static void save_leaves(Builder *b, Draft *d, uint32_t *saved) {
         ValueId v = d->graph->updates.ptr[i].value;
         if (d->regions->homes[v.i] != HOME_LEAF) continue;
         uint32_t from = memory_of(b, d, v);
-        saved[i] = memory_add(d, (Memory){.kind = BUFFER_ARENA, .bytes = d->memory.ptr[from].bytes}) + 1;
+        saved[i] =
+            memory_add(d, (Memory){.kind = BUFFER_ARENA, .bytes = d->memory.ptr[from].bytes}) +
+            1;
         copy_step(d, from, saved[i] - 1);
     }
 }
@@ -193,19 +233,25 @@ static void write_updates(Builder *b, Draft *d, const uint32_t *saved) {
         uint32_t tensor = tensor_of_leaf(b, d->graph, &d->graph->leaves.ptr[update->leaf]);
         uint32_t from = saved[i] ? saved[i] - 1 : memory_of(b, d, update->value);
         if (!saved[i] && draft_update_in_place(d, from, tensor)) continue;
-        copy_step(d, from, memory_add(d, (Memory){.kind = BUFFER_TENSOR, .tensor = tensor, .bytes = d->memory.ptr[from].bytes}));
+        copy_step(d, from,
+                  memory_add(d, (Memory){.kind = BUFFER_TENSOR,
+                                         .tensor = tensor,
+                                         .bytes = d->memory.ptr[from].bytes}));
     }
 }
 
 static void draft_entry(Builder *b, Draft *d, const PlanRequestEntry *entry) {
     const Graph *g = entry->graph;
-    *d = (Draft){.name = entry->name, .graph = g, .arena = b->arena, .regions = pass_fuse(g, b->arena)};
+    *d = (Draft){
+        .name = entry->name, .graph = g, .arena = b->arena, .regions = pass_fuse(g, b->arena)};
     d->memory_of = arena_array(b->arena, uint32_t, g->values.len);
-    for (uint32_t i = 0; i < g->leaves.len; i++) tensor_of_leaf(b, g, &g->leaves.ptr[i]);
+    for (uint32_t i = 0; i < g->leaves.len; i++)
+        tensor_of_leaf(b, g, &g->leaves.ptr[i]);
     claim_outputs(b, d);
     uint32_t *saved = arena_array(b->arena, uint32_t, g->updates.len);
     save_leaves(b, d, saved);
-    for (uint32_t i = 0; i < d->regions->count; i++) region_steps(b, d, &d->regions->regions[i]);
+    for (uint32_t i = 0; i < d->regions->count; i++)
+        region_steps(b, d, &d->regions->regions[i]);
     copy_outputs(b, d);
     write_updates(b, d, saved);
     draft_place(d);
@@ -213,7 +259,9 @@ static void draft_entry(Builder *b, Draft *d, const PlanRequestEntry *entry) {
 
 // ---- the plan
 
-static Str hash_key(Arena *arena, Hash h) { return str_copy(arena, (Str){(const char *)&h, sizeof h}); }
+static Str hash_key(Arena *arena, Hash h) {
+    return str_copy(arena, (Str){(const char *)&h, sizeof h});
+}
 
 // Compiles every program once and says which kernel each launch uses.
 static bool plan_kernels(Builder *b, Plan *plan, Map *kernel_of) {
@@ -227,23 +275,34 @@ static bool plan_kernels(Builder *b, Plan *plan, Map *kernel_of) {
         }
     }
     EmittedKernel *code = arena_array(b->arena, EmittedKernel, programs.len);
-    if (!compile_kernels(b->diag, b->arena, &b->request->target, programs.ptr, programs.len, code)) return false;
+    if (!compile_kernels(b->diag, b->arena, &b->request->target, programs.ptr, programs.len,
+                         code))
+        return false;
     plan->kernels = arena_array(b->arena, PlanKernel, programs.len);
     plan->kernel_count = programs.len;
     for (uint32_t i = 0; i < programs.len; i++) {
-        plan->kernels[i] = (PlanKernel){.name = programs.ptr[i]->name, .object = code[i].object, .hash = hash_bytes(code[i].object.ptr, code[i].object.len),
-                                        .tasks = code[i].tasks, .scratch_bytes = code[i].scratch_bytes,
-                                        .flops = tile_flops(programs.ptr[i]), .bytes = tile_bytes(programs.ptr[i])};
+        plan->kernels[i] =
+            (PlanKernel){.name = programs.ptr[i]->name,
+                         .object = code[i].object,
+                         .hash = hash_bytes(code[i].object.ptr, code[i].object.len),
+                         .tasks = code[i].tasks,
+                         .scratch_bytes = code[i].scratch_bytes,
+                         .flops = tile_flops(programs.ptr[i]),
+                         .bytes = tile_bytes(programs.ptr[i])};
     }
     return true;
 }
 
 static void plan_entry_of(Builder *b, const Draft *d, const Map *kernel_of, PlanEntry *out) {
-    *out = (PlanEntry){.name = d->name, .step_count = d->steps.len, .buffer_count = d->memory.len, .arena_bytes = d->arena_bytes};
+    *out = (PlanEntry){.name = d->name,
+                       .step_count = d->steps.len,
+                       .buffer_count = d->memory.len,
+                       .arena_bytes = d->arena_bytes};
     out->buffers = arena_array(b->arena, PlanBuffer, d->memory.len);
     for (uint32_t i = 0; i < d->memory.len; i++) {
         const Memory *m = &d->memory.ptr[i];
-        out->buffers[i] = (PlanBuffer){m->kind, m->kind == BUFFER_TENSOR ? m->tensor : 0, m->kind == BUFFER_TENSOR ? 0 : m->offset, m->bytes};
+        out->buffers[i] = (PlanBuffer){m->kind, m->kind == BUFFER_TENSOR ? m->tensor : 0,
+                                       m->kind == BUFFER_TENSOR ? 0 : m->offset, m->bytes};
     }
     out->steps = arena_array(b->arena, PlanStep, d->steps.len);
     for (uint32_t i = 0; i < d->steps.len; i++) {
@@ -261,13 +320,19 @@ static void plan_extents(Builder *b, Plan *plan) {
     const Graph *g = b->request->entries[0].graph;
     plan->extents = arena_array(b->arena, PlanExtent, g->axes.len);
     for (uint32_t a = 1; a < g->axes.len; a++)
-        if (g->axes.ptr[a].runtime) plan->extents[plan->extent_count++] = (PlanExtent){str_copy(b->arena, g->axes.ptr[a].name), g->axes.ptr[a].extent};
+        if (g->axes.ptr[a].runtime)
+            plan->extents[plan->extent_count++] =
+                (PlanExtent){str_copy(b->arena, g->axes.ptr[a].name), g->axes.ptr[a].extent};
 }
 
 bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request, Plan **out) {
     ASSERT(request->entry_count > 0);
-    Builder b = {.diag = diag, .arena = arena, .request = request, .drafts = arena_array(arena, Draft, request->entry_count)};
-    for (uint32_t i = 0; i < request->entry_count; i++) draft_entry(&b, &b.drafts[i], &request->entries[i]);
+    Builder b = {.diag = diag,
+                 .arena = arena,
+                 .request = request,
+                 .drafts = arena_array(arena, Draft, request->entry_count)};
+    for (uint32_t i = 0; i < request->entry_count; i++)
+        draft_entry(&b, &b.drafts[i], &request->entries[i]);
     Plan *plan = arena_new(arena, Plan);
     Map kernel_of = {0};
     bool ok = plan_kernels(&b, plan, &kernel_of);
@@ -280,7 +345,8 @@ bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request, Plan **
         plan->tensor_count = b.tensors.len;
         plan->entries = arena_array(arena, PlanEntry, request->entry_count);
         plan->entry_count = request->entry_count;
-        for (uint32_t i = 0; i < request->entry_count; i++) plan_entry_of(&b, &b.drafts[i], &kernel_of, &plan->entries[i]);
+        for (uint32_t i = 0; i < request->entry_count; i++)
+            plan_entry_of(&b, &b.drafts[i], &kernel_of, &plan->entries[i]);
         plan->constants = str_copy(arena, strbuf_view(&b.constants));
         *out = plan;
     }

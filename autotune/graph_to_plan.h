@@ -6,7 +6,8 @@
 #include "ir/region_to_tile.h"
 #include "runtime/plan.h"
 
-// One thing that the plan can run. Entries of one plan share parameters, states, inputs and outputs by name.
+// One thing that the plan can run. Entries of one plan share parameters, states, inputs and
+// outputs by name.
 typedef struct {
     Str name;            // "forward", "train"
     const Graph *graph;  // simplified, every axis bound
@@ -23,7 +24,9 @@ typedef struct {
 // False: no code could be made (see emit_kernel). The plan lives in the arena.
 MUST_USE bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request, Plan **out);
 
-// What a region computes, whatever it is called: the hash of its programs without a schedule. Key of its trials.
+// What a region computes, whatever it is called: the hash of its programs without a schedule.
+// Key of its trials.
 Hash region_hash(const Regions *regions, const Region *region);
 // The schedule that a region gets: the best known in the database, else the prior's pick.
-Schedule schedule_choose(const PlanRequest *request, const Regions *regions, const Region *region);
+Schedule schedule_choose(const PlanRequest *request, const Regions *regions,
+                         const Region *region);

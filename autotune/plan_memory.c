@@ -14,22 +14,29 @@ bool draft_step_writes(const DraftStep *step, uint32_t arg) {
 }
 
 static bool is_tensor(const Draft *d, uint32_t memory, uint32_t tensor) {
-    return d->memory.ptr[memory].kind == BUFFER_TENSOR && d->memory.ptr[memory].tensor == tensor;
+    return d->memory.ptr[memory].kind == BUFFER_TENSOR &&
+           d->memory.ptr[memory].tensor == tensor;
 }
 
-// Does the step read the tensor in another way than element by element where it writes `memory`?
-static bool reads_elsewhere(const Draft *d, const DraftStep *step, uint32_t memory, uint32_t tensor) {
+// Does the step read the tensor in another way than element by element where it writes
+// `memory`?
+static bool reads_elsewhere(const Draft *d, const DraftStep *step, uint32_t memory,
+                            uint32_t tensor) {
     for (uint32_t i = 0; i < step->arg_count; i++) {
         if (!is_tensor(d, step->args[i], tensor) || !draft_step_reads(step, i)) continue;
         for (uint32_t k = 0; k < step->arg_count; k++)
-            if (step->args[k] == memory && draft_step_writes(step, k) && (step->kind != STEP_LAUNCH || !tile_in_place(step->program, i, k))) return true;
+            if (step->args[k] == memory && draft_step_writes(step, k) &&
+                (step->kind != STEP_LAUNCH || !tile_in_place(step->program, i, k)))
+                return true;
     }
     return false;
 }
 
 static bool touches(const DraftStep *step, uint32_t memory, bool writes) {
     for (uint32_t i = 0; i < step->arg_count; i++)
-        if (step->args[i] == memory && (writes ? draft_step_writes(step, i) : draft_step_reads(step, i))) return true;
+        if (step->args[i] == memory &&
+            (writes ? draft_step_writes(step, i) : draft_step_reads(step, i)))
+            return true;
     return false;
 }
 

@@ -1,12 +1,13 @@
-// plan_memory.h: an entry under construction: its steps, and the pieces of memory that they touch.
+// plan_memory.h: an entry under construction: its steps, and the pieces of memory that they
+// touch.
 #pragma once
 
 #include "autotune/graph_to_plan.h"
 
 typedef struct {
     BufferKind kind;
-    uint32_t tensor;   // BUFFER_TENSOR
-    int64_t offset;    // BUFFER_CONSTANT; of BUFFER_ARENA once placed
+    uint32_t tensor;  // BUFFER_TENSOR
+    int64_t offset;   // BUFFER_CONSTANT; of BUFFER_ARENA once placed
     int64_t bytes;
 } Memory;
 
@@ -31,8 +32,9 @@ typedef struct {
 
 bool draft_step_reads(const DraftStep *step, uint32_t arg);
 bool draft_step_writes(const DraftStep *step, uint32_t arg);
-// The value takes over the memory of the tensor it updates, if no step reads the old content after (or while, but
-// elsewhere than where) the new one is written. False: it must be copied there at the end.
+// The value takes over the memory of the tensor it updates, if no step reads the old content
+// after (or while, but elsewhere than where) the new one is written. False: it must be copied
+// there at the end.
 bool draft_update_in_place(Draft *d, uint32_t value_memory, uint32_t tensor);
 // Gives every BUFFER_ARENA its offset.
 void draft_place(Draft *d);

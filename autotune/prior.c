@@ -1,7 +1,8 @@
 // prior.c: the schedule without tuning.
 #include "autotune/prior.h"
 
-Schedule schedule_prior(const Regions *regions, const Region *region, CpuLevel level, uint32_t threads) {
+Schedule schedule_prior(const Regions *regions, const Region *region, CpuLevel level,
+                        uint32_t threads) {
     (void)regions;
     (void)region;
     (void)level;

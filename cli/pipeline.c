@@ -1,0 +1,265 @@
+// pipeline.c: lists the steps from a model file to a plan.
+#include "cli/pipeline.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/io.h"
+#include "ir/graph/passes.h"
+#include "runtime/names.h"
+
+const char *entry_name(EntryKind kind) {
+    static const char *const names[ENTRY_KINDS] = {
+        [ENTRY_FORWARD] = ENTRY_NAME_FORWARD, [ENTRY_INFER] = ENTRY_NAME_INFER,
+        [ENTRY_EVAL] = ENTRY_NAME_EVAL,       [ENTRY_GRAD] = ENTRY_NAME_GRAD,
+        [ENTRY_TRAIN] = ENTRY_NAME_TRAIN,     [ENTRY_ACCUMULATE] = ENTRY_NAME_ACCUMULATE,
+        [ENTRY_APPLY] = ENTRY_NAME_APPLY,
+    };
+    return names[kind];
+}
+
+// ---- source
+
+static Str executable_directory(Arena *arena) {
+    char buffer[4096];
+    ssize_t n = readlink("/proc/self/exe", buffer, sizeof buffer);
+    while (n > 0 && buffer[n - 1] != '/')
+        n--;
+    return n > 0 ? str_copy(arena, (Str){buffer, (size_t)n}) : STR("./");
+}
+
+bool model_load(Diag *diag, Arena *arena, Str path, Settings settings, Model *out) {
+    const char *user = getenv("STRATA_PATH");
+    Str here = executable_directory(arena), search[3];
+    uint32_t count = 0;
+    if (user && *user) search[count++] = str_of(user);
+    search[count++] = str_printf(arena, "%.*s../share/strata/models", STR_ARG(here));
+    search[count++] = STR(STRATA_MODELS_DIR);
+    *out = (Model){.path = path, .settings = settings};
+    return modules_load(diag, arena, path, search, count, &out->program);
+}
+
+// ---- outputs
+
+static bool is_report(Str name) { return str_starts(name, STR(NAME_REPORT_PREFIX)); }
+
+static bool wanted(EntryKind kind, Str name) {
+    bool loss = str_eq(name, STR(NAME_LOSS)),
+         measure = loss || is_report(name) || str_eq(name, STR(NAME_GRAD_NORM));
+    switch (kind) {
+    case ENTRY_FORWARD:
+    case ENTRY_GRAD: return true;
+    case ENTRY_INFER: return !measure;
+    case ENTRY_EVAL:
+    case ENTRY_TRAIN:
+    case ENTRY_ACCUMULATE: return measure;
+    case ENTRY_APPLY: return str_eq(name, STR(NAME_GRAD_NORM));
+    case ENTRY_KINDS: break;
+    }
+    BUG("no such entry");
+}
+
+static void keep_wanted(Graph *g, EntryKind kind) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->outputs.len; i++)
+        if (wanted(kind, g->outputs.ptr[i].name)) g->outputs.ptr[n++] = g->outputs.ptr[i];
+    g->outputs.len = n;
+}
+
+// ---- gradients and training
+
+typedef struct {
+    Diag *diag;
+    Arena *arena;
+    Graph *g;
+    Elaboration *elaboration;
+    const TrainSetup *setup;
+    uint32_t count;  // of trained parameters
+    uint32_t *leaves;
+    ValueId *params, *grads;
+} Training;
+
+static Training training_of(Diag *diag, Arena *arena, Graph *g, Elaboration *e,
+                            const TrainSetup *setup) {
+    Training t = {.diag = diag, .arena = arena, .g = g, .elaboration = e, .setup = setup};
+    t.leaves = arena_array(arena, uint32_t, g->leaves.len);
+    t.params = arena_array(arena, ValueId, g->leaves.len);
+    t.grads = arena_array(arena, ValueId, g->leaves.len);
+    for (uint32_t i = 0; i < g->leaves.len; i++) {
+        if (g->leaves.ptr[i].kind != OP_PARAM || !g->leaves.ptr[i].trained) continue;
+        t.leaves[t.count] = i;
+        t.params[t.count++] = g->leaf_values.ptr[i];
+    }
+    return t;
+}
+
+static bool differentiate(Training *t, const Model *model) {
+    ValueId loss = graph_output_find(t->g, STR(NAME_LOSS));
+    if (!loss.i)
+        return diag_file_error(t->diag, FAIL_INPUT, model->path,
+                               "the model has no loss, so there is nothing to differentiate");
+    if (!t->count)
+        return diag_file_error(t->diag, FAIL_INPUT, model->path,
+                               "the model has no parameters to train");
+    pass_differentiate(t->g, loss, t->params, t->count, t->grads);
+    return true;
+}
+
+static Str leaf_path(const Training *t, uint32_t i) {
+    return t->g->leaves.ptr[t->leaves[i]].path;
+}
+
+static void output_gradients(Training *t) {
+    for (uint32_t i = 0; i < t->count; i++)
+        graph_output(t->g,
+                     str_printf(t->arena, NAME_GRAD_PREFIX "%.*s", STR_ARG(leaf_path(t, i))),
+                     t->grads[i]);
+}
+
+static ValueId scalar_input(Training *t, const char *name) {
+    Leaf leaf = {.kind = OP_INPUT, .path = str_of(name), .type = DTYPE_F32};
+    return graph_leaf(t->g, &leaf);
+}
+
+static ValueId op2(Training *t, GraphOp op, ValueId x, ValueId y) {
+    return graph_binary(t->g, op, x, y, (Span){0});
+}
+
+// All gradients times min(1, clip / their global norm).
+static void clip(Training *t) {
+    ValueId total = {0}, none = graph_const(t->g, 1, (Span){0});
+    for (uint32_t i = 0; i < t->count; i++) {
+        const Value *v = graph_value(t->g, t->grads[i]);
+        ValueId squares = op2(t, OP_MUL, t->grads[i], t->grads[i]);
+        if (v->rank)
+            squares =
+                graph_reduce(t->g, OP_REDUCE_SUM, squares, graph_value(t->g, t->grads[i])->axes,
+                             graph_value(t->g, t->grads[i])->rank, (Span){0});
+        total = total.i ? op2(t, OP_ADD, total, squares) : squares;
+    }
+    ValueId norm = graph_unary(t->g, OP_SQRT, total, (Span){0});
+    graph_output(t->g, STR(NAME_GRAD_NORM), norm);
+    ValueId guarded = op2(t, OP_ADD, norm, graph_const(t->g, 1e-6, (Span){0}));
+    ValueId scale = op2(t, OP_MIN, none, op2(t, OP_DIV, scalar_input(t, NAME_CLIP), guarded));
+    for (uint32_t i = 0; i < t->count; i++)
+        t->grads[i] = op2(t, OP_MUL, t->grads[i], scale);
+}
+
+static bool optimise(Training *t) {
+    clip(t);
+    OptimizerRequest request = {.name = t->setup->optimizer,
+                                .overrides = t->setup->overrides,
+                                .leaves = t->leaves,
+                                .grads = t->grads,
+                                .count = t->count};
+    request.lr = scalar_input(t, NAME_LR);
+    request.step = scalar_input(t, NAME_STEP);
+    return elaborate_optimizer(t->elaboration, t->g, &request);
+}
+
+static ValueId state_like(Training *t, Str path, const Leaf *like) {
+    Leaf leaf = {.kind = OP_STATE, .path = path, .type = DTYPE_F32};
+    if (like)
+        leaf.rank = like->rank, leaf.axes = like->axes, leaf.batch_count = like->batch_count,
+        leaf.input_count = like->input_count;
+    return graph_leaf(t->g, &leaf);
+}
+
+static uint32_t leaf_number(const Graph *g, ValueId v) { return graph_value(g, v)->attr.leaf; }
+
+// The sums of gradients, and the count of micro-batches in them.
+static ValueId accumulator(Training *t, uint32_t i) {
+    Leaf like = t->g->leaves.ptr[t->leaves[i]];
+    return state_like(
+        t, str_printf(t->arena, NAME_ACCUMULATED_PREFIX "%.*s", STR_ARG(like.path)), &like);
+}
+
+static void accumulate(Training *t) {
+    for (uint32_t i = 0; i < t->count; i++) {
+        ValueId sum = accumulator(t, i);
+        graph_update(t->g, leaf_number(t->g, sum), op2(t, OP_ADD, sum, t->grads[i]));
+    }
+    ValueId micro = state_like(t, STR(NAME_MICRO), NULL);
+    graph_update(t->g, leaf_number(t->g, micro),
+                 op2(t, OP_ADD, micro, graph_const(t->g, 1, (Span){0})));
+}
+
+static bool apply(Training *t) {
+    ValueId *sums = arena_array(t->arena, ValueId, t->count);
+    for (uint32_t i = 0; i < t->count; i++)
+        sums[i] = accumulator(t, i);
+    ValueId micro = state_like(t, STR(NAME_MICRO), NULL),
+            zero = graph_const(t->g, 0, (Span){0});
+    ValueId share = op2(t, OP_DIV, graph_const(t->g, 1, (Span){0}), micro);
+    for (uint32_t i = 0; i < t->count; i++)
+        t->grads[i] = op2(t, OP_MUL, sums[i], share);
+    t->g->updates.len = 0;  // the states of the model were updated with the micro-batches
+    if (!optimise(t)) return false;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const Value *v = graph_value(t->g, sums[i]);
+        GraphAttr like = {.to = v->axes, .to_count = v->rank};
+        graph_update(t->g, leaf_number(t->g, sums[i]),
+                     graph_add(t->g, OP_BROADCAST, &zero, 1, like, (Span){0}));
+    }
+    graph_update(t->g, leaf_number(t->g, micro), zero);
+    return true;
+}
+
+static bool add_training(Training *t, const Model *model, EntryKind kind) {
+    if (kind == ENTRY_APPLY) return apply(t);
+    if (!differentiate(t, model)) return false;
+    if (kind == ENTRY_GRAD) output_gradients(t);
+    if (kind == ENTRY_ACCUMULATE) accumulate(t);
+    return kind != ENTRY_TRAIN || optimise(t);
+}
+
+// ---- graphs and plans
+
+// Gives run-time axes their extents; true if none is left open.
+static bool bind_axes(Graph *g, Bindings bindings) {
+    for (uint32_t i = 0; i < bindings.count; i++) {
+        AxisId axis = graph_axis_find(g, bindings.items[i].name);
+        if (axis.i && graph_axis_at(g, axis)->runtime)
+            graph_bind(g, axis, bindings.items[i].extent);
+    }
+    for (uint32_t a = 1; a < g->axes.len; a++)
+        if (g->axes.ptr[a].extent == EXTENT_UNKNOWN) return false;
+    return true;
+}
+
+bool model_graph(Diag *diag, Arena *arena, const Model *model, EntryKind kind,
+                 Bindings bindings, const TrainSetup *setup, Graph **out) {
+    Graph *g;
+    Elaboration *e;
+    if (!ast_to_graph(diag, arena, model->program, model->settings, &g, &e)) return false;
+    Training t = training_of(diag, arena, g, e, setup);
+    if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
+    if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
+    keep_wanted(g, kind);
+    *out = bind_axes(g, bindings) ? pass_simplify(g, arena) : g;
+    return true;
+}
+
+bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanRequest *request,
+                Plan **out) {
+    PlanRequestEntry *entries = arena_array(arena, PlanRequestEntry, request->entry_count);
+    for (uint32_t i = 0; i < request->entry_count; i++) {
+        Graph *g;
+        if (!model_graph(diag, arena, model, request->entries[i], request->bindings,
+                         &request->setup, &g))
+            return false;
+        for (uint32_t a = 1; a < g->axes.len; a++)
+            if (g->axes.ptr[a].extent == EXTENT_UNKNOWN)
+                return diag_file_error(diag, FAIL_INPUT, model->path,
+                                       "the extent of run-time axis '%.*s' is not given",
+                                       STR_ARG(g->axes.ptr[a].name));
+        entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
+    }
+    PlanRequest plan = {.target = request->target,
+                        .run_threads = request->run_threads,
+                        .entries = entries,
+                        .entry_count = request->entry_count};
+    plan.model = entries[0].graph->name;
+    return graph_to_plan(diag, arena, &plan, out);
+}

@@ -1,0 +1,63 @@
+// pipeline.h: from a model file to what a command needs: its graphs, or a plan that can run.
+//
+//     source -> syntax tree -> graph -> (differentiate, optimiser) -> simplify -> regions ->
+//     tile programs -> code -> plan
+#pragma once
+
+#include "autotune/graph_to_plan.h"
+#include "frontend/ast_to_graph.h"
+#include "frontend/modules.h"
+
+typedef struct {
+    Str path;
+    AstProgram *program;
+    Settings settings;  // of --set
+} Model;
+
+// Parses the model and its imports; the library of models is found beside the executable, in
+// $STRATA_PATH, or in the source tree.
+MUST_USE bool model_load(Diag *diag, Arena *arena, Str path, Settings settings, Model *out);
+
+// What one evaluation of the model is to give. Names of entries, tensors and states are in
+// runtime/names.h.
+typedef enum {
+    ENTRY_FORWARD,  // every output
+    ENTRY_INFER,    // every output but the loss and reports
+    ENTRY_EVAL,     // the loss and reports
+    ENTRY_GRAD,   // every output, and grad.PARAM of every trained parameter; updates of states
+    ENTRY_TRAIN,  // one training step: loss, reports, gradient norm; parameters and states are
+                  // updated
+    ENTRY_ACCUMULATE,  // adds a micro-batch's gradients to states
+    ENTRY_APPLY,       // updates the parameters from the mean of the accumulated gradients
+    ENTRY_KINDS
+} EntryKind;
+const char *entry_name(EntryKind kind);  // "train"
+
+typedef struct {
+    Str optimizer;       // "adamw"
+    Settings overrides;  // of the optimiser's settings
+} TrainSetup;
+
+// A run-time axis's extent.
+typedef PlanExtent Binding;
+typedef struct {
+    const Binding *items;
+    uint32_t count;
+} Bindings;
+
+// The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
+// Run-time axes that `bindings` leaves open stay open (then it is not simplified: for `check`).
+// `setup` is for the training entries.
+MUST_USE bool model_graph(Diag *diag, Arena *arena, const Model *model, EntryKind kind,
+                          Bindings bindings, const TrainSetup *setup, Graph **out);
+
+typedef struct {
+    const EntryKind *entries;
+    uint32_t entry_count;
+    Bindings bindings;
+    TrainSetup setup;
+    CompileTarget target;
+    uint32_t run_threads;
+} ModelPlanRequest;
+MUST_USE bool model_plan(Diag *diag, Arena *arena, const Model *model,
+                         const ModelPlanRequest *request, Plan **out);
