@@ -5,12 +5,14 @@
 
 typedef struct Session Session;
 
-// Maps the code, allocates every tensor and the arenas (once; nothing is allocated while running). threads 0: all.
+// Maps the code, allocates every tensor and the arenas (once; nothing is allocated while
+// running). threads 0: all.
 MUST_USE bool session_open(Diag *diag, const Plan *plan, uint32_t threads, Session **out);
 void session_close(Session *s);
 const Plan *session_plan(const Session *s);
 
-// The tensor's memory on the host, plan_tensor_bytes() long, 64-byte aligned, valid until close.
+// The tensor's memory on the host, plan_tensor_bytes() long, 64-byte aligned, valid until
+// close.
 void *session_tensor(Session *s, uint32_t tensor);
 // Draws parameters and states from their initialisers (init.h).
 void session_init(Session *s, uint64_t seed);

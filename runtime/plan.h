@@ -1,10 +1,13 @@
-// plan.h: what the runtime runs: tensors, memory, code and a flat list of steps. Plain data, no pointers to the
-// compiler; written to and read from artifacts (.sta) by plan_write and plan_read.
+// plan.h: what the runtime runs: tensors, memory, code and a flat list of steps. Plain data, no
+// pointers to the compiler; written to and read from artifacts (.sta) by plan_write and
+// plan_read.
 #pragma once
 
 #include "base/diag.h"
 #include "base/dtype.h"
 #include "base/hash.h"
+
+#define PLAN_RANK_MAX 16
 
 // ---- what the user sees by name
 typedef enum { TENSOR_PARAM, TENSOR_STATE, TENSOR_INPUT, TENSOR_OUTPUT } TensorKind;
@@ -18,14 +21,15 @@ typedef struct {
     TensorKind kind;
     Str name;  // path of a parameter or state; name of an input or output
     DType type;
-    uint32_t rank, batch_count, input_count;  // axes = batch, then inputs, then outputs of the map (parameters)
+    uint32_t rank, batch_count,
+        input_count;  // axes = batch, then inputs, then outputs of the map (parameters)
     const int64_t *shape;
-    const Str *axes;       // names
-    int64_t index_below;   // integer inputs: values are in [0, index_below); 0: unrestricted
+    const Str *axes;      // names
+    int64_t index_below;  // integer inputs: values are in [0, index_below); 0: unrestricted
     PlanInit init;
     const Str *tags;
     uint32_t tag_count;
-    bool trained;          // optimised by gradient
+    bool trained;  // optimised by gradient
 } PlanTensor;
 
 // ---- memory: every buffer that a step touches
@@ -42,10 +46,10 @@ typedef struct {
 
 // ---- code
 typedef struct {
-    Str name;           // "rms_norm.3"
-    Str object;         // relocatable ELF with the symbol "kernel"
-    Hash hash;          // of object
-    int64_t tasks;      // run over [0, tasks)
+    Str name;               // "rms_norm.3"
+    Str object;             // relocatable ELF with the symbol "kernel"
+    Hash hash;              // of object
+    int64_t tasks;          // run over [0, tasks)
     int64_t scratch_bytes;  // close memory per thread, 64-byte aligned
     double flops, bytes;
 } PlanKernel;
@@ -90,8 +94,8 @@ typedef struct {
 } PlanExtent;
 
 typedef struct {
-    Str model, target;   // "lm", "cpu"
-    Str cpu_features;    // what the code needs: "avx512", "avx2", "sse2"
+    Str model, target;  // "lm", "cpu"
+    Str cpu_features;   // what the code needs: "avx512", "avx2", "sse2"
     PlanExtent *extents;
     uint32_t extent_count;
     PlanTensor *tensors;
@@ -100,20 +104,26 @@ typedef struct {
     uint32_t kernel_count;
     PlanEntry *entries;
     uint32_t entry_count;
-    Str constants;       // 64-byte aligned data
+    Str constants;  // 64-byte aligned data
 } Plan;
 
-const PlanEntry *plan_entry(const Plan *plan, const char *name);  // NULL if absent
+const PlanEntry *plan_entry(const Plan *plan, const char *name);    // NULL if absent
 int plan_tensor_find(const Plan *plan, TensorKind kind, Str name);  // -1 if absent
-int64_t plan_tensor_count(const PlanTensor *t);  // elements
+int64_t plan_tensor_count(const PlanTensor *t);                     // elements
 int64_t plan_tensor_bytes(const PlanTensor *t);
 // "tokens[B=3, T=17]": element i by its axes.
 void plan_tensor_position(const PlanTensor *t, int64_t i, StrBuf *out);
 
-// ---- artifact file. Little-endian; a header with magic, version and checksum, then sections (docs/plan_format.md).
+// ---- artifact file. Little-endian; a header with magic, version and checksum, then sections
+// (docs/plan_format.md).
 MUST_USE bool plan_write(Diag *diag, const Plan *plan, Str path);
-// Everything is checked: sizes, offsets, indices, names, checksum. The plan's data lives in the arena.
+void plan_encode(const Plan *plan, StrBuf *out);  // the file's bytes
+// Everything is checked: sizes, offsets, indices, names, checksum. The plan's data lives in the
+// arena.
 MUST_USE bool plan_read(Diag *diag, Arena *arena, Str path, Plan **out);
+// The same from memory. The plan points into `bytes`, which must live as long; `path` is for
+// messages.
+MUST_USE bool plan_decode(Diag *diag, Arena *arena, Str path, Str bytes, Plan **out);
 // Every index and offset of a plan is in range.
 MUST_USE bool plan_verify(Diag *diag, Str path, const Plan *plan);
 void plan_print(const Plan *plan, StrBuf *out);

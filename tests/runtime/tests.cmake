@@ -34,3 +34,7 @@ endfunction()
 
 strata_object_test(runtime/object runtime/test_object.c LIBS strata_runtime)
 strata_test(runtime/pool runtime/test_pool.c LIBS strata_runtime)
+strata_test(runtime/plan runtime/test_plan.c runtime/plan_sample.c LIBS strata_runtime)
+
+strata_fuzz(plan_read LIBS strata_runtime)
+target_sources(fuzz_plan_read PRIVATE runtime/plan_sample.c)

@@ -1,0 +1,43 @@
+// plan.c: looking things up in a plan.
+#include "runtime/plan.h"
+
+#include "base/check.h"
+
+const PlanEntry *plan_entry(const Plan *plan, const char *name) {
+    for (uint32_t i = 0; i < plan->entry_count; i++) {
+        if (str_eq(plan->entries[i].name, str_of(name))) return &plan->entries[i];
+    }
+    return NULL;
+}
+
+int plan_tensor_find(const Plan *plan, TensorKind kind, Str name) {
+    for (uint32_t i = 0; i < plan->tensor_count; i++) {
+        const PlanTensor *t = &plan->tensors[i];
+        if (t->kind == kind && str_eq(t->name, name)) return (int)i;
+    }
+    return -1;
+}
+
+int64_t plan_tensor_count(const PlanTensor *t) {
+    int64_t count = 1;
+    for (uint32_t i = 0; i < t->rank; i++)
+        count *= t->shape[i];
+    return count;
+}
+
+int64_t plan_tensor_bytes(const PlanTensor *t) {
+    return plan_tensor_count(t) * (int64_t)dtype_bytes(t->type);
+}
+
+void plan_tensor_position(const PlanTensor *t, int64_t i, StrBuf *out) {
+    ASSERT(t->rank <= PLAN_RANK_MAX);
+    int64_t index[PLAN_RANK_MAX];
+    for (uint32_t axis = t->rank; axis-- > 0; i /= t->shape[axis])
+        index[axis] = i % t->shape[axis];
+    strbuf_add(out, t->name);
+    for (uint32_t axis = 0; axis < t->rank; axis++) {
+        strbuf_addf(out, "%s%.*s=%lld", axis ? ", " : "[", STR_ARG(t->axes[axis]),
+                    (long long)index[axis]);
+    }
+    if (t->rank) strbuf_addc(out, ']');
+}
