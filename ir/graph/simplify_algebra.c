@@ -138,9 +138,10 @@ static ValueId pow_constant(Simplifier *s, const Term *t) {
     if (n == 2.0) return simplify_binary(s, t, OP_MUL, x, x);
     if (n == 3.0) return simplify_binary(s, t, OP_MUL, simplify_binary(s, t, OP_MUL, x, x), x);
     if (n == -1.0) return simplify_binary(s, t, OP_DIV, simplify_number(s, t, 1.0, t->type), x);
-    if (n == -2.0)
-        return simplify_binary(s, t, OP_DIV, simplify_number(s, t, 1.0, t->type),
-                               simplify_binary(s, t, OP_MUL, x, x));
+    if (n == -2.0) {
+        ValueId one = simplify_number(s, t, 1.0, t->type);
+        return simplify_binary(s, t, OP_DIV, one, simplify_binary(s, t, OP_MUL, x, x));
+    }
     if (n == 0.5) return simplify_unary(s, t, OP_SQRT, x);
     return n == -0.5 ? simplify_unary(s, t, OP_RSQRT, x) : none();
 }

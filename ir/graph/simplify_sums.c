@@ -197,7 +197,8 @@ static bool all_known(const Simplifier *s, const Term *t) {
 static ValueId sum_of_factors(Simplifier *s, const Term *t, const Factors *f) {
     Factors side[2] = {0};
     if (f->count > 1 && find_sides(s, f, side)) {
-        ValueId r = sum_of_two(s, t, product_of(s, t, &side[0]), product_of(s, t, &side[1]));
+        ValueId x = product_of(s, t, &side[0]), y = product_of(s, t, &side[1]);
+        ValueId r = sum_of_two(s, t, x, y);
         if (r.i) return r;
     }
     return simplify_move(
