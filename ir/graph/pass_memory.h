@@ -5,9 +5,9 @@
 // with one exception: a step may work in place.
 //
 //     step      0    1    2    3
-//     buffer a  w----r                 a and b overlap in time at step 1; with {from a, to b}
-//     among the buffer b       w----r            in_place candidates of step 1 they may have
-//     the same offset buffer c            w----r       c may reuse a's bytes without asking
+//     buffer a  w----r
+//     buffer b       w----r         may take a's offset if step 1 lists {from a, to b}
+//     buffer c            w----r    may reuse a's bytes without asking
 #pragma once
 
 #include <stdbool.h>
