@@ -1,13 +1,27 @@
-// passes.h: transformations of the graph. Each takes a verified graph and gives a verified graph.
+// passes.h: transformations of the graph. Each takes a verified graph and gives a verified
+// graph.
 #pragma once
 
 #include "ir/graph/graph.h"
 
-// Appends the derivative of the scalar `of` with respect to each of wrt[count] (leaf values or any others).
-// grads[i] has exactly the axes of wrt[i], in its order; zeros if `of` does not depend on it.
-// Reverse mode; each operation's rule is named in ops.def. requires: `of` has no axes and is f32.
-void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count, ValueId *grads);
+// Appends the derivative of the scalar `of` with respect to each of wrt[count] (leaf values or
+// any others). grads[i] has exactly the axes of wrt[i], in its order; zeros if `of` does not
+// depend on it. Reverse mode; each operation's rule is named in ops.def. requires: `of` has no
+// axes and is f32.
+void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count,
+                        ValueId *grads);
 
-// A new graph with the same leaves (same numbers, also unused ones), outputs and updates: constants folded, common
-// subexpressions shared, dead values gone, reduce_sum(mul) made contract, algebra that removes traffic. Axes keep names.
+// A new graph with the same leaves (same numbers, also unused ones), outputs and updates:
+// constants folded, common subexpressions shared, dead values gone, reduce_sum(mul) made
+// contract, algebra that removes traffic. Axes keep names.
 Graph *pass_simplify(const Graph *g, Arena *arena);
+
+// A new graph in which the backward part (what the output "loss" does not need) computes again
+// what costs more to keep from the forward part than to make from values that are kept:
+// elementwise values, row statistics, stacks. Costs are bytes moved; holding a byte from one
+// part to the other counts as `held_cost` bytes moved (0: only traffic matters). Contractions
+// are never computed again. Run after pass_simplify, which would share the copies again.
+// requires: every axis bound.  ensures: same leaves, outputs and updates with the same values.
+Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost);
+// Bytes of the values that the forward part makes and the backward part reads.
+int64_t graph_kept_bytes(const Graph *g);

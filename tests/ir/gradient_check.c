@@ -43,6 +43,7 @@ void check_gradients_of(GraphBench *b, ValueId loss) {
         wrt[count++] = b->g->leaf_values.ptr[i];
     }
     pass_differentiate(b->g, loss, wrt, count, grads);
+    bench_verify(b, b->g);
     Evaluation e = bench_evaluation(b);
     for (uint32_t k = 0; k < count; k++) {
         const Value *v = graph_value(b->g, wrt[k]);
@@ -52,11 +53,6 @@ void check_gradients_of(GraphBench *b, ValueId loss) {
         for (int64_t i = 0; i < n; i++)
             check_element(b, loss, leaf_of[k], i, got[i]);
     }
-}
-
-ValueId bench_total(GraphBench *b, ValueId x) {
-    const Value *v = graph_value(b->g, x);
-    return v->rank == 0 ? x : bench_reduce(b, OP_REDUCE_SUM, x, v->axes, v->rank);
 }
 
 void check_gradients(GraphBench *b, ValueId r) {

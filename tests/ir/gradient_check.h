@@ -8,5 +8,3 @@
 void check_gradients_of(GraphBench *b, ValueId loss);
 // The same for a weighted sum of all elements of r, with random weights (a new parameter).
 void check_gradients(GraphBench *b, ValueId r);
-// Sum of all elements; of a scalar, itself.
-ValueId bench_total(GraphBench *b, ValueId x);

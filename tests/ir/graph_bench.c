@@ -80,6 +80,11 @@ ValueId bench_move(GraphBench *b, GraphOp op, ValueId x, GraphAttr attr) {
     return graph_add(b->g, op, &x, 1, attr, (Span){0});
 }
 
+ValueId bench_total(GraphBench *b, ValueId x) {
+    const Value *v = graph_value(b->g, x);
+    return v->rank == 0 ? x : bench_reduce(b, OP_REDUCE_SUM, x, v->axes, v->rank);
+}
+
 Evaluation bench_evaluation(GraphBench *b) {
     Evaluation e;
     evaluation_init(&e, b->g, &b->arena);
@@ -112,4 +117,12 @@ void bench_expect_axes(GraphBench *b, ValueId v, const AxisId *axes, size_t rank
     assert_int_equal(value->rank, rank);
     for (size_t i = 0; i < rank; i++)
         assert_int_equal(value->axes[i].i, axes[i].i);
+}
+
+void bench_verify(GraphBench *b, const Graph *g) {
+    Diag diag;
+    diag_init(&diag, &b->arena);
+    bool ok = graph_verify(&diag, g);
+    assert_diag(&diag, "");
+    assert_true(ok);
 }

@@ -32,6 +32,8 @@ ValueId bench_unary(GraphBench *b, GraphOp op, ValueId x);
 ValueId bench_binary(GraphBench *b, GraphOp op, ValueId x, ValueId y);
 ValueId bench_reduce(GraphBench *b, GraphOp op, ValueId x, const AxisId *along, size_t count);
 ValueId bench_contract(GraphBench *b, ValueId x, ValueId y, const AxisId *along, size_t count);
+// Sum of all elements; of a scalar, itself.
+ValueId bench_total(GraphBench *b, ValueId x);
 // One operand, any attributes.
 ValueId bench_move(GraphBench *b, GraphOp op, ValueId x, GraphAttr attr);
 
@@ -45,3 +47,5 @@ void bench_expect(GraphBench *b, ValueId v, const double *expected, int64_t coun
                  (int64_t)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)))
 // Fails the test unless v has exactly these axes in this order.
 void bench_expect_axes(GraphBench *b, ValueId v, const AxisId *axes, size_t rank);
+// Fails the test with the diagnostics unless g is a legal graph.
+void bench_verify(GraphBench *b, const Graph *g);

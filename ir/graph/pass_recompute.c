@@ -1,0 +1,262 @@
+// pass_recompute.c: which values of the forward part the backward part computes again.
+//
+// A value that both parts read is either kept, or computed again from others that are kept. The
+// choice that moves the fewest bytes is a minimum cut, in which a value v is two nodes:
+//
+//     source --again(v)--> in(v) --keep(v)--> out(v) --never--> sink   if the backward part
+//                            ^                  |                      reads v
+//            out(operand) ---+ never            +--never--> in(user)   if the user can be
+//                                                                      computed again
+//
+// v is kept if in(v) stays with the source and out(v) with the sink. It is computed again if
+// both stay with the sink; the edges from its operands allow that only if these are kept or
+// computed again too.
+#include <math.h>
+
+#include "base/check.h"
+#include "ir/graph/min_cut.h"
+#include "ir/graph/passes.h"
+
+// Costs are in sixteenths of a byte moved. A device does 10 to 20 f32 operations in the time
+// that a byte takes from memory, so an operation costs about one sixteenth.
+enum { COST_BYTE = 16, COST_OPERATION = 1 };
+
+enum { NODE_SOURCE, NODE_SINK, NODE_FIRST };
+
+typedef struct {
+    const Graph *g;
+    Arena scratch;
+    double held_cost;
+    bool *forward;        // per value: the loss needs it
+    bool *read_backward;  // forward, and read by a value that is not
+    bool *stored;         // forward, and in memory anyway: some kernel reads or writes it there
+    bool *stored_again;   // if the backward part made it, it would have to write it to memory
+    bool *again;          // the answer
+} Recompute;
+
+static bool is_leaf(GraphOp op) { return op == OP_PARAM || op == OP_STATE || op == OP_INPUT; }
+
+static bool is_generated(GraphOp op) { return op == OP_CONST || op == OP_IOTA; }
+
+// Has a kernel of its own, between memory and memory.
+static bool is_own_kernel(GraphOp op) {
+    switch ((int)op) {
+    case OP_CONTRACT:
+    case OP_GATHER:
+    case OP_SCATTER:
+    case OP_PAD:
+    case OP_PUT:
+    case OP_ROLL:
+    case OP_SHIFT:
+    case OP_WINDOW:
+    case OP_UNWINDOW: return true;
+    default: return false;
+    }
+}
+
+// What makes no data of its own: an addressing of the operand, or of several laid side by side.
+static bool is_addressing(GraphOp op) {
+    return op_is_view(op) || op == OP_STACK || op == OP_CONCAT;
+}
+
+static int64_t value_bytes(const Graph *g, ValueId v) {
+    return graph_elements(g, v) * (int64_t)dtype_bytes(graph_value(g, v)->type);
+}
+
+static bool *mark_forward(const Graph *g, Arena *arena) {
+    bool *forward = arena_array(arena, bool, g->values.len);
+    ValueId loss = graph_output_find(g, STR("loss"));
+    forward[loss.i] = loss.i != 0;
+    for (uint32_t i = loss.i; i > 0; i--) {
+        const Value *v = graph_value(g, (ValueId){i});
+        for (uint32_t k = 0; forward[i] && k < v->arity; k++)
+            forward[v->in[k].i] = true;
+    }
+    return forward;
+}
+
+static void mark_uses(Recompute *r) {
+    const Graph *g = r->g;
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (r->forward[i] && (is_leaf(v->op) || is_own_kernel(v->op))) r->stored[i] = true;
+        for (uint32_t k = 0; k < v->arity; k++) {
+            uint32_t x = v->in[k].i;
+            if (!r->forward[x]) continue;
+            if (!r->forward[i]) r->read_backward[x] = true;
+            if (is_own_kernel(v->op)) (r->forward[i] ? r->stored : r->stored_again)[x] = true;
+        }
+    }
+    // What is read through an addressing is its operand.
+    for (uint32_t i = g->values.len - 1; i > 0; i--) {
+        const Value *v = graph_value(g, (ValueId){i});
+        for (uint32_t k = 0; is_addressing(v->op) && k < v->arity; k++) {
+            r->stored[v->in[k].i] |= r->stored[i];
+            r->stored_again[v->in[k].i] |= r->stored_again[i];
+        }
+    }
+}
+
+// Reading it, holding it, and writing it if that would not be done anyway.
+static int64_t cost_to_keep(const Recompute *r, ValueId v) {
+    GraphOp op = graph_value(r->g, v)->op;
+    if (is_generated(op)) return 0;
+    if (op_is_view(op)) return CUT_NEVER;  // its operand is what can be kept
+    double held = is_leaf(op) ? 0 : r->held_cost, written = r->stored[v.i] ? 0 : 1;
+    return (int64_t)ceil((double)(value_bytes(r->g, v) * COST_BYTE) * (1 + held + written));
+}
+
+static int64_t cost_to_compute(const Recompute *r, ValueId v) {
+    const Value *value = graph_value(r->g, v);
+    if (is_generated(value->op)) return 0;
+    if (is_leaf(value->op) || value->op == OP_CONTRACT || value->op == OP_SCATTER)
+        return CUT_NEVER;
+    if (is_addressing(value->op)) return 0;
+    int64_t elements = graph_elements(r->g, v);
+    for (uint32_t k = 0; k < value->arity; k++) {
+        int64_t read = graph_elements(r->g, value->in[k]);
+        if (read > elements && value->op != OP_GATHER) elements = read;
+    }
+    int64_t cost = (int64_t)ceil(op_flops(value->op)) * elements * COST_OPERATION;
+    bool through_memory = is_own_kernel(value->op) || r->stored_again[v.i];
+    return cost + (through_memory ? 2 * COST_BYTE * value_bytes(r->g, v) : 0);
+}
+
+static void choose(Recompute *r) {
+    const Graph *g = r->g;
+    CutNet net;
+    cut_init(&net, &r->scratch, NODE_FIRST + 2 * g->values.len);
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        if (!r->forward[i]) continue;
+        const Value *v = graph_value(g, (ValueId){i});
+        uint32_t in = NODE_FIRST + 2 * i, out = in + 1;
+        int64_t again = cost_to_compute(r, (ValueId){i});
+        cut_edge(&net, NODE_SOURCE, in, again);
+        cut_edge(&net, in, out, cost_to_keep(r, (ValueId){i}));
+        if (r->read_backward[i]) cut_edge(&net, out, NODE_SINK, CUT_NEVER);
+        for (uint32_t k = 0; again != CUT_NEVER && k < v->arity; k++)
+            cut_edge(&net, NODE_FIRST + 2 * v->in[k].i + 1, in, CUT_NEVER);
+    }
+    const bool *side = cut_sink_side(&net, NODE_SOURCE, NODE_SINK);
+    for (uint32_t i = 1; i < g->values.len; i++)
+        r->again[i] = r->forward[i] && side[NODE_FIRST + 2 * i];
+}
+
+static void recompute_init(Recompute *r, const Graph *g, double held_cost) {
+    *r = (Recompute){.g = g, .held_cost = held_cost};
+    arena_init(&r->scratch);
+    r->forward = mark_forward(g, &r->scratch);
+    r->read_backward = arena_array(&r->scratch, bool, g->values.len);
+    r->stored = arena_array(&r->scratch, bool, g->values.len);
+    r->stored_again = arena_array(&r->scratch, bool, g->values.len);
+    r->again = arena_array(&r->scratch, bool, g->values.len);
+    mark_uses(r);
+}
+
+// ---- the new graph
+
+typedef struct {
+    const Recompute *r;
+    Arena *scratch;
+    Graph *to;
+    // Per value of the old graph: its copy, and that for the backward part.
+    ValueId *first, *second;
+    uint32_t *stack;  // values that wait for their operands' second copies
+} Rebuild;
+
+static Graph *graph_with_header_of(const Graph *g, Arena *arena) {
+    Graph *to = graph_new(arena, g->name);
+    for (uint32_t i = 1; i < g->axes.len; i++) {
+        Axis axis = g->axes.ptr[i];
+        AxisId a = graph_axis(to, axis.name, axis.extent, axis.runtime);
+        axis.name = to->axes.ptr[a.i].name;
+        to->axes.ptr[a.i] = axis;
+    }
+    vec_each (const Leaf, leaf, &g->leaves) {
+        graph_leaf(to, leaf);
+    }
+    return to;
+}
+
+static ValueId value_copy(const Rebuild *b, uint32_t v, bool backward) {
+    const Value *value = graph_value(b->r->g, (ValueId){v});
+    if (is_leaf(value->op)) return b->to->leaf_values.ptr[value->attr.leaf];
+    ArenaMark mark = arena_mark(b->scratch);
+    ValueId *in = arena_array(b->scratch, ValueId, value->arity);
+    for (uint32_t k = 0; k < value->arity; k++) {
+        uint32_t x = value->in[k].i;
+        in[k] = backward && b->r->again[x] ? b->second[x] : b->first[x];
+    }
+    ValueId copy = graph_add(b->to, value->op, in, value->arity, value->attr, value->span);
+    arena_rewind(b->scratch, mark);
+    return copy;
+}
+
+// An operand of v that has no second copy yet but needs one; 0: none.
+static uint32_t operand_missing(const Rebuild *b, uint32_t v) {
+    const Value *value = graph_value(b->r->g, (ValueId){v});
+    for (uint32_t k = 0; k < value->arity; k++) {
+        uint32_t x = value->in[k].i;
+        if (b->r->again[x] && b->second[x].i == 0) return x;
+    }
+    return 0;
+}
+
+// Just before v, which is of the backward part: what it needs computed again.
+static void make_second_copies(Rebuild *b, uint32_t v) {
+    uint32_t depth = 0;
+    b->stack[depth++] = v;
+    while (depth > 0) {
+        uint32_t top = b->stack[depth - 1], missing = operand_missing(b, top);
+        if (missing != 0) {
+            b->stack[depth++] = missing;
+            continue;
+        }
+        if (top != v) b->second[top] = value_copy(b, top, true);
+        depth--;
+    }
+}
+
+static Graph *rebuild(Recompute *r, Arena *arena) {
+    const Graph *g = r->g;
+    Rebuild b = {.r = r, .scratch = &r->scratch, .to = graph_with_header_of(g, arena)};
+    b.first = arena_array(&r->scratch, ValueId, g->values.len);
+    b.second = arena_array(&r->scratch, ValueId, g->values.len);
+    b.stack = arena_array(&r->scratch, uint32_t, g->values.len);
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        if (!r->forward[i]) make_second_copies(&b, i);
+        b.first[i] = value_copy(&b, i, !r->forward[i]);
+    }
+    vec_each (const GraphOutput, o, &g->outputs) {
+        graph_output(b.to, o->name, b.first[o->value.i]);
+    }
+    vec_each (const GraphUpdate, u, &g->updates) {
+        graph_update(b.to, u->leaf, b.first[u->value.i]);
+    }
+    return b.to;
+}
+
+Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost) {
+    ASSERT(held_cost >= 0 && held_cost <= 1e6);
+    Recompute r;
+    recompute_init(&r, g, held_cost);
+    choose(&r);
+    Graph *to = rebuild(&r, arena);
+    arena_release(&r.scratch);
+    return to;
+}
+
+int64_t graph_kept_bytes(const Graph *g) {
+    Recompute r;
+    recompute_init(&r, g, 0);
+    int64_t bytes = 0;
+    for (uint32_t i = g->values.len - 1; i > 0; i--) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (!r.read_backward[i] || is_leaf(v->op) || is_generated(v->op)) continue;
+        if (!is_addressing(v->op)) bytes += value_bytes(g, (ValueId){i});
+        for (uint32_t k = 0; is_addressing(v->op) && k < v->arity; k++)
+            r.read_backward[v->in[k].i] = true;
+    }
+    arena_release(&r.scratch);
+    return bytes;
+}
