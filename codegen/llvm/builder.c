@@ -37,7 +37,7 @@ static void types_init(Builder *b) {
 }
 
 static void zeros_init(Builder *b) {
-    IrType type = LLVMArrayType2(b->i8, 64);
+    IrType type = LLVMArrayType2(b->i8, 128);
     b->zeros = LLVMAddGlobal(b->module, type, "zeros");
     LLVMSetInitializer(b->zeros, LLVMConstNull(type));
     LLVMSetGlobalConstant(b->zeros, 1);

@@ -33,7 +33,7 @@ typedef struct {
     IrBlock entry;          // allocas go to its start
     IrValue *args;          // pointer of each argument, loaded in the entry block
     int64_t scratch_bytes;  // handed out by build_scratch
-    IrValue zeros;          // 64 zero bytes in read-only memory
+    IrValue zeros;          // 128 zero bytes in read-only memory: a vector of any type
 } Builder;
 
 // Opens the function "kernel" for the program and loads its argument pointers; the insertion

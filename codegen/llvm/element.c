@@ -1,0 +1,179 @@
+// element.c: see element.h.
+#include "codegen/llvm/element.h"
+
+#include "base/check.h"
+
+IrType element_type(const Builder *b, DType t) {
+    switch (t) {
+    case DTYPE_F32: return b->f32;
+    case DTYPE_BF16:
+    case DTYPE_F16:
+    case DTYPE_U16: return b->i16;
+    case DTYPE_F64: return LLVMDoubleTypeInContext(b->context);
+    case DTYPE_I32: return b->i32;
+    case DTYPE_I64: return b->i64;
+    case DTYPE_U8:
+    case DTYPE_BOOL: return b->i8;
+    case DTYPE_COUNT: break;
+    }
+    BUG("element type %d", (int)t);
+}
+
+static int lanes_of(IrValue x) { return type_lanes(LLVMTypeOf(x)); }
+
+static IrValue shift_left(Builder *b, IrValue x, int by) {
+    return LLVMBuildShl(b->at, x, build_i32(b, by, lanes_of(x)), "");
+}
+
+static IrValue shift_right(Builder *b, IrValue x, int by) {
+    return LLVMBuildLShr(b->at, x, build_i32(b, by, lanes_of(x)), "");
+}
+
+static IrValue and_bits(Builder *b, IrValue x, uint32_t bits) {
+    return LLVMBuildAnd(b->at, x, build_bits(b, bits, lanes_of(x)), "");
+}
+
+static IrValue or_bits(Builder *b, IrValue x, uint32_t bits) {
+    return LLVMBuildOr(b->at, x, build_bits(b, bits, lanes_of(x)), "");
+}
+
+static IrValue add_bits(Builder *b, IrValue x, uint32_t bits) {
+    return LLVMBuildAdd(b->at, x, build_bits(b, bits, lanes_of(x)), "");
+}
+
+static IrValue as_float(Builder *b, IrValue bits) {
+    return build_bitcast(b, bits, type_vector(b->f32, lanes_of(bits)));
+}
+
+static IrValue as_bits(Builder *b, IrValue x) {
+    return build_bitcast(b, x, type_vector(b->i32, lanes_of(x)));
+}
+
+// Adds what makes cutting off the lower `bits` bits round to nearest, ties to even.
+static IrValue round_up_half(Builder *b, IrValue x, int bits) {
+    IrValue odd = and_bits(b, shift_right(b, x, bits), 1);
+    return LLVMBuildAdd(b->at, add_bits(b, x, (1U << (bits - 1)) - 1), odd, "");
+}
+
+// ---- bf16: the upper half of an f32
+
+static IrValue bf16_widen(Builder *b, IrValue raw) {
+    IrType wide = type_vector(b->i32, lanes_of(raw));
+    return as_float(b, shift_left(b, LLVMBuildZExt(b->at, raw, wide, ""), 16));
+}
+
+static IrValue bf16_narrow(Builder *b, IrValue x) {
+    IrValue bits = as_bits(b, x);
+    IrValue nan = build_fcmp(b, LLVMRealUNO, x, x);
+    bits = build_select(b, nan, or_bits(b, bits, 0x400000), round_up_half(b, bits, 16));
+    return LLVMBuildTrunc(b->at, shift_right(b, bits, 16), type_vector(b->i16, lanes_of(x)),
+                          "");
+}
+
+// ---- f16: with the F16C instructions, or by hand where the baseline has none
+
+static IrType type_half(const Builder *b, int lanes) {
+    return type_vector(LLVMHalfTypeInContext(b->context), lanes);
+}
+
+static IrValue f16_widen(Builder *b, IrValue raw) {
+    int lanes = lanes_of(raw);
+    if (b->level != CPU_PORTABLE) {
+        IrValue half = build_bitcast(b, raw, type_half(b, lanes));
+        return LLVMBuildFPExt(b->at, half, type_vector(b->f32, lanes), "");
+    }
+    // The exponent's bias differs by 112: multiplying by 2^112 corrects it, for denormals as
+    // well.
+    IrValue h = LLVMBuildZExt(b->at, raw, type_vector(b->i32, lanes), "");
+    IrValue magnitude = and_bits(b, h, 0x7fff);
+    IrValue scaled =
+        build_fmul(b, as_float(b, shift_left(b, magnitude, 13)), build_f32(b, 0x1p112, lanes));
+    IrValue special = build_icmp(b, LLVMIntUGE, magnitude, build_bits(b, 0x7c00, lanes));
+    IrValue bits = as_bits(b, scaled);
+    bits = build_select(b, special, or_bits(b, bits, 0x7f800000), bits);
+    IrValue sign = shift_left(b, and_bits(b, h, 0x8000), 16);
+    return as_float(b, LLVMBuildOr(b->at, bits, sign, ""));
+}
+
+static IrValue f16_narrow(Builder *b, IrValue x) {
+    int lanes = lanes_of(x);
+    if (b->level != CPU_PORTABLE) {
+        IrValue half = LLVMBuildFPTrunc(b->at, x, type_half(b, lanes), "");
+        return build_bitcast(b, half, type_vector(b->i16, lanes));
+    }
+    IrValue bits = as_bits(b, x), magnitude = and_bits(b, bits, 0x7fffffff);
+    IrValue normal = shift_right(b, round_up_half(b, magnitude, 13), 13);
+    normal = add_bits(b, normal, 0U - (112U << 10));
+    // Beside 0.5 an f32 has the spacing of f16 denormals, so the addition rounds to one.
+    IrValue sum = build_fadd(b, as_float(b, magnitude), build_f32(b, 0.5, lanes));
+    IrValue denormal = add_bits(b, as_bits(b, sum), 0U - 0x3f000000U);
+    IrValue small = build_icmp(b, LLVMIntULT, magnitude, build_bits(b, 0x38800000, lanes));
+    IrValue large = build_icmp(b, LLVMIntUGE, magnitude, build_bits(b, 0x477ff000, lanes));
+    IrValue h = build_select(b, small, denormal, normal);
+    h = build_select(b, large, build_bits(b, 0x7c00, lanes), h);
+    IrValue nan = build_fcmp(b, LLVMRealUNO, x, x);
+    h = build_select(b, nan, build_bits(b, 0x7e00, lanes), h);
+    IrValue sign = and_bits(b, shift_right(b, bits, 16), 0x8000);
+    h = LLVMBuildOr(b->at, h, sign, "");
+    return LLVMBuildTrunc(b->at, h, type_vector(b->i16, lanes), "");
+}
+
+// ---- any type
+
+IrValue element_widen(Builder *b, DType t, IrValue raw) {
+    int lanes = lanes_of(raw);
+    IrType i32 = type_vector(b->i32, lanes);
+    switch (t) {
+    case DTYPE_F32:
+    case DTYPE_I32: return raw;
+    case DTYPE_BF16: return bf16_widen(b, raw);
+    case DTYPE_F16: return f16_widen(b, raw);
+    case DTYPE_F64: return LLVMBuildFPTrunc(b->at, raw, type_vector(b->f32, lanes), "");
+    case DTYPE_I64: return LLVMBuildTrunc(b->at, raw, i32, "");
+    case DTYPE_U8:
+    case DTYPE_U16: return LLVMBuildZExt(b->at, raw, i32, "");
+    case DTYPE_BOOL: return build_icmp(b, LLVMIntNE, raw, LLVMConstNull(LLVMTypeOf(raw)));
+    case DTYPE_COUNT: break;
+    }
+    BUG("element type %d", (int)t);
+}
+
+IrValue element_narrow(Builder *b, DType t, IrValue x) {
+    IrType type = type_vector(element_type(b, t), lanes_of(x));
+    switch (t) {
+    case DTYPE_F32:
+    case DTYPE_I32: return x;
+    case DTYPE_BF16: return bf16_narrow(b, x);
+    case DTYPE_F16: return f16_narrow(b, x);
+    case DTYPE_F64: return LLVMBuildFPExt(b->at, x, type, "");
+    case DTYPE_I64: return LLVMBuildSExt(b->at, x, type, "");
+    case DTYPE_U8:
+    case DTYPE_U16: return LLVMBuildTrunc(b->at, x, type, "");
+    case DTYPE_BOOL: return LLVMBuildZExt(b->at, x, type, "");
+    case DTYPE_COUNT: break;
+    }
+    BUG("element type %d", (int)t);
+}
+
+IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask) {
+    IrType type = type_vector(element_type(b, t), lanes);
+    unsigned align = (unsigned)dtype_bytes(t);
+    return element_widen(b, t, build_load_masked(b, type, pointer, align, mask));
+}
+
+IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask) {
+    IrType type = type_vector(element_type(b, t), lanes_of(pointers));
+    return element_widen(b, t, build_gather(b, type, pointers, (unsigned)dtype_bytes(t), mask));
+}
+
+IrValue element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask) {
+    IrValue raw = element_narrow(b, t, x);
+    unsigned align = (unsigned)dtype_bytes(t);
+    if (mask == NULL) return build_store(b, raw, pointer, align);
+    build_store_masked(b, raw, pointer, align, mask);
+    return NULL;
+}
+
+void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue mask) {
+    build_scatter(b, element_narrow(b, t, x), pointers, (unsigned)dtype_bytes(t), mask);
+}

@@ -1,0 +1,18 @@
+// element.h: between the types of memory and the types of values: bf16, f16 and f64 are float
+// as values, whole numbers i32, bool i1. Any number of lanes; mask NULL: all lanes; masked-off
+// lanes read 0 and touch no memory.
+#pragma once
+
+#include "codegen/llvm/builder.h"
+
+IrType element_type(const Builder *b, DType t);  // of one element in memory
+
+IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask);
+IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask);
+IrValue element_store(Builder *b, DType t, IrValue x, IrValue pointer,
+                      IrValue mask);  // the instruction; NULL if masked
+void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue mask);
+
+// What was loaded as it is, as a value, and back; rounds to nearest even, NaN stays NaN.
+IrValue element_widen(Builder *b, DType t, IrValue raw);
+IrValue element_narrow(Builder *b, DType t, IrValue x);

@@ -1,0 +1,109 @@
+// stream.h: the parts of the STREAM skeleton share this. docs/codegen.md describes how a
+// program becomes code.
+//
+// A kernel is a nest of levels: 0 runs once a call, 1 once a task, 2 + s once an iteration of
+// serial dimension s. Every operation has a home: the level at which its value is complete. A
+// value that stands at the cols is never complete as a whole; passes over the cols of its
+// home's level (or of a deeper one) compute it where they need it.
+#pragma once
+
+#include "codegen/llvm/builder.h"
+
+enum { LEVEL_KERNEL, LEVEL_TASK, LEVEL_SERIAL };
+
+enum {
+    STREAM_MAX_UNROLL = 8,
+    STREAM_MAX_STEPS = 4,  // of a row that stays in registers
+    // Accumulators: full vectors, then tails of 1, 2, 4, 8, 16 lanes.
+    STREAM_SLOTS = STREAM_MAX_UNROLL + 5,
+};
+
+typedef struct {
+    int home;
+    bool col;          // stands at the cols
+    bool over_serial;  // a REDUCE over serial dims (one over cols otherwise)
+    // What is known while code is being emitted:
+    IrValue value;     // no col: the scalar
+    IrValue splat;     // of the scalar, made before the current pass
+    IrValue variable;  // accumulator of a scalar
+    IrValue row;       // accumulator of the cols, in close memory
+    // Accumulators of the current pass; those of a row in registers: one a step.
+    IrValue slots[STREAM_SLOTS];
+    IrValue pointer;    // of an access: its element at the task's first col
+    IrValue condition;  // may it happen at all in this row; NULL: yes
+    IrValue ahead;      // the pointer of the row that is prefetched
+} StreamOp;
+
+typedef struct Level Level;
+
+typedef struct {
+    Builder *b;
+    const TileProgram *p;  // every REDUCE is over cols or over serial dims, not both
+    int col;               // dimension, or -1
+    int serial[TILE_MAX_DIMS], serial_count;
+    StreamOp *ops;                 // by TileId
+    IrValue index[TILE_MAX_DIMS];  // i64: of the grid and serial dims
+    IrValue col_base;              // i64: first col of the task
+    int64_t cols;                  // of the task
+    bool in_registers;             // a row is few vectors, all held at once
+    IrValue aligned;  // i1: the arguments of nontemporal stores are; NULL: there are none
+    Level *level;     // whose pass is being emitted
+} Stream;
+
+// One step along the cols: `lanes` of them from `at` on (counted from the task's first col).
+typedef struct {
+    IrValue at;
+    int lanes;
+    IrValue mask;  // NULL: all lanes
+    int slot;      // of the accumulators
+    int part;      // which of the row's steps, if the row is in registers; 0 otherwise
+} Step;
+
+// Values of the cols, as the passes of one level know them.
+typedef struct {
+    int first;    // round of the pass that computes it first; -1: none
+    bool keep;    // a later pass reads it from `row`
+    IrValue row;  // close memory
+    // Of the current step, or of every step of a row in registers.
+    IrValue vec[STREAM_MAX_STEPS];
+} ColValue;
+
+// What a level's passes and loops have to do. Arrays are by TileId.
+struct Level {
+    int level;
+    const bool *target;  // stores to make, and reductions of outer levels to add to
+    bool *need;          // values of this level or deeper that the targets depend on
+    int *time;           // how many rounds of this level's loops a value waits for
+    ColValue *cols;
+    int last, last_col, last_inner;  // rounds; -1: there is no such pass or loop
+};
+
+// stream_plan.c
+MUST_USE bool stream_plan(Stream *s, Builder *b);
+void level_plan(const Stream *s, Level *l, int level, const bool *target);
+bool stream_is_store(const TileOp *op);
+// Is op i a reduction over serial dims, complete at this level, that its targets need?
+bool level_sums(const Stream *s, const Level *l, uint32_t i);
+// Is op i a target that belongs to this very level, not to a loop inside it?
+bool level_ends(const Stream *s, const Level *l, uint32_t i);
+
+// stream_access.c: all of them work for a scalar (one lane, no col) and for a step along the
+// cols.
+void access_prepare(Stream *s, uint32_t i);                     // what is the same for the row
+IrValue access_load(Stream *s, uint32_t i, const Step *step);   // LOAD and GATHER
+IrValue access_index(Stream *s, uint32_t i, const Step *step);  // INDEX
+void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal);
+void access_scatter_add(Stream *s, uint32_t i, const Step *step);
+void access_prefetch(Stream *s, uint32_t i, const Step *step);
+bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
+bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
+
+// stream_pass.c
+bool row_fits_registers(const Stream *s);  // for s->cols
+void passes_plan(Stream *s, Level *l);     // before the first pass of a level
+bool pass_due(const Stream *s, const Level *l, int round);
+void pass_emit(Stream *s, Level *l, int round);  // all that the round does along the cols
+void rows_start(Stream *s, uint32_t i);  // clears what a reduction over serial dims adds to
+IrValue reduce_start(const Builder *b, const TileOp *op, int lanes);  // neutral element
+IrValue reduce_add(Builder *b, const TileOp *op, IrValue sum, IrValue x);
+IrValue operand_value(Stream *s, TileId v, const Step *step);

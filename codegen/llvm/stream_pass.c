@@ -1,0 +1,442 @@
+// stream_pass.c: one pass over the cols: what it computes, in which steps, and its code.
+//
+// A pass makes all reductions over cols of its round at once; the last one makes the stores.
+// Values of the cols are computed anew in each pass, but for rows that fit in registers and for
+// costly ones, which are kept in close memory.
+#include <math.h>
+
+#include "base/check.h"
+#include "codegen/llvm/map.h"
+#include "codegen/llvm/stream.h"
+
+enum { KEEP_MAX_BYTES = 1 << 20 };
+
+typedef struct {
+    Stream *s;
+    Level *level;
+    int round, unroll;
+    bool *in;  // operations at the cols that this pass computes or reads
+    bool used[STREAM_SLOTS];
+} Pass;
+
+static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->p->ops.ptr[i]; }
+
+// ---- reductions
+
+IrValue reduce_start(const Builder *b, const TileOp *op, int lanes) {
+    bool sum = op->fn == OP_REDUCE_SUM;
+    if (op->type == DTYPE_F32) return build_f32(b, sum ? 0 : -(double)INFINITY, lanes);
+    return build_i32(b, sum ? 0 : INT32_MIN, lanes);
+}
+
+IrValue reduce_add(Builder *b, const TileOp *op, IrValue sum, IrValue x) {
+    bool real = op->type == DTYPE_F32;
+    if (op->fn == OP_REDUCE_SUM)
+        return real ? build_fadd(b, sum, x) : LLVMBuildAdd(b->at, sum, x, "");
+    if (real) return build_fmax(b, x, sum);
+    return build_select(b, build_icmp(b, LLVMIntSGT, x, sum), x, sum);
+}
+
+static int slot_lanes(const Stream *s, int slot) {
+    return slot < STREAM_MAX_UNROLL ? s->b->lanes : 1 << (slot - STREAM_MAX_UNROLL);
+}
+
+// ---- what belongs to a pass
+
+static bool reduces_here(const Stream *s, const Level *l, uint32_t i, int round) {
+    return l->need[i] && op_at(s, i)->kind == TILE_REDUCE && !s->ops[i].over_serial &&
+           s->ops[i].home == l->level && l->time[i] == round + 1;
+}
+
+// A store at the cols, or a sum over rows that gets this row's cols.
+static bool ends_here(const Stream *s, const Level *l, uint32_t i, int round) {
+    if (round != l->last_col || !level_ends(s, l, i)) return false;
+    const TileOp *op = op_at(s, i);
+    return stream_is_store(op) ? s->ops[i].col : s->ops[op->in[0].i].col;
+}
+
+bool pass_due(const Stream *s, const Level *l, int round) {
+    for (uint32_t i = 1; i < s->p->ops.len; i++)
+        if (reduces_here(s, l, i, round) || ends_here(s, l, i, round)) return true;
+    return false;
+}
+
+static bool may_keep(const Stream *s, uint32_t i) {
+    const TileOp *op = op_at(s, i);
+    if (tile_knob(s->p, "keep", -1) == 0 || op->type == DTYPE_BOOL) return false;
+    if (s->cols * 4 > KEEP_MAX_BYTES) return false;
+    if (op->kind == TILE_GATHER) return s->ops[op->in[0].i].col;
+    return op->kind == TILE_MAP && map_is_costly(op->fn);
+}
+
+// Does this pass find the value where an earlier one left it?
+static bool is_left(const Pass *pass, uint32_t i) {
+    const ColValue *v = &pass->level->cols[i];
+    bool earlier = v->first >= 0 && v->first < pass->round;
+    return earlier && (pass->s->in_registers || v->keep);
+}
+
+static void pass_mark(Pass *pass) {
+    const Stream *s = pass->s;
+    Level *l = pass->level;
+    for (uint32_t i = s->p->ops.len - 1; i > 0; i--) {
+        const TileOp *op = op_at(s, i);
+        bool end = reduces_here(s, l, i, pass->round) || ends_here(s, l, i, pass->round);
+        if (!end && !pass->in[i]) continue;
+        ColValue *v = &l->cols[i];
+        if (pass->in[i]) {
+            if (v->first < 0) v->first = pass->round;
+            if (v->first < pass->round && may_keep(s, i)) v->keep = true;
+        }
+        // A sum over rows is complete here: its own operand is another level's matter.
+        bool source = op->kind == TILE_REDUCE && !end;
+        if (source || (!end && is_left(pass, i))) continue;
+        for (uint32_t k = 0; k < op->arity; k++)
+            if (s->ops[op->in[k].i].col) pass->in[op->in[k].i] = true;
+    }
+}
+
+static Pass pass_new(Stream *s, Level *l, int round) {
+    Pass pass = {.s = s, .level = l, .round = round};
+    pass.in = arena_array(s->b->arena, bool, s->p->ops.len);
+    pass_mark(&pass);
+    return pass;
+}
+
+void passes_plan(Stream *s, Level *l) {
+    for (int round = 0; round <= l->last_col; round++)
+        pass_new(s, l, round);
+    for (uint32_t i = 1; i < s->p->ops.len; i++)
+        if (l->cols[i].keep && !s->in_registers)
+            l->cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
+}
+
+// ---- before the loop
+
+static void operand_splat(Stream *s, TileId v) {
+    StreamOp *so = &s->ops[v.i];
+    if (so->col || tile_op(s->p, v)->kind == TILE_CONST) return;
+    so->splat = build_splat(s->b, so->value, s->b->lanes);
+}
+
+static void op_prepare(Pass *pass, uint32_t i) {
+    Stream *s = pass->s;
+    const TileOp *op = op_at(s, i);
+    bool computes = pass->in[i] && !is_left(pass, i) && op->kind != TILE_REDUCE;
+    bool ends = ends_here(s, pass->level, i, pass->round);
+    if (!computes && !ends) return;
+    if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || stream_is_store(op))
+        access_prepare(s, i);
+    for (uint32_t k = 0; k < op->arity; k++)
+        operand_splat(s, op->in[k]);
+}
+
+static void accumulators_start(Pass *pass, uint32_t i) {
+    Stream *s = pass->s;
+    Builder *b = s->b;
+    for (int slot = 0; slot < STREAM_SLOTS; slot++) {
+        if (!pass->used[slot]) continue;
+        IrValue start = reduce_start(b, op_at(s, i), slot_lanes(s, slot));
+        s->ops[i].slots[slot] = build_variable(b, LLVMTypeOf(start));
+        build_store(b, start, s->ops[i].slots[slot], 4);
+    }
+}
+
+static IrValue accumulator_get(Pass *pass, uint32_t i, int slot) {
+    IrType type = type_of(pass->s->b, op_at(pass->s, i)->type, slot_lanes(pass->s, slot));
+    return build_load(pass->s->b, type, pass->s->ops[i].slots[slot], 4);
+}
+
+static IrValue lanes_reduce(Builder *b, const TileOp *op, IrValue x) {
+    return op->fn == OP_REDUCE_SUM ? build_lanes_sum(b, x) : build_lanes_max(b, x);
+}
+
+// Adds the full vectors pairwise, then their lanes, then the tails.
+static void accumulators_finish(Pass *pass, uint32_t i) {
+    Stream *s = pass->s;
+    Builder *b = s->b;
+    const TileOp *op = op_at(s, i);
+    IrValue full[STREAM_MAX_UNROLL], total = NULL;
+    int count = 0;
+    for (int slot = 0; slot < STREAM_MAX_UNROLL; slot++)
+        if (pass->used[slot]) full[count++] = accumulator_get(pass, i, slot);
+    for (; count > 1; count = (count + 1) / 2)
+        for (int k = 0; k < count / 2; k++)
+            full[k] = reduce_add(b, op, full[k], full[count - 1 - k]);
+    if (count == 1) total = lanes_reduce(b, op, full[0]);
+    for (int slot = STREAM_SLOTS - 1; slot >= STREAM_MAX_UNROLL; slot--) {
+        if (!pass->used[slot]) continue;
+        IrValue tail = lanes_reduce(b, op, accumulator_get(pass, i, slot));
+        total = total == NULL ? tail : reduce_add(b, op, total, tail);
+    }
+    s->ops[i].value = total;
+}
+
+// ---- one step
+
+IrValue operand_value(Stream *s, TileId v, const Step *step) {
+    const StreamOp *so = &s->ops[v.i];
+    const TileOp *op = tile_op(s->p, v);
+    if (so->col) return s->level->cols[v.i].vec[step->part];
+    if (op->kind == TILE_CONST) return map_const(s->b, op, step->lanes);
+    if (step->lanes == 1) return so->value;
+    return step->lanes == s->b->lanes ? so->splat : build_splat(s->b, so->value, step->lanes);
+}
+
+static IrValue row_pointer(Stream *s, IrValue row, const Step *step) {
+    return build_gep(s->b, s->b->f32, row, step->at);
+}
+
+// Sums over rows: in memory, or, for a row in registers, in one variable a step.
+static IrValue sum_pointer(Stream *s, uint32_t i, const Step *step) {
+    if (s->in_registers) return s->ops[i].slots[step->part];
+    return row_pointer(s, s->ops[i].row, step);
+}
+
+static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
+    const TileOp *op = op_at(s, i);
+    switch (op->kind) {
+    case TILE_LOAD:
+    case TILE_GATHER: return access_load(s, i, step);
+    case TILE_INDEX: return access_index(s, i, step);
+    case TILE_MAP: {
+        IrValue in[3] = {0};
+        for (uint32_t k = 0; k < op->arity; k++)
+            in[k] = operand_value(s, op->in[k], step);
+        return map_emit(s->b, op, in);
+    }
+    case TILE_REDUCE:
+        return build_load(s->b, type_of(s->b, op->type, step->lanes), sum_pointer(s, i, step),
+                          4);
+    case TILE_NONE:
+    case TILE_CONST:
+    case TILE_DOT:
+    case TILE_STORE:
+    case TILE_SCATTER_ADD: break;
+    }
+    BUG("operation %d does not stand at the cols", (int)op->kind);
+}
+
+static void value_emit(Pass *pass, uint32_t i, const Step *step) {
+    Stream *s = pass->s;
+    ColValue *v = &pass->level->cols[i];
+    if (is_left(pass, i)) {
+        if (s->in_registers) return;
+        IrType type = type_of(s->b, op_at(s, i)->type, step->lanes);
+        v->vec[step->part] = build_load(s->b, type, row_pointer(s, v->row, step), 4);
+        return;
+    }
+    v->vec[step->part] = value_compute(s, i, step);
+    if (v->keep && !s->in_registers)
+        build_store(s->b, v->vec[step->part], row_pointer(s, v->row, step), 4);
+}
+
+static void reduce_emit(Pass *pass, uint32_t i, const Step *step) {
+    Stream *s = pass->s;
+    Builder *b = s->b;
+    const TileOp *op = op_at(s, i);
+    IrValue old = accumulator_get(pass, i, step->slot);
+    IrValue sum = reduce_add(b, op, old, operand_value(s, op->in[0], step));
+    if (step->mask != NULL) sum = build_select(b, step->mask, sum, old);
+    build_store(b, sum, s->ops[i].slots[step->slot], 4);
+}
+
+static void row_add(Stream *s, uint32_t i, const Step *step) {
+    Builder *b = s->b;
+    const TileOp *op = op_at(s, i);
+    IrValue x = operand_value(s, op->in[0], step), pointer = sum_pointer(s, i, step);
+    IrValue old = build_load(b, LLVMTypeOf(x), pointer, 4);
+    build_store(b, reduce_add(b, op, old, x), pointer, 4);
+}
+
+static void stores_emit(Pass *pass, const Step *step, bool nontemporal) {
+    Stream *s = pass->s;
+    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+        const TileOp *op = op_at(s, i);
+        if (!stream_is_store(op) || !ends_here(s, pass->level, i, pass->round)) continue;
+        if (op->kind == TILE_SCATTER_ADD)
+            access_scatter_add(s, i, step);
+        else
+            access_store(s, i, step, nontemporal && access_nontemporal(s, i));
+    }
+}
+
+static void step_stores(Pass *pass, const Step *step) {
+    Stream *s = pass->s;
+    Builder *b = s->b;
+    if (s->aligned == NULL || step->mask != NULL || step->lanes != b->lanes) {
+        stores_emit(pass, step, false);
+        return;
+    }
+    IrBlock yes = build_block(b, "nontemporal"), no = build_block(b, "temporal");
+    IrBlock after = build_block(b, "after");
+    LLVMBuildCondBr(b->at, s->aligned, yes, no);
+    build_at(b, yes);
+    stores_emit(pass, step, true);
+    LLVMBuildBr(b->at, after);
+    build_at(b, no);
+    stores_emit(pass, step, false);
+    LLVMBuildBr(b->at, after);
+    build_at(b, after);
+}
+
+static void step_emit(Pass *pass, const Step *step) {
+    Stream *s = pass->s;
+    const Level *l = pass->level;
+    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+        if (!pass->in[i]) continue;
+        if (op_at(s, i)->kind == TILE_LOAD && pass->round == l->last_col && !is_left(pass, i))
+            access_prefetch(s, i, step);
+        value_emit(pass, i, step);
+    }
+    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+        if (reduces_here(s, l, i, pass->round)) reduce_emit(pass, i, step);
+        if (!stream_is_store(op_at(s, i)) && ends_here(s, l, i, pass->round))
+            row_add(s, i, step);
+    }
+    if (pass->round == l->last_col) step_stores(pass, step);
+}
+
+// ---- the steps of a row
+
+static int log2_of(int lanes) {
+    int n = 0;
+    while (1 << n < lanes)
+        n++;
+    return n;
+}
+
+// What remains after the full vectors. With masks it is one step; without, one for each power
+// of two.
+static int tail_steps(const Stream *s, int64_t from, Step *out) {
+    int rest = (int)(s->cols - from), count = 0;
+    while (rest > 0) {
+        int lanes = 1 << log2_of(rest);
+        if (lanes > rest && s->b->level != CPU_AVX512) lanes /= 2;
+        Step step = {.at = build_i64(s->b, from), .lanes = lanes};
+        step.slot = STREAM_MAX_UNROLL + log2_of(lanes);
+        if (lanes > rest) step.mask = build_mask_first(s->b, rest, lanes);
+        out[count++] = step;
+        from += lanes;
+        rest -= lanes;
+    }
+    return count;
+}
+
+enum { MAX_STATIC_STEPS = 2 * STREAM_MAX_UNROLL + 4 };
+
+// Steps from col `from` to the end, one after the other.
+static int static_steps(const Stream *s, int64_t from, Step *out) {
+    int count = 0;
+    for (; from + s->b->lanes <= s->cols; from += s->b->lanes, count++) {
+        ASSERT(count < MAX_STATIC_STEPS - 4);
+        out[count] = (Step){.at = build_i64(s->b, from), .lanes = s->b->lanes, .slot = count};
+    }
+    return count + tail_steps(s, from, out + count);
+}
+
+bool row_fits_registers(const Stream *s) {
+    if (s->cols >= (STREAM_MAX_STEPS + 1) * s->b->lanes) return false;
+    Step steps[MAX_STATIC_STEPS];
+    return static_steps(s, 0, steps) <= STREAM_MAX_STEPS;
+}
+
+// Enough independent sums to hide the latency of an addition, not so many that they leave the
+// registers.
+static int pass_unroll(const Pass *pass) {
+    int64_t knob = tile_knob(pass->s->p, "unroll", 0);
+    if (knob > 0) return knob < STREAM_MAX_UNROLL ? (int)knob : STREAM_MAX_UNROLL;
+    int sums = 0, values = 0;
+    for (uint32_t i = 1; i < pass->s->p->ops.len; i++) {
+        if (reduces_here(pass->s, pass->level, i, pass->round)) sums++;
+        if (pass->in[i])
+            values +=
+                op_at(pass->s, i)->kind == TILE_MAP && map_is_costly(op_at(pass->s, i)->fn) ? 8
+                                                                                            : 1;
+    }
+    if (sums > 0) return sums >= 6 || values > 48 ? 1 : sums >= 3 || values > 24 ? 2 : 4;
+    return values > 32 ? 1 : values > 8 ? 2 : 4;
+}
+
+typedef struct {
+    int64_t loop_to;  // cols that the loop covers, a multiple of unroll vectors; 0: no loop
+    Step rest[MAX_STATIC_STEPS];
+    int rest_count;
+} Walk;
+
+static Walk walk_plan(Pass *pass) {
+    const Stream *s = pass->s;
+    Walk walk = {0};
+    pass->unroll = pass_unroll(pass);
+    int64_t step = (int64_t)pass->unroll * s->b->lanes;
+    if (!s->in_registers && s->cols / step >= 2) walk.loop_to = s->cols / step * step;
+    walk.rest_count = static_steps(s, walk.loop_to, walk.rest);
+    for (int k = 0; walk.loop_to > 0 && k < pass->unroll; k++)
+        pass->used[k] = true;
+    for (int k = 0; k < walk.rest_count; k++) {
+        Step *at = &walk.rest[k];
+        if (s->in_registers) at->part = k;
+        if (at->slot < STREAM_MAX_UNROLL) at->slot %= pass->unroll;
+        pass->used[at->slot] = true;
+    }
+    return walk;
+}
+
+static void walk_emit(Pass *pass, const Walk *walk) {
+    Builder *b = pass->s->b;
+    if (walk->loop_to > 0) {
+        Loop loop = {0};
+        int64_t step = (int64_t)pass->unroll * b->lanes;
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), step);
+        for (int k = 0; k < pass->unroll; k++) {
+            IrValue at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
+            step_emit(pass, &(Step){.at = at, .lanes = b->lanes, .slot = k});
+        }
+        loop_end(b, &loop);
+    }
+    for (int k = 0; k < walk->rest_count; k++)
+        step_emit(pass, &walk->rest[k]);
+}
+
+void pass_emit(Stream *s, Level *l, int round) {
+    Pass pass = pass_new(s, l, round);
+    s->level = l;
+    Walk walk = walk_plan(&pass);
+    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+        bool reduces = reduces_here(s, l, i, round);
+        op_prepare(&pass, i);
+        if (reduces) accumulators_start(&pass, i);
+    }
+    walk_emit(&pass, &walk);
+    for (uint32_t i = 1; i < s->p->ops.len; i++)
+        if (reduces_here(s, l, i, round)) accumulators_finish(&pass, i);
+}
+
+// ---- sums over rows
+
+void rows_start(Stream *s, uint32_t i) {
+    Builder *b = s->b;
+    const TileOp *op = op_at(s, i);
+    StreamOp *so = &s->ops[i];
+    if (!so->col) {
+        so->variable = build_variable(b, type_of(b, op->type, 1));
+        build_store(b, reduce_start(b, op, 1), so->variable, 4);
+        return;
+    }
+    if (s->in_registers) {
+        Step steps[MAX_STATIC_STEPS];
+        int count = static_steps(s, 0, steps);
+        for (int k = 0; k < count; k++) {
+            IrValue start = reduce_start(b, op, steps[k].lanes);
+            so->slots[k] = build_variable(b, LLVMTypeOf(start));
+            build_store(b, start, so->slots[k], 4);
+        }
+        return;
+    }
+    so->row = build_scratch(b, (s->cols + BUILD_MAX_LANES) * 4);
+    Loop loop = {0};
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, s->cols), b->lanes);
+    IrValue pointer = build_gep(b, b->f32, so->row, loop.index);
+    build_store(b, reduce_start(b, op, b->lanes), pointer, 4);
+    loop_end(b, &loop);
+}

@@ -1,0 +1,9 @@
+# Tests of the emitters; included by tests/CMakeLists.txt. They skip what needs LLVM where there is none.
+function(strata_codegen_test name)
+    strata_test(codegen/${name} codegen/test_${name}.c codegen/kernel_bench.c ir/tile_bench.c ${ARGN}
+        LIBS strata_codegen strata_runtime strata_ir strata_base m)
+    if(TARGET codegen_${name} AND TARGET strata_llvm)
+        add_dependencies(codegen_${name} strata_llvm)
+    endif()
+endfunction()
+strata_codegen_test(stream)
