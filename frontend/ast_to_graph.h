@@ -1,0 +1,40 @@
+// ast_to_graph.h: from the syntax tree of a program to the graph of its model.
+#pragma once
+
+#include "frontend/ast.h"
+#include "ir/graph/graph.h"
+
+// NAME=VALUE of the command line: overrides a `dim` or `let` of the model, gives a run-time
+// axis its extent, or, as size=NAME, applies an entry of the model's `sizes` before all others.
+typedef struct {
+    Str name, value;
+} Setting;
+
+typedef struct {
+    const Setting *items;
+    uint32_t count;
+} Settings;
+
+// Keeps the scopes of the modules alive, so that optimisers can be elaborated after
+// differentiation.
+typedef struct Elaboration Elaboration;
+
+// The graph of the program's model. Several errors are reported in one run; false if there was
+// any. Everything made lives in the arena; `kept` may be NULL.
+MUST_USE bool ast_to_graph(Diag *diag, Arena *arena, const AstProgram *program,
+                           Settings settings, Graph **out, Elaboration **kept);
+
+// What an optimiser is given for the parameters leaves[i], i < count.
+typedef struct {
+    Str name;            // "adamw"
+    Settings overrides;  // of the optimiser's own settings: beta1=0.9
+    const uint32_t *leaves;
+    const ValueId *grads;  // grads[i] has the axes of leaves[i]
+    uint32_t count;
+    ValueId lr, step;  // scalars, f32; step counts from 1
+} OptimizerRequest;
+
+// Appends the optimiser's states, named optim.PATH.NAME, and the updates of states and
+// parameters.
+MUST_USE bool elaborate_optimizer(Elaboration *e, Graph *graph,
+                                  const OptimizerRequest *request);
