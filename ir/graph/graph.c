@@ -77,6 +77,9 @@ void graph_bind(Graph *g, AxisId axis, int64_t extent) {
     ASSERT(axis.i > 0 && axis.i < g->axes.len && g->axes.ptr[axis.i].runtime);
     ASSERT(extent >= 1);
     g->axes.ptr[axis.i].extent = extent;
+    vec_each (Axis, role, &g->axes) {
+        if (role->same_as.i == axis.i) role->extent = extent;
+    }
 }
 
 // ---- values

@@ -34,6 +34,7 @@ typedef struct {
     Str name;        // unique in the graph: a second axis called T is T.1
     int64_t extent;  // >= 1, or EXTENT_UNKNOWN
     bool runtime;    // given by the inputs (B, T), not by the model
+    AxisId same_as;  // run-time only: a second role of that axis, bound together with it; 0: none
 } Axis;
 
 typedef struct {
@@ -118,7 +119,7 @@ Graph *graph_new(Arena *arena, Str name);
 
 AxisId graph_axis(Graph *g, Str name, int64_t extent, bool runtime);  // makes the name unique
 AxisId graph_axis_find(const Graph *g, Str name);                     // {0} if absent
-// Gives a run-time axis its extent (also of a graph already built: shapes follow the axis).
+// Gives a run-time axis and its second roles their extent (also of a graph already built: shapes follow the axis).
 void graph_bind(Graph *g, AxisId axis, int64_t extent);
 
 // A leaf and its value. Paths are unique: the caller checks. Strings and arrays are copied into the graph's arena.

@@ -94,14 +94,19 @@ static void print_list(const Graph *g, StrBuf *out, const char *word, const Axis
 
 // ---- header
 
-static void print_axis_line(const Axis *a, StrBuf *out) {
+static void print_axis_line(const Graph *g, const Axis *a, StrBuf *out) {
     strbuf_addz(out, "axis ");
     print_name(out, a->name);
     if (a->extent == EXTENT_UNKNOWN)
         strbuf_addz(out, " = ?");
     else
         strbuf_addf(out, " = %lld", (long long)a->extent);
-    strbuf_addz(out, a->runtime ? " runtime\n" : "\n");
+    if (a->runtime) strbuf_addz(out, " runtime");
+    if (a->same_as.i != 0) {
+        strbuf_addz(out, " of ");
+        print_name(out, graph_axis_at(g, a->same_as)->name);
+    }
+    strbuf_addc(out, '\n');
 }
 
 static void print_init(const Init *init, StrBuf *out) {
@@ -187,7 +192,7 @@ void graph_print(const Graph *g, StrBuf *out) {
     print_name(out, g->name);
     strbuf_addz(out, "\n");
     for (uint32_t i = 1; i < g->axes.len; i++)
-        print_axis_line(&g->axes.ptr[i], out);
+        print_axis_line(g, &g->axes.ptr[i], out);
     vec_each (const Leaf, leaf, &g->leaves) {
         print_leaf_line(g, leaf, out);
     }

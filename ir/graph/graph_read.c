@@ -236,7 +236,17 @@ static bool read_leaf_name(Reader *r, uint32_t *out) {
 
 // ---- header
 
-// axis = "axis" NAME "=" (INTEGER | "?") ["runtime"]
+// The run-time axis, declared before, of which another is a second role.
+static bool read_same_as(Reader *r, AxisId *out) {
+    Span span = token_span(r);
+    Str name;
+    if (!read_name(r, "the axis's name", &name)) return false;
+    *out = graph_axis_find(r->g, name);
+    if (out->i != 0 && graph_axis_at(r->g, *out)->runtime) return true;
+    return diag_error(r->diag, span, "there is no run-time axis '%.*s'", STR_ARG(name));
+}
+
+// axis = "axis" NAME "=" (INTEGER | "?") ["runtime" ["of" NAME]]
 static bool read_axis_line(Reader *r) {
     Span span = token_span(r);
     Str name;
@@ -251,7 +261,10 @@ static bool read_axis_line(Reader *r) {
     bool runtime = accept_name(r, "runtime");
     if (known ? extent < 1 : !runtime)
         return diag_error(r->diag, extent_span, "this axis needs an extent of at least 1");
-    graph_axis(r->g, name, extent, runtime);
+    AxisId same_as = {0};
+    if (runtime && accept_name(r, "of") && !read_same_as(r, &same_as)) return false;
+    AxisId axis = graph_axis(r->g, name, extent, runtime);
+    r->g->axes.ptr[axis.i].same_as = same_as;
     return true;
 }
 

@@ -18,6 +18,13 @@ static bool verify_axes(const Verifier *v) {
         if (!known && !(a->extent == EXTENT_UNKNOWN && a->runtime))
             return diag_error(v->diag, (Span){0}, "axis '%.*s' has extent %lld",
                               STR_ARG(a->name), (long long)a->extent);
+        const Axis *main =
+            a->same_as.i > 0 && a->same_as.i < i ? &v->g->axes.ptr[a->same_as.i] : NULL;
+        bool second = main && a->runtime && main->runtime && main->extent == a->extent;
+        if (a->same_as.i && !second)
+            return diag_error(v->diag, (Span){0},
+                              "axis '%.*s' is no second role of a run-time axis before it",
+                              STR_ARG(a->name));
         if (graph_axis_find(v->g, a->name).i != i)
             return diag_error(v->diag, (Span){0}, "two axes are called '%.*s'",
                               STR_ARG(a->name));

@@ -190,6 +190,7 @@ static Graph *graph_with_header(const Graph *g, Arena *arena) {
         AxisId a = graph_axis(copy, g->axes.ptr[i].name, g->axes.ptr[i].extent,
                               g->axes.ptr[i].runtime);
         ASSERT(a.i == i);
+        copy->axes.ptr[i].same_as = g->axes.ptr[i].same_as;
     }
     vec_each (const Leaf, leaf, &g->leaves) {
         graph_leaf(copy, leaf);
