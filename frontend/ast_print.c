@@ -110,12 +110,12 @@ static void print_sizes(AstPrinter *p, const AstStmt *s) {
         const AstSize *size = &s->sizes.items[i];
         print_line(p);
         print_word(p, size->name.text);
-        strbuf_addz(p->out, " { ");
+        strbuf_addz(p->out, size->count > 0 ? " { " : " {");
         print_bindings(p, size->items, size->count);
         strbuf_addz(p->out, size->count > 0 ? " }" : "}");
     }
     p->indent--;
-    print_line(p);
+    if (s->sizes.count > 0) print_line(p);
     strbuf_addc(p->out, '}');
 }
 

@@ -136,6 +136,10 @@ static bool fields_are_plain(const AstField *fields, uint32_t count) {
 }
 
 static void print_fields(AstPrinter *p, const AstField *fields, uint32_t count) {
+    if (count == 0) {
+        strbuf_addz(p->out, "{}");
+        return;
+    }
     const bool plain = fields_are_plain(fields, count);
     strbuf_addz(p->out, plain ? "{ " : "{");
     p->indent++;
@@ -148,7 +152,7 @@ static void print_fields(AstPrinter *p, const AstField *fields, uint32_t count) 
     }
     p->indent--;
     if (!plain) print_line(p);
-    strbuf_addz(p->out, plain && count > 0 ? " }" : "}");
+    strbuf_addz(p->out, plain ? " }" : "}");
 }
 
 static void print_index(AstPrinter *p, const AstExpr *e) {

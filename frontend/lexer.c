@@ -162,7 +162,7 @@ static TokenKind lex_string(Lexer *l) {
         const int c = byte_at(l, 0);
         if (c < 0 || c == '\n') {
             diag_error(l->diag, span_from(l, start), "the string does not end on its line");
-            return TOKEN_STRING;
+            return TOKEN_INVALID;
         }
         if (c == '"') break;
         if (c == '\\' && escape_value(byte_at(l, 1))) {
@@ -202,51 +202,54 @@ static bool lex_punct(Lexer *l, TokenKind *kind) {
     return false;
 }
 
-// Reports and skips what begins no token.
-static void skip_stray(Lexer *l) {
-    const uint32_t start = l->at, n = utf8_length(l);
-    const int c = byte_at(l, 0);
-    if (n == 0) utf8_error(l);
-    l->at += n ? n : 1;
-    const Span span = span_from(l, start);
+static void stray_error(Lexer *l, uint32_t start, uint32_t n) {
+    const Str text = {l->text.ptr + start, n};
+    const Span span = {l->file, start, start + n};
+    const int c = text.ptr[0];
     if (n > 1) {
-        diag_error(l->diag, span, "unexpected '%.*s'", STR_ARG(text_from(l, start)));
+        diag_error(l->diag, span, "unexpected '%.*s'", STR_ARG(text));
         diag_note(l->diag, span, "names are made of ASCII letters, digits and '_'");
-        while (utf8_length(l) > 1)
-            l->at += utf8_length(l);
-    } else if (n == 1 && (c < 0x20 || c == 0x7F)) {
-        diag_error(l->diag, span, "control character 0x%02x in the text", (unsigned)c);
-        while (byte_at(l, 0) == c)
-            l->at++;
-    } else if (n == 1) {
-        diag_error(l->diag, span, "unexpected character '%c'", c);
+        return;
     }
+    if (c < 0x20 || c == 0x7F)
+        diag_error(l->diag, span, "control character 0x%02x in the text", (unsigned)c);
+    else
+        diag_error(l->diag, span, "unexpected character '%c'", c);
     if (c == '!') diag_note(l->diag, span, "negation is spelled 'not'");
     if (c == '&' || c == '|') diag_note(l->diag, span, "logic is spelled 'and', 'or', 'not'");
     if (c == '\'') diag_note(l->diag, span, "strings are written in double quotes");
 }
 
+// One character that begins no token. The first of a line is reported: those after it come from
+// the same mistake more often than not.
+static TokenKind lex_stray(Lexer *l) {
+    const uint32_t start = l->at, n = utf8_length(l);
+    if (n == 0)
+        utf8_error(l);
+    else if (!l->stray_reported)
+        stray_error(l, start, n);
+    l->stray_reported = true;
+    l->at += n ? n : 1;
+    return TOKEN_INVALID;
+}
+
 Token lexer_next(Lexer *l) {
-    bool newline = false;
-    for (;;) {
-        newline |= skip_blanks(l);
-        const int c = byte_at(l, 0);
-        if (c < 0 || diag_full(l->diag)) {
-            l->at = (uint32_t)l->text.len;
-            return (Token){TOKEN_END, newline, l->at, l->at};
-        }
-        const uint32_t start = l->at;
-        TokenKind kind;
-        if (is_name_start(c))
-            kind = lex_word(l);
-        else if (is_digit(c))
-            kind = lex_number(l);
-        else if (c == '"')
-            kind = lex_string(l);
-        else if (!lex_punct(l, &kind)) {
-            skip_stray(l);
-            continue;
-        }
-        return (Token){kind, newline, start, l->at};
+    const bool newline = skip_blanks(l);
+    const int c = byte_at(l, 0);
+    if (c < 0 || diag_full(l->diag)) {
+        l->at = (uint32_t)l->text.len;
+        return (Token){TOKEN_END, newline, l->at, l->at};
     }
+    if (newline) l->stray_reported = false;
+    const uint32_t start = l->at;
+    TokenKind kind;
+    if (is_name_start(c))
+        kind = lex_word(l);
+    else if (is_digit(c))
+        kind = lex_number(l);
+    else if (c == '"')
+        kind = lex_string(l);
+    else if (!lex_punct(l, &kind))
+        kind = lex_stray(l);
+    return (Token){kind, newline, start, l->at};
 }

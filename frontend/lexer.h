@@ -27,15 +27,17 @@ typedef struct {
     uint32_t file;
     Str text;
     uint32_t at;
-    bool utf8_reported;  // a text in another encoding gets one error, not one a letter
+    bool utf8_reported;   // a text in another encoding gets one error, not one a letter
+    bool stray_reported;  // on this line
 } Lexer;
 
 // The file must be registered in diag and live as long as the lexer.
 void lexer_init(Lexer *lexer, Diag *diag, uint32_t file);
 
-// The next token; END for ever after the last, or as soon as diag is full. What is no token is
-// reported and skipped; a malformed number or string is reported and comes as a token of its
-// kind, so that parsing goes on.
+// The next token; END for ever after the last, or as soon as diag is full. What is no token, or
+// a string without an end, is reported and comes as INVALID: whoever meets it need not report
+// it again. A malformed number or escape is reported and comes as a token of its kind, so that
+// parsing goes on.
 Token lexer_next(Lexer *lexer);
 
 // The value of a NUMBER token's text. Returns whether it was written as an integer; both values

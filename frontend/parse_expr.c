@@ -175,7 +175,7 @@ static AstExpr *parse_field(Parser *p, AstExpr *base, uint32_t start) {
     AstExpr *e = parser_expr(p, AST_EXPR_FIELD);
     e->field.base = base;
     parser_take(p);
-    if (!token_is_word(parser_peek(p, 0).kind)) {
+    if (!parser_at(p, parser_peek(p, 0).kind) || !token_is_word(parser_peek(p, 0).kind)) {
         parser_unexpected(p, "the name of a field after '.'");
         return NULL;
     }
@@ -265,15 +265,10 @@ static AstExpr *parse_unary(Parser *p) {
     return e;
 }
 
-// "not" { "not" } comparison: looser than the operators to its left, so it stands first or in
-// parentheses.
+// operand = { "not" } unary. It is looser than what stands before it, unless that is `and`,
+// `or` or nothing: parse_primary reports the others.
 static AstExpr *parse_operand(Parser *p, int lowest) {
-    if (!parser_starts(p, TOKEN_NOT)) return parse_unary(p);
-    if (lowest > PRECEDENCE_NOT) {
-        diag_error(p->diag, parser_token_span(p, parser_peek(p, 0)),
-                   "'not' after an operator needs parentheses");
-        return NULL;
-    }
+    if (!parser_starts(p, TOKEN_NOT) || lowest > PRECEDENCE_NOT) return parse_unary(p);
     if (!parser_enter(p)) return NULL;
     AstExpr *e = parse_prefix(p, AST_UNARY_NOT);
     parser_leave(p);

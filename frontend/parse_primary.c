@@ -198,6 +198,10 @@ AstExpr *parse_primary(Parser *p) {
     case TOKEN_LBRACE: return parse_record(p, t.start);
     case TOKEN_IF: return parse_conditional(p, t.start);
     case TOKEN_FN: return parse_lambda(p, t.start);
+    case TOKEN_NOT:
+        diag_error(p->diag, parser_token_span(p, t),
+                   "'not' after an operator needs parentheses");
+        return NULL;
     default: parser_unexpected(p, "an expression"); return NULL;
     }
 }

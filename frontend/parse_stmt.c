@@ -1,4 +1,6 @@
 // parse_stmt.c: statements and blocks. The loop over statements is where the parser recovers.
+#include <string.h>
+
 #include "frontend/parser.h"
 
 // binding = NAME "=" expr
@@ -203,7 +205,7 @@ static AstStmt *unused_value(Parser *p, const AstExpr *e, const char *expected) 
         diag_error(p->diag, e->span, "expected %s", expected);
     } else {
         diag_error(p->diag, e->span, "the value of this expression is not used");
-        if (e->kind == AST_EXPR_UNARY || e->kind == AST_EXPR_LIST)
+        if (strchr("-([", p->text.ptr[e->span.start]))
             diag_note(p->diag, e->span,
                       "to go on with an expression, end the line before with the operator");
     }
@@ -226,6 +228,7 @@ static AstStmt *parse_simple(Parser *p, AstStmt *s) {
     case TOKEN_STRING:
     case TOKEN_LPAREN:
     case TOKEN_LBRACKET:
+    case TOKEN_NOT:
     case TOKEN_MINUS: break;
     default: parser_unexpected_token(p, expected); return NULL;
     }

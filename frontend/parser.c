@@ -63,8 +63,11 @@ static Str found_text(Parser *p, Token t) {
 
 bool parser_unexpected_token(Parser *p, const char *what) {
     const Token t = parser_peek(p, 0);
-    return diag_error(p->diag, parser_token_span(p, t), "expected %s, found %.*s", what,
-                      STR_ARG(found_text(p, t)));
+    if (t.kind == TOKEN_INVALID) return false;
+    // The end of the file is shown where the text ends, not on an empty line after it.
+    const Span end = {p->file, p->end, p->end};
+    const Span at = t.kind == TOKEN_END ? end : parser_token_span(p, t);
+    return diag_error(p->diag, at, "expected %s, found %.*s", what, STR_ARG(found_text(p, t)));
 }
 
 bool parser_unexpected(Parser *p, const char *what) {
@@ -124,6 +127,7 @@ void parser_leave(Parser *p) { p->in.nesting--; }
 bool parser_height(Parser *p, uint32_t height, Span span) {
     if (height > p->tallest) p->tallest = height;
     if (height <= AST_MAX_HEIGHT) return true;
+    p->tallest = 0;  // reported once, not again for what is around it
     return diag_error(p->diag, span, "more than %d operations and blocks inside one another",
                       AST_MAX_HEIGHT);
 }
@@ -131,8 +135,8 @@ bool parser_height(Parser *p, uint32_t height, Span span) {
 // ---- Brackets ----
 
 bool parser_open(Parser *p, TokenKind open, Bracket *out) {
-    *out = (Bracket){parser_peek(p, 0), (TokenKind)(open + 1), p->in};
-    if (!parser_expect(p, open)) return false;
+    if (!parser_starts(p, open)) return parser_expect(p, open);
+    *out = (Bracket){parser_take(p), (TokenKind)(open + 1), p->in};
     p->in.newlines = p->in.no_scope = false;
     return true;
 }
@@ -208,6 +212,9 @@ bool token_ends_blocks(TokenKind kind) {
 // innermost braces.
 typedef struct {
     uint32_t braces, brackets;
+    uint32_t records;  // of the braces, those that were open at the failure: a block would not
+                       // fail inside
+    bool past;         // the token that failed
 } Open;
 
 static void open_count(Open *open, TokenKind kind) {
@@ -217,17 +224,20 @@ static void open_count(Open *open, TokenKind kind) {
     if (kind == TOKEN_LPAREN || kind == TOKEN_LBRACKET) open->brackets++;
     if ((kind == TOKEN_RPAREN || kind == TOKEN_RBRACKET) && open->brackets > 0)
         open->brackets--;
+    if (!open->past || open->records > open->braces) open->records = open->braces;
 }
 
-// A line that begins with a statement's keyword ends any round and square brackets, so that one
-// that is never closed costs one statement.
+// A line that begins with a statement's keyword ends brackets and records, so that one that is
+// never closed costs one statement.
 static bool next_stmt_at(Parser *p, Open open) {
     const Token t = parser_peek(p, 0);
     if (t.newline_before && token_ends_blocks(t.kind)) return true;
+    if (t.newline_before && begins_statement(t.kind) && open.braces == open.records)
+        return true;
     if (open.braces > 0) return false;
-    if (t.kind == TOKEN_RBRACE || (t.newline_before && begins_statement(t.kind))) return true;
+    if (t.kind == TOKEN_RBRACE) return true;
     const bool ended = t.newline_before && !continues(p->tokens.ptr[p->at - 1].kind);
-    return open.brackets == 0 && (ended || begins_statement(t.kind));
+    return open.brackets == 0 && (ended || (open.past && begins_statement(t.kind)));
 }
 
 // A function may stand in a block, so braces decide, but one at the left margin is taken to be
@@ -243,6 +253,7 @@ static void recover(Parser *p, uint32_t start, bool (*next_at)(Parser *p, Open o
     const uint32_t failed = p->at;
     Open open = {0};
     for (p->at = start; !parser_starts(p, TOKEN_END); p->at++) {
+        open.past = p->at > failed;
         if (p->at > start && p->at >= failed && next_at(p, open)) break;
         open_count(&open, parser_peek(p, 0).kind);
     }

@@ -77,7 +77,8 @@ void parser_leave(Parser *p);
 MUST_USE bool parser_height(Parser *p, uint32_t height,
                             Span span);  // records it; false: too high
 
-// Brackets whose inside takes no notice of newlines, and lists in them.
+// Brackets whose inside takes no notice of newlines, and lists in them. Whether an opening one
+// may begin a line is for the caller to know.
 typedef struct {
     Token open;
     TokenKind close;
