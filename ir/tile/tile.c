@@ -2,6 +2,7 @@
 #include "ir/tile/tile.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "ir/tile/tile_access.h"
@@ -27,9 +28,9 @@ static Str name_cleaned(Arena *arena, Str name) {
     if (tile_name_legal(name)) return str_copy(arena, name);
     // The underscore in front keeps a leading digit or dot, and gives an empty name a letter.
     char *clean = arena_array(arena, char, name.len + 2);
-    clean[0] = '_';
+    memset(clean, '_', name.len + 1);
     for (size_t i = 0; i < name.len; i++)
-        clean[i + 1] = name_char(name.ptr[i]) ? name.ptr[i] : '_';
+        if (name_char(name.ptr[i])) clean[i + 1] = name.ptr[i];
     return (Str){clean, name.len + 1};
 }
 

@@ -26,7 +26,11 @@ static bool name_char(char c) {
            c == '_' || c == '.';
 }
 
-static char peek(const Reader *r) { return r->at < r->text.len ? r->text.ptr[r->at] : '\n'; }
+// The end of the text reads like the end of a line.
+static char peek(const Reader *r) {
+    if (r->at == r->text.len) return '\n';
+    return r->text.ptr[r->at];
+}
 
 // Blanks, and a comment up to the end of the line.
 static void blanks_skip(Reader *r) {
