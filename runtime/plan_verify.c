@@ -166,6 +166,18 @@ static bool check_gemm(const Verifier *v, const PlanEntry *e, const PlanStep *st
     return true;
 }
 
+// A copy runs in parallel pieces, so its two ends are the same place or apart.
+static bool check_copy(const Verifier *v, const PlanEntry *e, const PlanStep *step, Place at) {
+    if (step->arg_count != 2) return wrong(v, at, "it needs two buffers");
+    const PlanBuffer *from = &e->buffers[step->args[0]], *to = &e->buffers[step->args[1]];
+    if (from->bytes < to->bytes) return wrong(v, at, "it copies more than there is");
+    bool same_memory =
+        from->kind == to->kind && (from->kind != BUFFER_TENSOR || from->index == to->index);
+    int64_t distance = from->offset - to->offset;
+    bool overlap = distance && distance < to->bytes && -distance < to->bytes;
+    return !(same_memory && overlap) || wrong(v, at, "its ends overlap");
+}
+
 static bool check_step(const Verifier *v, const PlanEntry *e, Place at) {
     const PlanStep *step = &e->steps[at.index];
     for (uint32_t i = 0; i < step->arg_count; i++) {
@@ -175,10 +187,7 @@ static bool check_step(const Verifier *v, const PlanEntry *e, Place at) {
     case STEP_LAUNCH:
         return step->kernel < v->plan->kernel_count || wrong(v, at, "it names no kernel");
     case STEP_CLEAR: return step->arg_count == 1 || wrong(v, at, "it needs one buffer");
-    case STEP_COPY:
-        if (step->arg_count != 2) return wrong(v, at, "it needs two buffers");
-        return e->buffers[step->args[0]].bytes >= e->buffers[step->args[1]].bytes ||
-               wrong(v, at, "it copies more than there is");
+    case STEP_COPY: return check_copy(v, e, step, at);
     case STEP_GEMM:
         if (step->arg_count != 3) return wrong(v, at, "it needs three buffers");
         return check_gemm(v, e, step, at);

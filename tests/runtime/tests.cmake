@@ -39,3 +39,4 @@ strata_test(runtime/plan runtime/test_plan.c runtime/plan_sample.c LIBS strata_r
 strata_fuzz(plan_read LIBS strata_runtime)
 target_sources(fuzz_plan_read PRIVATE runtime/plan_sample.c)
 strata_test(runtime/init runtime/test_init.c LIBS strata_runtime)
+strata_object_test(runtime/session runtime/test_session.c LIBS strata_runtime)
