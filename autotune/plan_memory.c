@@ -2,6 +2,7 @@
 #include "autotune/plan_memory.h"
 
 #include "base/check.h"
+#include "ir/graph/pass_memory.h"
 
 bool draft_step_reads(const DraftStep *step, uint32_t arg) {
     if (step->kind == STEP_COPY) return arg == 0;
@@ -57,4 +58,56 @@ bool draft_update_in_place(Draft *d, uint32_t value_memory, uint32_t tensor) {
     m->kind = BUFFER_TENSOR;
     m->tensor = tensor;
     return true;
+}
+
+// ---- placement: the planner's buffers are the draft's pieces of memory, under the same
+// numbers
+
+static uint32_t list_of(const DraftStep *step, bool writes, uint32_t *out) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < step->arg_count; i++)
+        if (writes ? draft_step_writes(step, i) : draft_step_reads(step, i))
+            out[n++] = step->args[i];
+    return n;
+}
+
+static uint32_t in_place_pairs(Draft *d, const DraftStep *step, MemoryInPlace *out) {
+    uint32_t n = 0;
+    for (uint32_t from = 0; from < step->arg_count; from++)
+        for (uint32_t to = 0; step->kind == STEP_LAUNCH && to < step->arg_count; to++)
+            if (draft_step_reads(step, from) && draft_step_writes(step, to) &&
+                d->memory.ptr[step->args[from]].bytes == d->memory.ptr[step->args[to]].bytes &&
+                tile_in_place(step->program, from, to))
+                out[n++] = (MemoryInPlace){step->args[from], step->args[to]};
+    return n;
+}
+
+void draft_place(Draft *d) {
+    MemoryBuffer *buffers = arena_array(d->arena, MemoryBuffer, d->memory.len);
+    MemoryStep *steps = arena_array(d->arena, MemoryStep, d->steps.len);
+    for (uint32_t i = 0; i < d->memory.len; i++)
+        buffers[i] =
+            (MemoryBuffer){d->memory.ptr[i].bytes, d->memory.ptr[i].kind != BUFFER_ARENA};
+    for (uint32_t i = 0; i < d->steps.len; i++) {
+        const DraftStep *step = &d->steps.ptr[i];
+        uint32_t *reads = arena_array(d->arena, uint32_t, step->arg_count),
+                 *writes = arena_array(d->arena, uint32_t, step->arg_count);
+        MemoryInPlace *pairs =
+            arena_array(d->arena, MemoryInPlace, step->arg_count * step->arg_count);
+        steps[i] = (MemoryStep){.reads = reads, .writes = writes, .in_place = pairs};
+        steps[i].read_count = list_of(step, false, reads);
+        steps[i].write_count = list_of(step, true, writes);
+        steps[i].in_place_count = in_place_pairs(d, step, pairs);
+    }
+    MemoryProblem problem = {.buffers = buffers,
+                             .buffer_count = d->memory.len,
+                             .steps = steps,
+                             .step_count = d->steps.len};
+    MemoryPlan *plan = pass_memory(&problem, d->arena);
+    const char *violation = memory_violation(&problem, plan, d->arena);
+    if (violation) BUG("memory plan: %s", violation);
+    for (uint32_t i = 0; i < d->memory.len; i++)
+        if (d->memory.ptr[i].kind == BUFFER_ARENA)
+            d->memory.ptr[i].offset = plan->offset[i] == MEMORY_NOWHERE ? 0 : plan->offset[i];
+    d->arena_bytes = plan->bytes;
 }
