@@ -32,7 +32,7 @@ static int64_t walk_init(Nest *n, const EvaluateStep *s) {
 
 static void walk_max(const Nest *n, const double *x, double *max, int64_t count) {
     for (int64_t i = 0; i < count; i++)
-        max[i] = -INFINITY;
+        max[i] = -HUGE_VAL;
     uint32_t last = n->rank - 1;
     NestCursor c = nest_begin(n);
     do {

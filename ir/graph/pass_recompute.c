@@ -117,9 +117,9 @@ static int64_t cost_to_compute(const Recompute *r, ValueId v) {
         int64_t read = graph_elements(r->g, value->in[k]);
         if (read > elements && value->op != OP_GATHER) elements = read;
     }
-    int64_t cost = (int64_t)ceil(op_flops(value->op)) * elements * COST_OPERATION;
+    int64_t cost = elements * (int64_t)ceil(op_flops(value->op)) * COST_OPERATION;
     bool through_memory = is_own_kernel(value->op) || r->stored_again[v.i];
-    return cost + (through_memory ? 2 * COST_BYTE * value_bytes(r->g, v) : 0);
+    return cost + (through_memory ? value_bytes(r->g, v) * 2 * COST_BYTE : 0);
 }
 
 static void choose(Recompute *r) {

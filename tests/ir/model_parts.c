@@ -65,7 +65,7 @@ ValueId model_attention(ModelBench *m, ValueId x) {
         mul(m, model_dot(m, q, renamed(m, key, m->t, s), m->k), real(m, sqrt(0.5)));
     AxisId square[2] = {m->t, s};
     ValueId seen = bench_binary(&m->b, OP_LE, iota(m, s, square, 2), iota(m, m->t, square, 2));
-    ValueId in[3] = {seen, scores, real(m, -INFINITY)};
+    ValueId in[3] = {seen, scores, real(m, -HUGE_VAL)};
     ValueId masked = graph_add(m->b.g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
     ValueId mixed = model_dot(m, softmax(m, masked, s), renamed(m, v, m->t, s), s);
     return bench_contract(&m->b, mixed, bench_random(&m->b, AXES(m->h, m->k, m->d), -1, 1),

@@ -404,7 +404,7 @@ static void test_where_keeps_infinities_apart(void **state) {
     bench_init(&b);
     AxisId n = bench_axis(&b, "n", 2);
     ValueId x = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){2, 3});
-    ValueId far = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){INFINITY, -INFINITY});
+    ValueId far = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){HUGE_VAL, -HUGE_VAL});
     ValueId flag = bench_leaf(&b, DTYPE_BOOL, AXES(n), (double[]){1, 0});
     ValueId in[3] = {flag, bench_binary(&b, OP_MUL, x, x), far};
     ValueId r = graph_add(b.g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
@@ -420,7 +420,7 @@ static void test_masked_softmax(void **state) {
     GraphBench b;
     bench_init(&b);
     AxisId n = bench_axis(&b, "n", 3);
-    ValueId x = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){0, 0, -INFINITY});
+    ValueId x = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){0, 0, -HUGE_VAL});
     ValueId w = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){1, 3, 5});
     ValueId soft = bench_move(&b, OP_SOFTMAX, x, (GraphAttr){.along = &n, .along_count = 1});
     EXPECT(&b, gradient_of(&b, bench_binary(&b, OP_MUL, soft, w), x), -0.5, 0.5, 0);
