@@ -133,6 +133,32 @@ static bool k_next(Run *r, DimSet k) {
     return false;
 }
 
+// How far apart neighbours along a dimension lie in an operation's value.
+static int64_t value_stride(const Run *r, TileId v, uint32_t dim) {
+    DimSet dims = tile_op(r->p, v)->dims;
+    if (!(dims >> dim & 1)) return 0;
+    int64_t stride = 1;
+    for (uint32_t d = dim + 1; d < r->p->dim_count; d++)
+        if (dims >> d & 1) stride *= r->count[d];
+    return stride;
+}
+
+// The last dimension, a k, is a loop of its own: programs of real size spend their time here.
+static void dot_tile_run(Run *r, TileId v) {
+    const TileOp *op = tile_op(r->p, v);
+    uint32_t inner = r->p->dim_count - 1;
+    int64_t step_a = value_stride(r, op->in[0], inner);
+    int64_t step_b = value_stride(r, op->in[1], inner);
+    points_begin(r);
+    do {
+        const double *a = value_at(r, op->in[0]), *b = value_at(r, op->in[1]);
+        double sum = 0;
+        for (int64_t k = 0; k < r->count[inner]; k++)
+            sum += a[k * step_a] * b[k * step_b];
+        *value_at(r, v) += sum;
+    } while (points_next(r, (DimSet)((op->dims | op->over) & ~(1U << inner))));
+}
+
 // What stands at k is computed one tile of k at a time.
 static void dot_run(Run *r, TileId v) {
     const TileOp *op = tile_op(r->p, v);
@@ -140,10 +166,7 @@ static void dot_run(Run *r, TileId v) {
     do {
         for (uint32_t i = 1; i < v.i; i++)
             if (r->p->ops.ptr[i].dims & op->over) value_run(r, (TileId){i});
-        points_begin(r);
-        do
-            *value_at(r, v) += *value_at(r, op->in[0]) * *value_at(r, op->in[1]);
-        while (points_next(r, op->dims | op->over));
+        dot_tile_run(r, v);
     } while (k_next(r, op->over));
 }
 
