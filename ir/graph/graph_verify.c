@@ -20,7 +20,8 @@ static bool verify_axes(const Verifier *v) {
                               STR_ARG(a->name), (long long)a->extent);
         const Axis *main =
             a->same_as.i > 0 && a->same_as.i < i ? &v->g->axes.ptr[a->same_as.i] : NULL;
-        bool second = main && a->runtime && main->runtime && main->extent == a->extent;
+        bool second = main && main->same_as.i == 0 && a->runtime && main->runtime &&
+                      main->extent == a->extent;
         if (a->same_as.i && !second)
             return diag_error(v->diag, (Span){0},
                               "axis '%.*s' is no second role of a run-time axis before it",

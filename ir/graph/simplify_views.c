@@ -8,9 +8,14 @@ static ValueId none(void) { return (ValueId){0}; }
 
 static Value operand(const Simplifier *s, const Term *t) { return simplify_value(s, t->in[0]); }
 
+static AxisId first_role(const Simplifier *s, AxisId a) {
+    AxisId first = graph_axis_at(s->g, a)->same_as;
+    return first.i ? first : a;
+}
+
 static bool extents_equal(const Simplifier *s, AxisId a, AxisId b) {
     int64_t x = graph_axis_at(s->g, a)->extent, y = graph_axis_at(s->g, b)->extent;
-    return a.i == b.i || (x == y && x != EXTENT_UNKNOWN);
+    return first_role(s, a).i == first_role(s, b).i || (x == y && x != EXTENT_UNKNOWN);
 }
 
 // ---- a movement that does nothing, or is a rename
