@@ -59,10 +59,357 @@ static void softmax_with_knobs(void **state) {
     }
 }
 
+// ---- rms norm, in several storage types; in place
+
+static void check_norm(TileBench *b, int64_t cols, const char *x, const char *w,
+                       const char *y) {
+    long long n = cols;
+    Str text = str_printf(&b->arena,
+                          "tile rms_norm stream\n  grid t = 4\n  col c = %lld\n"
+                          "  arg x: %s[%lld]\n  arg w: %s[%lld]\n  arg y: %s[%lld]\n"
+                          "  %%1 = load x[t*%lld + c] : f32 (t, c)\n"
+                          "  %%2 = map mul %%1, %%1 : f32 (t, c)\n"
+                          "  %%3 = reduce_sum %%2 over (c) : f32 (t)\n"
+                          "  %%4 = const %.17g : f32 ()\n"
+                          "  %%5 = map mul %%3, %%4 : f32 (t)\n"
+                          "  %%6 = const 1e-05 : f32 ()\n"
+                          "  %%7 = map add %%5, %%6 : f32 (t)\n"
+                          "  %%8 = map rsqrt %%7 : f32 (t)\n"
+                          "  %%9 = map mul %%1, %%8 : f32 (t, c)\n"
+                          "  %%10 = load w[c] : f32 (c)\n"
+                          "  %%11 = map mul %%9, %%10 : f32 (t, c)\n"
+                          "  store y[t*%lld + c] = %%11 : f32 (t, c)\n",
+                          n, x, 4 * n, w, n, y, 4 * n, n, 1.0 / (double)cols, n);
+    check_text(b, text.ptr);
+}
+
+static void rms_norm_in_every_type(void **state) {
+    kernel_need_compiler();
+    static const char *const types[] = {"f32", "bf16", "f16"};
+    static const int64_t some[] = {1, 7, 16, 21, 64, 83, 512};
+    for (int t = 0; t < 3; t++)
+        for (int i = 0; i < 7; i++)
+            check_norm(*state, some[i], types[t], types[(t + 1) % 3], types[t]);
+}
+
+// ---- attention over depth: softmax over sources of dot(rms_norm(x_n), q), then the weighted
+// sum
+
+static TileId row_const(TileProgram *p, double x) { return tile_const(p, x, DTYPE_F32); }
+
+static TileId map2(TileProgram *p, GraphOp fn, TileId x, TileId y) {
+    return tile_map(p, fn, DTYPE_F32, (TileId[]){x, y}, 2, (Span){0});
+}
+
+static TileId map1(TileProgram *p, GraphOp fn, TileId x) {
+    return tile_map(p, fn, DTYPE_F32, &x, 1, (Span){0});
+}
+
+// x[n][t][d]
+static TileProgram *attnres_new(Arena *arena, int sources, int64_t tokens, int64_t d,
+                                DType type) {
+    TileProgram *p = tile_new(arena, STR("attnres"), TILE_STREAM);
+    uint32_t t = tile_dim(p, STR("t"), tokens, 1, DIM_GRID);
+    uint32_t c = tile_dim(p, STR("d"), d, d, DIM_COL);
+    uint32_t x = tile_arg(p, STR("x"), type, sources * tokens * d);
+    uint32_t q = tile_arg(p, STR("q"), DTYPE_F32, d),
+             y = tile_arg(p, STR("y"), type, tokens * d);
+    TileAccess at = tile_access(q);
+    at.stride[c] = 1;
+    TileId query = tile_load(p, at, (Span){0}), v[16], score[16], top = {0}, sum = {0},
+           out = {0};
+    for (int n = 0; n < sources; n++) {
+        at = tile_access(x);
+        at.offset = n * tokens * d;
+        at.stride[t] = d;
+        at.stride[c] = 1;
+        v[n] = tile_load(p, at, (Span){0});
+        TileId square = tile_reduce(p, OP_REDUCE_SUM, map2(p, OP_MUL, v[n], v[n]),
+                                    (DimSet)(1 << c), (Span){0});
+        TileId dot = tile_reduce(p, OP_REDUCE_SUM, map2(p, OP_MUL, v[n], query),
+                                 (DimSet)(1 << c), (Span){0});
+        TileId mean = map2(p, OP_MUL, square, row_const(p, 1.0 / (double)d));
+        TileId scale = map1(p, OP_RSQRT, map2(p, OP_ADD, mean, row_const(p, 1e-6)));
+        score[n] = map2(p, OP_MUL, dot, scale);
+        top = n == 0 ? score[n] : map2(p, OP_MAX, top, score[n]);
+    }
+    for (int n = 0; n < sources; n++) {
+        score[n] = map1(p, OP_EXP, map2(p, OP_SUB, score[n], top));
+        sum = n == 0 ? score[n] : map2(p, OP_ADD, sum, score[n]);
+    }
+    for (int n = 0; n < sources; n++) {
+        TileId part = map2(p, OP_MUL, v[n], map2(p, OP_DIV, score[n], sum));
+        out = n == 0 ? part : map2(p, OP_ADD, out, part);
+    }
+    at = tile_access(y);
+    at.stride[t] = d;
+    at.stride[c] = 1;
+    tile_store(p, at, out, (Span){0});
+    return p;
+}
+
+static void attention_over_depth(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const int64_t some[] = {5, 16, 48, 72, 200, 256};
+    static const int sources[] = {1, 2, 5, 8};
+    for (int n = 0; n < 4; n++) {
+        for (int i = 0; i < 6; i++) {
+            TileProgram *p =
+                attnres_new(&b->arena, sources[n], 3, some[i], i % 2 ? DTYPE_BF16 : DTYPE_F32);
+            assert_true(tile_verify(&b->diag, p));
+            kernel_check(b, p, kernel_check_usual());
+        }
+    }
+}
+
+// ---- sums over rows
+
+static void sums_over_rows(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const int64_t some[] = {1, 6, 16, 24, 64, 90, 300};
+    for (int i = 0; i < 7; i++) {
+        long long n = some[i];
+        // Sums of cols, of rows and of everything, and an operation on the sum of cols.
+        Str text = str_printf(
+            &b->arena,
+            "tile sums stream\n  grid g = 3\n  serial t = 5\n  col c = %lld\n"
+            "  arg x: f32[%lld]\n  arg s: f32[%lld]\n  arg r: f32[15]\n  arg a: f32[3]\n"
+            "  arg m: f32[3]\n"
+            "  %%1 = load x[g*%lld + t*%lld + c] : f32 (g, t, c)\n"
+            "  %%2 = reduce_sum %%1 over (t) : f32 (g, c)\n"
+            "  %%3 = map exp %%2 : f32 (g, c)\n"
+            "  store s[g*%lld + c] = %%3 : f32 (g, c)\n"
+            "  %%5 = reduce_sum %%1 over (c) : f32 (g, t)\n"
+            "  store r[g*5 + t] = %%5 : f32 (g, t)\n"
+            "  %%7 = reduce_sum %%1 over (t, c) : f32 (g)\n"
+            "  store a[g] = %%7 : f32 (g)\n"
+            "  %%9 = map mul %%5, %%5 : f32 (g, t)\n"
+            "  %%10 = reduce_max %%9 over (t) : f32 (g)\n"
+            "  store m[g] = %%10 : f32 (g)\n",
+            n, 15 * n, 3 * n, 5 * n, n, n);
+        KernelCheck check = kernel_check_usual();
+        check.range = 0.5;
+        check.tolerance = 4e-5;
+        kernel_check_text(b, text.ptr, check);
+    }
+}
+
+// The loops over rows run three times: for the largest, for the sum, for the result.
+static void softmax_over_rows(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const int64_t some[] = {1, 16, 40, 130};
+    for (int i = 0; i < 4; i++) {
+        long long n = some[i];
+        Str text = str_printf(
+            &b->arena,
+            "tile softmax_rows stream\n  grid g = 2\n  serial s = 3\n  serial t = 4\n"
+            "  col c = %lld\n  arg x: f32[%lld]\n  arg y: f32[%lld]\n"
+            "  %%1 = load x[g*%lld + s*%lld + t*%lld + c] : f32 (g, s, t, c)\n"
+            "  %%2 = reduce_max %%1 over (s, t) : f32 (g, c)\n"
+            "  %%3 = map sub %%1, %%2 : f32 (g, s, t, c)\n"
+            "  %%4 = map exp %%3 : f32 (g, s, t, c)\n"
+            "  %%5 = reduce_sum %%4 over (s, t) : f32 (g, c)\n"
+            "  %%6 = map div %%4, %%5 : f32 (g, s, t, c)\n"
+            "  store y[g*%lld + s*%lld + t*%lld + c] = %%6 : f32 (g, s, t, c)\n",
+            n, 24 * n, 24 * n, 12 * n, 4 * n, n, 12 * n, 4 * n, n);
+        check_text(b, text.ptr);
+    }
+}
+
+static void sums_of_sums(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile nested stream\n  grid g = 2\n  serial s = 3\n  serial t = 4\n  col c = 37\n"
+        "  arg x: f32[888]\n  arg y: f32[74]\n  arg z: f32[222]\n"
+        "  %1 = load x[g*444 + s*148 + t*37 + c] : f32 (g, s, t, c)\n"
+        "  %2 = reduce_sum %1 over (t) : f32 (g, s, c)\n"
+        "  %3 = map mul %2, %2 : f32 (g, s, c)\n"
+        "  %4 = reduce_sum %3 over (s) : f32 (g, c)\n"
+        "  store y[g*37 + c] = %4 : f32 (g, c)\n"
+        "  store z[g*111 + s*37 + c] = %3 : f32 (g, s, c)\n";
+    check_text(*state, text);
+}
+
+// ---- guards, indices, tiles of cols
+
+static void guarded_loads(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile guards stream\n  grid t = 7\n  col c = 45\n"
+        "  arg x: f32[315]\n  arg h: bf16[315]\n  arg y: f32[315]\n  arg z: f32[315]\n"
+        "  %1 = load x[t*45 + c - 2] if 0 <= c - 2 < 45 : f32 (t, c)\n"
+        "  %2 = load x[t*45 + c + 5] if 0 <= c + 5 < 45 : f32 (t, c)\n"
+        "  %3 = load h[t*45 + c - 45] if 0 <= t - 1 < 7 : f32 (t, c)\n"
+        "  %4 = load h[t*45 + c + 87] if 0 <= t + 2 < 7 and 0 <= c - 3 < 40 : f32 (t, c)\n"
+        "  %5 = map add %1, %2 : f32 (t, c)\n"
+        "  %6 = map mul %3, %5 : f32 (t, c)\n"
+        "  %7 = map add %6, %4 : f32 (t, c)\n"
+        "  store y[t*45 + c] = %7 : f32 (t, c)\n"
+        "  %9 = load x[t] if 2 <= c / 5 % 4 < 3 : f32 (t, c)\n"
+        "  %10 = load x[t*45 + c] if 10 <= t < 12 : f32 (t, c)\n"
+        "  %11 = map add %9, %10 : f32 (t, c)\n"
+        "  store z[t*45 + c] = %11 : f32 (t, c)\n";
+    check_text(*state, text);
+}
+
+static void indices_and_whole_numbers(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile numbers stream\n  grid t = 6\n  col c = 50\n"
+        "  arg k: i32[50]\n  arg f: bool[50]\n  arg y: i32[300]\n  arg z: f32[300]\n  arg b: bool[300]\n"
+        "  %1 = index c / 3 % 7 + 2 : i32 (c)\n"
+        "  %2 = index t + 1 : i32 (t)\n"
+        "  %3 = map mul %1, %2 : i32 (t, c)\n"
+        "  %4 = load k[c] : i32 (c)\n"
+        "  %5 = map max %3, %4 : i32 (t, c)\n"
+        "  %6 = load f[c] : bool (c)\n"
+        "  %7 = map where %6, %5, %3 : i32 (t, c)\n"
+        "  store y[t*50 + c] = %7 : i32 (t, c)\n"
+        "  %9 = map cast %7 : f32 (t, c)\n"
+        "  %10 = const 2.5 : f32 ()\n"
+        "  %11 = map div %9, %10 : f32 (t, c)\n"
+        "  %12 = map floor %11 : f32 (t, c)\n"
+        "  %13 = map cast %11 : i32 (t, c)\n"
+        "  %14 = map cast %13 : f32 (t, c)\n"
+        "  %15 = map sub %12, %14 : f32 (t, c)\n"
+        "  %16 = map cast %6 : f32 (c)\n"
+        "  %17 = map add %15, %16 : f32 (t, c)\n"
+        "  store z[t*50 + c] = %17 : f32 (t, c)\n"
+        "  %19 = map lt %4, %3 : bool (t, c)\n"
+        "  %20 = map not %6 : bool (c)\n"
+        "  %21 = map or %19, %20 : bool (t, c)\n"
+        "  store b[t*50 + c] = %21 : bool (t, c)\n";
+    KernelCheck check = kernel_check_usual();
+    check.low = -20;
+    check.high = 20;
+    kernel_check_text(*state, text, check);
+}
+
+static void tiles_of_cols(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const int64_t tiles[] = {1, 5, 16, 64, 100, 333};
+    for (int i = 0; i < 6; i++) {
+        Str text = str_printf(
+            &b->arena,
+            "tile tiled stream\n  grid t = 3\n  serial s = 4\n  col c = 333 tile %lld\n"
+            "  arg x: f32[3996]\n  arg g: bf16[333]\n  arg y: f32[3996]\n  arg z: f32[999]\n"
+            "  %%1 = load x[t*1332 + s*333 + c] : f32 (t, s, c)\n"
+            "  %%2 = load g[332 - c] : f32 (c)\n"
+            "  %%3 = map mul %%1, %%2 : f32 (t, s, c)\n"
+            "  store y[t*1332 + s*333 + c] = %%3 : f32 (t, s, c)\n"
+            "  %%5 = reduce_sum %%3 over (s) : f32 (t, c)\n"
+            "  store z[t*333 + c] = %%5 : f32 (t, c)\n",
+            (long long)tiles[i]);
+        check_text(b, text.ptr);
+    }
+}
+
+static void strided_cols(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile transpose stream\n  grid t = 9\n  col c = 53\n"
+        "  arg x: f32[477]\n  arg h: bf16[477]\n  arg y: f32[477]\n  arg z: bf16[954]\n"
+        "  %1 = load x[t + c*9] : f32 (t, c)\n"
+        "  %2 = load h[t + c*9] : f32 (t, c)\n"
+        "  %3 = map add %1, %2 : f32 (t, c)\n"
+        "  store y[t + c*9] = %3 : f32 (t, c)\n"
+        "  store z[t*106 + c*2] = %1 : f32 (t, c)\n";
+    check_text(*state, text);
+}
+
+// ---- rows by number
+
+static void gathers(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile gathers stream\n  grid t = 11\n  col c = 41\n"
+        "  arg k: i32[11]\n  arg j: i32[451]\n  arg w: f32[410]\n  arg h: bf16[820]\n  arg y: f32[451]\n"
+        "  arg z: f32[451]\n"
+        "  %1 = load k[t] : i32 (t)\n"
+        "  %2 = gather w[c] at %1*41 of 10 : f32 (t, c)\n"
+        "  %3 = gather h[c*2] at %1*82 of 10 : f32 (t, c)\n"
+        "  %4 = map sub %2, %3 : f32 (t, c)\n"
+        "  store y[t*41 + c] = %4 : f32 (t, c)\n"
+        "  %6 = load j[t*41 + c] : i32 (t, c)\n"
+        "  %7 = gather w[c] at %6*41 of 10 : f32 (t, c)\n"
+        "  %8 = gather h[0] at %6*1 of 10 : f32 (t, c)\n"
+        "  %9 = map add %7, %8 : f32 (t, c)\n"
+        "  store z[t*41 + c] = %9 : f32 (t, c)\n";
+    KernelCheck check = kernel_check_usual();
+    check.low = -3;
+    check.high = 13;
+    kernel_check_text(*state, text, check);
+}
+
+static void scatters(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile scatters stream\n  serial t = 11\n  col c = 41\n"
+        "  arg k: i32[11]\n  arg j: i32[451]\n  arg x: f32[451]\n  arg w: f32[410]\n  arg v: f32[10]\n"
+        "  %1 = load k[t] : i32 (t)\n"
+        "  %2 = load x[t*41 + c] : f32 (t, c)\n"
+        "  scatter_add w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
+        "  %4 = load j[t*41 + c] : i32 (t, c)\n"
+        "  scatter_add v[0] at %4*1 of 10 = %2 : f32 (t, c)\n";
+    KernelCheck check = kernel_check_usual();
+    check.low = -3;
+    check.high = 13;
+    check.tolerance = 1e-4;
+    kernel_check_text(*state, text, check);
+}
+
+// ---- corners
+
+static void scalars_alone(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile scalars stream\n  grid t = 13\n  arg x: f32[13]\n  arg k: i32[1]\n  arg y: f32[13]\n"
+        "  %1 = load x[t] : f32 (t)\n"
+        "  %2 = load k[0] : i32 ()\n"
+        "  %3 = map cast %2 : f32 ()\n"
+        "  %4 = map tanh %1 : f32 (t)\n"
+        "  %5 = map mul %3, %4 : f32 (t)\n"
+        "  store y[t] = %5 : f32 (t)\n";
+    check_text(*state, text);
+}
+
+static void values_of_the_whole_kernel(void **state) {
+    kernel_need_compiler();
+    static const char text[] =
+        "tile whole stream\n  grid t = 3\n  col c = 70\n  arg g: f32[70]\n  arg x: f32[210]\n"
+        "  arg y: f32[210]\n"
+        "  %1 = load g[c] : f32 (c)\n"
+        "  %2 = reduce_sum %1 over (c) : f32 ()\n"
+        "  %3 = map div %1, %2 : f32 (c)\n"
+        "  %4 = load x[t*70 + c] : f32 (t, c)\n"
+        "  %5 = map mul %3, %4 : f32 (t, c)\n"
+        "  store y[t*70 + c] = %5 : f32 (t, c)\n";
+    KernelCheck check = kernel_check_usual();
+    check.tolerance = 1e-4;
+    kernel_check_text(*state, text, check);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(softmax_of_every_width, setup, teardown),
         cmocka_unit_test_setup_teardown(softmax_with_knobs, setup, teardown),
+        cmocka_unit_test_setup_teardown(rms_norm_in_every_type, setup, teardown),
+        cmocka_unit_test_setup_teardown(attention_over_depth, setup, teardown),
+        cmocka_unit_test_setup_teardown(sums_over_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(softmax_over_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(sums_of_sums, setup, teardown),
+        cmocka_unit_test_setup_teardown(guarded_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(indices_and_whole_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(tiles_of_cols, setup, teardown),
+        cmocka_unit_test_setup_teardown(strided_cols, setup, teardown),
+        cmocka_unit_test_setup_teardown(gathers, setup, teardown),
+        cmocka_unit_test_setup_teardown(scatters, setup, teardown),
+        cmocka_unit_test_setup_teardown(scalars_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(values_of_the_whole_kernel, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,86 @@
+// loop.h: the parts of the LOOP skeleton share this. docs/codegen.md describes the loop nest.
+//
+// One of m and n is walked by the rows of a register block, the other by its vectors: `row` and
+// `col` below. The operand that stands at `row` is read element by element and spread over a
+// vector; the one that stands at `col` is read a vector at a time.
+#pragma once
+
+#include "codegen/llvm/builder.h"
+
+// Where operations are evaluated: one index a dimension, and `lanes` neighbours along one of
+// them. What is already known there is remembered; a place made from another by place_inside
+// remembers more, and the outer one stays as it was.
+typedef struct {
+    IrValue index[TILE_MAX_DIMS];  // i64; NULL: not fixed yet
+    int64_t shift[TILE_MAX_DIMS];  // added to index
+    int along, lanes;              // along -1: no vector
+    IrValue mask;                  // of the vector; NULL: all lanes
+    IrValue *pointer;  // per operation: element at `index` without the shifts; NULL: not known
+    IrValue *one;      // value of one that does not stand at `along`
+    IrValue *all;      // value of one that does
+} Place;
+
+typedef struct {
+    TileId value;
+    int dim;             // row or col
+    const TileOp *load;  // reads memory as it is; NULL: computed while it is packed
+    bool packed;         // the register kernel reads a copy in close memory
+    bool along_k;        // the copy is made by vectors along the innermost k
+    DType type;          // of the elements that the register kernel reads
+    IrValue copy;        // NULL unless packed
+} Operand;
+
+typedef struct {
+    Builder *b;
+    const TileProgram *p;
+    TileId dot;
+    int row, col;
+    int k_first, k_last;   // the k dimensions; k_last is the innermost
+    int k_inside;          // from this one on the register kernel walks them; those before are steps
+    int64_t k_flat[TILE_MAX_DIMS];  // elements of one index of an inside k, in packed copies
+    int64_t k_pitch;                // elements of all of them
+    bool steps;            // more than one step of k: partial sums are kept between them
+    Operand rows, cols;
+    int lanes, mr, nv, ku;
+    int64_t block_rows;    // rows of a task that are walked together, for the cache's sake
+    bool rolled;           // the epilogue is a loop over the rows of a block
+    IrValue partial;       // partial sums of the task
+    // Of the task and step that are being emitted:
+    Place at;              // start of the task's rows and cols and of the step's k
+    IrValue row_count, col_count, k_count;
+    IrValue is_first, is_last;  // step; i1
+} Contract;
+
+// The last lanes of a panel's last vector may not exist.
+typedef struct {
+    int vectors, tail;  // 1 <= tail <= lanes
+} Width;
+
+// loop_value.c
+Place place_new(const Contract *c);
+Place place_inside(const Contract *c, const Place *outer);
+IrValue place_index(const Contract *c, const Place *at, int dim);  // with its shift
+IrValue value_one(const Contract *c, TileId v, Place *at);         // v does not stand at `along`
+IrValue value_all(const Contract *c, TileId v, Place *at);         // spread over the lanes
+// Computes what `v` needs and does not stand outside `known`.
+void place_prepare(const Contract *c, Place *at, TileId v, DimSet known);
+void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
+IrValue mask_below(const Contract *c, IrValue count);  // lanes below an i64; NULL if all always are
+DimSet dim_bit(int dim);
+
+// loop_pack.c
+void pack_rows(Contract *c, IrValue first, IrValue count);  // relative to the task
+void pack_panel(Contract *c, IrValue first, Width w);
+
+// loop_micro.c: the sums of a block of the rows from `row` and the cols from `col` on, relative
+// to the task, and its epilogue; `block` is the first row of those walked together.
+typedef struct {
+    IrValue row, col, block;
+    int rows;
+    Width width;
+} Block;
+void block_emit(Contract *c, const Block *block);
+
+// loop_epilogue.c
+bool epilogue_is_costly(const Contract *c);
+void epilogue_emit(Contract *c, const Block *block, IrValue *sums);  // [rows][vectors]

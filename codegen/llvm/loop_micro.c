@@ -1,0 +1,207 @@
+// loop_micro.c: the register kernel: rows x vectors sums, held in registers while k is walked.
+//
+//     for k: load the vectors of one k; for each row: spread its element, multiply and add
+#include "base/check.h"
+#include "codegen/llvm/element.h"
+#include "codegen/llvm/loop.h"
+
+enum { MAX_SUMS = LOOP_MAX_CARRIED };
+
+typedef struct {
+    Contract *c;
+    const Block *block;
+    IrValue sums[MAX_SUMS];  // [rows][vectors]
+    int count;
+} Micro;
+
+// How the register kernel finds elements of an operand: those of k dimension d are step[d] apart.
+typedef struct {
+    DType type;
+    IrValue base;
+    int64_t across;  // between rows; unused for cols
+    int64_t step[TILE_MAX_DIMS];
+} Walk;
+
+static IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int d) {
+    return build_gep(c->b, element_type(c->b, w->type), base,
+                     build_imul(c->b, index, w->step[d]));
+}
+
+static Walk walk_in_place(const Contract *c, const Operand *o, IrValue first) {
+    Builder *b = c->b;
+    const TileAccess *access = &o->load->access;
+    Walk w = {.type = o->type, .across = access->stride[o->dim]};
+    IrValue offset = build_i64(b, access->offset);
+    for (int d = 0; d < (int)c->p->dim_count; d++) {
+        w.step[d] = access->stride[d];
+        if (access->stride[d] == 0) continue;
+        IrValue index = c->at.index[d];
+        if (d == o->dim) index = build_iadd(b, index, first);
+        offset = build_iadd(b, build_imul(b, index, access->stride[d]), offset);
+    }
+    w.base = build_gep(b, element_type(b, w.type), b->args[access->arg], offset);
+    return w;
+}
+
+static Walk walk_rows(const Contract *c, const Block *k) {
+    Builder *b = c->b;
+    const Operand *o = &c->rows;
+    if (!o->packed) return walk_in_place(c, o, k->row);
+    Walk w = {.type = DTYPE_F32, .across = o->along_k ? c->k_pitch : 1};
+    for (int d = c->k_inside; d <= c->k_last; d++)
+        w.step[d] = c->k_flat[d] * (o->along_k ? 1 : c->mr);
+    IrValue row = LLVMBuildNSWSub(b->at, k->row, k->block, "");
+    w.base = build_gep(b, b->f32, o->copy, build_imul(b, row, c->k_pitch));
+    return w;
+}
+
+static Walk walk_cols(const Contract *c, const Block *k) {
+    Builder *b = c->b;
+    const Operand *o = &c->cols;
+    if (!o->packed) return walk_in_place(c, o, k->col);
+    Walk w = {.type = DTYPE_F32};
+    for (int d = c->k_inside; d <= c->k_last; d++)
+        w.step[d] = c->k_flat[d] * k->width.vectors * c->lanes;
+    w.base = build_gep(b, b->f32, o->copy, build_imul(b, k->col, c->k_pitch));
+    return w;
+}
+
+// ---- one k
+
+static IrValue load_vector(const Micro *m, const Walk *w, IrValue at, int j) {
+    const Contract *c = m->c;
+    const Width *width = &m->block->width;
+    int64_t bytes = (int64_t)j * c->lanes * (int64_t)dtype_bytes(w->type);
+    IrValue pointer = build_gep_bytes(c->b, at, bytes);
+    if (c->cols.packed)
+        return build_load(c->b, type_vector(c->b->f32, c->lanes), pointer,
+                          (unsigned)c->lanes * 4);
+    bool partial = j == width->vectors - 1 && width->tail < c->lanes;
+    IrValue mask = partial ? build_mask_first(c->b, width->tail, c->lanes) : NULL;
+    return element_load(c->b, w->type, pointer, c->lanes, mask);
+}
+
+static void k_step(Micro *m, const Walk *rows, const Walk *cols, IrValue row_at,
+                   IrValue col_at) {
+    const Contract *c = m->c;
+    Builder *b = c->b;
+    int vectors = m->block->width.vectors;
+    IrValue x[MAX_SUMS];
+    for (int j = 0; j < vectors; j++)
+        x[j] = load_vector(m, cols, col_at, j);
+    for (int i = 0; i < m->block->rows; i++) {
+        int64_t bytes = i * rows->across * (int64_t)dtype_bytes(rows->type);
+        IrValue a = element_load(b, rows->type, build_gep_bytes(b, row_at, bytes), 1, NULL);
+        a = build_splat(b, a, c->lanes);
+        for (int j = 0; j < vectors; j++) {
+            IrValue *sum = &m->sums[i * vectors + j];
+            *sum = build_fma(b, a, x[j], *sum);
+        }
+    }
+}
+
+// ---- all k
+
+static void sums_loop_begin(Micro *m, Loop *loop, IrValue from, IrValue to, int64_t step) {
+    loop->count = (uint32_t)m->count;
+    memcpy(loop->carried, m->sums, (size_t)m->count * sizeof(IrValue));
+    loop_begin(m->c->b, loop, from, to, step);
+    memcpy(m->sums, loop->carried, (size_t)m->count * sizeof(IrValue));
+}
+
+static void sums_loop_end(Micro *m, Loop *loop) {
+    memcpy(loop->carried, m->sums, (size_t)m->count * sizeof(IrValue));
+    loop_end(m->c->b, loop);
+    memcpy(m->sums, loop->carried, (size_t)m->count * sizeof(IrValue));
+}
+
+static void k_loop(Micro *m, Walk rows, Walk cols, IrValue from, IrValue to, int unroll) {
+    const Contract *c = m->c;
+    if (LLVMIsConstant(from) && LLVMIsConstant(to) &&
+        LLVMConstIntGetSExtValue(from) >= LLVMConstIntGetSExtValue(to))
+        return;
+    Loop loop;
+    sums_loop_begin(m, &loop, from, to, unroll);
+    IrValue row_at = walk_on(c, &rows, rows.base, loop.index, c->k_last);
+    IrValue col_at = walk_on(c, &cols, cols.base, loop.index, c->k_last);
+    for (int u = 0; u < unroll; u++) {
+        IrValue by = build_i64(c->b, u);
+        k_step(m, &rows, &cols, walk_on(c, &rows, row_at, by, c->k_last),
+               walk_on(c, &cols, col_at, by, c->k_last));
+    }
+    sums_loop_end(m, &loop);
+}
+
+static void k_nest(Micro *m, Walk rows, Walk cols, int d) {
+    const Contract *c = m->c;
+    Builder *b = c->b;
+    if (d < c->k_last) {
+        Loop loop;
+        sums_loop_begin(m, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d].extent), 1);
+        rows.base = walk_on(c, &rows, rows.base, loop.index, d);
+        cols.base = walk_on(c, &cols, cols.base, loop.index, d);
+        k_nest(m, rows, cols, d + 1);
+        sums_loop_end(m, &loop);
+        return;
+    }
+    IrValue unroll = build_i64(b, c->ku);
+    IrValue rest = LLVMBuildURem(b->at, c->k_count, unroll, "");
+    IrValue main = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
+    k_loop(m, rows, cols, build_i64(b, 0), main, c->ku);
+    k_loop(m, rows, cols, main, c->k_count, 1);
+}
+
+// ---- partial sums between steps of k
+
+static IrValue partial_pointer(const Micro *m, int i) {
+    const Contract *c = m->c;
+    Builder *b = c->b;
+    int64_t panel = (int64_t)c->nv * c->lanes;
+    int64_t pitch = (c->p->dims[c->col].tile + panel - 1) / panel * panel;
+    IrValue at = build_iadd(b, build_imul(b, m->block->row, pitch),
+                            build_imul(b, m->block->col, c->mr));
+    IrValue base = build_gep(b, b->f32, c->partial, at);
+    return build_gep_bytes(b, base, (int64_t)i * c->lanes * 4);
+}
+
+static void partial_load(Micro *m) {
+    Builder *b = m->c->b;
+    IrType type = type_vector(b->f32, m->c->lanes);
+    IrValue variables[MAX_SUMS];
+    for (int i = 0; i < m->count; i++) {
+        variables[i] = build_variable(b, type);
+        build_store(b, m->sums[i], variables[i], 4);
+    }
+    Branch later = branch_begin(b, LLVMBuildNot(b->at, m->c->is_first, ""));
+    for (int i = 0; i < m->count; i++) {
+        IrValue x = build_load(b, type, partial_pointer(m, i), (unsigned)m->c->lanes * 4);
+        build_store(b, x, variables[i], 4);
+    }
+    branch_end(b, later);
+    for (int i = 0; i < m->count; i++)
+        m->sums[i] = build_load(b, type, variables[i], 4);
+}
+
+static void partial_store(Micro *m) {
+    for (int i = 0; i < m->count; i++)
+        build_store(m->c->b, m->sums[i], partial_pointer(m, i), (unsigned)m->c->lanes * 4);
+}
+
+void block_emit(Contract *c, const Block *block) {
+    Micro m = {.c = c, .block = block, .count = block->rows * block->width.vectors};
+    ASSERT(m.count <= MAX_SUMS);
+    for (int i = 0; i < m.count; i++)
+        m.sums[i] = build_f32(c->b, 0, c->lanes);
+    if (c->steps) partial_load(&m);
+    k_nest(&m, walk_rows(c, block), walk_cols(c, block), c->k_inside);
+    if (!c->steps) {
+        epilogue_emit(c, block, m.sums);
+        return;
+    }
+    Branch last = branch_begin(c->b, c->is_last);
+    epilogue_emit(c, block, m.sums);
+    branch_end(c->b, last);
+    Branch other = branch_begin(c->b, LLVMBuildNot(c->b->at, c->is_last, ""));
+    partial_store(&m);
+    branch_end(c->b, other);
+}

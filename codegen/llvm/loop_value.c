@@ -1,0 +1,272 @@
+// loop_value.c: operations of a LOOP program at a place: the elements of operands while they are
+// packed, and everything after the dot.
+#include "base/check.h"
+#include "codegen/llvm/element.h"
+#include "codegen/llvm/loop.h"
+#include "codegen/llvm/map.h"
+
+DimSet dim_bit(int dim) { return dim < 0 ? 0 : (DimSet)(1U << dim); }
+
+// ---- places
+
+static IrValue *known_copy(const Contract *c, const IrValue *known) {
+    uint32_t n = c->p->ops.len;
+    IrValue *copy = arena_array(c->b->arena, IrValue, n);
+    if (known != NULL) memcpy(copy, known, n * sizeof *copy);
+    return copy;
+}
+
+Place place_new(const Contract *c) {
+    Place at = {.along = -1, .lanes = 1};
+    at.pointer = known_copy(c, NULL);
+    at.one = known_copy(c, NULL);
+    at.all = known_copy(c, NULL);
+    return at;
+}
+
+Place place_inside(const Contract *c, const Place *outer) {
+    Place at = *outer;
+    at.pointer = known_copy(c, outer->pointer);
+    at.one = known_copy(c, outer->one);
+    at.all = known_copy(c, outer->all);
+    return at;
+}
+
+IrValue place_index(const Contract *c, const Place *at, int dim) {
+    return build_iadd(c->b, at->index[dim], build_i64(c->b, at->shift[dim]));
+}
+
+static bool stands_along(const TileOp *op, const Place *at) {
+    return (op->dims & dim_bit(at->along)) != 0;
+}
+
+static void mark_needed(const Contract *c, TileId v, bool *needed) {
+    if (needed[v.i]) return;
+    needed[v.i] = true;
+    const TileOp *op = tile_op(c->p, v);
+    if (op->kind == TILE_DOT) return;
+    for (uint32_t i = 0; i < op->arity; i++)
+        mark_needed(c, op->in[i], needed);
+}
+
+void place_prepare(const Contract *c, Place *at, TileId v, DimSet known) {
+    bool *needed = arena_array(c->b->arena, bool, c->p->ops.len);
+    mark_needed(c, v, needed);
+    for (uint32_t i = 1; i < c->p->ops.len; i++) {
+        const TileOp *op = &c->p->ops.ptr[i];
+        if (!needed[i] || op->kind == TILE_DOT || op->dims & ~known) continue;
+        if (stands_along(op, at))
+            value_all(c, (TileId){i}, at);
+        else
+            value_one(c, (TileId){i}, at);
+    }
+}
+
+IrValue mask_below(const Contract *c, IrValue count) {
+    Builder *b = c->b;
+    if (LLVMIsAConstantInt(count)) {
+        int64_t n = LLVMConstIntGetSExtValue(count);
+        return n >= c->lanes ? NULL : build_mask_first(b, (int)n, c->lanes);
+    }
+    IrValue limit = build_splat(b, LLVMBuildTrunc(b->at, count, b->i32, ""), c->lanes);
+    return build_icmp(b, LLVMIntSLT, build_lane_ids(b, 1, c->lanes), limit);
+}
+
+// ---- positions
+
+static IrValue both(Builder *b, IrValue x, IrValue y) {
+    if (x == NULL) return y;
+    return y == NULL ? x : LLVMBuildAnd(b->at, x, y, "");
+}
+
+// An integer of the type of x.
+static IrValue like(const Builder *b, IrValue x, int64_t number) {
+    IrType type = LLVMTypeOf(x);
+    return type == b->i64 ? build_i64(b, number) : build_i32(b, number, type_lanes(type));
+}
+
+// (index / div) % mod + shift of a guard or INDEX: i64, or a vector of i32 along its dimension.
+static IrValue guard_position(const Contract *c, const TileGuard *g, const Place *at,
+                              bool vector) {
+    Builder *b = c->b;
+    IrValue x = place_index(c, at, g->dim);
+    if (vector) {
+        x = build_splat(b, LLVMBuildTrunc(b->at, x, b->i32, ""), at->lanes);
+        x = LLVMBuildAdd(b->at, x, build_lane_ids(b, 1, at->lanes), "");
+    }
+    if (g->div > 1) x = LLVMBuildUDiv(b->at, x, like(b, x, g->div), "");
+    if ((c->p->dims[g->dim].extent - 1) / g->div >= g->mod)
+        x = LLVMBuildURem(b->at, x, like(b, x, g->mod), "");
+    return g->shift ? LLVMBuildAdd(b->at, x, like(b, x, g->shift), "") : x;
+}
+
+static IrValue guard_condition(const Contract *c, const TileGuard *g, const Place *at,
+                               bool vector) {
+    IrValue x = guard_position(c, g, at, vector);
+    IrValue low = build_icmp(c->b, LLVMIntSGE, x, like(c->b, x, g->lo));
+    return both(c->b, low, build_icmp(c->b, LLVMIntSLT, x, like(c->b, x, g->hi)));
+}
+
+static IrValue row_number_condition(Builder *b, const TileOp *op, IrValue number) {
+    IrValue low = build_icmp(b, LLVMIntSGE, number, like(b, number, 0));
+    return both(b, low, build_icmp(b, LLVMIntSLT, number, like(b, number, op->index_count)));
+}
+
+static DType arg_type(const Contract *c, const TileOp *op) {
+    return c->p->args.ptr[op->access.arg].type;
+}
+
+// Element at the place, without row number.
+static IrValue access_pointer(const Contract *c, const TileOp *op, Place *at) {
+    Builder *b = c->b;
+    IrValue *known = &at->pointer[op - c->p->ops.ptr];
+    IrType type = element_type(b, arg_type(c, op));
+    int64_t shift = 0;
+    for (uint32_t d = 0; d < c->p->dim_count; d++)
+        if (op->access.stride[d] != 0) shift += at->shift[d] * op->access.stride[d];
+    if (*known == NULL) {
+        IrValue offset = build_i64(b, op->access.offset);
+        for (uint32_t d = 0; d < c->p->dim_count; d++)
+            if (op->access.stride[d] != 0)
+                offset =
+                    build_iadd(b, build_imul(b, at->index[d], op->access.stride[d]), offset);
+        *known = LLVMBuildGEP2(b->at, type, b->args[op->access.arg], &offset, 1, "");
+    }
+    IrValue by = build_i64(b, shift);
+    return shift == 0 ? *known : LLVMBuildGEP2(b->at, type, *known, &by, 1, "");
+}
+
+// One pointer a lane, `stride` elements apart; `number` is a vector of row numbers or NULL.
+static IrValue lane_pointers(const Contract *c, const TileOp *op, IrValue pointer,
+                             IrValue number, const Place *at) {
+    Builder *b = c->b;
+    IrValue lane[BUILD_MAX_LANES];
+    for (int i = 0; i < at->lanes; i++)
+        lane[i] = build_i64(b, i * op->access.stride[at->along]);
+    IrValue offsets = LLVMConstVector(lane, (unsigned)at->lanes);
+    if (number != NULL) {
+        IrValue wide = LLVMBuildSExt(b->at, number, LLVMTypeOf(offsets), "");
+        IrValue factor = build_splat(b, build_i64(b, op->index_stride), at->lanes);
+        offsets = LLVMBuildAdd(b->at, offsets, LLVMBuildMul(b->at, wide, factor, ""), "");
+    }
+    return LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), pointer, &offsets, 1, "");
+}
+
+// ---- loads
+
+// Neighbours along the vector are neighbours in memory, or there is but one.
+static bool is_dense(const Contract *c, const TileOp *op, const Place *at) {
+    return op->access.stride[at->along] == 1 || c->p->dims[at->along].extent == 1;
+}
+
+typedef struct {
+    IrValue pointer;
+    IrValue where;   // i1: does the access happen; NULL: yes
+    IrValue mask;    // the same a lane
+    IrValue number;  // row numbers, a vector; NULL: none
+} Reach;
+
+static Reach reach_of(const Contract *c, const TileOp *op, Place *at, bool vector) {
+    Builder *b = c->b;
+    Reach r = {.pointer = access_pointer(c, op, at), .mask = vector ? at->mask : NULL};
+    for (int k = 0; k < 2; k++) {
+        const TileGuard *g = &op->access.guard[k];
+        if (g->dim < 0) continue;
+        bool spread = vector && g->dim == at->along;
+        IrValue holds = guard_condition(c, g, at, spread);
+        if (spread)
+            r.mask = both(b, r.mask, holds);
+        else
+            r.where = both(b, r.where, holds);
+    }
+    if (op->kind != TILE_GATHER) return r;
+    if (vector && stands_along(tile_op(c->p, op->in[0]), at)) {
+        r.number = value_all(c, op->in[0], at);
+        r.mask = both(b, r.mask, row_number_condition(b, op, r.number));
+        return r;
+    }
+    IrValue number = value_one(c, op->in[0], at);
+    r.where = both(b, r.where, row_number_condition(b, op, number));
+    IrValue offset =
+        build_imul(b, LLVMBuildSExt(b->at, number, b->i64, ""), op->index_stride);
+    r.pointer =
+        LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), r.pointer, &offset, 1, "");
+    return r;
+}
+
+// Where the access does not happen, zeros are read instead.
+static IrValue load_one(const Contract *c, const TileOp *op, const Reach *r) {
+    IrValue pointer = r->pointer;
+    if (r->where != NULL) pointer = build_select(c->b, r->where, pointer, c->b->zeros);
+    return element_load(c->b, arg_type(c, op), pointer, 1, NULL);
+}
+
+static IrValue load_all(const Contract *c, const TileOp *op, Place *at) {
+    Builder *b = c->b;
+    Reach r = reach_of(c, op, at, true);
+    if (r.number != NULL || (!is_dense(c, op, at) && op->access.stride[at->along] != 0)) {
+        if (r.where != NULL) r.mask = both(b, r.mask, build_splat(b, r.where, at->lanes));
+        IrValue pointers = lane_pointers(c, op, r.pointer, r.number, at);
+        return element_gather(b, arg_type(c, op), pointers, r.mask);
+    }
+    if (is_dense(c, op, at)) {
+        if (r.where != NULL) r.pointer = build_select(b, r.where, r.pointer, b->zeros);
+        return element_load(b, arg_type(c, op), r.pointer, at->lanes, r.mask);
+    }
+    IrValue x = build_splat(b, load_one(c, op, &r), at->lanes);
+    return r.mask == NULL ? x : build_select(b, r.mask, x, LLVMConstNull(LLVMTypeOf(x)));
+}
+
+// ---- values
+
+static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vector) {
+    Builder *b = c->b;
+    IrValue in[3] = {0};
+    switch (op->kind) {
+    case TILE_CONST: return map_const(b, op, 1);
+    case TILE_INDEX: {
+        IrValue x = guard_position(c, &op->access.guard[0], at, vector);
+        return vector ? x : LLVMBuildTrunc(b->at, x, b->i32, "");
+    }
+    case TILE_LOAD:
+    case TILE_GATHER: {
+        if (vector) return load_all(c, op, at);
+        Reach r = reach_of(c, op, at, false);
+        return load_one(c, op, &r);
+    }
+    case TILE_MAP:
+        for (uint32_t i = 0; i < op->arity; i++)
+            in[i] = vector ? value_all(c, op->in[i], at) : value_one(c, op->in[i], at);
+        return map_emit(b, op, in);
+    case TILE_NONE:
+    case TILE_REDUCE:
+    case TILE_DOT:
+    case TILE_STORE:
+    case TILE_SCATTER_ADD: break;
+    }
+    BUG("operation %d has no value at a place", (int)op->kind);
+}
+
+IrValue value_one(const Contract *c, TileId v, Place *at) {
+    if (at->one[v.i] == NULL) at->one[v.i] = op_value(c, tile_op(c->p, v), at, false);
+    return at->one[v.i];
+}
+
+IrValue value_all(const Contract *c, TileId v, Place *at) {
+    const TileOp *op = tile_op(c->p, v);
+    if (at->all[v.i] != NULL) return at->all[v.i];
+    if (stands_along(op, at))
+        at->all[v.i] = op_value(c, op, at, true);
+    else
+        at->all[v.i] = build_splat(c->b, value_one(c, v, at), at->lanes);
+    return at->all[v.i];
+}
+
+void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at) {
+    DType type = arg_type(c, op);
+    IrValue pointer = access_pointer(c, op, at);
+    if (is_dense(c, op, at))
+        element_store(c->b, type, x, pointer, at->mask);
+    else
+        element_scatter(c->b, type, x, lane_pointers(c, op, pointer, NULL, at), at->mask);
+}
