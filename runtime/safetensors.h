@@ -32,6 +32,8 @@ typedef struct {
 } TensorFile;
 
 MUST_USE bool safetensors_open(Diag *diag, Arena *arena, Str path, TensorFile *out);
+// The same from memory; the tensors point into `bytes`, which must live as long.
+MUST_USE bool safetensors_parse(Diag *diag, Arena *arena, Str path, Str bytes, TensorFile *out);
 void safetensors_close(TensorFile *file);
 const StoredTensor *safetensors_find(const TensorFile *file, Str name);  // NULL if absent
 bool safetensors_metadata(const TensorFile *file, const char *key,
