@@ -167,6 +167,27 @@ static TileId lower_gather(Lower *w, ValueId v, Point at) {
                        value->span);
 }
 
+// Stands x at more dimensions without changing it: what is stored or summed along a dimension
+// must stand at it.
+static TileId widen(Lower *w, TileId x, DimSet wanted, Span span) {
+    DimSet missing = (DimSet)(wanted & ~tile_op(w->program, x)->dims);
+    for (uint32_t d = 0; missing >> d; d++) {
+        if (!(missing >> d & 1)) continue;
+        TileGuard index = {.dim = (int8_t)d, .div = 1, .mod = w->program->dims[d].extent};
+        TileId bounds[2] = {number(w, 0, DTYPE_I32), tile_index(w->program, index, span)};
+        TileId in[3] = {tile_map(w->program, OP_LE, DTYPE_BOOL, bounds, 2, span), x, x};
+        x = tile_map(w->program, OP_WHERE, tile_op(w->program, x)->type, in, 3, span);
+    }
+    return x;
+}
+
+static DimSet dims_moved(const TileAccess *access) {
+    DimSet set = 0;
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++)
+        if (access->stride[d]) set |= (DimSet)(1u << d);
+    return set;
+}
+
 // ---- reductions
 
 // The program's dimensions that the reduction runs over; unrolled axes and those of extent 1
@@ -211,7 +232,8 @@ static TileId reduce_along(Lower *w, const Value *v, GraphOp fn, TileId less, Po
         all = all.i ? map2(w, combine, all, x, v->span) : x;
     } while (next_along(w, v, &at));
     DimSet over = dims_along(w, v);
-    return over ? tile_reduce(w->program, fn, all, over, v->span) : all;
+    return over ? tile_reduce(w->program, fn, widen(w, all, over, v->span), over, v->span)
+                : all;
 }
 
 static TileId lower_logsumexp(Lower *w, ValueId v, Point at) {
@@ -236,7 +258,9 @@ static void lower_softmax(Lower *w, ValueId v, Point at) {
         sum = sum.i ? map2(w, OP_ADD, sum, e, value->span) : e;
     } while (next_along(w, value, &p));
     DimSet over = dims_along(w, value);
-    if (over) sum = tile_reduce(w->program, OP_REDUCE_SUM, sum, over, value->span);
+    if (over)
+        sum = tile_reduce(w->program, OP_REDUCE_SUM, widen(w, sum, over, value->span), over,
+                          value->span);
     TileId scale = map2(w, OP_DIV, number(w, 1, DTYPE_F32), sum, value->span);
     p = start_along(w, value, at);
     do {
@@ -343,6 +367,7 @@ void lower_store(Lower *w, ValueId v, int part) {
         access.offset = offset_at(w, v, &dense, at);
         nest_strides(w, &strides, &access);
         if (part >= 0) access.stride[w->part_dim] = elements;
-        tile_store(w->program, access, lower_value(w, v, at), value->span);
+        TileId x = widen(w, lower_value(w, v, at), dims_moved(&access), value->span);
+        tile_store(w->program, access, x, value->span);
     } while (point_next(w, value, &at));
 }
