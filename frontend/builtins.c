@@ -119,7 +119,7 @@ static int argument_place(BuiltinCall *c, const Signature *s, const AstArg *arg,
     }
     bool many = s->count > 0 && s->items[s->count - 1].many;
     if (i < s->count || (many && i < BUILTIN_MAX_ARGS)) return (int)i;
-    elaborate_error(c->e, arg->value->span, "%s takes %u arguments, this is one more",
+    elaborate_error(c->e, arg->value->span, "one argument too many: %s takes %u",
                     c->builtin->name, many ? BUILTIN_MAX_ARGS : s->count);
     return -1;
 }

@@ -57,8 +57,11 @@ static Datum rename_one(BuiltinCall *c, uint32_t i, Datum x) {
     if (!extents_match(e, from.items[0], to)) {
         Str left = elaborate_describe(e, datum_axis(from.items[0]));
         Str right = elaborate_describe(e, datum_axis(to));
-        elaborate_error(e, c->arg[i].at, "the extents differ: %.*s, %.*s", STR_ARG(left),
-                        STR_ARG(right));
+        const char *how = extent_known(e, from.items[0]) && extent_known(e, to)
+                              ? "have different extents"
+                              : "need not have the same extent";
+        elaborate_error(e, c->arg[i].at, "%.*s and %.*s %s", STR_ARG(left), STR_ARG(right),
+                        how);
         axis_note(e, from.items[0]);
         axis_note(e, to);
         return POISON;

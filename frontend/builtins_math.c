@@ -171,10 +171,13 @@ Datum builtin_stop_gradient(BuiltinCall *c) {
 
 // ---- sum and mean
 
+static Datum sum_of(BuiltinCall *c, AxisSet *axes) {
+    return elaborate_sum_of_products(c->e, c->expr[0], c->expr[1], call_arg_text(c, 1), axes);
+}
+
 Datum builtin_sum(BuiltinCall *c) {
     AxisSet axes = {0};
-    if (!call_axes(c, 1, &axes)) return POISON;
-    return elaborate_sum_of_products(c->e, c->expr[0], &axes, c->arg[1].at);
+    return sum_of(c, &axes);
 }
 
 // The number of elements summed; a tensor while an extent is known only at run time.
@@ -197,8 +200,7 @@ static Datum element_count(BuiltinCall *c, const AxisSet *axes) {
 
 Datum builtin_mean(BuiltinCall *c) {
     AxisSet axes = {0};
-    if (!call_axes(c, 1, &axes)) return POISON;
-    Datum sum = elaborate_sum_of_products(c->e, c->expr[0], &axes, c->arg[1].at);
+    Datum sum = sum_of(c, &axes);
     if (sum.kind != DATUM_TENSOR) return POISON;
     Datum count = element_count(c, &axes);
     if (count.kind == DATUM_NUMBER) return op2(c, OP_MUL, sum, datum_number(1 / count.number));

@@ -12,8 +12,8 @@
 
 #define ELABORATE_MAX_CALLS    200   // calls within calls
 #define ELABORATE_MAX_DEPTH    3000  // expressions and blocks within each other, over all calls
-#define ELABORATE_MAX_STEPS    20000000  // expressions evaluated and list elements copied
-#define ELABORATE_MAX_VALUES   2000000   // of the graph
+#define ELABORATE_MAX_STEPS    3000000  // expressions evaluated and list elements copied
+#define ELABORATE_MAX_VALUES   2000000  // of the graph
 #define ELABORATE_MAX_EXTENT   2147483647
 #define ELABORATE_MAX_ELEMENTS 9007199254740992.0  // of one tensor
 
@@ -186,7 +186,7 @@ Datum elaborate_negate(Elaboration *e, Operand x, Span span);
 bool align_check(Elaboration *e, Operator op, Operand a, Operand b);
 bool align_contains(const Elaboration *e, ValueId outer, ValueId inner);
 
-// sum(expr, axes): a product of two tensors of which neither contains the other becomes a
-// contraction.
-Datum elaborate_sum_of_products(Elaboration *e, const AstExpr *expr, const AxisSet *axes,
-                                Span span);
+// sum(expr, over): a product of two tensors of which neither contains the other becomes a
+// contraction. `axes` receives what `over` names; `what` is the argument in messages.
+Datum elaborate_sum_of_products(Elaboration *e, const AstExpr *expr, const AstExpr *over,
+                                const char *what, AxisSet *axes);

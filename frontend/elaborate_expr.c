@@ -1,6 +1,7 @@
 // elaborate_expr.c: expressions other than calls and indexing.
 #include <math.h>
 
+#include "base/check.h"
 #include "frontend/builtins.h"
 #include "frontend/elaborate.h"
 #include "frontend/suggest.h"
@@ -157,9 +158,8 @@ static Datum elaborate_binary(Elaboration *e, const AstExpr *expr) {
 
 static Datum elaborate_range(Elaboration *e, const AstExpr *expr) {
     int64_t first = 0, end = 0;
-    if (expr->range.first == NULL || expr->range.end == NULL) {
-        return elaborate_error(e, expr->span, "an open range has a meaning only as an index");
-    }
+    // The parser leaves a range open only as an index, which does not come here.
+    ASSERT(expr->range.first != NULL && expr->range.end != NULL);
     Operand a = elaborate_operand(e, expr->range.first);
     Operand b = elaborate_operand(e, expr->range.end);
     if (!want_integer(e, a, "the start of a range", &first)) return POISON;

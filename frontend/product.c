@@ -97,13 +97,18 @@ static Datum contract(Elaboration *e, Product *p, const AxisSet *axes, Span span
         AxisSet *set = in[0] && in[1] ? &shared : &own[in[0] ? 0 : 1];
         set->items[set->count++] = a;
     }
+    // Axes of one factor alone are summed there first; then the factors may align.
+    Operand x = {emit_reduce(e, OP_REDUCE_SUM, p->group[0].v, &own[0], span), p->group[0].at};
+    Operand y = {emit_reduce(e, OP_REDUCE_SUM, p->group[1].v, &own[1], span), p->group[1].at};
+    if (datum_is_poison(x.v) || datum_is_poison(y.v)) return POISON;
+    if (shared.count == 0 && alike(e, x, y)) {
+        return elaborate_arithmetic(e, operator_at(times, p->span), x, y);
+    }
     if (shared.count == 0) {
         align_check(e, operator_at(times, p->span), p->group[0], p->group[1]);
         return POISON;
     }
-    Datum x = emit_reduce(e, OP_REDUCE_SUM, p->group[0].v, &own[0], span);
-    Datum y = emit_reduce(e, OP_REDUCE_SUM, p->group[1].v, &own[1], span);
-    return emit_contract(e, x, y, &shared, span);
+    return emit_contract(e, x.v, y.v, &shared, span);
 }
 
 static bool axes_present(Elaboration *e, const Product *p, const AxisSet *axes, Span span) {
@@ -125,15 +130,18 @@ static bool axes_present(Elaboration *e, const Product *p, const AxisSet *axes, 
     return true;
 }
 
-Datum elaborate_sum_of_products(Elaboration *e, const AstExpr *expr, const AxisSet *axes,
-                                Span span) {
+Datum elaborate_sum_of_products(Elaboration *e, const AstExpr *expr, const AstExpr *over,
+                                const char *what, AxisSet *axes) {
     Product p = {.scale = 1, .span = expr->span};
-    if (!product_collect(e, expr, &p)) return POISON;
+    bool good = product_collect(e, expr, &p);
+    Operand named = elaborate_operand(e, over);
+    if (!want_axes(e, named, what, axes) || !good) return POISON;
+    Span span = over->span;
     if (p.count == 0) return elaborate_error(e, expr->span, "a sum is over a tensor");
     if (!axes_present(e, &p, axes, span)) return POISON;
     if (p.count == 2 && alike(e, p.group[0], p.group[1])) {
-        p.group[0].v =
-            elaborate_arithmetic(e, operator_at(times, p.span), p.group[0], p.group[1]);
+        Operator how = operator_at(times, p.span);
+        p.group[0].v = elaborate_arithmetic(e, how, p.group[0], p.group[1]);
         p.count = 1;
     }
     if (p.group[0].v.kind != DATUM_TENSOR) return POISON;

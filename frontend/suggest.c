@@ -28,7 +28,7 @@ static uint32_t edit_distance(Str a, Str b) {
 
 void suggestion_init(Suggestion *s, Str wanted) {
     // A third of the letters may differ; more would be a guess rather than a hint.
-    *s = (Suggestion){.wanted = wanted, .distance = (uint32_t)(wanted.len + 2) / 3 + 1};
+    *s = (Suggestion){.wanted = wanted, .distance = (uint32_t)wanted.len / 3 + 1};
 }
 
 void suggestion_offer(Suggestion *s, Str candidate) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "frontend/ast_to_graph.h"
 #include "frontend/modules.h"
 #include "frontend/source_to_ast.h"
 
@@ -19,6 +20,7 @@ typedef struct {
     Diag diag;
     Str path;
     AstProgram *program;
+    Graph *graph;
 } Case;
 
 // ---- Steps: each false when diag has errors ----
@@ -26,6 +28,29 @@ typedef struct {
 static bool step_parse(Case *c) {
     const Str library = STR("../../models");
     return modules_load(&c->diag, &c->arena, c->path, &library, 1, &c->program);
+}
+
+// Settings as after --set: the first line of a file may be "# set: NAME=VALUE NAME=VALUE".
+static Settings settings_of(Case *c) {
+    Vec(Setting) found = {0};
+    const Str mark = STR("# set:");
+    Str text = diag_source(&c->diag, c->program->root->file)->text;
+    const char *end = str_starts(text, mark) ? memchr(text.ptr, '\n', text.len) : NULL;
+    const char *at = text.ptr + mark.len;
+    while (end != NULL && at < end) {
+        const size_t space = strspn(at, " \n");
+        const size_t name = strcspn(at + space, " =\n");
+        const size_t value = strcspn(at + space + name, " \n");
+        if (value > 0)
+            vec_push(&c->arena, &found,
+                     (Setting){{at + space, name}, {at + space + name + 1, value - 1}});
+        at += space + name + value;
+    }
+    return (Settings){found.ptr, found.len};
+}
+
+static bool step_elaborate(Case *c) {
+    return ast_to_graph(&c->diag, &c->arena, c->program, settings_of(c), &c->graph, NULL);
 }
 
 // ---- Stages: each false, with the reason in diag, when there is no text ----
@@ -51,7 +76,7 @@ static bool stage_ast(Case *c, StrBuf *out) {
 
 // The first step that fails ends it: a file is here for its errors.
 static bool stage_errors(Case *c, StrBuf *out) {
-    static bool (*const steps[])(Case * c) = {step_parse};
+    static bool (*const steps[])(Case * c) = {step_parse, step_elaborate};
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof steps / sizeof *steps; i++)
         ok = steps[i](c);
@@ -59,6 +84,12 @@ static bool stage_errors(Case *c, StrBuf *out) {
         return diag_file_error(&c->diag, FAIL_INPUT, c->path,
                                "no error was found in this file");
     diag_render(&c->diag, out);
+    return true;
+}
+
+static bool stage_graph(Case *c, StrBuf *out) {
+    if (!step_parse(c) || !step_elaborate(c) || !graph_verify(&c->diag, c->graph)) return false;
+    graph_print(c->graph, out);
     return true;
 }
 
@@ -70,6 +101,8 @@ typedef struct {
 static const Stage stages[] = {
     {"ast", "ast", stage_ast},
     {"errors", "err", stage_errors},
+    {"semantics", "err", stage_errors},
+    {"graph", "graph", stage_graph},
 };
 
 // ---- Running ----
