@@ -23,7 +23,9 @@ static void draw_leaf(Run *run, uint32_t leaf) {
     run->memory[v.i] = arena_alloc(run->arena, (size_t)n, dtype_bytes(l->type));
     for (int64_t i = 0; i < n; i++) {
         uint64_t counter = (uint64_t)i * 131 + leaf;
-        double x = rng_normal(7, counter);
+        // States and scalars (a step, a second moment) are positive.
+        bool positive = l->kind == OP_STATE || l->rank == 0;
+        double x = positive ? 0.5 + rng_uniform(7, counter) : rng_normal(7, counter);
         if (!dtype_is_float(l->type))
             x = l->index_of.i ? (double)(rng_u64(7, counter) %
                                          (uint64_t)graph_extent(run->graph, l->index_of))
