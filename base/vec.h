@@ -8,8 +8,8 @@
 
 #include "base/arena.h"
 
-// Types and names of variables cannot be put in parentheses.
-// NOLINTBEGIN(bugprone-macro-parentheses)
+// Types and names of variables cannot be put in parentheses, and elements may be pointers.
+// NOLINTBEGIN(bugprone-macro-parentheses,bugprone-sizeof-expression)
 
 #define Vec(T)             \
     struct {               \
@@ -27,4 +27,4 @@ void *vec_grown(Arena *arena, const void *ptr, uint32_t len, uint32_t *cap, size
 // An empty vector may have no array, and NULL + 0 is undefined in C.
 #define vec_each(T, it, v) for (T *it = (v)->ptr; it && it < (v)->ptr + (v)->len; it++)
 
-// NOLINTEND(bugprone-macro-parentheses)
+// NOLINTEND(bugprone-macro-parentheses,bugprone-sizeof-expression)

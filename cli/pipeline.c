@@ -37,7 +37,7 @@ bool model_load(Diag *diag, Arena *arena, Str path, Settings settings, Model *ou
     search[count++] = str_printf(arena, "%.*s../share/strata/models", STR_ARG(here));
     search[count++] = STR(STRATA_MODELS_DIR);
     *out = (Model){.path = path, .settings = settings};
-    return modules_load(diag, arena, path, search, count, &out->program);
+    return modules_load(diag, arena, path, (SearchPath){search, count}, &out->program);
 }
 
 // ---- outputs

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const texts[] = {
-#define TOKEN(kind, text) [TOKEN_##kind] = text,
+#define TOKEN(kind, text) [TOKEN_##kind] = (text),
 #include "frontend/tokens.def"
 };
 
@@ -140,7 +140,7 @@ bool lexer_number(Str text, double *value, int64_t *integer) {
         *value = (double)*integer;
         return true;
     }
-    if (!str_to_double(text, value)) *value = INFINITY;
+    if (!str_to_double(text, value)) *value = (double)INFINITY;
     return false;
 }
 
@@ -183,10 +183,14 @@ Str lexer_string(Arena *arena, Str text) {
     char *out = arena_array(arena, char, text.len + 1);
     size_t n = 0;
     for (size_t i = 1; i < text.len && text.ptr[i] != '"'; i++) {
-        char c = text.ptr[i];
-        if (c == '\\') c = i + 1 < text.len ? escape_value(text.ptr[i + 1]) : 0;
-        if (text.ptr[i] == '\\' && c) i++;
-        if (c) out[n++] = c;
+        if (text.ptr[i] != '\\') {
+            out[n++] = text.ptr[i];
+            continue;
+        }
+        if (i + 1 == text.len) break;
+        const char value = escape_value(text.ptr[i + 1]);
+        if (value) out[n++] = value;
+        if (value) i++;
     }
     return (Str){out, n};
 }
@@ -205,7 +209,7 @@ static bool lex_punct(Lexer *l, TokenKind *kind) {
 static void stray_error(Lexer *l, uint32_t start, uint32_t n) {
     const Str text = {l->text.ptr + start, n};
     const Span span = {l->file, start, start + n};
-    const int c = text.ptr[0];
+    const int c = (unsigned char)text.ptr[0];
     if (n > 1) {
         diag_error(l->diag, span, "unexpected '%.*s'", STR_ARG(text));
         diag_note(l->diag, span, "names are made of ASCII letters, digits and '_'");

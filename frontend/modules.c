@@ -27,8 +27,7 @@ typedef struct {
 typedef struct {
     Diag *diag;
     Arena *arena;
-    const Str *search;
-    uint32_t search_count;
+    SearchPath search;
     Vec(Entry *) entries;
     Map by_path;            // resolved path -> index into entries
     Vec(Entry *) chain;     // those being loaded: the root, what it imports, what that imports
@@ -51,7 +50,7 @@ static Str module_path(Arena *arena, Str directory, Str name) {
     if (!here) strbuf_add(&path, directory);
     if (!here && !str_ends(directory, STR("/"))) strbuf_addc(&path, '/');
     for (size_t i = 0; i < name.len; i++)
-        strbuf_addc(&path, name.ptr[i] == '.' ? '/' : name.ptr[i]);
+        strbuf_add(&path, name.ptr[i] == '.' ? STR("/") : (Str){name.ptr + i, 1});
     strbuf_addz(&path, ".strata");
     const Str copy = str_copy(arena, strbuf_view(&path));
     strbuf_release(&path);
@@ -91,12 +90,12 @@ static Places places_near(const Entry *importer) {
 }
 
 static Str place_at(const Loader *l, const Places *near, uint32_t i) {
-    return i < near->count ? near->items[i] : l->search[i - near->count];
+    return i < near->count ? near->items[i] : l->search.items[i - near->count];
 }
 
 static bool not_found(Loader *l, const Places *near, const AstImport *import) {
     diag_error(l->diag, import->span, "there is no module '%.*s'", STR_ARG(import->path));
-    for (uint32_t i = 0; i < near->count + l->search_count; i++) {
+    for (uint32_t i = 0; i < near->count + l->search.count; i++) {
         const Str path = module_path(l->arena, place_at(l, near, i), import->path);
         diag_note(l->diag, import->span, "'%.*s' does not exist", STR_ARG(path));
     }
@@ -105,7 +104,7 @@ static bool not_found(Loader *l, const Places *near, const AstImport *import) {
 
 static Entry *import_find(Loader *l, const Entry *importer, const AstImport *import) {
     const Places near = places_near(importer);
-    for (uint32_t i = 0; i < near.count + l->search_count; i++) {
+    for (uint32_t i = 0; i < near.count + l->search.count; i++) {
         const Str directory = place_at(l, &near, i);
         const Str path = module_path(l->arena, directory, import->path);
         if (io_exists(path)) return entry_find(l, path, import->path, directory, import->span);
@@ -168,9 +167,8 @@ static bool entry_load(Loader *l, Entry *entry) {
     return ok;
 }
 
-bool modules_load(Diag *diag, Arena *arena, Str path, const Str *search, uint32_t search_count,
-                  AstProgram **out) {
-    Loader l = {.diag = diag, .arena = arena, .search = search, .search_count = search_count};
+bool modules_load(Diag *diag, Arena *arena, Str path, SearchPath search, AstProgram **out) {
+    Loader l = {.diag = diag, .arena = arena, .search = search};
     const Str root = str_copy(arena, path);
     if (!entry_load(&l, entry_find(&l, root, root, path_directory(root), (Span){0})))
         return false;

@@ -7,7 +7,13 @@
 
 #include "frontend/ast.h"
 
+// Directories, in order.
+typedef struct {
+    const Str *items;
+    uint32_t count;
+} SearchPath;
+
 // The root is the file at `path`. The program lives in the arena. False: diag has the errors of
 // every file that could be read.
-MUST_USE bool modules_load(Diag *diag, Arena *arena, Str path, const Str *search,
-                           uint32_t search_count, AstProgram **out);
+MUST_USE bool modules_load(Diag *diag, Arena *arena, Str path, SearchPath search,
+                           AstProgram **out);

@@ -44,7 +44,9 @@ static void write_file(Fixture *f, const char *name, const char *text) {
 static AstProgram *loaded(Fixture *f, const char *name, const char *library) {
     AstProgram *program = NULL;
     const Str search = path_in(f, library ? library : "none");
-    if (!modules_load(&f->diag, &f->arena, path_in(f, name), &search, 1, &program)) return NULL;
+    if (!modules_load(&f->diag, &f->arena, path_in(f, name), (SearchPath){&search, 1},
+                      &program))
+        return NULL;
     return program;
 }
 

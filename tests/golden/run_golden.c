@@ -27,7 +27,7 @@ typedef struct {
 
 static bool step_parse(Case *c) {
     const Str library = STR("../../models");
-    return modules_load(&c->diag, &c->arena, c->path, &library, 1, &c->program);
+    return modules_load(&c->diag, &c->arena, c->path, (SearchPath){&library, 1}, &c->program);
 }
 
 // Settings as after --set: the first line of a file may be "# set: NAME=VALUE NAME=VALUE".
