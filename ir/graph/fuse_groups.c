@@ -144,6 +144,8 @@ static void group_init(Fuse *f, uint32_t v) {
     g->sealed = value->op == OP_SCATTER || op_is_view(value->op);
     if (value->op == OP_UNWINDOW) axis_set_add(g->space, value->attr.along[1]);
     if (value->op == OP_CONTRACT) g->contract = (ValueId){v};
+    f->own[v] = arena_array(f->arena, uint64_t, f->set_words);
+    memcpy(f->own[v], g->space, f->set_words * sizeof *g->space);
 }
 
 static void build_users(Fuse *f) {
@@ -182,6 +184,8 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
     mark_unrolled(f);
     build_users(f);
     f->groups = arena_array(arena, Group, n);
+    f->own = arena_array(arena, uint64_t *, n);
+    f->rows = arena_array(arena, uint64_t, f->set_words);
     f->parent = arena_array(arena, uint32_t, n);
     f->next = arena_array(arena, uint32_t, n);
     f->stack = arena_array(arena, uint32_t, n);
@@ -197,12 +201,20 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
 
 // ---- legality of a union
 
-// Do p and q have the same rows, once cols and unrolled axes are taken from their spaces?
-static bool rows_equal(const Fuse *f, const Group *p, const Group *q, const Cols *cols) {
+// Axes of the union that are neither cols nor unrolled.
+static void find_rows(Fuse *f, const Group *p, const Group *q, const Cols *cols) {
+    memset(f->rows, 0, f->set_words * sizeof *f->rows);
     for (uint32_t a = 1; a < f->axis_count; a++)
-        if (axis_set_has(p->space, a) != axis_set_has(q->space, a) && !f->unrolled[a] &&
+        if ((axis_set_has(p->space, a) || axis_set_has(q->space, a)) && !f->unrolled[a] &&
             !in_cols(cols, (AxisId){a}))
-            return false;
+            axis_set_add(f->rows, (AxisId){a});
+}
+
+// Is value m computed once a row? A value that lacks a row axis would be computed again and
+// again.
+static bool has_all_rows(const Fuse *f, uint32_t m) {
+    for (uint32_t i = 0; i < f->set_words; i++)
+        if (f->rows[i] & ~f->own[m][i]) return false;
     return true;
 }
 
@@ -246,6 +258,7 @@ static bool same_row_sum(const Fuse *f, uint32_t first, uint32_t v, const Cols *
 static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group *q,
                                 const Cols *cols, uint32_t *row_sum) {
     const Value *v = &f->graph->values.ptr[m];
+    if (!has_all_rows(f, m)) return "they have different rows";
     for (uint32_t k = 0; k < v->arity; k++) {
         ValueId base = value_layout(f->graph, v->in[k]).base;
         if (f->homes[base.i] != HOME_COMPUTED || fuse_edge_is_pointwise(f, m, k)) continue;
@@ -265,7 +278,7 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
 }
 
 const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
-    if (!rows_equal(f, p, q, cols)) return "they have different rows";
+    find_rows(f, p, q, cols);
     uint32_t row_sum = 0;
     for (int i = 0; i < 2; i++)
         for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {

@@ -102,9 +102,14 @@ static void split_cols(Lower *w) {
     }
 }
 
+// Cols are shared out among tasks, unless an output has none: then one task must have them all.
 static void choose_tile(Lower *w) {
     int col = tile_dim_of(w->program, DIM_COL);
     if (col < 0) return;
+    for (uint32_t i = 1; i < w->program->ops.len; i++) {
+        const TileOp *op = &w->program->ops.ptr[i];
+        if (op->kind == TILE_STORE && !(op->dims >> col & 1)) return;
+    }
     TileDim *dim = &w->program->dims[col];
     int64_t tile = w->schedule->tile > 0 ? w->schedule->tile : DEFAULT_TILE;
     dim->tile = tile < dim->extent ? tile : dim->extent;
@@ -269,6 +274,7 @@ TileKernels *lower_row(Lower *w) {
                : rows < DEFAULT_PARTS && serial * cols >= LEAST_SERIAL ? DEFAULT_PARTS
                                                                        : 1;
     nest_build(w);
+    TileKernels *kernels = emit(w);
     if (!reduces) choose_tile(w);
-    return emit(w);
+    return kernels;
 }
