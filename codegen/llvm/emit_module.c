@@ -68,10 +68,7 @@ static void module_optimise(Emission *e) {
 static bool skeleton_emit(Builder *b) {
     switch (b->program->skeleton) {
     case TILE_STREAM: return stream_emit(b);
-    case TILE_LOOP:
-        return diag_fail(b->diag, FAIL_ENVIRONMENT,
-                         "kernel '%.*s': contractions have no code yet",
-                         STR_ARG(b->program->name));
+    case TILE_LOOP: return loop_emit(b);
     }
     BUG("skeleton %d", (int)b->program->skeleton);
 }

@@ -35,18 +35,20 @@ typedef struct {
     const TileProgram *p;
     TileId dot;
     int row, col;
-    int k_first, k_last;   // the k dimensions; k_last is the innermost
-    int k_inside;          // from this one on the register kernel walks them; those before are steps
+    int k_first, k_last;  // the k dimensions; k_last is the innermost
+    int k_inside;  // from this one on the register kernel walks them; those before are steps
     int64_t k_flat[TILE_MAX_DIMS];  // elements of one index of an inside k, in packed copies
     int64_t k_pitch;                // elements of all of them
-    bool steps;            // more than one step of k: partial sums are kept between them
+    bool steps;  // more than one step of k: partial sums are kept between them
     Operand rows, cols;
     int lanes, mr, nv, ku;
-    int64_t block_rows;    // rows of a task that are walked together, for the cache's sake
-    bool rolled;           // the epilogue is a loop over the rows of a block
-    IrValue partial;       // partial sums of the task
+    int64_t block_rows;  // rows of a task that are walked together, for the cache's sake
+    bool rolled;         // the epilogue is a loop over the rows of a block
+    IrValue partial;     // partial sums of the task
+    IrValue spill;       // the sums of a block, for a rolled epilogue
+    bool *after_dot;     // per operation: is it computed from the dot
     // Of the task and step that are being emitted:
-    Place at;              // start of the task's rows and cols and of the step's k
+    Place at;  // start of the task's rows and cols and of the step's k
     IrValue row_count, col_count, k_count;
     IrValue is_first, is_last;  // step; i1
 } Contract;
@@ -60,12 +62,13 @@ typedef struct {
 Place place_new(const Contract *c);
 Place place_inside(const Contract *c, const Place *outer);
 IrValue place_index(const Contract *c, const Place *at, int dim);  // with its shift
-IrValue value_one(const Contract *c, TileId v, Place *at);         // v does not stand at `along`
-IrValue value_all(const Contract *c, TileId v, Place *at);         // spread over the lanes
+IrValue value_one(const Contract *c, TileId v, Place *at);  // v does not stand at `along`
+IrValue value_all(const Contract *c, TileId v, Place *at);  // spread over the lanes
 // Computes what `v` needs and does not stand outside `known`.
 void place_prepare(const Contract *c, Place *at, TileId v, DimSet known);
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
-IrValue mask_below(const Contract *c, IrValue count);  // lanes below an i64; NULL if all always are
+IrValue mask_below(const Contract *c,
+                   IrValue count);  // lanes below an i64; NULL if all always are
 DimSet dim_bit(int dim);
 
 // loop_pack.c

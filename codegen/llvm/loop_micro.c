@@ -14,7 +14,8 @@ typedef struct {
     int count;
 } Micro;
 
-// How the register kernel finds elements of an operand: those of k dimension d are step[d] apart.
+// How the register kernel finds elements of an operand: those of k dimension d are step[d]
+// apart.
 typedef struct {
     DType type;
     IrValue base;
@@ -158,8 +159,8 @@ static IrValue partial_pointer(const Micro *m, int i) {
     Builder *b = c->b;
     int64_t panel = (int64_t)c->nv * c->lanes;
     int64_t pitch = (c->p->dims[c->col].tile + panel - 1) / panel * panel;
-    IrValue at = build_iadd(b, build_imul(b, m->block->row, pitch),
-                            build_imul(b, m->block->col, c->mr));
+    IrValue at =
+        build_iadd(b, build_imul(b, m->block->row, pitch), build_imul(b, m->block->col, c->mr));
     IrValue base = build_gep(b, b->f32, c->partial, at);
     return build_gep_bytes(b, base, (int64_t)i * c->lanes * 4);
 }

@@ -1,5 +1,5 @@
-// loop_value.c: operations of a LOOP program at a place: the elements of operands while they are
-// packed, and everything after the dot.
+// loop_value.c: operations of a LOOP program at a place: the elements of operands while they
+// are packed, and everything after the dot.
 #include "base/check.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
@@ -36,8 +36,9 @@ IrValue place_index(const Contract *c, const Place *at, int dim) {
     return build_iadd(c->b, at->index[dim], build_i64(c->b, at->shift[dim]));
 }
 
-static bool stands_along(const TileOp *op, const Place *at) {
-    return (op->dims & dim_bit(at->along)) != 0;
+// The dot comes as vectors, even where nothing that it is made of stands at the cols.
+static bool stands_along(const Contract *c, TileId v, const Place *at) {
+    return (tile_op(c->p, v)->dims & dim_bit(at->along)) != 0 || c->after_dot[v.i];
 }
 
 static void mark_needed(const Contract *c, TileId v, bool *needed) {
@@ -54,8 +55,8 @@ void place_prepare(const Contract *c, Place *at, TileId v, DimSet known) {
     mark_needed(c, v, needed);
     for (uint32_t i = 1; i < c->p->ops.len; i++) {
         const TileOp *op = &c->p->ops.ptr[i];
-        if (!needed[i] || op->kind == TILE_DOT || op->dims & ~known) continue;
-        if (stands_along(op, at))
+        if (!needed[i] || c->after_dot[i] || op->dims & ~known) continue;
+        if (stands_along(c, (TileId){i}, at))
             value_all(c, (TileId){i}, at);
         else
             value_one(c, (TileId){i}, at);
@@ -180,15 +181,14 @@ static Reach reach_of(const Contract *c, const TileOp *op, Place *at, bool vecto
             r.where = both(b, r.where, holds);
     }
     if (op->kind != TILE_GATHER) return r;
-    if (vector && stands_along(tile_op(c->p, op->in[0]), at)) {
+    if (vector && stands_along(c, op->in[0], at)) {
         r.number = value_all(c, op->in[0], at);
         r.mask = both(b, r.mask, row_number_condition(b, op, r.number));
         return r;
     }
     IrValue number = value_one(c, op->in[0], at);
     r.where = both(b, r.where, row_number_condition(b, op, number));
-    IrValue offset =
-        build_imul(b, LLVMBuildSExt(b->at, number, b->i64, ""), op->index_stride);
+    IrValue offset = build_imul(b, LLVMBuildSExt(b->at, number, b->i64, ""), op->index_stride);
     r.pointer =
         LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), r.pointer, &offset, 1, "");
     return r;
@@ -253,10 +253,9 @@ IrValue value_one(const Contract *c, TileId v, Place *at) {
 }
 
 IrValue value_all(const Contract *c, TileId v, Place *at) {
-    const TileOp *op = tile_op(c->p, v);
     if (at->all[v.i] != NULL) return at->all[v.i];
-    if (stands_along(op, at))
-        at->all[v.i] = op_value(c, op, at, true);
+    if (stands_along(c, v, at))
+        at->all[v.i] = op_value(c, tile_op(c->p, v), at, true);
     else
         at->all[v.i] = build_splat(c->b, value_one(c, v, at), at->lanes);
     return at->all[v.i];

@@ -1,0 +1,306 @@
+// loop.c: the LOOP skeleton: plan of the loop nest, and the nest around the register kernel.
+//
+//     for each task (a point of grid, a tile of rows and one of cols):
+//       for each step of k:
+//         for each run of rows that fits the cache:  pack it, if wanted
+//           for each panel of cols:                  pack it, at the first run of rows
+//             for each block of rows:                register kernel, epilogue at the last step
+#include "codegen/llvm/loop.h"
+
+#include "base/check.h"
+#include "codegen/llvm/skeleton.h"
+
+enum {
+    MAX_SUMS = 60,             // what one loop may carry, less a few
+    INSIDE_K = 4096,           // most products that the register kernel sums at once
+    CLOSE_BYTES = 1 << 20,     // of the L2 cache, for the rows that are walked together
+    IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
+};
+
+// ---- plan
+
+static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static const TileDim *dim_at(const Contract *c, int d) { return &c->p->dims[d]; }
+
+static bool is_guarded(const TileOp *op) {
+    return op->access.guard[0].dim >= 0 || op->access.guard[1].dim >= 0;
+}
+
+// The stride that most loads of the value have along d decides how packing walks it.
+static bool walks_along(const Contract *c, TileId v, int d) {
+    const TileOp *op = tile_op(c->p, v);
+    if (op->kind == TILE_LOAD || op->kind == TILE_GATHER)
+        if (op->access.stride[d] == 1) return true;
+    for (uint32_t i = 0; i < op->arity; i++)
+        if (walks_along(c, op->in[i], d)) return true;
+    return false;
+}
+
+static void operand_plan(const Contract *c, Operand *o, TileId v, int dim) {
+    const TileOp *op = tile_op(c->p, v);
+    *o = (Operand){.value = v, .dim = dim, .type = DTYPE_F32};
+    o->along_k = walks_along(c, v, c->k_last) && !walks_along(c, v, dim);
+    if (op->kind != TILE_LOAD || is_guarded(op)) return;
+    if (dim == c->col && op->access.stride[dim] != 1 && dim_at(c, dim)->extent > 1) return;
+    o->load = op;
+    o->type = c->p->args.ptr[op->access.arg].type;
+}
+
+static void k_plan(Contract *c) {
+    int64_t inside = dim_at(c, c->k_last)->tile;
+    c->k_inside = c->k_last;
+    if (inside == dim_at(c, c->k_last)->extent)
+        while (c->k_inside > c->k_first &&
+               inside * dim_at(c, c->k_inside - 1)->extent <= INSIDE_K)
+            inside *= dim_at(c, --c->k_inside)->extent;
+    c->steps = dim_at(c, c->k_last)->tile < dim_at(c, c->k_last)->extent;
+    for (int d = c->k_first; d < c->k_inside; d++)
+        if (dim_at(c, d)->extent > 1) c->steps = true;
+    c->k_flat[c->k_last] = 1;
+    c->k_pitch = round_up(dim_at(c, c->k_last)->tile, c->lanes);
+    for (int d = c->k_last - 1; d >= c->k_inside; d--) {
+        c->k_flat[d] = c->k_pitch;
+        c->k_pitch *= dim_at(c, d)->extent;
+    }
+}
+
+static int64_t knob(const Contract *c, const char *name, int64_t low, int64_t high,
+                    int64_t otherwise) {
+    int64_t x = tile_knob(c->p, name, 0);
+    if (x < low) return otherwise;
+    return x > high ? high : x;
+}
+
+static void block_plan(Contract *c) {
+    int64_t rows = dim_at(c, c->row)->tile, cols = dim_at(c, c->col)->tile;
+    int64_t wide = (cols + c->lanes - 1) / c->lanes;
+    c->mr = (int)knob(c, "mr", 1, MAX_SUMS, least(rows, 6));
+    c->mr = (int)least(c->mr, rows);
+    int64_t registers = c->b->level == CPU_AVX512 ? 24 : 12;
+    int64_t fit = registers / c->mr > 0 ? registers / c->mr : 1;
+    c->nv = (int)knob(c, "nv", 1, MAX_SUMS, fit);
+    c->nv = (int)least(c->nv, wide);
+    if (c->mr * c->nv > MAX_SUMS) c->nv = MAX_SUMS / c->mr;
+    c->ku = (int)knob(c, "ku", 1, 16, 4);
+}
+
+static bool cols_want_packing(const Contract *c) {
+    int64_t wish = tile_knob(c->p, "pack_b", -1);
+    if (wish >= 0) return wish == 1;
+    if (dim_at(c, c->row)->tile <= 2 * (int64_t)c->mr) return false;
+    int64_t bytes = (int64_t)dtype_bytes(c->cols.type);
+    for (int d = 0; d < (int)c->p->dim_count; d++)
+        if (c->cols.load->access.stride[d] != 0 && dim_at(c, d)->role != DIM_GRID)
+            bytes *= dim_at(c, d)->extent;
+    return bytes > IN_PLACE_BYTES;
+}
+
+static void packing_plan(Contract *c) {
+    Builder *b = c->b;
+    const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
+    c->rows.packed = c->rows.load == NULL || tile_knob(c->p, "pack_a", -1) == 1;
+    c->cols.packed = c->cols.load == NULL || cols_want_packing(c);
+    c->block_rows = CLOSE_BYTES / (c->k_pitch * 4) / c->mr * c->mr;
+    if (c->block_rows < c->mr) c->block_rows = c->mr;
+    c->block_rows = least(c->block_rows, round_up(row->tile, c->mr));
+    int64_t panels = round_up(col->tile, (int64_t)c->nv * c->lanes);
+    if (c->rows.packed) c->rows.copy = build_scratch(b, c->block_rows * c->k_pitch * 4);
+    if (c->cols.packed) c->cols.copy = build_scratch(b, panels * c->k_pitch * 4);
+    if (c->steps) c->partial = build_scratch(b, round_up(row->tile, c->mr) * panels * 4);
+    c->rolled = epilogue_is_costly(c);
+    if (c->rolled) c->spill = build_scratch(b, (int64_t)c->mr * c->nv * c->lanes * 4);
+}
+
+static void after_dot_mark(Contract *c) {
+    c->after_dot = arena_array(c->b->arena, bool, c->p->ops.len);
+    for (uint32_t i = 1; i < c->p->ops.len; i++) {
+        const TileOp *op = &c->p->ops.ptr[i];
+        c->after_dot[i] = op->kind == TILE_DOT;
+        for (uint32_t k = 0; k < op->arity; k++)
+            if (c->after_dot[op->in[k].i]) c->after_dot[i] = true;
+    }
+}
+
+static bool contract_plan(Contract *c, Builder *b) {
+    *c = (Contract){.b = b, .p = b->program, .lanes = b->lanes};
+    c->row = tile_dim_of(c->p, DIM_M);
+    c->col = tile_dim_of(c->p, DIM_N);
+    c->k_first = tile_dim_of(c->p, DIM_K);
+    c->k_last = (int)c->p->dim_count - 1;
+    for (uint32_t d = 0; d < c->p->dim_count; d++)
+        if (c->p->dims[d].extent > INT32_MAX / 2)
+            return diag_fail(b->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has a loop of %lld",
+                             STR_ARG(c->p->name), (long long)c->p->dims[d].extent);
+    for (uint32_t i = 1; i < c->p->ops.len; i++)
+        if (c->p->ops.ptr[i].kind == TILE_DOT) c->dot = (TileId){i};
+    after_dot_mark(c);
+    k_plan(c);
+    operand_plan(c, &c->rows, tile_op(c->p, c->dot)->in[0], c->row);
+    operand_plan(c, &c->cols, tile_op(c->p, c->dot)->in[1], c->col);
+    block_plan(c);
+    packing_plan(c);
+    return true;
+}
+
+// ---- the nest
+
+static IrValue smaller(Builder *b, IrValue x, IrValue y) {
+    return build_select(b, build_icmp(b, LLVMIntSLT, x, y), x, y);
+}
+
+// Points of the tile that begins at `start`; a constant if all tiles are alike.
+static IrValue tile_points_from(Builder *b, const TileDim *dim, IrValue start) {
+    IrValue tile = build_i64(b, dim->tile);
+    if (dim->extent % dim->tile == 0) return tile;
+    return smaller(b, tile, LLVMBuildNSWSub(b->at, build_i64(b, dim->extent), start, ""));
+}
+
+// What may be left of a tile after pieces of `piece`: at most two different numbers but 0.
+static int remainders(const TileDim *dim, int64_t piece, int64_t out[2]) {
+    int count = 0;
+    int64_t usual = dim->tile % piece, last = dim->extent % dim->tile % piece;
+    if (usual != 0) out[count++] = usual;
+    if (last != 0 && last != usual) out[count++] = last;
+    return count;
+}
+
+// Begins what is done only if count % piece == rest.
+static Branch rest_begin(Builder *b, IrValue count, int64_t piece, int64_t rest) {
+    IrValue left = LLVMBuildURem(b->at, count, build_i64(b, piece), "");
+    return branch_begin(b, build_icmp(b, LLVMIntEQ, left, build_i64(b, rest)));
+}
+
+static IrValue whole_pieces(Builder *b, IrValue count, int64_t piece) {
+    IrValue left = LLVMBuildURem(b->at, count, build_i64(b, piece), "");
+    return LLVMBuildNSWSub(b->at, count, left, "");
+}
+
+// `run`: rows [from, from + count) of the task.
+typedef struct {
+    IrValue from, count;
+} Run;
+
+static void panel_blocks(Contract *c, const Run *run, IrValue col, Width w) {
+    Builder *b = c->b;
+    Block block = {.col = col, .block = run->from, .rows = c->mr, .width = w};
+    IrValue whole = whole_pieces(b, run->count, c->mr);
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), whole, c->mr);
+    block.row = build_iadd(b, run->from, loop.index);
+    block_emit(c, &block);
+    loop_end(b, &loop);
+    int64_t rests[2];
+    for (int i = remainders(dim_at(c, c->row), c->mr, rests); i-- > 0;) {
+        Branch some = rest_begin(b, run->count, c->mr, rests[i]);
+        block.row = build_iadd(b, run->from, whole);
+        block.rows = (int)rests[i];
+        block_emit(c, &block);
+        branch_end(b, some);
+    }
+}
+
+static void panel_emit(Contract *c, const Run *run, IrValue col, int64_t cols) {
+    Builder *b = c->b;
+    Width w = {.vectors = (int)((cols + c->lanes - 1) / c->lanes)};
+    w.tail = (int)(cols - (int64_t)(w.vectors - 1) * c->lanes);
+    if (c->cols.packed) {
+        Branch first = branch_begin(b, build_icmp(b, LLVMIntEQ, run->from, build_i64(b, 0)));
+        pack_panel(c, col, w);
+        branch_end(b, first);
+    }
+    panel_blocks(c, run, col, w);
+}
+
+static void run_panels(Contract *c, const Run *run) {
+    Builder *b = c->b;
+    int64_t panel = (int64_t)c->nv * c->lanes;
+    IrValue whole = whole_pieces(b, c->col_count, panel);
+    if (dim_at(c, c->col)->tile >= panel) {
+        Loop loop = {.count = 0};
+        loop_begin(b, &loop, build_i64(b, 0), whole, panel);
+        panel_emit(c, run, loop.index, panel);
+        loop_end(b, &loop);
+    }
+    int64_t rests[2];
+    for (int i = remainders(dim_at(c, c->col), panel, rests); i-- > 0;) {
+        Branch some = rest_begin(b, c->col_count, panel, rests[i]);
+        panel_emit(c, run, whole, rests[i]);
+        branch_end(b, some);
+    }
+}
+
+static void step_runs(Contract *c) {
+    Builder *b = c->b;
+    Loop loop = {.count = 0};
+    bool single = c->block_rows >= dim_at(c, c->row)->tile;
+    Run run = {.from = build_i64(b, 0), .count = c->row_count};
+    if (!single) {
+        loop_begin(b, &loop, build_i64(b, 0), c->row_count, c->block_rows);
+        run.from = loop.index;
+        run.count = smaller(b, build_i64(b, c->block_rows),
+                            LLVMBuildNSWSub(b->at, c->row_count, loop.index, ""));
+    }
+    if (c->rows.packed) pack_rows(c, run.from, run.count);
+    run_panels(c, &run);
+    if (!single) loop_end(b, &loop);
+}
+
+static IrValue both(Builder *b, IrValue x, IrValue y) { return LLVMBuildAnd(b->at, x, y, ""); }
+
+// Steps of k dimension d and those inside it.
+static void k_steps(Contract *c, int d) {
+    Builder *b = c->b;
+    if (d >= c->k_inside && d < c->k_last) {
+        // The nests of packing and of the register kernel start these at 0.
+        c->at.index[d] = build_i64(b, 0);
+        k_steps(c, d + 1);
+        return;
+    }
+    const TileDim *dim = dim_at(c, d);
+    bool innermost = d == c->k_last;
+    IrValue outer_first = c->is_first, outer_last = c->is_last;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, dim->extent), dim->tile);
+    c->at.index[d] = loop.index;
+    IrValue end = build_iadd(b, loop.index, build_i64(b, dim->tile));
+    c->is_first = both(b, outer_first, build_icmp(b, LLVMIntEQ, loop.index, build_i64(b, 0)));
+    c->is_last = both(b, outer_last, build_icmp(b, LLVMIntSGE, end, build_i64(b, dim->extent)));
+    if (innermost) {
+        c->k_count = tile_points_from(b, dim, loop.index);
+        step_runs(c);
+    } else {
+        k_steps(c, d + 1);
+    }
+    loop_end(b, &loop);
+    c->is_first = outer_first;
+    c->is_last = outer_last;
+}
+
+static void task_place(Contract *c, IrValue task) {
+    Builder *b = c->b;
+    for (int d = c->col; d >= 0; d--) {
+        const TileDim *dim = dim_at(c, d);
+        int64_t tiles = (dim->extent + dim->tile - 1) / dim->tile;
+        IrValue count = build_i64(b, tiles);
+        IrValue number = d == 0 ? task : LLVMBuildURem(b->at, task, count, "");
+        c->at.index[d] = tiles == 1 ? build_i64(b, 0) : build_imul(b, number, dim->tile);
+        if (tiles > 1) task = LLVMBuildUDiv(b->at, task, count, "");
+    }
+    c->row_count = tile_points_from(b, dim_at(c, c->row), c->at.index[c->row]);
+    c->col_count = tile_points_from(b, dim_at(c, c->col), c->at.index[c->col]);
+}
+
+bool loop_emit(Builder *b) {
+    Contract c;
+    if (!contract_plan(&c, b)) return false;
+    Loop task = {.count = 0};
+    loop_begin(b, &task, b->begin, b->end, 1);
+    c.at = place_new(&c);
+    task_place(&c, task.index);
+    c.is_first = c.is_last = build_mask_first(b, 1, 1);
+    k_steps(&c, c.k_first);
+    loop_end(b, &task);
+    return true;
+}

@@ -1,0 +1,266 @@
+// loop_pack.c: copies of operand tiles in close memory, as f32, in the order in which the
+// register kernel reads them. What stands at k before the dot is computed on the way.
+//
+//     rows, by vectors along k:    [row][k], k_pitch apart
+//     rows, by vectors along rows: [block of mr rows][k][mr]
+//     cols:                        [panel of nv vectors][k][nv vectors]
+#include "base/check.h"
+#include "codegen/llvm/loop.h"
+
+enum { MAX_LANES = 16 };
+
+// One index of every k dimension but the innermost, which the body walks as it likes.
+typedef void PackBody(Contract *c, Place *at, IrValue to, void *context);
+
+static void nest_walk(Contract *c, const Place *outer, int d, IrValue to, int64_t unit,
+                      PackBody *body, void *context) {
+    Builder *b = c->b;
+    Place at = place_inside(c, outer);
+    if (d == c->k_last) {
+        body(c, &at, to, context);
+        return;
+    }
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d].extent), 1);
+    at.index[d] = loop.index;
+    to = build_gep(b, b->f32, to, build_imul(b, loop.index, c->k_flat[d] * unit));
+    nest_walk(c, &at, d + 1, to, unit, body, context);
+    loop_end(b, &loop);
+}
+
+static DimSet outer_dims(const Contract *c) {
+    DimSet known = 0;
+    for (int d = 0; d < (int)c->p->dim_count; d++)
+        if (c->p->dims[d].role == DIM_GRID || (d >= c->k_first && d < c->k_inside))
+            known |= dim_bit(d);
+    return known;
+}
+
+// ---- vectors along k: whole ones, then the rest under a mask; a vector is always written
+// whole, k_pitch leaves room for that
+
+typedef void VectorBody(Contract *c, const Place *at, IrValue k, IrValue mask, IrValue to,
+                        void *context);
+
+static void k_vectors(Contract *c, const Place *at, IrValue to, VectorBody *body,
+                      void *context) {
+    Builder *b = c->b;
+    IrValue lanes = build_i64(b, c->lanes);
+    IrValue rest = LLVMBuildURem(b->at, c->k_count, lanes, "");
+    IrValue whole = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), whole, c->lanes);
+    body(c, at, loop.index, NULL, to, context);
+    loop_end(b, &loop);
+    if (LLVMIsConstant(rest) && LLVMConstIntGetSExtValue(rest) == 0) return;
+    Branch some = branch_begin(b, build_icmp(b, LLVMIntSGT, rest, build_i64(b, 0)));
+    body(c, at, whole, mask_below(c, rest), to, context);
+    branch_end(b, some);
+}
+
+static Place place_along_k(Contract *c, const Place *outer, IrValue k, IrValue mask) {
+    Place at = place_inside(c, outer);
+    at.index[c->k_last] = build_iadd(c->b, at.index[c->k_last], k);
+    at.along = c->k_last;
+    at.lanes = c->lanes;
+    at.mask = mask;
+    return at;
+}
+
+// ---- rows
+
+static void row_vector(Contract *c, const Place *outer, IrValue k, IrValue mask, IrValue to,
+                       void *context) {
+    (void)context;
+    Place at = place_along_k(c, outer, k, mask);
+    IrValue x = value_all(c, c->rows.value, &at);
+    build_store(c->b, x, build_gep(c->b, c->b->f32, to, k), (unsigned)c->lanes * 4);
+}
+
+static void row_body(Contract *c, Place *at, IrValue to, void *context) {
+    k_vectors(c, at, to, row_vector, context);
+}
+
+static void rows_along_k(Contract *c, IrValue first, IrValue count) {
+    Builder *b = c->b;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), count, 1);
+    Place at = place_inside(c, &c->at);
+    at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, first, loop.index));
+    place_prepare(c, &at, c->rows.value, (DimSet)(outer_dims(c) | dim_bit(c->row)));
+    IrValue to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->k_pitch));
+    nest_walk(c, &at, c->k_inside, to, 1, row_body, NULL);
+    loop_end(b, &loop);
+}
+
+// Vectors of a block of rows, or of a panel of cols.
+typedef struct {
+    const Operand *operand;
+    Place places[LOOP_MAX_CARRIED];  // of each vector
+    int vectors;
+    int pitch;            // elements of one k
+    IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
+} Strip;
+
+static void strip_body(Contract *c, Place *outer, IrValue to, void *context) {
+    Builder *b = c->b;
+    const Strip *s = context;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), c->k_count, 1);
+    IrValue row = build_gep(b, b->f32, to, build_imul(b, loop.index, s->pitch));
+    IrValue k = build_iadd(b, outer->index[c->k_last], loop.index);
+    for (int j = 0; j < s->vectors; j++) {
+        Place at = place_inside(c, &s->places[j]);
+        memcpy(at.index, outer->index, sizeof at.index);
+        at.index[c->k_last] = k;
+        IrValue x = value_all(c, s->operand->value, &at);
+        IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
+        build_store_masked(b, x, build_gep_bytes(b, row, (int64_t)j * c->lanes * 4), 4, mask);
+    }
+    loop_end(b, &loop);
+}
+
+static void strip_prepare(Contract *c, Strip *s, const Place *at) {
+    for (int j = 0; j < s->vectors; j++) {
+        Place *place = &s->places[j];
+        IrValue mask = place->mask;
+        *place = place_inside(c, at);
+        place->shift[s->operand->dim] = (int64_t)j * c->lanes;
+        place->along = s->operand->dim;
+        place->lanes = c->lanes;
+        place->mask = mask;
+        place_prepare(c, place, s->operand->value,
+                      (DimSet)(outer_dims(c) | dim_bit(s->operand->dim)));
+    }
+}
+
+static void rows_along_rows(Contract *c, IrValue first, IrValue count) {
+    Builder *b = c->b;
+    const TileDim *dim = &c->p->dims[c->row];
+    bool edges = dim->tile % c->mr != 0 || dim->extent % dim->tile != 0;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), count, c->mr);
+    Strip s = {.operand = &c->rows, .pitch = c->mr};
+    s.vectors = (c->mr + c->lanes - 1) / c->lanes;
+    int last = c->mr - (s.vectors - 1) * c->lanes;
+    if (last < c->lanes) s.last_stored = build_mask_first(b, last, c->lanes);
+    IrValue left = LLVMBuildNSWSub(b->at, count, loop.index, "");
+    for (int j = 0; j < s.vectors; j++) {
+        if (edges)
+            s.places[j].mask = mask_below(
+                c, LLVMBuildNSWSub(b->at, left, build_i64(b, (int64_t)j * c->lanes), ""));
+        if (j == s.vectors - 1 && s.last_stored != NULL)
+            s.places[j].mask = s.places[j].mask == NULL
+                                   ? s.last_stored
+                                   : LLVMBuildAnd(b->at, s.places[j].mask, s.last_stored, "");
+    }
+    Place at = place_inside(c, &c->at);
+    at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, first, loop.index));
+    strip_prepare(c, &s, &at);
+    IrValue to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->k_pitch));
+    nest_walk(c, &at, c->k_inside, to, c->mr, strip_body, &s);
+    loop_end(b, &loop);
+}
+
+void pack_rows(Contract *c, IrValue first, IrValue count) {
+    if (c->rows.along_k)
+        rows_along_k(c, first, count);
+    else
+        rows_along_rows(c, first, count);
+}
+
+// ---- cols
+
+// A square of lanes x lanes: x[i] lane j becomes x[j] lane i, in log2(lanes) rounds of swapping
+// halves of ever smaller squares.
+static void transpose(Builder *b, IrValue *x, int lanes) {
+    for (int half = 1; half < lanes; half *= 2) {
+        IrValue low[MAX_LANES], high[MAX_LANES];
+        for (int i = 0; i < lanes; i++) {
+            low[i] = build_i32(b, i & half ? lanes + (i ^ half) : i, 1);
+            high[i] = build_i32(b, i & half ? lanes + i : i | half, 1);
+        }
+        IrValue to_low = LLVMConstVector(low, (unsigned)lanes);
+        IrValue to_high = LLVMConstVector(high, (unsigned)lanes);
+        for (int i = 0; i < lanes; i++) {
+            if (i & half) continue;
+            IrValue upper = x[i], lower = x[i | half];
+            x[i] = LLVMBuildShuffleVector(b->at, upper, lower, to_low, "");
+            x[i | half] = LLVMBuildShuffleVector(b->at, upper, lower, to_high, "");
+        }
+    }
+}
+
+// `valid` columns, each loaded by vectors along k, and stored as rows of a panel.
+typedef struct {
+    Place places[MAX_LANES];
+    int valid, pitch;
+} Square;
+
+static void square_vector(Contract *c, const Place *outer, IrValue k, IrValue mask, IrValue to,
+                          void *context) {
+    Builder *b = c->b;
+    const Square *s = context;
+    IrValue x[MAX_LANES];
+    for (int i = 0; i < c->lanes; i++) {
+        x[i] = build_f32(b, 0, c->lanes);
+        if (i >= s->valid) continue;
+        Place column = s->places[i];
+        memcpy(column.index, outer->index, sizeof column.index);
+        Place at = place_along_k(c, &column, k, mask);
+        x[i] = value_all(c, c->cols.value, &at);
+    }
+    transpose(b, x, c->lanes);
+    to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
+    for (int i = 0; i < c->lanes; i++)
+        build_store(b, x[i], build_gep_bytes(b, to, (int64_t)i * s->pitch * 4),
+                    (unsigned)c->lanes * 4);
+}
+
+static void square_body(Contract *c, Place *at, IrValue to, void *context) {
+    k_vectors(c, at, to, square_vector, context);
+}
+
+static void squares_pack(Contract *c, IrValue first, int valid, int pitch, IrValue to) {
+    Square s = {.valid = valid, .pitch = pitch};
+    Place at = place_inside(c, &c->at);
+    at.index[c->col] = build_iadd(c->b, at.index[c->col], first);
+    for (int i = 0; i < valid; i++) {
+        s.places[i] = place_inside(c, &at);
+        s.places[i].shift[c->col] = i;
+        place_prepare(c, &s.places[i], c->cols.value,
+                      (DimSet)(outer_dims(c) | dim_bit(c->col)));
+    }
+    nest_walk(c, &at, c->k_inside, to, pitch, square_body, &s);
+}
+
+static void panel_along_k(Contract *c, IrValue first, Width w, IrValue to) {
+    Builder *b = c->b;
+    int pitch = w.vectors * c->lanes, whole = w.tail < c->lanes ? w.vectors - 1 : w.vectors;
+    Loop loop = {.count = 0};
+    if (whole > 0) {
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, (int64_t)whole * c->lanes),
+                   c->lanes);
+        squares_pack(c, build_iadd(b, first, loop.index), c->lanes, pitch,
+                     build_gep(b, b->f32, to, loop.index));
+        loop_end(b, &loop);
+    }
+    if (whole == w.vectors) return;
+    IrValue at = build_i64(b, (int64_t)whole * c->lanes);
+    squares_pack(c, build_iadd(b, first, at), w.tail, pitch, build_gep(b, b->f32, to, at));
+}
+
+void pack_panel(Contract *c, IrValue first, Width w) {
+    Builder *b = c->b;
+    IrValue to = build_gep(b, b->f32, c->cols.copy, build_imul(b, first, c->k_pitch));
+    if (c->cols.along_k) {
+        panel_along_k(c, first, w, to);
+        return;
+    }
+    Strip s = {.operand = &c->cols, .vectors = w.vectors, .pitch = w.vectors * c->lanes};
+    if (w.tail < c->lanes) s.places[w.vectors - 1].mask = build_mask_first(b, w.tail, c->lanes);
+    Place at = place_inside(c, &c->at);
+    at.index[c->col] = build_iadd(b, at.index[c->col], first);
+    strip_prepare(c, &s, &at);
+    nest_walk(c, &at, c->k_inside, to, s.pitch, strip_body, &s);
+}
