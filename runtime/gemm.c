@@ -3,7 +3,6 @@
 // threads run.
 #include "runtime/gemm.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -40,7 +39,10 @@ bool gemm_available(void) { return true; }
 
 // oneDNN with OpenMP takes its number of threads from a setting of the calling thread.
 static SetThreads *find_set_threads(void) {
-    return (SetThreads *)(uintptr_t)dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    void *symbol = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    SetThreads *function;
+    memcpy(&function, &symbol, sizeof function);
+    return function;
 }
 
 static void run_block(const Block *block) {
@@ -114,10 +116,10 @@ void gemm_run(Pool *pool, const PlanGemm *g, const float *a, const float *b, flo
     GemmJob job = {.gemm = g,
                    .a = a,
                    .b = b,
-                   .c = c,
                    .row_blocks = ceil_div(g->m, BLOCK_ROWS),
                    .column_blocks = ceil_div(g->n, BLOCK_COLUMNS),
                    .set_threads = find_set_threads()};
+    job.c = c;
     pool_run(pool, g->batch[0] * g->batch[1] * job.row_blocks * job.column_blocks, run_tasks,
              &job);
 }

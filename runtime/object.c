@@ -293,7 +293,7 @@ static bool find_entry(const Loader *l, Object *out) {
             if (!is_entry(l, table, symbol)) continue;
             uintptr_t address =
                 (uintptr_t)l->image + l->place[symbol.st_shndx] + symbol.st_value;
-            out->entry = (KernelFn *)address;
+            memcpy(&out->entry, &address, sizeof address);
             return true;
         }
     }

@@ -251,7 +251,7 @@ static bool check_header(Diag *diag, Str path, Str bytes) {
 // Sections lie one after another, each aligned.
 static bool section_at(Str bytes, int section, uint64_t *end, Reader *out) {
     const unsigned char *b = (const unsigned char *)bytes.ptr;
-    const unsigned char *entry = b + PLAN_TABLE_AT + section * PLAN_SECTION_ENTRY;
+    const unsigned char *entry = b + PLAN_TABLE_AT + (size_t)section * PLAN_SECTION_ENTRY;
     uint64_t start = decode_u64(entry, 8), size = decode_u64(entry + 8, 8);
     uint64_t expected = (*end + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
     if (start != expected || start > bytes.len || size > bytes.len - start) return false;

@@ -1,9 +1,9 @@
 // plan_write.c: a plan as the bytes of an artifact file. Field by field, so that neither the
 // compiler's padding nor this machine's byte order reaches the file; the same plan always gives
 // the same bytes.
-#include "base/check.h"
 #include <string.h>
 
+#include "base/check.h"
 #include "base/io.h"
 #include "runtime/plan.h"
 #include "runtime/plan_format.h"

@@ -95,7 +95,7 @@ static bool allocate(Diag *diag, Session *s) {
         at += aligned((size_t)plan_tensor_bytes(&plan->tensors[i]));
     }
     s->constants = at;
-    if (plan->constants.len) memcpy(at, plan->constants.ptr, plan->constants.len);
+    if (at && plan->constants.len) memcpy(at, plan->constants.ptr, plan->constants.len);
     return true;
 }
 

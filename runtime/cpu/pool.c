@@ -59,14 +59,14 @@ struct Pool {
     _Alignas(CACHE_LINE) _Atomic uint32_t bell;  // changes with every job; sleepers wait on it
     _Atomic uint32_t sleepers;
     _Atomic bool quit;
-    _Alignas(CACHE_LINE) Job job;
-    uint32_t threads;
     bool busy;
     unsigned char *scratch;
     size_t scratch_bytes;  // per thread
     size_t mapped;         // of this struct and what follows it
-    Share *shares;
     Worker *workers;
+    _Alignas(CACHE_LINE) Job job;
+    Share *shares;
+    uint32_t threads;
 };
 
 static void pause_cpu(void) {

@@ -178,6 +178,12 @@ static void refuses_a_copy_of_too_much(void **state) {
                   "x.sta: error: bad plan: step 2 of entry 0: it copies more than there is\n");
 }
 
+static void refuses_a_copy_onto_itself(void **state) {
+    Fixture *f = *state;
+    f->plan->entries[0].buffers[2].offset = 64 + 32;
+    check_refused(f, "x.sta: error: bad plan: step 2 of entry 0: its ends overlap\n");
+}
+
 static void refuses_a_contraction_past_its_buffer(void **state) {
     Fixture *f = *state;
     f->plan->entries[0].steps[3].gemm.stride_a[0] = 9;
@@ -216,6 +222,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(refuses_a_buffer_past_its_tensor, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_a_step_without_its_kernel, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_a_copy_of_too_much, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_a_copy_onto_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_a_contraction_past_its_buffer, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_one_name_for_two_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_code_without_its_hash, setup, teardown),
