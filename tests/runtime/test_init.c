@@ -137,7 +137,7 @@ static void draws_orthogonal_matrices(void **state) {
     check_orthogonal(x, 64, 32, 1.5);
     check_orthogonal(x + 2048, 64, 32, 1.5);
     assert_true(x[0] != x[2048]);
-    t.batch_count = 2, t.input_count = 1;  // 128 matrices of 4 x 8
+    t.batch_count = 2;  // 128 matrices of 4 x 8
     init_tensor(&t, 3, x);
     for (int b = 0; b < 128; b++)
         check_orthogonal(x + b * 32, 4, 8, 1.5);
@@ -149,7 +149,9 @@ static void depends_on_name_and_seed_alone(void **state) {
     double x[COUNT], y[COUNT];
     PlanTensor t = tensor(DRAW_NORMAL, 1, 0), u = t;
     init_tensor(&t, 7, x);
-    u.rank = 1, u.shape = flat, u.batch_count = u.input_count = 0;
+    u.rank = 1;
+    u.shape = flat;
+    u.batch_count = u.input_count = 0;
     init_tensor(&u, 7, y);
     assert_memory_equal(x, y, sizeof x);
     u.name = STR("layers.1.w");

@@ -300,7 +300,8 @@ static void refuses_another_shape(void **state) {
     Fixture *f = *state;
     float out[6];
     StoredTensor from = stored(DTYPE_F32, floats);
-    from.rank = 1, from.shape = shape_4;
+    from.rank = 1;
+    from.shape = shape_4;
     assert_false(converts(f, from, wanted(DTYPE_F32), out));
     assert_diag(&f->diag,
                 "x: error: tensor 'w' has shape [4] and the model needs [d=2, ff=3]\n");
