@@ -187,9 +187,25 @@ IrValue build_gep_bytes(Builder *b, IrValue base, int64_t bytes) {
 
 // ---- arithmetic
 
-IrValue build_fadd(Builder *b, IrValue x, IrValue y) { return LLVMBuildFAdd(b->at, x, y, ""); }
-IrValue build_fsub(Builder *b, IrValue x, IrValue y) { return LLVMBuildFSub(b->at, x, y, ""); }
-IrValue build_fmul(Builder *b, IrValue x, IrValue y) { return LLVMBuildFMul(b->at, x, y, ""); }
+// A product and a sum may become one FMA, as in build_fma.
+static IrValue contracted(const Builder *b, IrValue x) {
+    if (b->level != CPU_PORTABLE && LLVMCanValueUseFastMathFlags(x))
+        LLVMSetFastMathFlags(x, LLVMFastMathAllowContract);
+    return x;
+}
+
+IrValue build_fadd(Builder *b, IrValue x, IrValue y) {
+    return contracted(b, LLVMBuildFAdd(b->at, x, y, ""));
+}
+
+IrValue build_fsub(Builder *b, IrValue x, IrValue y) {
+    return contracted(b, LLVMBuildFSub(b->at, x, y, ""));
+}
+
+IrValue build_fmul(Builder *b, IrValue x, IrValue y) {
+    return contracted(b, LLVMBuildFMul(b->at, x, y, ""));
+}
+
 IrValue build_fdiv(Builder *b, IrValue x, IrValue y) { return LLVMBuildFDiv(b->at, x, y, ""); }
 IrValue build_fneg(Builder *b, IrValue x) { return LLVMBuildFNeg(b->at, x, ""); }
 

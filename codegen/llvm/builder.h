@@ -65,7 +65,7 @@ IrValue build_gep(Builder *b, IrType element, IrValue base,
                   IrValue index);  // base + index elements
 IrValue build_gep_bytes(Builder *b, IrValue base, int64_t bytes);
 
-// ---- arithmetic on f32, any lanes
+// ---- arithmetic, any lanes. Products and sums may be fused where the level has FMA.
 IrValue build_fadd(Builder *b, IrValue x, IrValue y);
 IrValue build_fsub(Builder *b, IrValue x, IrValue y);
 IrValue build_fmul(Builder *b, IrValue x, IrValue y);
