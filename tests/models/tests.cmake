@@ -1,0 +1,8 @@
+strata_test(models/plans models/test_plans.c ../cli/pipeline.c
+    LIBS strata_frontend strata_autotune strata_codegen strata_ir strata_runtime strata_base)
+if(TARGET models_plans)
+    target_compile_definitions(models_plans PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
+    if(TARGET strata_llvm)
+        add_dependencies(models_plans strata_llvm)
+    endif()
+endif()
