@@ -339,7 +339,9 @@ bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request, Plan **
     if (ok) {
         plan->model = request->model;
         plan->target = STR("cpu");
-        plan->cpu_features = str_of(cpu_level_text(request->target.level));
+        plan->cpu_features = request->target.level == CPU_PORTABLE
+                                 ? STR("sse2")  // every x86-64 has it
+                                 : str_of(cpu_level_text(request->target.level));
         plan_extents(&b, plan);
         plan->tensors = b.tensors.ptr;
         plan->tensor_count = b.tensors.len;
