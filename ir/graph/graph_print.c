@@ -127,9 +127,13 @@ static void print_init(const Init *init, StrBuf *out) {
 
 // f32[e; d -> h, dk]: batch axes; input axes -> output axes.
 static void print_leaf_shape(const Graph *g, const Leaf *leaf, StrBuf *out) {
+    strbuf_addf(out, " : %s[", dtype_text(leaf->type));
+    if (leaf->rank == 0) {
+        strbuf_addc(out, ']');
+        return;
+    }
     const AxisId *inputs = leaf->axes + leaf->batch_count;
     const AxisId *outputs = inputs + leaf->input_count;
-    strbuf_addf(out, " : %s[", dtype_text(leaf->type));
     if (leaf->batch_count) {
         print_axes(g, out, leaf->axes, leaf->batch_count);
         strbuf_addz(out, "; ");
