@@ -12,7 +12,6 @@ Str cpu_name_here(Arena *arena);                   // "Intel(R) Xeon(R) ... "
 
 typedef struct {
     CpuLevel level;
-    bool debug_info;  // line table to the model's source
 } EmitOptions;
 
 typedef struct {

@@ -166,12 +166,8 @@ IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask) {
     return element_widen(b, t, build_gather(b, type, pointers, (unsigned)dtype_bytes(t), mask));
 }
 
-IrValue element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask) {
-    IrValue raw = element_narrow(b, t, x);
-    unsigned align = (unsigned)dtype_bytes(t);
-    if (mask == NULL) return build_store(b, raw, pointer, align);
-    build_store_masked(b, raw, pointer, align, mask);
-    return NULL;
+void element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask) {
+    build_store_masked(b, element_narrow(b, t, x), pointer, (unsigned)dtype_bytes(t), mask);
 }
 
 void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue mask) {

@@ -9,8 +9,7 @@ IrType element_type(const Builder *b, DType t);  // of one element in memory
 
 IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask);
 IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask);
-IrValue element_store(Builder *b, DType t, IrValue x, IrValue pointer,
-                      IrValue mask);  // the instruction; NULL if masked
+void element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask);
 void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue mask);
 
 // What was loaded as it is, as a value, and back; rounds to nearest even, NaN stays NaN.

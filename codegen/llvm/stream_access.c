@@ -241,35 +241,20 @@ bool access_nontemporal(const Stream *s, uint32_t i) {
            op->access.guard[1].dim < 0;
 }
 
-static void store_now(Stream *s, uint32_t i, const Step *step, IrValue x) {
-    Builder *b = s->b;
-    const TileOp *op = op_at(s, i);
-    DType type = arg_type(s, op);
-    IrValue mask = step_mask(s, i, step, false);
-    if (step->lanes > 1 && !access_is_dense(s, i)) {
-        element_scatter(b, type, x, step_pointers(s, i, step), mask);
-    } else if (step->lanes == 1 && mask != NULL) {
-        Branch branch = branch_begin(b, mask);
-        element_store(b, type, x, step_pointer(s, i, step), NULL);
-        branch_end(b, branch);
-    } else {
-        element_store(b, type, x, step_pointer(s, i, step), mask);
-    }
-}
-
+// Stores have no guards: only the end of the row can mask one.
 void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
+    DType type = arg_type(s, op);
     IrValue x = operand_value(s, op->in[0], step);
-    if (nontemporal && step->mask == NULL && step->lanes == b->lanes) {
+    if (nontemporal) {
         unsigned align = (unsigned)b->lanes * 4;
         build_nontemporal(b, build_store(b, x, step_pointer(s, i, step), align));
-        return;
+    } else if (step->lanes > 1 && !access_is_dense(s, i)) {
+        element_scatter(b, type, x, step_pointers(s, i, step), step->mask);
+    } else {
+        element_store(b, type, x, step_pointer(s, i, step), step->mask);
     }
-    Branch branch = {0};
-    if (s->ops[i].condition != NULL) branch = branch_begin(b, s->ops[i].condition);
-    store_now(s, i, step, x);
-    if (s->ops[i].condition != NULL) branch_end(b, branch);
 }
 
 // Adds x to the element at the pointer.

@@ -96,7 +96,7 @@ static void compare(const TileArg *arg, CpuLevel level, const void *got, const v
     }
 }
 
-static void run(TileBench *b, const TileProgram *p, CpuLevel level, void *const *args) {
+void kernel_run(TileBench *b, const TileProgram *p, CpuLevel level, void *const *args) {
     EmittedKernel kernel;
     if (!emit_kernel(&b->diag, &b->arena, p, (EmitOptions){.level = level}, &kernel))
         fail_diag(&b->diag);
@@ -119,7 +119,7 @@ void kernel_check(TileBench *b, const TileProgram *p, KernelCheck check) {
     tile_interpret(p, expected.data);
     for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
         Arguments got = arguments_new(p, &check);
-        run(b, p, (CpuLevel)level, got.data);
+        kernel_run(b, p, (CpuLevel)level, got.data);
         for (uint32_t i = 0; i < p->args.len; i++)
             compare(&p->args.ptr[i], (CpuLevel)level, got.data[i], expected.data[i],
                     check.tolerance);

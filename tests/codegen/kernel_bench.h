@@ -21,6 +21,9 @@ void kernel_check(TileBench *b, const TileProgram *p, KernelCheck check);
 // The text of a program, checked.
 void kernel_check_text(TileBench *b, const char *text, KernelCheck check);
 
+// Compiles for the level and runs all tasks on these arguments.
+void kernel_run(TileBench *b, const TileProgram *p, CpuLevel level, void *const *args);
+
 // Skips the test if kernels cannot be compiled on this machine.
 void kernel_need_compiler(void);
 

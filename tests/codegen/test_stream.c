@@ -1,5 +1,6 @@
 // test_stream.c: machine code of STREAM programs against the interpreter.
 #include <math.h>
+#include <pthread.h>
 
 #include "tests/codegen/kernel_bench.h"
 
@@ -362,6 +363,161 @@ static void scatters(void **state) {
     kernel_check_text(*state, text, check);
 }
 
+// ---- storage types
+
+static TileProgram *copy_new(TileBench *b, const char *from, const char *to, int64_t n) {
+    return bench_program(
+        b, str_printf(&b->arena,
+                      "tile copy stream\n  col c = %lld\n  arg x: %s[%lld]\n  arg y: %s[%lld]\n"
+                      "  %%1 = load x[c] : f32 (c)\n  store y[c] = %%1 : f32 (c)\n",
+                      (long long)n, from, (long long)n, to, (long long)n)
+               .ptr);
+}
+
+static bool same_half(DType t, uint16_t x, uint16_t y) {
+    double a = dtype_get(t, &x, 0), c = dtype_get(t, &y, 0);
+    return x == y || (isnan(a) && isnan(c));
+}
+
+// Every number of 16 bits to f32 and back, and many f32 near the middle between two of them.
+static void check_halves(TileBench *b, const char *name, DType t, CpuLevel level) {
+    enum { ALL = 1 << 16, MANY = 1 << 18 };
+    uint16_t *half = arena_array(&b->arena, uint16_t, MANY);
+    float *wide = arena_array(&b->arena, float, MANY);
+    for (int i = 0; i < ALL; i++)
+        half[i] = (uint16_t)i;
+    kernel_run(b, copy_new(b, name, "f32", ALL), level, (void *[]){half, wide});
+    for (int i = 0; i < ALL; i++) {
+        double expected = dtype_get(t, half, i);
+        if ((double)wide[i] != expected && !(isnan(expected) && isnan(wide[i])))
+            fail_msg("%s %s: %04x becomes %g", name, cpu_level_text(level), (unsigned)i,
+                     (double)wide[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        uint32_t bits = (uint32_t)i << 14 | (uint32_t[]){0, 1, 0x1000, 0x1001}[i % 4];
+        memcpy(&wide[i], &bits, 4);
+    }
+    kernel_run(b, copy_new(b, "f32", name, MANY), level, (void *[]){wide, half});
+    for (int i = 0; i < MANY; i++) {
+        uint16_t expected;
+        dtype_set(t, &expected, 0, (double)wide[i]);
+        if (!same_half(t, expected, half[i]))
+            fail_msg("%s %s: %.9g becomes %04x instead of %04x", name, cpu_level_text(level),
+                     (double)wide[i], (unsigned)half[i], (unsigned)expected);
+    }
+}
+
+static void halves_round_to_even(void **state) {
+    kernel_need_compiler();
+    for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
+        check_halves(*state, "bf16", DTYPE_BF16, (CpuLevel)level);
+        check_halves(*state, "f16", DTYPE_F16, (CpuLevel)level);
+    }
+}
+
+// ---- in place
+
+// y takes the place of x: the kernel is given the same memory twice.
+static void softmax_in_place(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const int64_t some[] = {24, 333};
+    for (int i = 0; i < 2; i++) {
+        TileProgram *p = bench_program(b, softmax_text(b, 6, some[i], "").ptr);
+        assert_true(tile_in_place(p, 0, 1));
+        int64_t n = 6 * some[i];
+        float *expected = arena_array(&b->arena, float, n),
+              *got = arena_array(&b->arena, float, n);
+        for (int64_t k = 0; k < n; k++)
+            expected[k] = got[k] = (float)(k * 37 % 19) - 9;
+        tile_interpret(p, (void *[]){expected, expected});
+        for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
+            for (int64_t k = 0; k < n; k++)
+                got[k] = (float)(k * 37 % 19) - 9;
+            kernel_run(b, p, (CpuLevel)level, (void *[]){got, got});
+            for (int64_t k = 0; k < n; k++)
+                assert_float_equal(got[k], expected[k], 1e-6);
+        }
+    }
+}
+
+// ---- the emitter
+
+static void refuses_a_sum_that_keeps_an_inner_row(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const char text[] =
+        "tile crossed stream\n  serial s = 3\n  serial t = 4\n  arg x: f32[12]\n  arg y: f32[4]\n"
+        "  %1 = load x[s*4 + t] : f32 (s, t)\n"
+        "  %2 = reduce_sum %1 over (s) : f32 (t)\n"
+        "  store y[t] = %2 : f32 (t)\n";
+    TileProgram *p = bench_program(b, text);
+    EmittedKernel kernel;
+    assert_false(
+        emit_kernel(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_PORTABLE}, &kernel));
+    assert_diag_has(&b->diag,
+                    "kernel 'crossed' sums over a row dimension outside one that it keeps");
+    assert_int_equal(b->diag.fail, FAIL_ENVIRONMENT);
+}
+
+static void shows_ir_and_assembly(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    TileProgram *p = bench_program(b, softmax_text(b, 2, 512, "  knob nt = 1\n").ptr);
+    Str text;
+    assert_true(
+        emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_AVX512}, false, &text));
+    assert_non_null(strstr(text.ptr, "define void @kernel("));
+    assert_true(
+        emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_AVX512}, true, &text));
+    assert_non_null(strstr(text.ptr, "vmovntps"));
+    assert_non_null(strstr(text.ptr, "zmm"));
+    assert_true(
+        emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_PORTABLE}, true, &text));
+    assert_non_null(strstr(text.ptr, "movntps"));
+    assert_null(strstr(text.ptr, "ymm"));
+}
+
+static void same_program_same_bytes(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    EmittedKernel first, second;
+    for (int level = CPU_PORTABLE; level <= CPU_AVX512; level++) {
+        EmitOptions options = {.level = (CpuLevel)level};
+        TileProgram *p = bench_program(b, tile_text_rms_norm);
+        assert_true(emit_kernel(&b->diag, &b->arena, p, options, &first));
+        p = bench_program(b, tile_text_rms_norm);
+        assert_true(emit_kernel(&b->diag, &b->arena, p, options, &second));
+        assert_true(str_eq(first.object, second.object));
+    }
+}
+
+static void *compile_many(void *unused) {
+    (void)unused;
+    TileBench b;
+    bench_open(&b);
+    bool ok = true;
+    for (int i = 0; i < 4; i++) {
+        TileProgram *p = bench_program(&b, softmax_text(&b, 3, 100 + i, "").ptr);
+        EmittedKernel kernel;
+        ok = ok && emit_kernel(&b.diag, &b.arena, p, (EmitOptions){.level = CPU_AVX2}, &kernel);
+    }
+    bench_close(&b);
+    return ok ? unused : NULL;
+}
+
+static void compiles_on_many_threads(void **state) {
+    kernel_need_compiler();
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, compile_many, *state), 0);
+    for (int i = 0; i < 4; i++) {
+        void *result = NULL;
+        pthread_join(threads[i], &result);
+        assert_ptr_equal(result, *state);
+    }
+}
+
 // ---- corners
 
 static void scalars_alone(void **state) {
@@ -408,6 +564,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(strided_cols, setup, teardown),
         cmocka_unit_test_setup_teardown(gathers, setup, teardown),
         cmocka_unit_test_setup_teardown(scatters, setup, teardown),
+        cmocka_unit_test_setup_teardown(halves_round_to_even, setup, teardown),
+        cmocka_unit_test_setup_teardown(softmax_in_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_a_sum_that_keeps_an_inner_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(shows_ir_and_assembly, setup, teardown),
+        cmocka_unit_test_setup_teardown(same_program_same_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(compiles_on_many_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(scalars_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(values_of_the_whole_kernel, setup, teardown),
     };

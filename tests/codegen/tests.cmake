@@ -9,3 +9,14 @@ endfunction()
 strata_codegen_test(loop)
 strata_codegen_test(stream)
 strata_codegen_test(math)
+
+# Built with the tests but not run by them: timings decide nothing.
+add_executable(bench_gemm bench/bench_gemm.c)
+strata_compile_options(bench_gemm)
+target_compile_definitions(bench_gemm PRIVATE ${STRATA_DEFINITIONS})
+target_compile_options(bench_gemm PRIVATE -O2 -march=native -ffp-contract=fast)
+target_link_libraries(bench_gemm PRIVATE strata_autotune strata_codegen strata_runtime strata_ir
+    strata_base ${STRATA_DNNL_TARGET} m)
+if(TARGET strata_llvm)
+    add_dependencies(bench_gemm strata_llvm)
+endif()
