@@ -230,9 +230,9 @@ static bool bind_axes(Graph *g, Bindings bindings) {
 
 bool model_graph(Diag *diag, Arena *arena, const Model *model, EntryKind kind,
                  Bindings bindings, const TrainSetup *setup, Graph **out) {
-    Graph *g;
     Elaboration *e;
-    if (!ast_to_graph(diag, arena, model->program, model->settings, &g, &e)) return false;
+    if (!ast_to_graph(diag, arena, model->program, model->settings, &e)) return false;
+    Graph *g = elaboration_graph(e);
     Training t = training_of(diag, arena, g, e, setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
     if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;

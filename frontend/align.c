@@ -118,7 +118,7 @@ Datum elaborate_arithmetic(Elaboration *e, Operator op, Operand a, Operand b) {
     a.v = operand_tensor(e, op, a, integer);
     b.v = operand_tensor(e, op, b, integer);
     if (!align_check(e, op, a, b)) return POISON;
-    return emit(e, op.op, (ValueId[]){a.v.tensor, b.v.tensor}, 2, NULL, op.span);
+    return emit(e, op, (ValueId[]){a.v.tensor, b.v.tensor}, 2, NULL);
 }
 
 Datum elaborate_negate(Elaboration *e, Operand x, Span span) {
@@ -173,7 +173,7 @@ static Datum compare_tensors(Elaboration *e, AstBinaryOp op, Span span, Operand 
     a.v = operand_tensor(e, how, a, integer);
     b.v = operand_tensor(e, how, b, integer);
     if (!align_check(e, how, a, b)) return POISON;
-    return emit(e, how.op, (ValueId[]){a.v.tensor, b.v.tensor}, 2, NULL, span);
+    return emit(e, how, (ValueId[]){a.v.tensor, b.v.tensor}, 2, NULL);
 }
 
 Datum elaborate_compare(Elaboration *e, AstBinaryOp op, Span span, Operand a, Operand b) {

@@ -108,7 +108,7 @@ static void elaborate_model(Elaboration *e, Settings settings) {
 }
 
 bool ast_to_graph(Diag *diag, Arena *arena, const AstProgram *program, Settings settings,
-                  Graph **out, Elaboration **kept) {
+                  Elaboration **out) {
     uint32_t errors = diag->error_count;
     Elaboration *e = arena_new(arena, Elaboration);
     *e = (Elaboration){.diag = diag, .arena = arena, .program = program};
@@ -119,10 +119,11 @@ bool ast_to_graph(Diag *diag, Arena *arena, const AstProgram *program, Settings 
     e->graph->name = str_copy(arena, e->model->name.text);
     elaborate_model(e, settings);
     if (diag->error_count == errors) settings_finish(e);
-    *out = e->graph;
-    if (kept != NULL) *kept = e;
+    *out = e;
     return diag->error_count == errors;
 }
+
+Graph *elaboration_graph(const Elaboration *e) { return e->graph; }
 
 // ---- optimisers
 

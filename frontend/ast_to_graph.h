@@ -15,14 +15,15 @@ typedef struct {
     uint32_t count;
 } Settings;
 
-// Keeps the scopes of the modules alive, so that optimisers can be elaborated after
+// A model's graph, with the scopes of its modules, so that optimisers can be elaborated after
 // differentiation.
 typedef struct Elaboration Elaboration;
 
-// The graph of the program's model. Several errors are reported in one run; false if there was
-// any. Everything made lives in the arena; `kept` may be NULL.
+// Elaborates the program's model. Several errors are reported in one run; false if there was
+// any. Everything made lives in the arena.
 MUST_USE bool ast_to_graph(Diag *diag, Arena *arena, const AstProgram *program,
-                           Settings settings, Graph **out, Elaboration **kept);
+                           Settings settings, Elaboration **out);
+Graph *elaboration_graph(const Elaboration *e);
 
 // What an optimiser is given for the parameters leaves[i], i < count.
 typedef struct {

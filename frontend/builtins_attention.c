@@ -66,11 +66,13 @@ static Datum attention_mask(BuiltinCall *c, const Attention *a, Datum scores) {
         Operand end = {op2(c, OP_ADD, key, datum_number(a->window)), c->span};
         Datum near = elaborate_compare(e, AST_BINARY_LT, c->span, q, end);
         if (seen.kind != DATUM_TENSOR || near.kind != DATUM_TENSOR) return POISON;
-        seen = emit(e, OP_AND, (ValueId[]){seen.tensor, near.tensor}, 2, NULL, c->span);
+        seen =
+            emit(e, operation(OP_AND, c->span), (ValueId[]){seen.tensor, near.tensor}, 2, NULL);
     }
     if (seen.kind != DATUM_TENSOR || scores.kind != DATUM_TENSOR) return POISON;
     ValueId never = graph_const(e->graph, -INFINITY, c->span);
-    return emit(e, OP_WHERE, (ValueId[]){seen.tensor, scores.tensor, never}, 3, NULL, c->span);
+    return emit(e, operation(OP_WHERE, c->span), (ValueId[]){seen.tensor, scores.tensor, never},
+                3, NULL);
 }
 
 // softmax over the keys of scale * sum(q * k, along), times v. q may have axes that k and v
@@ -168,7 +170,8 @@ Datum builtin_cross_entropy(BuiltinCall *c) {
     AxisSet over = {.items = {axis}, .count = 1};
     Datum total = emit_reduce(e, OP_LOGSUMEXP, logits, &over, c->span);
     GraphAttr attr = {.along = &axis, .along_count = 1};
-    Datum right = emit(e, OP_GATHER, (ValueId[]){logits.tensor, targets}, 2, &attr, c->span);
+    Datum right =
+        emit(e, operation(OP_GATHER, c->span), (ValueId[]){logits.tensor, targets}, 2, &attr);
     Operator minus = {OP_SUB, "cross_entropy", c->span};
     return elaborate_arithmetic(e, minus, (Operand){total, c->arg[0].at},
                                 (Operand){right, c->arg[1].at});

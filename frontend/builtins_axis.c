@@ -110,7 +110,7 @@ static Datum merge_one(BuiltinCall *c, uint32_t i, Datum x) {
     if (!axis_is_free(c, x, to, i)) return POISON;
     GraphAttr attr = {
         .along = from.items, .along_count = (uint8_t)from.count, .to = &to, .to_count = 1};
-    return emit(e, OP_MERGE, &x.tensor, 1, &attr, c->span);
+    return emit(e, operation(OP_MERGE, c->span), &x.tensor, 1, &attr);
 }
 
 Datum builtin_merge(BuiltinCall *c) { return map_all(c, merge_one); }
@@ -143,7 +143,7 @@ static Datum split_one(BuiltinCall *c, uint32_t i, Datum x) {
     }
     GraphAttr attr = {
         .along = from.items, .along_count = 1, .to = to.items, .to_count = (uint8_t)to.count};
-    return emit(c->e, OP_SPLIT, &x.tensor, 1, &attr, c->span);
+    return emit(c->e, operation(OP_SPLIT, c->span), &x.tensor, 1, &attr);
 }
 
 Datum builtin_split(BuiltinCall *c) { return map_all(c, split_one); }
@@ -176,7 +176,7 @@ Datum builtin_slice(BuiltinCall *c) {
     if (!axis_is_free(c, datum_tensor(v), to, 1)) return POISON;
     GraphAttr attr = {
         .along = from.items, .along_count = 1, .to = &to, .to_count = 1, .amount = first};
-    return emit(e, OP_SLICE, &v, 1, &attr, c->span);
+    return emit(e, operation(OP_SLICE, c->span), &v, 1, &attr);
 }
 
 // ---- along one axis
@@ -203,7 +203,7 @@ Datum builtin_window(BuiltinCall *c) {
     if (!call_has_axis(c, 0, axis, 1) || !axis_is_free(c, datum_tensor(v), taps, 2))
         return POISON;
     GraphAttr attr = {.along = &axis, .along_count = 1, .to = &taps, .to_count = 1};
-    return emit(c->e, OP_WINDOW, &v, 1, &attr, c->span);
+    return emit(c->e, operation(OP_WINDOW, c->span), &v, 1, &attr);
 }
 
 // ---- stack and concat
@@ -258,8 +258,8 @@ Datum builtin_stack(BuiltinCall *c) {
         if (!stack_element(c, i, first, &in[i])) return POISON;
     }
     if (!axis_is_free(c, datum_tensor(in[0]), axis, 1)) return POISON;
-    return emit(e, OP_STACK, in, list->count, &(GraphAttr){.to = &axis, .to_count = 1},
-                c->span);
+    return emit(e, operation(OP_STACK, c->span), in, list->count,
+                &(GraphAttr){.to = &axis, .to_count = 1});
 }
 
 // The one axis of x that y lacks; {0} if there is not exactly one.
@@ -347,7 +347,7 @@ Datum builtin_concat(BuiltinCall *c) {
         b = emit_cast(e, b, DTYPE_F32, c->span);
     }
     GraphAttr attr = {.along = along, .along_count = 2, .to = &to, .to_count = 1};
-    return emit(e, OP_CONCAT, (ValueId[]){a.tensor, b.tensor}, 2, &attr, c->span);
+    return emit(e, operation(OP_CONCAT, c->span), (ValueId[]){a.tensor, b.tensor}, 2, &attr);
 }
 
 // ---- every pair, more axes, positions

@@ -19,6 +19,7 @@ static const Leaf *call_leaf(BuiltinCall *c) {
 Datum builtin_inputs(BuiltinCall *c) {
     const Leaf *leaf = call_leaf(c);
     if (leaf == NULL) return POISON;
+    if (leaf->input_count == 0) return datum_axes(c->e->arena, NULL, 0);
     return datum_axes(c->e->arena, leaf->axes + leaf->batch_count, leaf->input_count);
 }
 
@@ -26,6 +27,7 @@ Datum builtin_outputs(BuiltinCall *c) {
     const Leaf *leaf = call_leaf(c);
     if (leaf == NULL) return POISON;
     uint32_t before = leaf->batch_count + leaf->input_count;
+    if (leaf->rank == before) return datum_axes(c->e->arena, NULL, 0);
     return datum_axes(c->e->arena, leaf->axes + before, leaf->rank - before);
 }
 

@@ -161,7 +161,7 @@ Datum builtin_where(BuiltinCall *c) {
     if (!align_check(c->e, how, a, b) || !align_check(c->e, how, cond, a)) return POISON;
     if (!align_check(c->e, how, cond, b)) return POISON;
     ValueId in[] = {cond.v.tensor, a.v.tensor, b.v.tensor};
-    return emit(c->e, OP_WHERE, in, 3, NULL, c->span);
+    return emit(c->e, operation(OP_WHERE, c->span), in, 3, NULL);
 }
 
 Datum builtin_stop_gradient(BuiltinCall *c) {

@@ -156,9 +156,17 @@ bool want_axis_of(Elaboration *e, Operand tensor, AxisId axis,
 
 // ---- emitting values
 
+typedef struct {
+    GraphOp op;
+    const char *text;  // "+", "max"
+    Span span;         // of the whole expression
+} Operator;
+
+Operator operation(GraphOp op, Span span);  // named after the operation
+
 // Checks the operation's rule; POISON if it or a limit is broken.
-Datum emit(Elaboration *e, GraphOp op, const ValueId *in, uint32_t count, const GraphAttr *attr,
-           Span span);
+Datum emit(Elaboration *e, Operator how, const ValueId *in, uint32_t count,
+           const GraphAttr *attr);
 Datum emit_unary(Elaboration *e, GraphOp op, Datum x, Span span);
 Datum emit_along(Elaboration *e, GraphOp op, Datum x, AxisId along, int64_t amount, Span span);
 Datum emit_reduce(Elaboration *e, GraphOp op, Datum x, const AxisSet *along, Span span);
@@ -171,12 +179,6 @@ Datum emit_iota(Elaboration *e, AxisId axis, Span span);
 Datum emit_order(Elaboration *e, Datum x, const AxisId *axes, uint32_t rank, Span span);
 
 // ---- operators (align.c, product.c)
-
-typedef struct {
-    GraphOp op;
-    const char *text;  // "+", "max"
-    Span span;         // of the whole expression
-} Operator;
 
 // Numbers, axes (their extents), tensors and mixtures of them.
 Datum elaborate_arithmetic(Elaboration *e, Operator op, Operand a, Operand b);

@@ -66,9 +66,8 @@ static bool arguments_match(Elaboration *e, const Closure *f, CallArgs call, Dat
         } else if (i < f->fn->param_count) {
             bound[i] = call.args[i].v;
         } else {
-            elaborate_error(e, call.args[i].at,
-                            "one argument too many: %.*s takes %u", STR_ARG(f->name),
-                            f->fn->param_count);
+            elaborate_error(e, call.args[i].at, "one argument too many: %.*s takes %u",
+                            STR_ARG(f->name), f->fn->param_count);
             diag_note(e->diag, f->fn->head, "%.*s is declared here", STR_ARG(f->name));
             return false;
         }

@@ -90,7 +90,7 @@ static Datum elaborate_logic(Elaboration *e, const AstExpr *expr) {
     if (a.v.kind == DATUM_TENSOR && b.v.kind == DATUM_TENSOR) {
         Operator op = {is_and ? OP_AND : OP_OR, is_and ? "and" : "or", expr->span};
         if (!align_check(e, op, a, b)) return POISON;
-        return emit(e, op.op, (ValueId[]){a.v.tensor, b.v.tensor}, 2, NULL, expr->span);
+        return emit(e, op, (ValueId[]){a.v.tensor, b.v.tensor}, 2, NULL);
     }
     bool x = false, y = false;
     if (!want_bool(e, a, what, &x) || !want_bool(e, b, what, &y)) return POISON;

@@ -85,7 +85,7 @@ static Datum tensor_gather(Elaboration *e, Datum x, AxisId axis, Operand at) {
                                STR_ARG(graph_axis_at(e->graph, axis)->name));
     }
     GraphAttr attr = {.along = &axis, .along_count = 1};
-    return emit(e, OP_GATHER, (ValueId[]){x.tensor, at.v.tensor}, 2, &attr, at.at);
+    return emit(e, operation(OP_GATHER, at.at), (ValueId[]){x.tensor, at.v.tensor}, 2, &attr);
 }
 
 static Datum tensor_index(Elaboration *e, Operand x, const AstIndex *item) {

@@ -190,7 +190,7 @@ void elaborate_state(Elaboration *e, const AstTensor *t) {
     add_leaf(e, t, &axes, leaf);
 }
 
-// f32, i32, or index(axis): integers below the axis's extent.
+// f32, i32, or index(axis), also spelt token(axis): integers below the axis's extent.
 static bool input_type(Elaboration *e, const AstExpr *type, Leaf *leaf) {
     bool named = type != NULL && type->kind == AST_EXPR_NAME;
     if (named && str_eq(type->name, STR("f32"))) return true;
@@ -198,10 +198,10 @@ static bool input_type(Elaboration *e, const AstExpr *type, Leaf *leaf) {
         leaf->type = DTYPE_I32;
         return true;
     }
-    bool index = type != NULL && type->kind == AST_EXPR_CALL && type->call.count == 1 &&
-                 type->call.callee->kind == AST_EXPR_NAME &&
-                 str_eq(type->call.callee->name, STR("index"));
-    if (index) {
+    bool call = type != NULL && type->kind == AST_EXPR_CALL && type->call.count == 1 &&
+                type->call.callee->kind == AST_EXPR_NAME;
+    if (call && (str_eq(type->call.callee->name, STR("index")) ||
+                 str_eq(type->call.callee->name, STR("token")))) {
         leaf->type = DTYPE_I32;
         Operand axis = elaborate_operand(e, type->call.args[0].value);
         return want_axis(e, axis, "the argument of index", &leaf->index_of);

@@ -115,11 +115,10 @@ static void add_output(Elaboration *e, Str name, Operand x, const char *what) {
 
 static void elaborate_report(Elaboration *e, const AstOutput *o) {
     Operand x = elaborate_operand(e, o->value);
-    if (o->name.text.len == 0) {
-        elaborate_error(e, o->value->span, "a report of an expression needs a name");
-        return;
-    }
-    Str path = path_join(e->arena, e->path->prefix, o->name.text);
+    // A report of an expression has no name of its own.
+    Str name = o->name.text;
+    if (name.len == 0) name = path_unique(e->arena, e->path, STR("value"));
+    Str path = path_join(e->arena, e->path->prefix, name);
     add_output(e, path_join(e->arena, STR("report"), path), x, "a report");
 }
 

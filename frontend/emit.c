@@ -17,43 +17,46 @@ static bool elements_within_limit(Elaboration *e, ValueId v, Span span) {
     return false;
 }
 
-Datum emit(Elaboration *e, GraphOp op, const ValueId *in, uint32_t count, const GraphAttr *attr,
-           Span span) {
+Operator operation(GraphOp op, Span span) { return (Operator){op, op_text(op), span}; }
+
+Datum emit(Elaboration *e, Operator how, const ValueId *in, uint32_t count,
+           const GraphAttr *attr) {
     GraphAttr attributes = attr != NULL ? *attr : (GraphAttr){0};
     if (e->stopped) return POISON;
     if (e->graph->values.len > ELABORATE_MAX_VALUES) {
-        elaborate_error(e, span, "the model has more than %d operations", ELABORATE_MAX_VALUES);
+        elaborate_error(e, how.span, "the model has more than %d operations",
+                        ELABORATE_MAX_VALUES);
         e->stopped = true;
         return POISON;
     }
-    const char *why = graph_rule_violation(e->graph, op, in, count, attributes);
-    if (why != NULL) return elaborate_error(e, span, "%s: %s", op_text(op), why);
-    ValueId v = graph_add(e->graph, op, in, count, attributes, span);
-    return elements_within_limit(e, v, span) ? datum_tensor(v) : POISON;
+    const char *why = graph_rule_violation(e->graph, how.op, in, count, attributes);
+    if (why != NULL) return elaborate_error(e, how.span, "%s: %s", op_text(how.op), why);
+    ValueId v = graph_add(e->graph, how.op, in, count, attributes, how.span);
+    return elements_within_limit(e, v, how.span) ? datum_tensor(v) : POISON;
 }
 
 Datum emit_unary(Elaboration *e, GraphOp op, Datum x, Span span) {
     if (x.kind != DATUM_TENSOR) return POISON;
-    return emit(e, op, &x.tensor, 1, NULL, span);
+    return emit(e, operation(op, span), &x.tensor, 1, NULL);
 }
 
 Datum emit_along(Elaboration *e, GraphOp op, Datum x, AxisId along, int64_t amount, Span span) {
     if (x.kind != DATUM_TENSOR) return POISON;
     GraphAttr attr = {.along = &along, .along_count = 1, .amount = amount};
-    return emit(e, op, &x.tensor, 1, &attr, span);
+    return emit(e, operation(op, span), &x.tensor, 1, &attr);
 }
 
 Datum emit_reduce(Elaboration *e, GraphOp op, Datum x, const AxisSet *along, Span span) {
     if (x.kind != DATUM_TENSOR) return POISON;
     if (along->count == 0) return x;
     GraphAttr attr = {.along = along->items, .along_count = (uint8_t)along->count};
-    return emit(e, op, &x.tensor, 1, &attr, span);
+    return emit(e, operation(op, span), &x.tensor, 1, &attr);
 }
 
 Datum emit_rename(Elaboration *e, Datum x, AxisId from, AxisId to, Span span) {
     if (x.kind != DATUM_TENSOR) return POISON;
     GraphAttr attr = {.along = &from, .along_count = 1, .to = &to, .to_count = 1};
-    return emit(e, OP_RENAME, &x.tensor, 1, &attr, span);
+    return emit(e, operation(OP_RENAME, span), &x.tensor, 1, &attr);
 }
 
 Datum emit_broadcast(Elaboration *e, Datum x, const AxisSet *extra, Span span) {
@@ -72,7 +75,7 @@ Datum emit_broadcast(Elaboration *e, Datum x, const AxisSet *extra, Span span) {
     }
     if (rank == value->rank) return x;
     GraphAttr attr = {.to = axes, .to_count = (uint8_t)rank};
-    return emit(e, OP_BROADCAST, &x.tensor, 1, &attr, span);
+    return emit(e, operation(OP_BROADCAST, span), &x.tensor, 1, &attr);
 }
 
 Datum emit_contract(Elaboration *e, Datum x, Datum y, const AxisSet *along, Span span) {
@@ -80,17 +83,18 @@ Datum emit_contract(Elaboration *e, Datum x, Datum y, const AxisSet *along, Span
     y = emit_cast(e, y, DTYPE_F32, span);
     if (x.kind != DATUM_TENSOR || y.kind != DATUM_TENSOR) return POISON;
     GraphAttr attr = {.along = along->items, .along_count = (uint8_t)along->count};
-    return emit(e, OP_CONTRACT, (ValueId[]){x.tensor, y.tensor}, 2, &attr, span);
+    return emit(e, operation(OP_CONTRACT, span), (ValueId[]){x.tensor, y.tensor}, 2, &attr);
 }
 
 Datum emit_cast(Elaboration *e, Datum x, DType type, Span span) {
     if (x.kind != DATUM_TENSOR) return POISON;
     if (graph_value(e->graph, x.tensor)->type == type) return x;
-    return emit(e, OP_CAST, &x.tensor, 1, &(GraphAttr){.type = type}, span);
+    return emit(e, operation(OP_CAST, span), &x.tensor, 1, &(GraphAttr){.type = type});
 }
 
 Datum emit_iota(Elaboration *e, AxisId axis, Span span) {
-    return emit(e, OP_IOTA, NULL, 0, &(GraphAttr){.along = &axis, .along_count = 1}, span);
+    return emit(e, operation(OP_IOTA, span), NULL, 0,
+                &(GraphAttr){.along = &axis, .along_count = 1});
 }
 
 Datum emit_order(Elaboration *e, Datum x, const AxisId *axes, uint32_t rank, Span span) {
@@ -101,5 +105,5 @@ Datum emit_order(Elaboration *e, Datum x, const AxisId *axes, uint32_t rank, Spa
         same = value->axes[i].i == axes[i].i;
     if (same) return x;
     GraphAttr attr = {.to = axes, .to_count = (uint8_t)rank};
-    return emit(e, OP_TRANSPOSE, &x.tensor, 1, &attr, span);
+    return emit(e, operation(OP_TRANSPOSE, span), &x.tensor, 1, &attr);
 }

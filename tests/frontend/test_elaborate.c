@@ -48,6 +48,7 @@ static Settings parse_settings(Arena *arena, const char *text) {
 }
 
 static void check_graph(Fixture *f, bool ok) {
+    if (ok) f->graph = elaboration_graph(f->kept);
     if (ok) ok = graph_verify(&f->diag, f->graph);
     if (!ok) assert_diag(&f->diag, "");
     assert_true(ok);
@@ -60,7 +61,7 @@ static void elaborate_file(Fixture *f, const char *path, const char *settings) {
         modules_load(&f->diag, &f->arena, str_of(path), (SearchPath){&library, 1}, &program);
     if (ok) {
         ok = ast_to_graph(&f->diag, &f->arena, program, parse_settings(&f->arena, settings),
-                          &f->graph, &f->kept);
+                          &f->kept);
     }
     check_graph(f, ok);
 }
@@ -75,7 +76,7 @@ static void elaborate_text(Fixture *f, const char *text) {
             (AstProgram){.modules = arena_array(&f->arena, AstModule *, 1), .module_count = 1};
         program->modules[0] = module;
         program->root = module;
-        ok = ast_to_graph(&f->diag, &f->arena, program, (Settings){0}, &f->graph, &f->kept);
+        ok = ast_to_graph(&f->diag, &f->arena, program, (Settings){0}, &f->kept);
     }
     check_graph(f, ok);
 }

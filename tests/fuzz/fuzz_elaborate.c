@@ -14,17 +14,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     diag_init(&diag, &arena);
     StrBuf text = {0};
     AstModule *module = NULL;
-    Graph *graph = NULL;
+    Elaboration *e = NULL;
     const uint32_t file = diag_source_add(&diag, STR("input"), (Str){(const char *)data, size});
     bool ok = source_to_ast(&diag, &arena, file, &module);
     if (ok) {
         const AstProgram program = {.modules = &module, .module_count = 1, .root = module};
-        ok = ast_to_graph(&diag, &arena, &program, (Settings){0}, &graph, NULL);
+        ok = ast_to_graph(&diag, &arena, &program, (Settings){0}, &e);
     }
     if (ok) {
-        ok = graph_verify(&diag, graph);
+        ok = graph_verify(&diag, elaboration_graph(e));
         ASSERT(ok);
-        graph_print(graph, &text);
+        graph_print(elaboration_graph(e), &text);
     } else {
         ASSERT(diag.error_count > 0);
         diag_render(&diag, &text);

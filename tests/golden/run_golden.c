@@ -50,7 +50,10 @@ static Settings settings_of(Case *c) {
 }
 
 static bool step_elaborate(Case *c) {
-    return ast_to_graph(&c->diag, &c->arena, c->program, settings_of(c), &c->graph, NULL);
+    Elaboration *e = NULL;
+    if (!ast_to_graph(&c->diag, &c->arena, c->program, settings_of(c), &e)) return false;
+    c->graph = elaboration_graph(e);
+    return true;
 }
 
 // ---- Stages: each false, with the reason in diag, when there is no text ----
