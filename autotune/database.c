@@ -5,13 +5,13 @@
 // so opening ends with a real write, and falls back to a rollback journal if that fails.
 #include "autotune/database.h"
 
-#include <string.h>
+#include <unistd.h>
 
 #include "autotune/database_sql.h"
 #include "base/check.h"
 #include "base/io.h"
 
-enum { BUSY_MS = 20000 };
+enum { BUSY_MS = 20000, BUSY_TRIES = 100, BUSY_PAUSE_US = 20000 };
 
 static const char schema[] =
     // peaks: what it can do at most with so many threads, per second; 0: not measured
@@ -56,17 +56,29 @@ static bool probe(Database *db, SqlFailure *failure) {
     return false;
 }
 
+// Processes that create one file together may find it locked for a moment in ways that SQLite
+// does not wait for.
+static bool prepare_journal(Database *db, const char *pragmas, SqlFailure *failure) {
+    for (int tries = 0; tries < BUSY_TRIES; tries++) {
+        if (sql_script(db->sql, pragmas)) {
+            if (probe(db, failure)) return true;
+        } else {
+            *failure = sql_failure(db->sql);
+        }
+        if (failure->code != SQLITE_BUSY && failure->code != SQLITE_LOCKED) return false;
+        usleep(BUSY_PAUSE_US);
+    }
+    return false;
+}
+
 static bool prepare_file(Diag *diag, Database *db) {
     if (!sql_is_ours(diag, db->sql, db->path, true)) return false;
     SqlFailure failure = {0};
-    if (sql_script(db->sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL") &&
-        probe(db, &failure))
-        return true;
-    if (sql_script(db->sql, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL") &&
-        probe(db, &failure))
-        return true;
-    if (!failure.code) failure = sql_failure(db->sql);
-    return sql_error(diag, db->path, failure, "write");
+    return prepare_journal(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+                           &failure) ||
+           prepare_journal(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL",
+                           &failure) ||
+           sql_error(diag, db->path, failure, "write");
 }
 
 static bool make_parent(Diag *diag, Str path) {

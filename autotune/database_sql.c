@@ -109,8 +109,9 @@ bool sql_is_ours(Diag *diag, sqlite3 *sql, Str path, bool fresh) {
         sqlite3_prepare_v2(sql, "SELECT count(*) FROM sqlite_master", -1, &statement, NULL);
     if (code == SQLITE_OK) code = sqlite3_step(statement);
     bool empty = code == SQLITE_ROW && sqlite3_column_int64(statement, 0) == 0;
+    SqlFailure failure = sql_failure(sql);
     sqlite3_finalize(statement);
-    if (code != SQLITE_ROW) return sql_error(diag, path, (SqlFailure){.code = code}, "read");
+    if (code != SQLITE_ROW) return sql_error(diag, path, failure, "read");
     if (empty && fresh) return true;
     if (sql_number(sql, "PRAGMA application_id") != DATABASE_APPLICATION)
         return diag_file_error(diag, FAIL_INPUT, path,
