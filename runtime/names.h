@@ -10,6 +10,9 @@
 #define ENTRY_NAME_ACCUMULATE "accumulate"
 #define ENTRY_NAME_APPLY      "apply"
 
+#define NAME_TOKENS             "tokens"   // input [B, T]: token ids
+#define NAME_TARGETS            "targets"  // input [B, T]: the tokens that follow
+#define NAME_LOGITS             "logits"   // output over B, T and the vocabulary
 #define NAME_LOSS               "loss"
 #define NAME_REPORT_PREFIX      "report."
 #define NAME_GRAD_PREFIX        "grad."        // outputs of ENTRY_GRAD
