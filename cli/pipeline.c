@@ -216,6 +216,9 @@ static bool add_training(Training *t, const Model *model, EntryKind kind) {
 
 // ---- graphs and plans
 
+// What keeping a byte of the forward pass for the backward pass costs, in bytes moved.
+#define HELD_COST 1.0
+
 // Gives run-time axes their extents; true if none is left open.
 static bool bind_axes(Graph *g, Bindings bindings) {
     for (uint32_t i = 0; i < bindings.count; i++) {
@@ -237,7 +240,10 @@ bool model_graph(Diag *diag, Arena *arena, const Model *model, EntryKind kind,
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
     if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
     keep_wanted(g, kind);
-    *out = bind_axes(g, bindings) ? pass_simplify(g, arena) : g;
+    *out = g;
+    if (!bind_axes(g, bindings)) return true;
+    *out = pass_simplify(g, arena);
+    if (kind >= ENTRY_GRAD) *out = pass_recompute(*out, arena, HELD_COST);
     return true;
 }
 
