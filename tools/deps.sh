@@ -16,6 +16,7 @@ build libjansson-dev /usr/include/jansson.h
 build libcmocka-dev  /usr/include/cmocka.h
 build libdnnl-dev    /usr/include/oneapi/dnnl/dnnl.h
 build gnuplot-nox    gnuplot
+build python3-numpy  /usr/lib/python3/dist-packages/numpy/__init__.py
 lint  clang-format   clang-format
 lint  clang-tidy     clang-tidy
 lint  cppcheck       cppcheck

@@ -6,3 +6,10 @@ if(TARGET models_plans)
         add_dependencies(models_plans strata_llvm)
     endif()
 endif()
+
+# models_python(NAME ARGUMENTS...): compare.sh with the arguments; skipped where there is no NumPy.
+function(models_python name)
+    add_test(NAME models/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/models/compare.sh ${ARGN})
+    set_tests_properties(models/${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endfunction()
+models_python(reference selftest)

@@ -1,0 +1,17 @@
+#!/bin/sh
+# compare.sh selftest | compare.sh STRATA MODELS_DIR: the NumPy reference against itself, or strata against it.
+# Exit 77, which ctest counts as skipped, where no interpreter with NumPy is found.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+export PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+# Debian's own interpreter is the one that python3-numpy belongs to.
+for python in /usr/bin/python3 python3; do
+    "$python" -c 'import numpy' 2>/dev/null || continue
+    case $1 in
+    selftest) exec "$python" "$here/reference.py" ;;
+    *) exec "$python" "$here/compare.py" "$1" "$2" ;;
+    esac
+done
+echo "skipped: the comparison needs NumPy (Debian: python3-numpy)"
+exit 77
