@@ -6,14 +6,14 @@
 
 static const Builtin table[] = {
 #define BUILTIN_UNARY(text, operation, c_function) \
-    {.name = text,                                 \
+    {.name = (text),                               \
      .signature = "x",                             \
      .function = builtin_unary,                    \
      .op = OP_##operation,                         \
-     .fold = c_function},
+     .fold = (c_function)},
 #include "frontend/builtins.def"
 #define BUILTIN(text, arguments, c_function) \
-    {.name = text, .signature = arguments, .function = c_function},
+    {.name = (text), .signature = (arguments), .function = (c_function)},
 #include "frontend/builtins.def"
 };
 
@@ -222,7 +222,6 @@ bool call_new_axis(BuiltinCall *c, Operand named, int64_t extent, AxisId *out) {
             return false;
         }
         *out = axis_declare(e, named.v.string, extent, named.at);
-        e->origins.ptr[out->i].implicit = true;
         scope_bind(e->arena, e->scope, named.v.string, datum_axis(*out), named.at);
         return true;
     }

@@ -5,7 +5,7 @@
 #include "frontend/elaborate.h"
 #include "frontend/suggest.h"
 
-#define BUILTIN_MAX_ARGS 12
+#define BUILTIN_MAX_ARGS 8
 
 typedef struct BuiltinCall BuiltinCall;
 
@@ -61,5 +61,4 @@ double fold_abs(double x);
 double fold_sign(double x);
 double fold_rsqrt(double x);
 double fold_sigmoid(double x);
-double fold_log(double x);
 double fold_floor(double x);

@@ -146,7 +146,8 @@ Datum builtin_rope(BuiltinCall *c) {
     Datum sign = op2(c, OP_SUB, two, datum_number(1));
     Datum sine = op2(c, OP_MUL, emit_unary(e, OP_SIN, angle, c->span), sign);
     Datum x = emit_cast(e, c->arg[0].v, DTYPE_F32, c->span);
-    Datum turned = op2(c, OP_MUL, emit_along(e, OP_ROLL, x, r.along, r.half, c->span), sine);
+    Datum turned =
+        op2(c, OP_MUL, emit_along(e, operation(OP_ROLL, c->span), x, r.along, r.half), sine);
     return op2(c, OP_ADD, op2(c, OP_MUL, x, emit_unary(e, OP_COS, angle, c->span)), turned);
 }
 

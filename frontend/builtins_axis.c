@@ -189,7 +189,7 @@ static Datum move_along(BuiltinCall *c, GraphOp op, int64_t fallback) {
         return POISON;
     if (call_given(c, 2) && !want_integer(c->e, c->arg[2], call_arg_text(c, 2), &amount))
         return POISON;
-    return emit_along(c->e, op, datum_tensor(v), axis, amount, c->span);
+    return emit_along(c->e, operation(op, c->span), datum_tensor(v), axis, amount);
 }
 
 Datum builtin_shift(BuiltinCall *c) { return move_along(c, OP_SHIFT, 1); }

@@ -9,7 +9,7 @@ double fold_abs(double x) { return fabs(x); }
 double fold_sign(double x) { return x > 0 ? 1 : (x < 0 ? -1 : 0); }
 double fold_rsqrt(double x) { return 1 / sqrt(x); }
 double fold_sigmoid(double x) { return 1 / (1 + exp(-x)); }
-double fold_log(double x) { return log(x); }
+static double fold_log(double x) { return log(x); }
 double fold_floor(double x) { return floor(x); }
 
 static bool is_number(Datum d) { return d.kind == DATUM_NUMBER || d.kind == DATUM_AXIS; }

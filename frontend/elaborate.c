@@ -33,6 +33,19 @@ bool elaborate_step(Elaboration *e, Span span, uint64_t amount) {
     return false;
 }
 
+bool elaborate_enter(Elaboration *e, Span span) {
+    if (!elaborate_step(e, span, 1)) return false;
+    if (e->depth < ELABORATE_MAX_DEPTH) {
+        e->depth++;
+        return true;
+    }
+    elaborate_error(e, span, "expressions, blocks and calls nest too deep");
+    e->stopped = true;
+    return false;
+}
+
+void elaborate_leave(Elaboration *e) { e->depth--; }
+
 // ---- coercion
 
 static bool wanted(Elaboration *e, Operand x, const char *what, const char *kind) {

@@ -11,7 +11,7 @@
 #include "frontend/scope.h"
 
 #define ELABORATE_MAX_CALLS    200   // calls within calls
-#define ELABORATE_MAX_DEPTH    3000  // expressions and blocks within each other, over all calls
+#define ELABORATE_MAX_DEPTH    1500  // expressions and blocks within each other, over all calls
 #define ELABORATE_MAX_STEPS    3000000  // expressions evaluated and list elements copied
 #define ELABORATE_MAX_VALUES   2000000  // of the graph
 #define ELABORATE_MAX_EXTENT   2147483647
@@ -39,7 +39,6 @@ typedef struct {
 typedef struct {
     Span span;           // where it is declared
     const Frame *frame;  // the call that declares it; NULL: internal to a built-in function
-    bool implicit;       // declared by a built-in function's bare name
 } AxisOrigin;
 
 // dk + dr: the axis of that extent, made once for each pair.
@@ -95,6 +94,10 @@ Datum elaborate_error(Elaboration *e, Span span, const char *fmt, ...) PRINTF_LI
 Str elaborate_describe(Elaboration *e, Datum d);
 // Counts work; false when a limit is met, which is reported once.
 bool elaborate_step(Elaboration *e, Span span, uint64_t amount);
+// One level deeper into expressions and blocks, if a limit allows it; elaborate_leave comes
+// back.
+bool elaborate_enter(Elaboration *e, Span span);
+void elaborate_leave(Elaboration *e);
 
 // ---- statements and expressions
 
@@ -168,7 +171,7 @@ Operator operation(GraphOp op, Span span);  // named after the operation
 Datum emit(Elaboration *e, Operator how, const ValueId *in, uint32_t count,
            const GraphAttr *attr);
 Datum emit_unary(Elaboration *e, GraphOp op, Datum x, Span span);
-Datum emit_along(Elaboration *e, GraphOp op, Datum x, AxisId along, int64_t amount, Span span);
+Datum emit_along(Elaboration *e, Operator how, Datum x, AxisId along, int64_t amount);
 Datum emit_reduce(Elaboration *e, GraphOp op, Datum x, const AxisSet *along, Span span);
 Datum emit_rename(Elaboration *e, Datum x, AxisId from, AxisId to, Span span);
 Datum emit_broadcast(Elaboration *e, Datum x, const AxisSet *extra,

@@ -105,7 +105,7 @@ static bool result_axes_stay(Elaboration *e, const Closure *f, const Frame *fram
 
 static Datum run_body(Elaboration *e, const Closure *f, Datum *bound, Span span) {
     Frame *frame = arena_new(e->arena, Frame);
-    *frame = (Frame){.caller = e->frame, .is_optimizer = f->is_optimizer, .result = NONE};
+    *frame = (Frame){.is_optimizer = f->is_optimizer, .result = NONE};
     Frame *caller = e->frame;
     Scope *around = e->scope;
     e->frame = frame;

@@ -45,19 +45,19 @@ static Datum elaborate_name(Elaboration *e, const AstExpr *expr) {
 }
 
 Datum elaborate_new_name(Elaboration *e, const AstExpr *expr) {
-    Datum value = POISON;
     if (expr->kind == AST_EXPR_NAME) {
         Binding *b = scope_find(e->scope, expr->name);
         if (b != NULL) return b->value;
         return (Datum){.kind = DATUM_NEW_NAME, .string = expr->name};
     }
     if (expr->kind != AST_EXPR_LIST) return elaborate_expr(e, expr);
+    if (!elaborate_enter(e, expr->span)) return POISON;
     Datum *items = arena_array(e->arena, Datum, expr->list.count);
     for (uint32_t i = 0; i < expr->list.count; i++) {
         items[i] = elaborate_new_name(e, expr->list.items[i]);
     }
-    value = datum_list(e->arena, items, expr->list.count);
-    return value;
+    elaborate_leave(e);
+    return datum_list(e->arena, items, expr->list.count);
 }
 
 // ---- operators
@@ -337,14 +337,8 @@ static Datum elaborate_kind(Elaboration *e, const AstExpr *expr) {
 }
 
 Datum elaborate_expr(Elaboration *e, const AstExpr *expr) {
-    if (!elaborate_step(e, expr->span, 1)) return POISON;
-    if (e->depth >= ELABORATE_MAX_DEPTH) {
-        elaborate_error(e, expr->span, "expressions and calls nest too deep");
-        e->stopped = true;
-        return POISON;
-    }
-    e->depth++;
+    if (!elaborate_enter(e, expr->span)) return POISON;
     Datum value = elaborate_kind(e, expr);
-    e->depth--;
+    elaborate_leave(e);
     return value;
 }

@@ -70,7 +70,7 @@ static Datum tensor_take(Elaboration *e, Datum x, AxisId axis, Operand at) {
         axis_note(e, axis);
         return POISON;
     }
-    return emit_along(e, OP_TAKE, x, axis, i, at.at);
+    return emit_along(e, operation(OP_TAKE, at.at), x, axis, i);
 }
 
 static Datum tensor_gather(Elaboration *e, Datum x, AxisId axis, Operand at) {

@@ -199,8 +199,9 @@ static void elaborate_stmt(Elaboration *e, const AstStmt *s) {
 
 void elaborate_statements(Elaboration *e, const AstBlock *block) {
     for (uint32_t i = 0; i < block->count; i++) {
-        if (e->frame->returned || !elaborate_step(e, block->items[i]->span, 1)) return;
+        if (e->frame->returned || !elaborate_enter(e, block->items[i]->span)) return;
         elaborate_stmt(e, block->items[i]);
+        elaborate_leave(e);
     }
 }
 

@@ -40,10 +40,10 @@ Datum emit_unary(Elaboration *e, GraphOp op, Datum x, Span span) {
     return emit(e, operation(op, span), &x.tensor, 1, NULL);
 }
 
-Datum emit_along(Elaboration *e, GraphOp op, Datum x, AxisId along, int64_t amount, Span span) {
+Datum emit_along(Elaboration *e, Operator how, Datum x, AxisId along, int64_t amount) {
     if (x.kind != DATUM_TENSOR) return POISON;
     GraphAttr attr = {.along = &along, .along_count = 1, .amount = amount};
-    return emit(e, operation(op, span), &x.tensor, 1, &attr);
+    return emit(e, how, &x.tensor, 1, &attr);
 }
 
 Datum emit_reduce(Elaboration *e, GraphOp op, Datum x, const AxisSet *along, Span span) {

@@ -70,7 +70,9 @@ static bool product_divide(Elaboration *e, Product *p, Operand x) {
     return p->group[which].v.kind == DATUM_TENSOR;
 }
 
-static bool product_collect(Elaboration *e, const AstExpr *expr, Product *p) {
+static bool product_collect(Elaboration *e, const AstExpr *expr, Product *p);
+
+static bool product_of_kind(Elaboration *e, const AstExpr *expr, Product *p) {
     if (expr->kind == AST_EXPR_UNARY && expr->unary.op == AST_UNARY_NEG) {
         p->scale = -p->scale;
         return product_collect(e, expr->unary.x, p);
@@ -83,6 +85,13 @@ static bool product_collect(Elaboration *e, const AstExpr *expr, Product *p) {
     if (product) return product_collect(e, expr->binary.b, p) && left;
     Operand divisor = elaborate_operand(e, expr->binary.b);
     return left && product_divide(e, p, divisor);
+}
+
+static bool product_collect(Elaboration *e, const AstExpr *expr, Product *p) {
+    if (!elaborate_enter(e, expr->span)) return false;
+    bool good = product_of_kind(e, expr, p);
+    elaborate_leave(e);
+    return good;
 }
 
 static bool product_has(const Elaboration *e, const Product *p, uint32_t i, AxisId a) {

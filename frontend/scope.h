@@ -7,14 +7,12 @@
 
 // One call of a function, or the body of the model. A name may be assigned only in the frame
 // that declares it.
-typedef struct Frame Frame;
-struct Frame {
-    Frame *caller;  // NULL for the model and for the call of an optimizer
+typedef struct {
     bool is_model;
     bool is_optimizer;
     bool returned;  // a `return` has been elaborated: the rest of the body is skipped
     Datum result;
-};
+} Frame;
 
 typedef struct {
     Str name;
