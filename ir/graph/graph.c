@@ -246,3 +246,17 @@ ValueId graph_output_find(const Graph *g, Str name) {
     }
     return (ValueId){0};
 }
+
+Graph *graph_copy_header(const Graph *g, Arena *arena) {
+    Graph *copy = graph_new(arena, g->name);
+    for (uint32_t i = 1; i < g->axes.len; i++) {
+        const Axis *axis = &g->axes.ptr[i];
+        AxisId a = graph_axis(copy, axis->name, axis->extent, axis->runtime);
+        ASSERT(a.i == i);
+        copy->axes.ptr[i].same_as = axis->same_as;
+    }
+    vec_each (const Leaf, leaf, &g->leaves) {
+        graph_leaf(copy, leaf);
+    }
+    return copy;
+}

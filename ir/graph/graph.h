@@ -1,6 +1,7 @@
-// graph.h: the graph IR. A flat, append-only array of values in SSA form: operands come before their users.
-// A tensor has a list of axes; an axis has a name and an extent and is known by its number. Storage order of a value
-// that is kept in memory is row-major in the order of its axes (docs/graph_ir.md).
+// graph.h: the graph IR. A flat, append-only array of values in SSA form: operands come before
+// their users. A tensor has a list of axes; an axis has a name and an extent and is known by
+// its number. Storage order of a value that is kept in memory is row-major in the order of its
+// axes (docs/graph_ir.md).
 #pragma once
 
 #include <stdbool.h>
@@ -34,13 +35,14 @@ typedef struct {
     Str name;        // unique in the graph: a second axis called T is T.1
     int64_t extent;  // >= 1, or EXTENT_UNKNOWN
     bool runtime;    // given by the inputs (B, T), not by the model
-    AxisId same_as;  // run-time only: a second role of that axis, bound together with it; 0: none
+    AxisId
+        same_as;  // run-time only: a second role of that axis, bound together with it; 0: none
 } Axis;
 
 typedef struct {
     const AxisId *along, *to;
     uint8_t along_count, to_count;
-    DType type;      // CONST, CAST
+    DType type;  // CONST, CAST
     int64_t amount;
     double number;
     uint32_t leaf;
@@ -69,7 +71,11 @@ typedef enum {
     INIT_IDENTITY,     // a on the diagonal of the last two axes, 0 elsewhere
 } InitKind;
 
-typedef enum { INIT_AS_IS, INIT_LOG, INIT_SOFTPLUS_INVERSE } InitTransform;  // applied to each drawn value
+typedef enum {
+    INIT_AS_IS,
+    INIT_LOG,
+    INIT_SOFTPLUS_INVERSE
+} InitTransform;  // applied to each drawn value
 
 typedef struct {
     InitKind kind;
@@ -81,13 +87,14 @@ typedef struct {
     GraphOp kind;  // OP_PARAM, OP_STATE or OP_INPUT
     Str path;      // "layers.3.attn.wq"; its name in safetensors files
     DType type;
-    uint8_t rank, batch_count, input_count;  // axes = batch axes, then input axes, then output axes of the map;
-    const AxisId *axes;                      // a leaf that is no map has input_count 0
-    Init init;             // parameters and states
-    AxisId index_of;       // integer inputs: values are in [0, extent of this axis)
+    uint8_t rank, batch_count,
+        input_count;     // axes = batch axes, then input axes, then output axes of the map;
+    const AxisId *axes;  // a leaf that is no map has input_count 0
+    Init init;           // parameters and states
+    AxisId index_of;     // integer inputs: values are in [0, extent of this axis)
     const Str *tags;
     uint32_t tag_count;
-    bool trained;          // a parameter that gets gradients
+    bool trained;  // a parameter that gets gradients
     Span span;
 } Leaf;
 
@@ -107,40 +114,51 @@ typedef struct {
     Vec(Value) values;  // [0] is unused
     Vec(Axis) axes;     // [0] is unused
     Vec(Leaf) leaves;
-    Vec(ValueId) leaf_values;    // value of each leaf, made when the leaf is
-    Vec(GraphOutput) outputs;    // in declaration order; the loss is the output "loss"
+    Vec(ValueId) leaf_values;  // value of each leaf, made when the leaf is
+    Vec(GraphOutput) outputs;  // in declaration order; the loss is the output "loss"
     Vec(GraphUpdate) updates;
     Map axis_names, leaf_paths;
 } Graph;
 
 Graph *graph_new(Arena *arena, Str name);
+// A new graph with g's name, axes and leaves, under the same numbers, and nothing else: what a
+// pass rebuilds into.
+Graph *graph_copy_header(const Graph *g, Arena *arena);
 
 // ---- building
 
 AxisId graph_axis(Graph *g, Str name, int64_t extent, bool runtime);  // makes the name unique
 AxisId graph_axis_find(const Graph *g, Str name);                     // {0} if absent
-// Gives a run-time axis and its second roles their extent (also of a graph already built: shapes follow the axis).
+// Gives a run-time axis and its second roles their extent (also of a graph already built:
+// shapes follow the axis).
 void graph_bind(Graph *g, AxisId axis, int64_t extent);
 
-// A leaf and its value. Paths are unique: the caller checks. Strings and arrays are copied into the graph's arena.
+// A leaf and its value. Paths are unique: the caller checks. Strings and arrays are copied into
+// the graph's arena.
 ValueId graph_leaf(Graph *g, const Leaf *leaf);
-// The two halves of graph_leaf, for who rebuilds a graph: its leaves come first, their values where they stood.
-uint32_t graph_leaf_declare(Graph *g, const Leaf *leaf);             // its index; the value must follow
-ValueId graph_leaf_value(Graph *g, uint32_t leaf, Span span);        // once a leaf
+// The two halves of graph_leaf, for who rebuilds a graph: its leaves come first, their values
+// where they stood.
+uint32_t graph_leaf_declare(Graph *g, const Leaf *leaf);  // its index; the value must follow
+ValueId graph_leaf_value(Graph *g, uint32_t leaf, Span span);  // once a leaf
 
-// Appends a value; axes and type come from the operation's shape rule. Operands or attributes that break the rule are
-// a bug in the caller (the front end reports such mistakes to the user first). Lists in attr are copied.
-ValueId graph_add(Graph *g, GraphOp op, const ValueId *in, uint32_t arity, GraphAttr attr, Span span);
+// Appends a value; axes and type come from the operation's shape rule. Operands or attributes
+// that break the rule are a bug in the caller (the front end reports such mistakes to the user
+// first). Lists in attr are copied.
+ValueId graph_add(Graph *g, GraphOp op, const ValueId *in, uint32_t arity, GraphAttr attr,
+                  Span span);
 
-// What graph_add would say: NULL if legal, else why not (arena-owned text, for the front end's messages and the verifier).
-const char *graph_rule_violation(Graph *g, GraphOp op, const ValueId *in, uint32_t arity, GraphAttr attr);
+// What graph_add would say: NULL if legal, else why not (arena-owned text, for the front end's
+// messages and the verifier).
+const char *graph_rule_violation(Graph *g, GraphOp op, const ValueId *in, uint32_t arity,
+                                 GraphAttr attr);
 
 // Short forms.
 ValueId graph_const(Graph *g, double number, Span span);  // f32
 ValueId graph_const_i32(Graph *g, int64_t number, Span span);
 ValueId graph_unary(Graph *g, GraphOp op, ValueId x, Span span);
 ValueId graph_binary(Graph *g, GraphOp op, ValueId x, ValueId y, Span span);
-ValueId graph_reduce(Graph *g, GraphOp op, ValueId x, const AxisId *along, uint32_t count, Span span);
+ValueId graph_reduce(Graph *g, GraphOp op, ValueId x, const AxisId *along, uint32_t count,
+                     Span span);
 ValueId graph_cast(Graph *g, ValueId x, DType type, Span span);
 void graph_output(Graph *g, Str name, ValueId value);
 void graph_update(Graph *g, uint32_t leaf, ValueId value);
@@ -151,8 +169,8 @@ const Value *graph_value(const Graph *g, ValueId v);
 const Axis *graph_axis_at(const Graph *g, AxisId a);
 const Leaf *graph_leaf_of(const Graph *g, ValueId v);  // of a PARAM, STATE or INPUT value
 int64_t graph_extent(const Graph *g, AxisId a);        // bound: a bug otherwise
-int64_t graph_elements(const Graph *g, ValueId v);     // product of extents; checked for overflow
-int graph_axis_position(const Value *v, AxisId a);     // -1 if absent
+int64_t graph_elements(const Graph *g, ValueId v);  // product of extents; checked for overflow
+int graph_axis_position(const Value *v, AxisId a);  // -1 if absent
 bool graph_has_axis(const Value *v, AxisId a);
 ValueId graph_output_find(const Graph *g, Str name);
 
@@ -161,12 +179,14 @@ int op_arity(GraphOp op);
 double op_flops(GraphOp op);
 bool op_parse(Str text, GraphOp *out);
 bool op_is_elementwise(GraphOp op);  // NEG .. WHERE
-bool op_is_view(GraphOp op);         // BROADCAST RENAME TRANSPOSE SPLIT MERGE SLICE TAKE: may be an addressing of the operand
+bool op_is_view(GraphOp op);  // BROADCAST RENAME TRANSPOSE SPLIT MERGE SLICE TAKE: may be an
+                              // addressing of the operand
 
 // ---- text form (docs/graph_ir.md) and checks
 
 void graph_print(const Graph *g, StrBuf *out);
-MUST_USE bool graph_read(Diag *diag, Arena *arena, uint32_t file, Graph **out);  // file: a source in diag
+MUST_USE bool graph_read(Diag *diag, Arena *arena, uint32_t file,
+                         Graph **out);  // file: a source in diag
 // Every invariant of this header; false with the broken one in diag.
 MUST_USE bool graph_verify(Diag *diag, const Graph *g);
 Hash graph_hash(const Graph *g);  // of the printed form

@@ -164,20 +164,6 @@ typedef struct {
     uint32_t *stack;  // values that wait for their operands' second copies
 } Rebuild;
 
-static Graph *graph_with_header_of(const Graph *g, Arena *arena) {
-    Graph *to = graph_new(arena, g->name);
-    for (uint32_t i = 1; i < g->axes.len; i++) {
-        Axis axis = g->axes.ptr[i];
-        AxisId a = graph_axis(to, axis.name, axis.extent, axis.runtime);
-        axis.name = to->axes.ptr[a.i].name;
-        to->axes.ptr[a.i] = axis;
-    }
-    vec_each (const Leaf, leaf, &g->leaves) {
-        graph_leaf(to, leaf);
-    }
-    return to;
-}
-
 static ValueId value_copy(const Rebuild *b, uint32_t v, bool backward) {
     const Value *value = graph_value(b->r->g, (ValueId){v});
     if (is_leaf(value->op)) return b->to->leaf_values.ptr[value->attr.leaf];
@@ -219,7 +205,7 @@ static void make_second_copies(Rebuild *b, uint32_t v) {
 
 static Graph *rebuild(Recompute *r, Arena *arena) {
     const Graph *g = r->g;
-    Rebuild b = {.r = r, .scratch = &r->scratch, .to = graph_with_header_of(g, arena)};
+    Rebuild b = {.r = r, .scratch = &r->scratch, .to = graph_copy_header(g, arena)};
     b.first = arena_array(&r->scratch, ValueId, g->values.len);
     b.second = arena_array(&r->scratch, ValueId, g->values.len);
     b.stack = arena_array(&r->scratch, uint32_t, g->values.len);

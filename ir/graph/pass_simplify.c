@@ -184,20 +184,6 @@ ValueId simplify_fit(Simplifier *s, const Term *at, ValueId x, const AxisId *axe
 
 // ---- walking
 
-static Graph *graph_with_header(const Graph *g, Arena *arena) {
-    Graph *copy = graph_new(arena, g->name);
-    for (uint32_t i = 1; i < g->axes.len; i++) {
-        AxisId a = graph_axis(copy, g->axes.ptr[i].name, g->axes.ptr[i].extent,
-                              g->axes.ptr[i].runtime);
-        ASSERT(a.i == i);
-        copy->axes.ptr[i].same_as = g->axes.ptr[i].same_as;
-    }
-    vec_each (const Leaf, leaf, &g->leaves) {
-        graph_leaf(copy, leaf);
-    }
-    return copy;
-}
-
 // Which values the outputs and updates need.
 static bool *find_live(const Graph *g, Arena *arena) {
     bool *live = arena_array(arena, bool, g->values.len);
@@ -249,9 +235,9 @@ static void walk(Simplifier *s, const Graph *from, Arena *scratch, bool rewrite)
 Graph *pass_simplify(const Graph *g, Arena *arena) {
     Arena scratch;
     arena_init(&scratch);
-    Simplifier rewritten = {.g = graph_with_header(g, &scratch)};
+    Simplifier rewritten = {.g = graph_copy_header(g, &scratch)};
     walk(&rewritten, g, &scratch, true);
-    Simplifier pruned = {.g = graph_with_header(g, arena)};
+    Simplifier pruned = {.g = graph_copy_header(g, arena)};
     walk(&pruned, rewritten.g, &scratch, false);
     arena_release(&scratch);
     return pruned.g;
