@@ -169,7 +169,7 @@ static void print_leaf_line(const Graph *g, const Leaf *leaf, StrBuf *out) {
 
 // ---- values
 
-static void print_value_line(const Graph *g, ValueId id, StrBuf *out) {
+void graph_print_value(const Graph *g, ValueId id, StrBuf *out) {
     const Value *v = graph_value(g, id);
     unsigned used = op_attrs(v->op);
     strbuf_addf(out, "%%%u = %s", id.i, op_text(v->op));
@@ -201,7 +201,7 @@ void graph_print(const Graph *g, StrBuf *out) {
         print_leaf_line(g, leaf, out);
     }
     for (uint32_t i = 1; i < g->values.len; i++)
-        print_value_line(g, (ValueId){i}, out);
+        graph_print_value(g, (ValueId){i}, out);
     vec_each (const GraphOutput, o, &g->outputs) {
         strbuf_addz(out, "output ");
         print_name(out, o->name);

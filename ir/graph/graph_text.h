@@ -15,3 +15,6 @@ bool init_parse(Str text, InitKind *out);
 bool init_transform_parse(Str text, InitTransform *out);
 
 bool text_is_plain_name(Str name);  // printed without quotes: [A-Za-z_][A-Za-z0-9_.]*
+
+// One value as graph_print prints it: "%5 = add %3, %4 : f32[T, d]" and a newline.
+void graph_print_value(const Graph *g, ValueId id, StrBuf *out);

@@ -1,0 +1,62 @@
+// cli.h: what every command is given, and the steps that several commands share.
+//
+// A command reads options, records errors in diag, writes its result to `out` (text, or one
+// JSON object through `json` with --json) and returns whether all went well. main.c does the
+// rest.
+#pragma once
+
+#include "base/json.h"
+#include "cli/options.h"
+#include "cli/pipeline.h"
+#include "cli/progress.h"
+#include "runtime/device.h"
+
+typedef struct {
+    Options options;
+    Arena arena;
+    Diag diag;
+    StrBuf out;
+    JsonWriter json;
+    Database *db;  // opened by cli_database, closed by main
+    Progress compiling;
+} Cli;
+
+#define COMMAND(NAME, name, ...) bool cmd_##name(Cli *cli);
+#include "cli/commands.def"
+#undef COMMAND
+
+// A line on stderr, unless -q.
+void cli_say(const Cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// Prints what is in diag now (warnings) and forgets it, before long work or output.
+void cli_flush(Cli *cli);
+MUST_USE bool cli_usage(Cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// "--params is needed": false if the text is empty.
+MUST_USE bool cli_need(Cli *cli, Str value, const char *option);
+
+// ---- models
+bool cli_is_artifact(Str path);  // by its name: X.sta
+MUST_USE bool cli_model(Cli *cli, Model *out);
+// The graph as elaborated, its run-time axes open.
+MUST_USE bool cli_elaborate(Cli *cli, const Model *model, Graph **out);
+// Extents of the axes B and T from --batch and --context, except those that --set gives.
+Bindings cli_bindings(Cli *cli, int64_t batch);
+TrainSetup cli_train_setup(const Cli *cli);
+// The graph of one entry with every axis bound (cli_bindings).
+MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings,
+                        Graph **out);
+
+// ---- plans
+// Opens the tuning database. Without --db and $STRATA_DB one that cannot be used is a warning,
+// and the command goes on without, unless `must`.
+MUST_USE bool cli_database(Cli *cli, bool must);
+CompileTarget cli_target(Cli *cli);
+// Compiles entries of the model.
+MUST_USE bool cli_plan(Cli *cli, const Model *model, const EntryKind *entries, uint32_t count,
+                       Bindings bindings, Plan **out);
+// Reads an artifact and checks that it has the entries.
+MUST_USE bool cli_artifact(Cli *cli, const EntryKind *entries, uint32_t count, Plan **out);
+
+// ---- text
+void text_bytes(StrBuf *out, double bytes);       // "1.5 MiB"
+void text_count(StrBuf *out, double x);           // "1.5 M"
+void text_duration(StrBuf *out, double seconds);  // "1 min 05 s", "12.3 ms"

@@ -1,0 +1,89 @@
+// cmd_check.c: is the model right, and what does it cost?
+#include "cli/cli.h"
+#include "cli/cost.h"
+
+typedef struct {
+    GraphHoldings holds;
+    double flops, bytes;  // a token
+    int64_t tokens;
+    uint32_t values, kernels;
+} Check;
+
+static bool measure(Cli *cli, const Model *model, Check *out) {
+    Graph *g;
+    if (!cli_elaborate(cli, model, &g)) return false;
+    out->holds = graph_holdings(g);
+    EntryKind kind = cli->options.training ? ENTRY_TRAIN : ENTRY_FORWARD;
+    if (!cli_graph(cli, model, kind, cli_bindings(cli, 1), &g)) return false;
+    Regions *regions = pass_fuse(g, &cli->arena);
+    double bytes = 0;
+    for (uint32_t i = 0; i < regions->count; i++)
+        bytes += region_cost(regions, &regions->regions[i]).bytes;
+    out->tokens = graph_tokens(g);
+    out->flops = graph_flops(g) / (double)out->tokens;
+    out->bytes = bytes / (double)out->tokens;
+    out->values = g->values.len - 1;
+    out->kernels = regions->count;
+    return true;
+}
+
+static void print_json(Cli *cli, const Check *c) {
+    JsonWriter *w = &cli->json;
+    json_object(w);
+    json_key(w, "parameters");
+    json_int(w, c->holds.parameters);
+    json_key(w, "trained_parameters");
+    json_int(w, c->holds.trained);
+    json_key(w, "parameter_bytes");
+    json_int(w, c->holds.parameter_bytes);
+    json_key(w, "flops_per_token");
+    json_number(w, c->flops);
+    json_key(w, "bytes_per_token");
+    json_number(w, c->bytes);
+    json_key(w, "state_bytes");
+    json_int(w, c->holds.state_bytes);
+    json_key(w, "state_bytes_per_token");
+    json_int(w, c->holds.token_state_bytes);
+    json_key(w, "tokens");
+    json_int(w, c->tokens);
+    json_key(w, "values");
+    json_int(w, c->values);
+    json_key(w, "kernels");
+    json_int(w, c->kernels);
+    json_end(w);
+}
+
+static void line(Cli *cli, const char *name, void (*text)(StrBuf *, double), double x) {
+    strbuf_addf(&cli->out, "%-22s ", name);
+    text(&cli->out, x);
+}
+
+static void print_text(Cli *cli, const Check *c) {
+    StrBuf *out = &cli->out;
+    line(cli, "parameters", text_count, (double)c->holds.parameters);
+    strbuf_addf(out, " (%lld), ", (long long)c->holds.parameters);
+    text_bytes(out, (double)c->holds.parameter_bytes);
+    strbuf_addc(out, '\n');
+    line(cli, "flops a token", text_count, c->flops);
+    strbuf_addf(out, ", %s of %lld tokens in %u kernels\n",
+                cli->options.training ? "training step" : "forward pass", (long long)c->tokens,
+                c->kernels);
+    line(cli, "bytes a token", text_bytes, c->bytes);
+    strbuf_addz(out, ", every kernel's inputs and outputs moved once\n");
+    line(cli, "state bytes a token", text_bytes, (double)c->holds.token_state_bytes);
+    strbuf_addz(out, ", what later tokens read of it\n");
+    if (!c->holds.state_bytes) return;
+    line(cli, "state", text_bytes, (double)c->holds.state_bytes);
+    strbuf_addz(out, ", whatever the context\n");
+}
+
+bool cmd_check(Cli *cli) {
+    Model model;
+    Check check;
+    if (!cli_model(cli, &model) || !measure(cli, &model, &check)) return false;
+    if (cli->options.json)
+        print_json(cli, &check);
+    else
+        print_text(cli, &check);
+    return true;
+}

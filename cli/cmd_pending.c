@@ -1,0 +1,18 @@
+// cmd_pending.c: commands whose lower layers are being built.
+#include "cli/cli.h"
+
+static bool pending(Cli *cli) {
+    return diag_fail(&cli->diag, FAIL_ENVIRONMENT, "this version of strata has no %s",
+                     command_name(cli->options.command));
+}
+
+bool cmd_explain(Cli *cli) { return pending(cli); }
+bool cmd_compile(Cli *cli) { return pending(cli); }
+bool cmd_tune(Cli *cli) { return pending(cli); }
+bool cmd_bench(Cli *cli) { return pending(cli); }
+bool cmd_train(Cli *cli) { return pending(cli); }
+bool cmd_eval(Cli *cli) { return pending(cli); }
+bool cmd_generate(Cli *cli) { return pending(cli); }
+bool cmd_sweep(Cli *cli) { return pending(cli); }
+bool cmd_db(Cli *cli) { return pending(cli); }
+bool cmd_devices(Cli *cli) { return pending(cli); }

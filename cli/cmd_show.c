@@ -1,0 +1,146 @@
+// cmd_show.c: the intermediate forms of a model.
+#include "cli/cli.h"
+
+typedef enum {
+    STAGE_AST,
+    STAGE_GRAPH,
+    STAGE_REGIONS,
+    STAGE_TILE,
+    STAGE_LLVM,
+    STAGE_ASM,
+    STAGE_PLAN,
+    STAGE_CUDA,
+    STAGE_PTX,
+    STAGE_COUNT
+} Stage;
+
+static const char *const stage_text[STAGE_COUNT] = {"ast", "graph", "regions", "tile", "llvm",
+                                                    "asm", "plan",  "cuda",    "ptx"};
+
+static bool find_stage(Cli *cli, Stage *out) {
+    if (!cli_need(cli, cli->options.stage, "--stage STAGE")) return false;
+    for (uint32_t i = 0; i < STAGE_COUNT; i++)
+        if (str_eq(cli->options.stage, str_of(stage_text[i]))) *out = (Stage)i;
+    if (*out == STAGE_CUDA || *out == STAGE_PTX)
+        return diag_fail(
+            &cli->diag, FAIL_ENVIRONMENT,
+            "this version of strata makes code for cpu only, so it has no stage %s",
+            stage_text[*out]);
+    if (*out != STAGE_COUNT) return true;
+    return cli_usage(cli,
+                     "there is no stage '%.*s'; stages are ast, graph, regions, tile, llvm, "
+                     "asm and plan",
+                     STR_ARG(cli->options.stage));
+}
+
+// ---- stages of regions
+
+// Also the name of one kernel, where a region needs several.
+static bool is_wanted(const Cli *cli, Str name) {
+    return !cli->options.region.len || str_eq(cli->options.region, name);
+}
+
+static void show_region_text(Cli *cli, const Regions *regions, const Region *region) {
+    Regions one = *regions;
+    Region copy = *region;
+    one.regions = &copy;
+    one.count = 1;
+    one.refusal_count = 0;
+    regions_print(&one, &cli->out);
+}
+
+static bool show_program(Cli *cli, Stage stage, const TileProgram *p) {
+    if (stage == STAGE_TILE) {
+        tile_print(p, &cli->out);
+        return true;
+    }
+    Str text;
+    EmitOptions options = {.level = cpu_level_here()};
+    if (!emit_text(&cli->diag, &cli->arena, p, options, stage == STAGE_ASM, &text))
+        return false;
+    strbuf_addf(&cli->out, "%s %.*s\n", stage == STAGE_ASM ? "#" : ";", STR_ARG(p->name));
+    strbuf_add(&cli->out, text);
+    return true;
+}
+
+static bool show_region(Cli *cli, Stage stage, const PlanRequest *request,
+                        const Regions *regions, const Region *region) {
+    Schedule schedule = schedule_choose(request, regions, region);
+    TileKernels *kernels = region_to_tile(regions, region, &schedule, &cli->arena);
+    for (uint32_t k = 0; k < kernels->kernel_count; k++) {
+        if (k || cli->out.len) strbuf_addc(&cli->out, '\n');
+        if (!show_program(cli, stage, kernels->kernels[k].program)) return false;
+    }
+    return true;
+}
+
+static bool show_regions(Cli *cli, Stage stage, const Graph *g) {
+    Regions *regions = pass_fuse(g, &cli->arena);
+    if (stage == STAGE_REGIONS && !cli->options.region.len) {
+        regions_print(regions, &cli->out);
+        return true;
+    }
+    if (!cli_database(cli, false)) return false;
+    PlanRequest request = {.target = cli_target(cli), .run_threads = cli->options.threads};
+    bool found = false;
+    for (uint32_t i = 0; i < regions->count; i++) {
+        const Region *region = &regions->regions[i];
+        if (!is_wanted(cli, region->name)) continue;
+        found = true;
+        if (stage == STAGE_REGIONS)
+            show_region_text(cli, regions, region);
+        else if (!show_region(cli, stage, &request, regions, region))
+            return false;
+    }
+    return found || cli_usage(cli, "there is no region '%.*s'; see show --stage regions",
+                              STR_ARG(cli->options.region));
+}
+
+// ---- the command
+
+static bool show_plan(Cli *cli, const Model *model, EntryKind kind) {
+    Plan *plan;
+    if (!cli_plan(cli, model, &kind, 1, cli_bindings(cli, kind == ENTRY_GRAD ? 8 : 1), &plan))
+        return false;
+    plan_print(plan, &cli->out);
+    return true;
+}
+
+static bool show_stage(Cli *cli, Stage stage) {
+    Plan *plan;
+    if (stage == STAGE_PLAN && cli_is_artifact(cli->options.model)) {
+        if (!cli_artifact(cli, NULL, 0, &plan)) return false;
+        plan_print(plan, &cli->out);
+        return true;
+    }
+    Model model;
+    EntryKind kind = cli->options.grad ? ENTRY_TRAIN : ENTRY_FORWARD;
+    if (!cli_model(cli, &model)) return false;
+    if (stage == STAGE_AST) {
+        ast_print(model.program->root, &cli->out);
+        return true;
+    }
+    if (stage == STAGE_PLAN) return show_plan(cli, &model, kind);
+    Graph *g;
+    if (!cli_graph(cli, &model, kind, cli_bindings(cli, cli->options.grad ? 8 : 1), &g))
+        return false;
+    if (stage != STAGE_GRAPH) return show_regions(cli, stage, g);
+    graph_print(g, &cli->out);
+    return true;
+}
+
+bool cmd_show(Cli *cli) {
+    Stage stage = STAGE_COUNT;
+    if (!find_stage(cli, &stage) || !show_stage(cli, stage)) return false;
+    if (!cli->options.json) return true;
+    StrBuf text = cli->out;
+    cli->out = (StrBuf){0};
+    json_object(&cli->json);
+    json_key(&cli->json, "stage");
+    json_string(&cli->json, str_of(stage_text[stage]));
+    json_key(&cli->json, "text");
+    json_string(&cli->json, strbuf_view(&text));
+    json_end(&cli->json);
+    strbuf_release(&text);
+    return true;
+}

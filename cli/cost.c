@@ -1,0 +1,75 @@
+// cost.c: counting.
+#include "cli/cost.h"
+
+static int64_t fixed_elements(const Graph *g, const AxisId *axes, uint32_t rank) {
+    int64_t n = 1;
+    for (uint32_t i = 0; i < rank; i++)
+        if (!graph_axis_at(g, axes[i])->runtime) n *= graph_axis_at(g, axes[i])->extent;
+    return n;
+}
+
+GraphHoldings graph_holdings(const Graph *g) {
+    GraphHoldings h = {0};
+    for (uint32_t i = 0; i < g->leaves.len; i++) {
+        const Leaf *leaf = &g->leaves.ptr[i];
+        int64_t n = fixed_elements(g, leaf->axes, leaf->rank),
+                bytes = n * (int64_t)dtype_bytes(leaf->type);
+        if (leaf->kind == OP_STATE) h.state_bytes += bytes;
+        if (leaf->kind != OP_PARAM) continue;
+        h.parameters += n;
+        h.parameter_bytes += bytes;
+        if (leaf->trained) h.trained += n;
+    }
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = &g->values.ptr[i];
+        if (v->op != OP_RENAME || !graph_axis_at(g, v->attr.to[0])->same_as.i) continue;
+        h.token_state_bytes +=
+            fixed_elements(g, v->axes, v->rank) * (int64_t)dtype_bytes(v->type);
+    }
+    return h;
+}
+
+// Reductions and contractions are counted by what they read: the points of all axes involved.
+double value_flops(const Graph *g, ValueId id) {
+    const Value *v = graph_value(g, id);
+    double points = op_flops(v->op);
+    if (!(points > 0)) return 0;
+    for (uint32_t i = 0; i < v->rank; i++)
+        points *= (double)graph_extent(g, v->axes[i]);
+    for (uint32_t i = 0; i < v->attr.along_count; i++)
+        if (!graph_has_axis(v, v->attr.along[i]))
+            points *= (double)graph_extent(g, v->attr.along[i]);
+    return points;
+}
+
+double graph_flops(const Graph *g) {
+    double sum = 0;
+    for (uint32_t i = 1; i < g->values.len; i++)
+        sum += value_flops(g, (ValueId){i});
+    return sum;
+}
+
+int64_t graph_tokens(const Graph *g) {
+    int64_t n = 1;
+    for (uint32_t a = 1; a < g->axes.len; a++) {
+        const Axis *axis = &g->axes.ptr[a];
+        if (axis->runtime && !axis->same_as.i) n *= axis->extent;
+    }
+    return n;
+}
+
+static double value_bytes(const Graph *g, ValueId v) {
+    return (double)graph_elements(g, v) * (double)dtype_bytes(graph_value(g, v)->type);
+}
+
+RegionCost region_cost(const Regions *regions, const Region *region) {
+    const Graph *g = regions->graph;
+    RegionCost cost = {0};
+    for (uint32_t i = 0; i < region->value_count; i++)
+        cost.flops += value_flops(g, region->values[i]);
+    for (uint32_t i = 0; i < region->input_count; i++)
+        cost.bytes += value_bytes(g, region->inputs[i]);
+    for (uint32_t i = 0; i < region->output_count; i++)
+        cost.bytes += value_bytes(g, region->outputs[i]);
+    return cost;
+}

@@ -1,0 +1,26 @@
+// cost.h: what a graph asks of a machine, counted from the graph alone.
+#pragma once
+
+#include "ir/graph/region.h"
+
+typedef struct {
+    int64_t parameters, trained;  // elements
+    int64_t parameter_bytes;
+    int64_t state_bytes;  // of declared states, whatever the context
+    // What later tokens read of each earlier one: values that are given a second role of a
+    // run-time axis (keys and values of attention). A token is one index of every such axis.
+    int64_t token_state_bytes;
+} GraphHoldings;
+// requires: a graph as elaborated; its run-time axes may be open.
+GraphHoldings graph_holdings(const Graph *g);
+
+// requires: simplified, every axis bound.
+double graph_flops(const Graph *g);
+int64_t graph_tokens(const Graph *g);  // product of the extents of run-time axes of inputs
+
+typedef struct {
+    double flops, bytes;
+} RegionCost;
+// Every element of its inputs and outputs moved once.
+RegionCost region_cost(const Regions *regions, const Region *region);
+double value_flops(const Graph *g, ValueId v);
