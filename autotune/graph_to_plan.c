@@ -3,10 +3,12 @@
 //     once.
 #include "autotune/graph_to_plan.h"
 
+#include "autotune/library.h"
 #include "autotune/plan_memory.h"
 #include "autotune/prior.h"
 #include "base/check.h"
 #include "ir/graph/evaluate.h"
+#include "runtime/gemm.h"
 
 typedef struct {
     Diag *diag;
@@ -162,6 +164,21 @@ static void copy_step(Draft *d, uint32_t from, uint32_t to) {
     step_add(d, STEP_COPY, (uint32_t[]){from, to}, 2, NULL, (Span){0});
 }
 
+// The library's call, if the schedule asks for it and the program is nothing else.
+static bool library_step(Draft *d, const Schedule *schedule, const TileKernels *kernels,
+                         const uint32_t *args, Span span) {
+    PlanGemm gemm;
+    uint32_t operands[3];
+    if (!schedule->library || kernels->kernel_count != 1 || !gemm_available()) return false;
+    if (!library_gemm(kernels->kernels[0].program, &gemm, operands)) return false;
+    uint32_t chosen[3];
+    for (int i = 0; i < 3; i++)
+        chosen[i] = args[operands[i]];
+    step_add(d, STEP_GEMM, chosen, 3, NULL, span);
+    d->steps.ptr[d->steps.len - 1].gemm = gemm;
+    return true;
+}
+
 static void region_steps(Builder *b, Draft *d, const Region *region) {
     Schedule schedule = schedule_choose(b->request, d->regions, region);
     TileKernels *kernels = region_to_tile(d->regions, region, &schedule, d->arena);
@@ -181,7 +198,8 @@ static void region_steps(Builder *b, Draft *d, const Region *region) {
             if (kernel->clear_first && kernel->program->args.ptr[i].written)
                 step_add(d, STEP_CLEAR, &args[i], 1, NULL, span);
         }
-        step_add(d, STEP_LAUNCH, args, count, kernel->program, span);
+        if (!library_step(d, &schedule, kernels, args, span))
+            step_add(d, STEP_LAUNCH, args, count, kernel->program, span);
     }
 }
 
@@ -307,7 +325,8 @@ static void plan_entry_of(Builder *b, const Draft *d, const Map *kernel_of, Plan
     out->steps = arena_array(b->arena, PlanStep, d->steps.len);
     for (uint32_t i = 0; i < d->steps.len; i++) {
         const DraftStep *s = &d->steps.ptr[i];
-        out->steps[i] = (PlanStep){.kind = s->kind, .args = s->args, .arg_count = s->arg_count};
+        out->steps[i] = (PlanStep){
+            .kind = s->kind, .args = s->args, .arg_count = s->arg_count, .gemm = s->gemm};
         uint64_t kernel = 0;
         if (s->program) map_get(kernel_of, hash_key(b->arena, tile_hash(s->program)), &kernel);
         out->steps[i].kernel = (uint32_t)kernel;

@@ -6,11 +6,13 @@
 
 bool draft_step_reads(const DraftStep *step, uint32_t arg) {
     if (step->kind == STEP_COPY) return arg == 0;
+    if (step->kind == STEP_GEMM) return arg < 2;
     return step->kind == STEP_LAUNCH && step->program->args.ptr[arg].read;
 }
 
 bool draft_step_writes(const DraftStep *step, uint32_t arg) {
     if (step->kind == STEP_COPY) return arg == 1;
+    if (step->kind == STEP_GEMM) return arg == 2;
     return step->kind == STEP_CLEAR || step->program->args.ptr[arg].written;
 }
 

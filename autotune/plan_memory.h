@@ -14,6 +14,7 @@ typedef struct {
 typedef struct {
     StepKind kind;
     const TileProgram *program;  // LAUNCH
+    PlanGemm gemm;               // GEMM
     const uint32_t *args;        // indices into memory
     uint32_t arg_count;
     Span span;

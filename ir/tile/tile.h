@@ -134,3 +134,4 @@ Hash tile_hash(const TileProgram *p);  // of everything but `name` and spans
 // Runs every task in order, in double precision with storage rounded to the arguments' types; args[i] points at
 // args.ptr[i].elements elements.
 void tile_interpret(const TileProgram *p, void *const *args);
+void tile_interpret_task(const TileProgram *p, void *const *args, int64_t task);  // one of them alone

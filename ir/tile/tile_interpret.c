@@ -244,16 +244,25 @@ static void values_alloc(Run *r, Arena *arena) {
     }
 }
 
-void tile_interpret(const TileProgram *p, void *const *args) {
+static void tasks_run(const TileProgram *p, void *const *args, int64_t first, int64_t end) {
     Arena arena = {0};
     Run r = {.p = p, .args = args};
     DimSet k = 0;
     for (uint32_t d = 0; d < p->dim_count; d++)
         if (p->dims[d].role == DIM_K) k |= (DimSet)(1U << d);
     values_alloc(&r, &arena);
-    for (int64_t task = 0, count = tile_task_count(p); task < count; task++) {
+    for (int64_t task = first; task < end; task++) {
         task_place(&r, task);
         task_run(&r, k);
     }
     arena_release(&arena);
+}
+
+void tile_interpret(const TileProgram *p, void *const *args) {
+    tasks_run(p, args, 0, tile_task_count(p));
+}
+
+void tile_interpret_task(const TileProgram *p, void *const *args, int64_t task) {
+    ASSERT(task >= 0 && task < tile_task_count(p));
+    tasks_run(p, args, task, task + 1);
 }

@@ -1,0 +1,116 @@
+// candidate.c: from a schedule to something that runs, as graph_to_plan.c makes it a part of a
+// plan.
+#include "autotune/candidate.h"
+
+#include <string.h>
+
+#include "autotune/library.h"
+#include "base/check.h"
+#include "runtime/gemm.h"
+
+bool candidate_lower(const Regions *regions, const Region *region, const Schedule *schedule,
+                     Arena *arena, Candidate *out) {
+    *out = (Candidate){.schedule = *schedule};
+    out->kernels = region_to_tile(regions, region, schedule, arena);
+    if (!schedule->library) return true;
+    return out->kernels->kernel_count == 1 && gemm_available() &&
+           library_gemm(out->kernels->kernels[0].program, &out->gemm, out->operands);
+}
+
+Hash candidate_hash(const Candidate *c) {
+    if (c->schedule.library) return hash_bytes("library", 7);
+    Hash hash = {0};
+    for (uint32_t i = 0; i < c->kernels->kernel_count; i++)
+        hash = hash_mix(hash, tile_hash(c->kernels->kernels[i].program));
+    return hash;
+}
+
+double candidate_flops(const Candidate *c) {
+    double flops = 0;
+    for (uint32_t i = 0; i < c->kernels->kernel_count; i++)
+        flops += tile_flops(c->kernels->kernels[i].program);
+    return flops;
+}
+
+double candidate_bytes(const Candidate *c) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < c->kernels->kernel_count; i++)
+        bytes += tile_bytes(c->kernels->kernels[i].program);
+    return bytes;
+}
+
+// ---- loading
+
+static size_t arg_bytes(const TileArg *arg) {
+    return (size_t)arg->elements * dtype_bytes(arg->type);
+}
+
+// Storage that begins on a cache line, as it does in a plan.
+static void *partial_new(Arena *arena, int64_t bytes) {
+    enum { LINE = 64 };
+    unsigned char *memory = arena_alloc(arena, (size_t)bytes + LINE, 1);
+    return memory + (LINE - (uintptr_t)memory % LINE) % LINE;
+}
+
+static void bind(Arena *arena, const Workspace *w, LoadedCandidate *out) {
+    const TileKernels *kernels = out->candidate->kernels;
+    void **partials = arena_array(arena, void *, kernels->partial_count);
+    for (uint32_t i = 0; i < kernels->partial_count; i++)
+        partials[i] = partial_new(arena, kernels->partial_bytes[i]);
+    out->args = arena_array(arena, void **, kernels->kernel_count);
+    for (uint32_t k = 0; k < kernels->kernel_count; k++) {
+        const TileKernel *kernel = &kernels->kernels[k];
+        out->args[k] = arena_array(arena, void *, kernel->program->args.len);
+        for (uint32_t i = 0; i < kernel->program->args.len; i++) {
+            const TileBinding *binding = &kernel->bindings[i];
+            out->args[k][i] = binding->kind == BIND_PARTIAL
+                                  ? partials[binding->partial]
+                                  : workspace_find(w, binding->value)->data;
+        }
+    }
+}
+
+bool candidate_load(Diag *diag, Arena *arena, const Candidate *c, const Workspace *w,
+                    Pool *pool, LoadedCandidate *out) {
+    *out = (LoadedCandidate){.candidate = c, .pool = pool};
+    out->objects = arena_array(arena, Object, c->kernels->kernel_count);
+    bind(arena, w, out);
+    for (uint32_t k = 0; c->code && k < c->kernels->kernel_count; k++) {
+        if (object_load(diag, c->kernels->kernels[k].program->name, c->code[k].object,
+                        &out->objects[k]) &&
+            pool_reserve(diag, pool, c->code[k].scratch_bytes))
+            continue;
+        candidate_unload(out);
+        return false;
+    }
+    return true;
+}
+
+void candidate_unload(LoadedCandidate *c) {
+    for (uint32_t k = 0; c->candidate->code && k < c->candidate->kernels->kernel_count; k++)
+        object_unload(&c->objects[k]);
+}
+
+// ---- running
+
+static void clear_outputs(const TileKernel *kernel, void *const *args) {
+    for (uint32_t i = 0; i < kernel->program->args.len; i++) {
+        const TileArg *arg = &kernel->program->args.ptr[i];
+        if (arg->written) memset(args[i], 0, arg_bytes(arg));
+    }
+}
+
+void candidate_run(void *loaded) {
+    const LoadedCandidate *l = loaded;
+    const Candidate *c = l->candidate;
+    for (uint32_t k = 0; k < c->kernels->kernel_count; k++) {
+        const TileKernel *kernel = &c->kernels->kernels[k];
+        void **args = l->args[k];
+        if (kernel->clear_first) clear_outputs(kernel, args);
+        if (c->code)
+            pool_run_kernel(l->pool, l->objects[k].entry, args, c->code[k].tasks);
+        else
+            gemm_run(l->pool, &c->gemm, args[c->operands[0]], args[c->operands[1]],
+                     args[c->operands[2]]);
+    }
+}

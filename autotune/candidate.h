@@ -1,0 +1,36 @@
+// candidate.h: one schedule of one region, compiled, and its running.
+#pragma once
+
+#include "autotune/compile_kernels.h"
+#include "autotune/workspace.h"
+#include "runtime/cpu/pool.h"
+#include "runtime/object.h"
+
+typedef struct {
+    Schedule schedule;
+    uint32_t rank;               // see Trial
+    const TileKernels *kernels;  // what it runs, one after another
+    const EmittedKernel *code;   // one a kernel; NULL for the library's call
+    PlanGemm gemm;
+    uint32_t operands[3];  // arguments of the kernel that are a, b and c
+} Candidate;
+
+// Lowers the region. For schedules that ask for the library: false if it cannot do this region.
+MUST_USE bool candidate_lower(const Regions *regions, const Region *region,
+                              const Schedule *schedule, Arena *arena, Candidate *out);
+// Two candidates of one region with the same hash run the same code.
+Hash candidate_hash(const Candidate *c);
+double candidate_flops(const Candidate *c);
+double candidate_bytes(const Candidate *c);
+
+// A candidate with its memory, ready to run.
+typedef struct {
+    const Candidate *candidate;
+    Pool *pool;
+    Object *objects;  // one a kernel
+    void ***args;     // of each kernel
+} LoadedCandidate;
+MUST_USE bool candidate_load(Diag *diag, Arena *arena, const Candidate *c, const Workspace *w,
+                             Pool *pool, LoadedCandidate *out);
+void candidate_unload(LoadedCandidate *c);
+void candidate_run(void *loaded);  // a LoadedCandidate; of the type that measure.h wants

@@ -1,0 +1,35 @@
+// workspace.h: memory for running one region by itself: its inputs, drawn at random and always
+// the same, and its outputs.
+#pragma once
+
+#include "base/diag.h"
+#include "ir/region_to_tile.h"
+
+typedef struct {
+    ValueId value;
+    DType type;
+    int64_t elements;
+    bool written;
+    int64_t below;  // integers: drawn from [0, below)
+    void *data;     // 64-byte aligned
+} WorkspaceTensor;
+
+typedef struct {
+    WorkspaceTensor *tensors;
+    uint32_t tensor_count;
+    void *mapping;
+    size_t mapped;
+} Workspace;
+
+// The arguments are those of the region's program without a schedule. False: no memory.
+MUST_USE bool workspace_open(Diag *diag, Arena *arena, const Regions *regions,
+                             const Region *region, Workspace *out);
+void workspace_close(Workspace *w);  // safe on a zeroed Workspace
+WorkspaceTensor *workspace_find(const Workspace *w, ValueId value);
+
+// Draws the inputs: reals in [-1, 1), or in [0.5, 1.5) where functions are undefined below 0.
+void workspace_fill(Workspace *w, bool positive);
+// Makes every output differ from anything that a kernel may write there.
+void workspace_spoil(Workspace *w);
+// How much memory all of a region's tensors take together.
+int64_t workspace_bytes(const Workspace *w);
