@@ -6,7 +6,7 @@
 #include "runtime/model_io.h"
 
 typedef struct {
-    int64_t window_max;                 // 0: all windows; else the first ones
+    int64_t window_max;                 // 0: all windows; else the first ones, in whole batches
     const volatile sig_atomic_t *stop;  // not 0: give up (FAIL_INTERRUPTED); may be NULL
     void (*progress)(void *context, int64_t windows_done, int64_t windows);  // may be NULL
     void *context;

@@ -10,6 +10,13 @@ const PlanEntry *plan_entry(const Plan *plan, const char *name) {
     return NULL;
 }
 
+bool plan_entry_uses(const PlanEntry *e, uint32_t tensor) {
+    for (uint32_t i = 0; i < e->buffer_count; i++) {
+        if (e->buffers[i].kind == BUFFER_TENSOR && e->buffers[i].index == tensor) return true;
+    }
+    return false;
+}
+
 int plan_tensor_find(const Plan *plan, TensorKind kind, Str name) {
     for (uint32_t i = 0; i < plan->tensor_count; i++) {
         const PlanTensor *t = &plan->tensors[i];

@@ -108,6 +108,7 @@ typedef struct {
 } Plan;
 
 const PlanEntry *plan_entry(const Plan *plan, const char *name);    // NULL if absent
+bool plan_entry_uses(const PlanEntry *e, uint32_t tensor);          // reads or writes it
 int plan_tensor_find(const Plan *plan, TensorKind kind, Str name);  // -1 if absent
 int64_t plan_tensor_count(const PlanTensor *t);                     // elements
 int64_t plan_tensor_bytes(const PlanTensor *t);

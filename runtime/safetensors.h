@@ -60,7 +60,8 @@ MUST_USE bool safetensors_convert(Diag *diag, const TensorFile *file, const Stor
 #define LOAD(kind) (1u << (kind))
 typedef struct {
     uint32_t required, optional;
-    bool quiet;  // no warning
+    bool quiet;              // no warning
+    const PlanEntry *entry;  // not NULL: only tensors that it uses are required
 } LoadKinds;
 MUST_USE bool safetensors_load_into(Diag *diag, const TensorFile *file, Session *session,
                                     LoadKinds kinds);

@@ -157,7 +157,8 @@ bool safetensors_load_into(Diag *diag, const TensorFile *file, Session *session,
         const StoredTensor *stored = safetensors_find(file, t->name);
         if (stored)
             ok &= safetensors_convert(diag, file, stored, t, session_tensor(session, i));
-        else if (kinds.required & LOAD(t->kind))
+        else if (kinds.required & LOAD(t->kind) &&
+                 (!kinds.entry || plan_entry_uses(kinds.entry, i)))
             ok = missing(diag, file, t);
     }
     if (ok && !kinds.quiet) warn_of_extras(diag, file, plan, kinds.required | kinds.optional);

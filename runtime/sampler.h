@@ -11,10 +11,14 @@ typedef struct {
 } SamplerSettings;
 
 typedef struct {
+    double weight;
+    uint32_t token;
+} SamplerChoice;
+
+typedef struct {
     SamplerSettings settings;
     uint32_t vocab;
-    double *weights;  // (vocab)
-    uint32_t *order;  // (vocab)
+    SamplerChoice *choices;  // (vocab)
 } Sampler;
 
 // Settings out of range are FAIL_USAGE.
