@@ -183,6 +183,9 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
     f->roots = arena_array(arena, bool, n);
     mark_unrolled(f);
     build_users(f);
+    f->base = arena_array(arena, ValueId, n);
+    for (uint32_t v = 1; v < n; v++)
+        f->base[v] = value_layout(g, (ValueId){v}).base;
     f->groups = arena_array(arena, Group, n);
     f->own = arena_array(arena, uint64_t *, n);
     f->rows = arena_array(arena, uint64_t, f->set_words);
@@ -260,7 +263,7 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
     const Value *v = &f->graph->values.ptr[m];
     if (!has_all_rows(f, m)) return "they have different rows";
     for (uint32_t k = 0; k < v->arity; k++) {
-        ValueId base = value_layout(f->graph, v->in[k]).base;
+        ValueId base = f->base[v->in[k].i];
         if (f->homes[base.i] != HOME_COMPUTED || fuse_edge_is_pointwise(f, m, k)) continue;
         const Group *from = fuse_group(f, base);
         if (from == p || from == q) return "it is read at other points than it is computed";
@@ -298,7 +301,7 @@ bool fuse_path_around(Fuse *f, const Group *p, const Group *q) {
         f->stack[depth++] = m;
     while (depth > 0) {
         uint32_t v = f->stack[--depth];
-        ValueId base = value_layout(f->graph, (ValueId){v}).base;
+        ValueId base = f->base[v];
         for (uint32_t i = f->users_at[v]; i < f->users_at[v + 1]; i++) {
             uint32_t user = f->users[i];
             if (user > q->last) continue;

@@ -125,7 +125,7 @@ static void collect_inputs(Fuse *f, Region *r, const Group *group, ValueId *inpu
         for (uint32_t k = 0; k < v->arity; k++) {
             ValueId x = v->in[k];
             if (f->homes[x.i] == HOME_INLINE) continue;
-            ValueId base = value_layout(f->graph, x).base;
+            ValueId base = f->base[x.i];
             if (f->homes[base.i] == HOME_COMPUTED && group && fuse_group(f, base) == group)
                 continue;
             add_input(f, r, inputs, base);
@@ -142,7 +142,7 @@ static uint32_t operand_total(const Graph *g, const ValueId *values, uint32_t co
 
 static Str parameter_name(const Fuse *f, const Value *contract) {
     for (uint32_t i = 0; i < 2; i++) {
-        ValueId base = value_layout(f->graph, contract->in[i]).base;
+        ValueId base = f->base[contract->in[i].i];
         if (graph_value(f->graph, base)->op == OP_PARAM)
             return graph_leaf_of(f->graph, base)->path;
     }
@@ -226,7 +226,7 @@ static Group *next_needed(Fuse *f, Visit *visit, const uint8_t *placed) {
             visit->operand = 0;
             continue;
         }
-        ValueId base = value_layout(f->graph, v->in[visit->operand++]).base;
+        ValueId base = f->base[v->in[visit->operand++].i];
         if (f->homes[base.i] != HOME_COMPUTED) continue;
         Group *needed = fuse_group(f, base);
         if (needed->id != visit->group && !placed[needed->id]) return needed;
