@@ -13,7 +13,7 @@
 enum {
     MAX_SUMS = 60,             // what one loop may carry, less a few
     INSIDE_K = 4096,           // most products that the register kernel sums at once
-    CLOSE_BYTES = 1 << 20,     // of the L2 cache, for the rows that are walked together
+    CLOSE_BYTES = 1 << 22,     // of the caches, for copies of rows
     IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
 };
 
@@ -102,12 +102,18 @@ static void packing_plan(Contract *c) {
     const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
     c->rows.packed = c->rows.load == NULL || tile_knob(c->p, "pack_a", -1) == 1;
     c->cols.packed = c->cols.load == NULL || cols_want_packing(c);
-    c->block_rows = CLOSE_BYTES / (c->k_pitch * 4) / c->mr * c->mr;
-    if (c->block_rows < c->mr) c->block_rows = c->mr;
-    c->block_rows = least(c->block_rows, round_up(row->tile, c->mr));
+    // Rows in place stream by for every panel, which stays in the cache; copies of rows do
+    // better to stay there themselves.
+    c->block_rows = round_up(row->tile, c->mr);
+    if (c->rows.packed)
+        c->block_rows =
+            least(c->block_rows, round_up(CLOSE_BYTES / (c->k_pitch * 4) + 1, c->mr));
     int64_t panels = round_up(col->tile, (int64_t)c->nv * c->lanes);
-    if (c->rows.packed) c->rows.copy = build_scratch(b, c->block_rows * c->k_pitch * 4);
-    if (c->cols.packed) c->cols.copy = build_scratch(b, panels * c->k_pitch * 4);
+    c->row_pitch = c->k_pitch + c->lanes;
+    if (c->rows.packed) c->rows.copy = build_scratch(b, c->block_rows * c->row_pitch * 4);
+    c->one_panel = c->block_rows >= row->tile;
+    int64_t copied = c->one_panel ? (int64_t)c->nv * c->lanes : panels;
+    if (c->cols.packed) c->cols.copy = build_scratch(b, copied * c->k_pitch * 4);
     if (c->steps) c->partial = build_scratch(b, round_up(row->tile, c->mr) * panels * 4);
     c->rolled = epilogue_is_costly(c);
     if (c->rolled) c->spill = build_scratch(b, (int64_t)c->mr * c->nv * c->lanes * 4);

@@ -39,10 +39,13 @@ typedef struct {
     int k_inside;  // from this one on the register kernel walks them; those before are steps
     int64_t k_flat[TILE_MAX_DIMS];  // elements of one index of an inside k, in packed copies
     int64_t k_pitch;                // elements of all of them
-    bool steps;  // more than one step of k: partial sums are kept between them
+    int64_t
+        row_pitch;  // of a packed row: one vector more, so that rows do not meet in a cache set
+    bool steps;     // more than one step of k: partial sums are kept between them
     Operand rows, cols;
     int lanes, mr, nv, ku;
     int64_t block_rows;  // rows of a task that are walked together, for the cache's sake
+    bool one_panel;      // a packed panel is used at once, and the next one takes its place
     bool rolled;         // the epilogue is a loop over the rows of a block
     IrValue partial;     // partial sums of the task
     IrValue spill;       // the sums of a block, for a rolled epilogue
@@ -74,6 +77,7 @@ DimSet dim_bit(int dim);
 // loop_pack.c
 void pack_rows(Contract *c, IrValue first, IrValue count);  // relative to the task
 void pack_panel(Contract *c, IrValue first, Width w);
+IrValue panel_copy(const Contract *c, IrValue first);  // of the panel that begins at this col
 
 // loop_micro.c: the sums of a block of the rows from `row` and the cols from `col` on, relative
 // to the task, and its epilogue; `block` is the first row of those walked together.

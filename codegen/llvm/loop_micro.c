@@ -48,22 +48,20 @@ static Walk walk_rows(const Contract *c, const Block *k) {
     Builder *b = c->b;
     const Operand *o = &c->rows;
     if (!o->packed) return walk_in_place(c, o, k->row);
-    Walk w = {.type = DTYPE_F32, .across = o->along_k ? c->k_pitch : 1};
+    Walk w = {.type = DTYPE_F32, .across = o->along_k ? c->row_pitch : 1};
     for (int d = c->k_inside; d <= c->k_last; d++)
         w.step[d] = c->k_flat[d] * (o->along_k ? 1 : c->mr);
     IrValue row = LLVMBuildNSWSub(b->at, k->row, k->block, "");
-    w.base = build_gep(b, b->f32, o->copy, build_imul(b, row, c->k_pitch));
+    w.base = build_gep(b, b->f32, o->copy, build_imul(b, row, c->row_pitch));
     return w;
 }
 
 static Walk walk_cols(const Contract *c, const Block *k) {
-    Builder *b = c->b;
     const Operand *o = &c->cols;
     if (!o->packed) return walk_in_place(c, o, k->col);
-    Walk w = {.type = DTYPE_F32};
+    Walk w = {.type = DTYPE_F32, .base = panel_copy(c, k->col)};
     for (int d = c->k_inside; d <= c->k_last; d++)
         w.step[d] = c->k_flat[d] * k->width.vectors * c->lanes;
-    w.base = build_gep(b, b->f32, o->copy, build_imul(b, k->col, c->k_pitch));
     return w;
 }
 

@@ -1,13 +1,16 @@
 // loop_pack.c: copies of operand tiles in close memory, as f32, in the order in which the
 // register kernel reads them. What stands at k before the dot is computed on the way.
 //
-//     rows, by vectors along k:    [row][k], k_pitch apart
+//     rows, by vectors along k:    [row][k], row_pitch apart
 //     rows, by vectors along rows: [block of mr rows][k][mr]
 //     cols:                        [panel of nv vectors][k][nv vectors]
 #include "base/check.h"
 #include "codegen/llvm/loop.h"
 
-enum { MAX_LANES = 16 };
+enum {
+    MAX_LANES = 16,
+    FEW_K = 64,  // rows of memory that the first level of the TLB holds
+};
 
 // One index of every k dimension but the innermost, which the body walks as it likes.
 typedef void PackBody(Contract *c, Place *at, IrValue to, void *context);
@@ -88,7 +91,7 @@ static void rows_along_k(Contract *c, IrValue first, IrValue count) {
     Place at = place_inside(c, &c->at);
     at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, first, loop.index));
     place_prepare(c, &at, c->rows.value, (DimSet)(outer_dims(c) | dim_bit(c->row)));
-    IrValue to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->k_pitch));
+    IrValue to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->row_pitch));
     nest_walk(c, &at, c->k_inside, to, 1, row_body, NULL);
     loop_end(b, &loop);
 }
@@ -102,17 +105,17 @@ typedef struct {
     IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
 } Strip;
 
-static void strip_body(Contract *c, Place *outer, IrValue to, void *context) {
+// k in [from, end).
+static void strip_walk(Contract *c, const Strip *s, const Place *outer, IrValue to,
+                       const IrValue k[2]) {
     Builder *b = c->b;
-    const Strip *s = context;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), c->k_count, 1);
+    loop_begin(b, &loop, k[0], k[1], 1);
     IrValue row = build_gep(b, b->f32, to, build_imul(b, loop.index, s->pitch));
-    IrValue k = build_iadd(b, outer->index[c->k_last], loop.index);
     for (int j = 0; j < s->vectors; j++) {
         Place at = place_inside(c, &s->places[j]);
         memcpy(at.index, outer->index, sizeof at.index);
-        at.index[c->k_last] = k;
+        at.index[c->k_last] = build_iadd(b, outer->index[c->k_last], loop.index);
         IrValue x = value_all(c, s->operand->value, &at);
         IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
         build_store_masked(b, x, build_gep_bytes(b, row, (int64_t)j * c->lanes * 4), 4, mask);
@@ -134,32 +137,50 @@ static void strip_prepare(Contract *c, Strip *s, const Place *at) {
     }
 }
 
-static void rows_along_rows(Contract *c, IrValue first, IrValue count) {
+typedef struct {
+    IrValue first, count;
+} RowRun;
+
+// The mask of each vector of a block that has `left` rows.
+static void rows_mask(Contract *c, Strip *s, IrValue left) {
     Builder *b = c->b;
     const TileDim *dim = &c->p->dims[c->row];
     bool edges = dim->tile % c->mr != 0 || dim->extent % dim->tile != 0;
-    Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), count, c->mr);
+    for (int j = 0; j < s->vectors; j++) {
+        IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
+        IrValue from = build_i64(b, (int64_t)j * c->lanes);
+        IrValue there = edges ? mask_below(c, LLVMBuildNSWSub(b->at, left, from, "")) : NULL;
+        if (mask != NULL && there != NULL) mask = LLVMBuildAnd(b->at, mask, there, "");
+        s->places[j].mask = mask != NULL ? mask : there;
+    }
+}
+
+// A few k of all blocks before the next few, so that memory is read in runs of rows.
+static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
+    Builder *b = c->b;
+    const RowRun *run = context;
+    Loop few = {.count = 0}, rows = {.count = 0};
+    loop_begin(b, &few, build_i64(b, 0), c->k_count, FEW_K);
+    IrValue end = build_iadd(b, few.index, build_i64(b, FEW_K));
+    end = build_select(b, build_icmp(b, LLVMIntSLT, end, c->k_count), end, c->k_count);
+    loop_begin(b, &rows, build_i64(b, 0), run->count, c->mr);
     Strip s = {.operand = &c->rows, .pitch = c->mr};
     s.vectors = (c->mr + c->lanes - 1) / c->lanes;
     int last = c->mr - (s.vectors - 1) * c->lanes;
     if (last < c->lanes) s.last_stored = build_mask_first(b, last, c->lanes);
-    IrValue left = LLVMBuildNSWSub(b->at, count, loop.index, "");
-    for (int j = 0; j < s.vectors; j++) {
-        if (edges)
-            s.places[j].mask = mask_below(
-                c, LLVMBuildNSWSub(b->at, left, build_i64(b, (int64_t)j * c->lanes), ""));
-        if (j == s.vectors - 1 && s.last_stored != NULL)
-            s.places[j].mask = s.places[j].mask == NULL
-                                   ? s.last_stored
-                                   : LLVMBuildAnd(b->at, s.places[j].mask, s.last_stored, "");
-    }
-    Place at = place_inside(c, &c->at);
-    at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, first, loop.index));
+    rows_mask(c, &s, LLVMBuildNSWSub(b->at, run->count, rows.index, ""));
+    Place at = place_inside(c, outer);
+    at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, run->first, rows.index));
     strip_prepare(c, &s, &at);
-    IrValue to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->k_pitch));
-    nest_walk(c, &at, c->k_inside, to, c->mr, strip_body, &s);
-    loop_end(b, &loop);
+    IrValue block = build_gep(b, b->f32, to, build_imul(b, rows.index, c->row_pitch));
+    strip_walk(c, &s, &at, block, (IrValue[]){few.index, end});
+    loop_end(b, &rows);
+    loop_end(b, &few);
+}
+
+static void rows_along_rows(Contract *c, IrValue first, IrValue count) {
+    RowRun run = {first, count};
+    nest_walk(c, &c->at, c->k_inside, c->rows.copy, c->mr, rows_body, &run);
 }
 
 void pack_rows(Contract *c, IrValue first, IrValue count) {
@@ -250,9 +271,18 @@ static void panel_along_k(Contract *c, IrValue first, Width w, IrValue to) {
     squares_pack(c, build_iadd(b, first, at), w.tail, pitch, build_gep(b, b->f32, to, at));
 }
 
+IrValue panel_copy(const Contract *c, IrValue first) {
+    if (c->one_panel) return c->cols.copy;
+    return build_gep(c->b, c->b->f32, c->cols.copy, build_imul(c->b, first, c->k_pitch));
+}
+
+static void panel_body(Contract *c, Place *at, IrValue to, void *context) {
+    strip_walk(c, context, at, to, (IrValue[]){build_i64(c->b, 0), c->k_count});
+}
+
 void pack_panel(Contract *c, IrValue first, Width w) {
     Builder *b = c->b;
-    IrValue to = build_gep(b, b->f32, c->cols.copy, build_imul(b, first, c->k_pitch));
+    IrValue to = panel_copy(c, first);
     if (c->cols.along_k) {
         panel_along_k(c, first, w, to);
         return;
@@ -262,5 +292,5 @@ void pack_panel(Contract *c, IrValue first, Width w) {
     Place at = place_inside(c, &c->at);
     at.index[c->col] = build_iadd(b, at.index[c->col], first);
     strip_prepare(c, &s, &at);
-    nest_walk(c, &at, c->k_inside, to, s.pitch, strip_body, &s);
+    nest_walk(c, &at, c->k_inside, to, s.pitch, panel_body, &s);
 }
