@@ -3,6 +3,9 @@
 #include "cli/leaves.h"
 #include "ir/graph/evaluate.h"
 #include "runtime/init.h"
+#include "runtime/model_io.h"
+#include "runtime/names.h"
+#include "runtime/run.h"
 #include "runtime/safetensors.h"
 
 typedef struct {
@@ -11,7 +14,9 @@ typedef struct {
     Diag *diag;
     EntryKind kind;
     TensorFile params, inputs;
-    Vec(StoredTensor) results;
+    Vec(StoredTensor) results;  // of the reference evaluator
+    bool has_loss;
+    double loss;
 } Run;
 
 // ---- extents of run-time axes, from the shapes of the inputs
@@ -67,44 +72,19 @@ static bool bind_inputs(Run *r, const Model *model, Bindings *out) {
 
 // ---- compiled
 
-static void keep(Run *r, const PlanTensor *t, const void *data) {
-    vec_push(r->arena, &r->results, stored_of(t, data));
-}
-
-static bool is_output(const Run *r, const PlanTensor *t) {
-    return t->kind == TENSOR_OUTPUT || (t->kind == TENSOR_STATE && r->cli->options.state);
-}
-
-static bool write_results(Run *r) {
-    TensorFile file = {.path = r->cli->options.output,
-                       .tensors = r->results.ptr,
-                       .tensor_count = r->results.len};
-    return safetensors_write(r->diag, &file);
-}
-
-// An artifact may have outputs that only other entries write.
-static bool entry_touches(const PlanEntry *entry, uint32_t tensor) {
-    for (uint32_t i = 0; i < entry->buffer_count; i++)
-        if (entry->buffers[i].kind == BUFFER_TENSOR && entry->buffers[i].index == tensor)
-            return true;
-    return false;
-}
-
 static bool run_session(Run *r, Session *s) {
-    const Plan *plan = session_plan(s);
-    const PlanEntry *entry = plan_entry(plan, entry_name(r->kind));
-    session_init(s, r->cli->options.seed);
-    LoadKinds of_params = {LOAD(TENSOR_PARAM), LOAD(TENSOR_STATE), false, entry},
-              of_inputs = {LOAD(TENSOR_INPUT), LOAD(TENSOR_STATE), false, entry};
-    if (!safetensors_load_into(r->diag, &r->params, s, of_params) ||
-        !safetensors_load_into(r->diag, &r->inputs, s, of_inputs) ||
-        !session_run(r->diag, s, entry))
-        return false;
-    for (uint32_t i = 0; i < plan->tensor_count; i++)
-        if (is_output(r, &plan->tensors[i]) &&
-            (plan->tensors[i].kind == TENSOR_STATE || entry_touches(entry, i)))
-            keep(r, &plan->tensors[i], session_tensor(s, i));
-    return write_results(r);
+    const Options *o = &r->cli->options;
+    RunOptions options = {.entry = entry_name(r->kind),
+                          .params = o->params,
+                          .inputs = o->inputs,
+                          .out = o->output,
+                          .states = o->state};
+    session_init(s, o->seed);
+    if (!run_entry(r->diag, s, &options)) return false;
+    int loss = plan_tensor_find(session_plan(s), TENSOR_OUTPUT, STR(NAME_LOSS));
+    r->has_loss = loss >= 0;
+    if (r->has_loss) r->loss = model_io_read(s, (uint32_t)loss);
+    return true;
 }
 
 static bool run_compiled(Run *r) {
@@ -127,6 +107,17 @@ static bool run_compiled(Run *r) {
 
 // ---- by the reference evaluator
 
+static void keep(Run *r, const PlanTensor *t, const void *data) {
+    vec_push(r->arena, &r->results, stored_of(t, data));
+}
+
+static bool write_results(Run *r) {
+    TensorFile file = {.path = r->cli->options.output,
+                       .tensors = r->results.ptr,
+                       .tensor_count = r->results.len};
+    return safetensors_write(r->diag, &file);
+}
+
 static bool check_indices(Run *r, const PlanTensor *t, const double *x) {
     int64_t n = plan_tensor_count(t);
     for (int64_t i = 0; t->index_below && i < n; i++) {
@@ -142,15 +133,9 @@ static bool check_indices(Run *r, const PlanTensor *t, const double *x) {
     return true;
 }
 
-static const TensorFile *file_of(const Run *r, const PlanTensor *t) {
-    if (t->kind == TENSOR_PARAM) return &r->params;
-    if (t->kind == TENSOR_INPUT || safetensors_find(&r->inputs, t->name)) return &r->inputs;
-    return &r->params;
-}
-
 static bool reference_leaf(Run *r, Evaluation *e, uint32_t leaf) {
     PlanTensor t = leaf_tensor(r->arena, e->graph, &e->graph->leaves.ptr[leaf]);
-    const TensorFile *file = file_of(r, &t);
+    const TensorFile *file = t.kind == TENSOR_INPUT ? &r->inputs : &r->params;
     const StoredTensor *stored = safetensors_find(file, t.name);
     int64_t n = plan_tensor_count(&t);
     void *data = arena_alloc(r->arena, (size_t)plan_tensor_bytes(&t), 1);
@@ -197,6 +182,9 @@ static bool run_reference(Run *r) {
     for (uint32_t i = 0; i < g->outputs.len; i++) {
         PlanTensor t = output_tensor(r->arena, g, &g->outputs.ptr[i]);
         keep_value(r, &e, &t, g->outputs.ptr[i].value);
+        if (!str_eq(t.name, STR(NAME_LOSS))) continue;
+        r->has_loss = true;
+        r->loss = evaluation_value(&e, g->outputs.ptr[i].value)[0];
     }
     for (uint32_t i = 0; r->cli->options.state && i < g->leaves.len; i++) {
         if (g->leaves.ptr[i].kind != OP_STATE) continue;
@@ -210,28 +198,19 @@ static bool run_reference(Run *r) {
 
 static void report(Run *r) {
     Cli *cli = r->cli;
-    double loss = 0;
-    bool has_loss = false;
-    vec_each (StoredTensor, t, &r->results) {
-        if (!str_eq(t->name, STR("loss"))) continue;
-        has_loss = true;
-        loss = dtype_get(t->type, t->data, 0);
-    }
     if (cli->options.json) {
         json_object(&cli->json);
         json_key(&cli->json, "path");
         json_string(&cli->json, cli->options.output);
-        json_key(&cli->json, "tensors");
-        json_int(&cli->json, r->results.len);
-        if (has_loss) {
+        if (r->has_loss) {
             json_key(&cli->json, "loss");
-            json_number(&cli->json, loss);
+            json_number(&cli->json, r->loss);
         }
         json_end(&cli->json);
         return;
     }
-    strbuf_addf(&cli->out, "%.*s: %u tensors\n", STR_ARG(cli->options.output), r->results.len);
-    if (has_loss) strbuf_addf(&cli->out, "loss %.6f\n", loss);
+    strbuf_addf(&cli->out, "%.*s\n", STR_ARG(cli->options.output));
+    if (r->has_loss) strbuf_addf(&cli->out, "loss %.6f\n", r->loss);
 }
 
 bool cmd_run(Cli *cli) {

@@ -196,6 +196,7 @@ static bool take(Parse *p, OptionKey key, Str text) {
     case OPTION_RESUME: return text_of(text, &o->resume);
     case OPTION_LR: return real(p, key, text, &o->lr);
     case OPTION_SCHEDULE: return text_of(text, &o->schedule);
+    case OPTION_FLOOR: return real(p, key, text, &o->floor);
     case OPTION_WARMUP: return whole(p, key, text, 0, &o->warmup);
     case OPTION_OPTIMIZER: return text_of(text, &o->optimizer);
     case OPTION_OPT: return setting(p, key, text, &o->optimizer_settings);
@@ -395,6 +396,7 @@ bool options_parse(Diag *diag, Arena *arena, int argc, char **argv, Options *out
                      .keep = 2,
                      .tokens = 256,
                      .lr = 1e-3,
+                     .floor = -1,
                      .clip = 1,
                      .temperature = 1,
                      .top_p = 1,

@@ -41,7 +41,7 @@ typedef struct {
     StrList data, eval_data;
     Str out, resume, schedule, optimizer, prompt, metrics;
     int64_t steps, warmup, accumulate, eval_every, checkpoint_every, keep, tokens;
-    double lr, clip, temperature, top_p;
+    double lr, floor, clip, temperature, top_p;
     VariationList variations;
     bool json;
     int verbosity;  // -1: quiet, 0, 1 and more: verbose
