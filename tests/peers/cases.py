@@ -1,0 +1,55 @@
+"""What is measured: the settings of the benchmark, and inputs that every peer gets alike."""
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "models"))
+import reference  # noqa: E402  (beside this folder, and no package)
+
+# One training step of a language model: forward, backward, AdamW. d 256, 4 layers, 4 heads.
+MODEL = {"vocab": 512, "d": 256, "h": 4, "r": 1, "dk": 64, "ff": 640, "layers": 4, "block": 4}
+BATCH, CONTEXT = 8, 256
+TRAINING = ("prenorm", "attnres_full", "attnres_block")
+
+# One read of N sources by attention over depth, at width d and T tokens; and one causal attention.
+DEPTH = {"N": 8, "d": 1024, "T": 4096}
+ATTENTION = {"B": BATCH, "h": MODEL["h"], "T": CONTEXT, "dk": MODEL["dk"]}
+KERNELS = ("attn_res_forward", "attn_res_backward", "attention_forward", "attention_backward")
+
+# As models/std/optim.strata.
+ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
+EPS = 1e-6  # of every norm
+
+
+def decays(name):
+    """Vectors (gains, queries) are not decayed."""
+    return not name.endswith(("gain", "query"))
+
+
+def model_case(name, settings, batch, context):
+    """(parameters, tokens, targets), f32 and i64."""
+    rng = np.random.default_rng(3)
+    params = reference.random_parameters(reference.parameter_shapes(name, settings), rng)
+    tokens, targets = rng.integers(0, settings["vocab"], (2, batch, context))
+    return {k: v.astype(np.float32) for k, v in params.items()}, tokens, targets
+
+
+def block_size(name, settings):
+    """Sublayers a block of depth has; 0: one residual stream."""
+    return {"prenorm": 0, "attnres_full": 1}.get(name, settings["block"])
+
+
+def depth_case():
+    """(sources, query, gain, gradient of the result)."""
+    rng = np.random.default_rng(4)
+    def normal(*shape): return rng.standard_normal(shape, dtype=np.float32)
+    t, d = DEPTH["T"], DEPTH["d"]
+    return [normal(t, d) for _ in range(DEPTH["N"])], normal(d) / 32, 1 + normal(d) / 8, normal(t, d)
+
+
+def attention_case():
+    """q, k, v and the gradient of the result, each (B, T, h, dk)."""
+    rng = np.random.default_rng(5)
+    shape = [ATTENTION[axis] for axis in ("B", "T", "h", "dk")]
+    return [rng.standard_normal(shape, dtype=np.float32) for _ in range(4)]

@@ -1,0 +1,31 @@
+"""Do the peers compute what reference.py computes? Loss, logits and every gradient, to 1e-5 as f32 allows."""
+import importlib
+import sys
+
+import numpy as np
+
+import cases  # first: it makes tests/models importable
+import compare
+import reference
+
+
+def main():
+    report = compare.Report()
+    for module in ("peer_torch", "peer_jax"):
+        try:
+            peer = importlib.import_module(module)
+        except ImportError as error:
+            print(f"skipped: {module}: {error}")
+            continue
+        for name in reference.MODELS:
+            params, tokens, targets = cases.model_case(name, compare.SETTINGS, 3, 19)
+            wide = {key: value.astype(np.float64) for key, value in params.items()}
+            want = reference.evaluate(name, compare.SETTINGS, wide, tokens, targets)
+            report.compare(f"{module}: {name}",
+                           peer.evaluate(name, compare.SETTINGS, params, tokens, targets), want)
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The measured cases in PyTorch, eager or through torch.compile."""
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import cases
+
+VERSION = f"torch {torch.__version__}"
+
+
+def attn_res(sources, query, gain):
+    """As in the paper's listing: stack, normalise, score, softmax over depth, mix."""
+    values = torch.stack(sources)
+    keys = F.rms_norm(values, gain.shape, gain, cases.EPS)
+    weights = torch.softmax(keys @ query, 0)
+    return torch.einsum("n...,n...d->...d", weights, values)
+
+
+def rope_tables(context, width, base=10000.0):
+    """cos and sin of the angles, (T, 1, width / 2): for (B, T, heads, width)."""
+    angle = np.arange(context)[:, None] * base ** (-2 * np.arange(width // 2) / width)
+    return [torch.tensor(f(angle), dtype=torch.float32)[:, None] for f in (np.cos, np.sin)]
+
+
+def rope(x, tables):
+    cos, sin = tables
+    low, high = x.chunk(2, -1)
+    return torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
+
+
+def attend(q, k, v):
+    """(B, T, heads, width); the heads of q are r times those of k and v."""
+    y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+                                       is_causal=True, enable_gqa=q.shape[2] != k.shape[2])
+    return y.transpose(1, 2)
+
+
+def linear(x, w, axes=1):
+    """Contracts the last `axes` axes of x with the first of w."""
+    rows = w.shape[:axes].numel()
+    return (x.flatten(-axes) @ w.view(rows, -1)).unflatten(-1, w.shape[axes:])
+
+
+class Model(torch.nn.Module):
+    def __init__(self, name, settings, params, context):
+        super().__init__()
+        self.layers, self.block = settings["layers"], cases.block_size(name, settings)
+        self.tables = rope_tables(context, settings["dk"])
+        # Parameter names may not have points in them.
+        self.params = torch.nn.ParameterDict({key.replace(".", "/"): torch.tensor(value)
+                                              for key, value in params.items()})
+
+    def at(self, path):
+        return self.params[path.replace(".", "/")]
+
+    def norm(self, x, path):
+        gain = self.at(f"{path}.gain")
+        return F.rms_norm(x, gain.shape, gain, cases.EPS)
+
+    def attention(self, x, path):
+        q = rope(linear(x, self.at(f"{path}.wq")).flatten(2, 3), self.tables)
+        k = rope(linear(x, self.at(f"{path}.wk")), self.tables)
+        y = attend(q, k, linear(x, self.at(f"{path}.wv")))
+        return y.flatten(2) @ self.at(f"{path}.wo").flatten(0, 2)
+
+    def swiglu(self, x, path):
+        gate, up, down = (self.at(f"{path}.{w}") for w in ("gate", "up", "down"))
+        return (F.silu(x @ gate) * (x @ up)) @ down
+
+    def read(self, sources, path):
+        if len(sources) == 1:
+            return sources[0]
+        return attn_res(sources, self.at(f"{path}.query"), self.at(f"{path}.gain"))
+
+    def logits(self, tokens):
+        sources = [self.params["embed"][tokens]]
+        for i in range(2 * self.layers):
+            name = ("attn", "mlp")[i % 2]
+            path = f"layers.{i // 2}.{name}"
+            x = self.norm(self.read(sources, f"{path}_res"), f"{path}_norm")
+            y = self.attention(x, path) if name == "attn" else self.swiglu(x, path)
+            if self.block and i % self.block == 0:
+                sources = sources + [y]
+            else:
+                sources = sources[:-1] + [sources[-1] + y]
+        return self.norm(self.read(sources, "head_res"), "head_norm") @ self.params["head"]
+
+    def forward(self, tokens, targets):
+        return F.cross_entropy(self.logits(tokens).flatten(0, 1), targets.flatten())
+
+
+def evaluate(name, settings, params, tokens, targets):
+    """As reference.evaluate."""
+    model = Model(name, settings, params, tokens.shape[1])
+    tokens, targets = torch.tensor(tokens), torch.tensor(targets)
+    loss = model(tokens, targets)
+    loss.backward()
+    # With one source a site's query and gain have no part in the loss, hence no gradient.
+    grads = {f"grad.{key.replace('/', '.')}": (torch.zeros_like(p) if p.grad is None else p.grad).numpy()
+             for key, p in model.params.items()}
+    return {"logits": model.logits(tokens).detach().numpy(), "loss": loss.detach().numpy(), **grads}
+
+
+def timed(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def training(name, wrap):
+    params, tokens, targets = cases.model_case(name, cases.MODEL, cases.BATCH, cases.CONTEXT)
+    model = Model(name, cases.MODEL, params, cases.CONTEXT)
+    tokens, targets = torch.tensor(tokens), torch.tensor(targets)
+    groups = [{"params": [p for key, p in model.params.items() if cases.decays(key) == decayed],
+               "weight_decay": cases.ADAMW["decay"] * decayed} for decayed in (True, False)]
+    settings = cases.ADAMW
+    optimizer = torch.optim.AdamW(groups, lr=settings["lr"], betas=(settings["beta1"], settings["beta2"]),
+                                  eps=settings["eps"], fused=True)
+    loss_of = wrap(model)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(tokens, targets).backward()
+        optimizer.step()
+
+    return lambda: timed(step)
+
+
+def kernel(name, wrap):
+    """A forward pass without gradients, or the backward pass alone after an untimed forward pass."""
+    if name.startswith("attn_res"):
+        sources, *rest = (torch.tensor(np.stack(x) if isinstance(x, list) else x)
+                          for x in cases.depth_case())
+        sources, (query, gain, upstream) = [x.clone() for x in sources], rest
+        leaves = [*sources, query, gain]
+        function = wrap(lambda *x: attn_res(list(x[:-2]), x[-2], x[-1]))
+    else:
+        *leaves, upstream = (torch.tensor(x) for x in cases.attention_case())
+        function = wrap(attend)
+
+    def forward():
+        with torch.no_grad():
+            return timed(lambda: function(*leaves))
+
+    def backward():
+        result = function(*leaves)
+        return timed(lambda: torch.autograd.grad(result, leaves, upstream))
+
+    for leaf in leaves:
+        leaf.requires_grad_(name.endswith("backward"))
+    return backward if name.endswith("backward") else forward
+
+
+def case(name, compiled, threads):
+    """A function that does one step and gives its seconds."""
+    torch.set_num_threads(threads)
+    wrap = torch.compile if compiled else lambda f: f
+    return training(name, wrap) if name in cases.TRAINING else kernel(name, wrap)
