@@ -7,12 +7,8 @@ static bool pending(Cli *cli) {
 }
 
 bool cmd_explain(Cli *cli) { return pending(cli); }
-bool cmd_compile(Cli *cli) { return pending(cli); }
 bool cmd_tune(Cli *cli) { return pending(cli); }
 bool cmd_bench(Cli *cli) { return pending(cli); }
-bool cmd_train(Cli *cli) { return pending(cli); }
-bool cmd_eval(Cli *cli) { return pending(cli); }
-bool cmd_generate(Cli *cli) { return pending(cli); }
 bool cmd_sweep(Cli *cli) { return pending(cli); }
 bool cmd_db(Cli *cli) { return pending(cli); }
 bool cmd_devices(Cli *cli) { return pending(cli); }

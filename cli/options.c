@@ -3,12 +3,12 @@
 #include "cli/options.h"
 
 #include <argp.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "frontend/suggest.h"
+#include "runtime/cpu/cpu.h"
 
 #define ON(NAME) (1u << COMMAND_##NAME)
 
@@ -374,14 +374,6 @@ static bool check_supported(Diag *diag, const Options *o) {
         return diag_fail(diag, FAIL_ENVIRONMENT,
                          "this version of strata has no incremental graph; leave --decode out");
     return true;
-}
-
-static uint32_t cpu_count(void) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set)) return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? (uint32_t)n : 1;
 }
 
 bool options_parse(Diag *diag, Arena *arena, int argc, char **argv, Options *out) {

@@ -1,0 +1,22 @@
+// session.c: opening what a command runs.
+#include "cli/session.h"
+
+bool loaded_open(Cli *cli, const EntryKind *entries, uint32_t count, int64_t batch,
+                 Loaded *out) {
+    const Options *o = &cli->options;
+    *out = (Loaded){0};
+    if (cli_is_artifact(o->model)) {
+        if (o->batch > 0 || o->context > 0)
+            return cli_usage(cli,
+                             "--batch and --context need the model's source: an artifact's "
+                             "extents are fixed");
+        if (!cli_artifact(cli, entries, count, &out->plan)) return false;
+    } else {
+        Model model;
+        if (!cli_model(cli, &model) ||
+            !cli_plan(cli, &model, entries, count, cli_bindings(cli, batch), &out->plan))
+            return false;
+    }
+    cli_flush(cli);
+    return session_open(&cli->diag, out->plan, o->threads, &out->session);
+}
