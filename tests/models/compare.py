@@ -29,19 +29,19 @@ class Strata:
         line += ["--db", str(self.folder / "tune.db"), "--target", "cpu", "--dtype", "f32"]
         for key, value in settings.items():
             line += ["--set", f"{key}={value}"]
-        subprocess.run([*line, *map(str, options)], check=True)
+        subprocess.run([*line, *map(str, options)], check=True, stdout=subprocess.DEVNULL)
 
     def init(self, name, settings):
         path = self.folder / "init.safetensors"
         self.call("init", name, settings, "-o", path)
         return tensors.read(path)
 
-    def run(self, name, settings, params, inputs):
+    def run(self, name, settings, params, inputs, *options):
         paths = [self.folder / f"{file}.safetensors" for file in ("params", "inputs", "outputs")]
         tensors.write(paths[0], params)
         tensors.write(paths[1], inputs)
         self.call("run", name, settings, "--params", paths[0], "--inputs", paths[1], "-o", paths[2],
-                  "--grad")
+                  "--grad", *options)
         return tensors.read(paths[2])
 
 
@@ -91,6 +91,7 @@ def compare_model(strata, report, name, inputs, rng):
     wide = {key: value.astype(np.float64) for key, value in params.items()}
     want = reference.evaluate(name, settings, wide, inputs["tokens"], inputs["targets"])
     report.compare(name, strata.run(name, settings, params, inputs), want)
+    report.compare(f"{name} --reference", strata.run(name, settings, params, inputs, "--reference"), want)
     return params
 
 
