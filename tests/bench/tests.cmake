@@ -1,0 +1,10 @@
+# Built with the tests but not run by them: timings decide nothing.
+add_executable(bench_rows bench/bench_rows.c)
+strata_compile_options(bench_rows)
+target_compile_definitions(bench_rows PRIVATE ${STRATA_DEFINITIONS})
+target_compile_options(bench_rows PRIVATE -O2 -march=native)
+target_link_libraries(bench_rows PRIVATE strata_autotune strata_codegen strata_runtime strata_ir
+    strata_base m)
+if(TARGET strata_llvm)
+    add_dependencies(bench_rows strata_llvm)
+endif()
