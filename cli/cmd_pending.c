@@ -6,9 +6,4 @@ static bool pending(Cli *cli) {
                      command_name(cli->options.command));
 }
 
-bool cmd_explain(Cli *cli) { return pending(cli); }
-bool cmd_tune(Cli *cli) { return pending(cli); }
-bool cmd_bench(Cli *cli) { return pending(cli); }
 bool cmd_sweep(Cli *cli) { return pending(cli); }
-bool cmd_db(Cli *cli) { return pending(cli); }
-bool cmd_devices(Cli *cli) { return pending(cli); }

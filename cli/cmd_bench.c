@@ -1,0 +1,118 @@
+// cmd_bench.c: measured times of a model.
+#include "cli/bench.h"
+#include "cli/machine.h"
+#include "cli/session.h"
+
+enum { TRAIN_BATCH = 8, SECONDS = 3 };
+
+typedef struct {
+    EntryKind kind;
+    int64_t tokens;  // a run
+    MachinePeaks peaks;
+    Bench bench;
+} Result;
+
+static int64_t tokens_of(const Plan *plan) {
+    int i = plan_tensor_find(plan, TENSOR_INPUT, STR("tokens"));
+    return i < 0 ? 1 : plan_tensor_count(&plan->tensors[i]);
+}
+
+static void key_number(JsonWriter *w, const char *key, double x) {
+    json_key(w, key);
+    json_number(w, x);
+}
+
+static void write_interval(JsonWriter *w, const Interval *ns) {
+    key_number(w, "median_ms", ns->median * 1e-6);
+    key_number(w, "low_ms", ns->low * 1e-6);
+    key_number(w, "high_ms", ns->high * 1e-6);
+}
+
+static void print_json(Cli *cli, const Result *r) {
+    JsonWriter *w = &cli->json;
+    const Bench *b = &r->bench;
+    json_object(w);
+    json_key(w, "entry");
+    json_string(w, str_of(entry_name(r->kind)));
+    key_number(w, "runs", b->runs);
+    write_interval(w, &b->ns);
+    key_number(w, "tokens", (double)r->tokens);
+    key_number(w, "tokens_per_second", (double)r->tokens / (b->ns.median * 1e-9));
+    key_number(w, "flops", b->flops);
+    key_number(w, "bytes", b->bytes);
+    key_number(w, "floor_ms", b->floor_ns * 1e-6);
+    key_number(w, "fraction_of_floor", b->floor_ns / b->ns.median);
+    if (cli->options.kernels) {
+        json_key(w, "kernels");
+        json_array(w);
+        for (uint32_t i = 0; i < b->kernel_count; i++) {
+            const BenchKernel *k = &b->kernels[i];
+            json_object(w);
+            json_key(w, "name");
+            json_string(w, k->name);
+            key_number(w, "launches", k->launches);
+            write_interval(w, &k->ns);
+            key_number(w, "flops", k->flops);
+            key_number(w, "bytes", k->bytes);
+            key_number(w, "floor_ms", floor_ns(&r->peaks, k->flops, k->bytes) * 1e-6);
+            json_end(w);
+        }
+        json_end(w);
+    }
+    json_end(w);
+}
+
+static void print_kernels(Cli *cli, const Result *r) {
+    StrBuf *out = &cli->out;
+    strbuf_addf(out, "%-36s %8s %12s %22s %9s %9s %7s\n", "kernel", "launches", "ms",
+                "95 % interval", "GFLOP/s", "GB/s", "floor");
+    for (uint32_t i = 0; i < r->bench.kernel_count; i++) {
+        const BenchKernel *k = &r->bench.kernels[i];
+        double ns = k->ns.median > 0 ? k->ns.median : 1;
+        strbuf_addf(out, "%-36.*s %8u %12.3f %10.3f .. %8.3f %9.1f %9.1f %5.0f %%\n",
+                    STR_ARG(k->name), k->launches, ns * 1e-6, k->ns.low * 1e-6,
+                    k->ns.high * 1e-6, k->flops / ns, k->bytes / ns,
+                    100 * floor_ns(&r->peaks, k->flops, k->bytes) / ns);
+    }
+    strbuf_addc(out, '\n');
+}
+
+static void print_text(Cli *cli, const Result *r) {
+    const Bench *b = &r->bench;
+    StrBuf *out = &cli->out;
+    if (cli->options.kernels) print_kernels(cli, r);
+    strbuf_addf(out, "%s: ", entry_name(r->kind));
+    text_duration(out, b->ns.median * 1e-9);
+    strbuf_addz(out, " a run (95 %: ");
+    text_duration(out, b->ns.low * 1e-9);
+    strbuf_addz(out, " to ");
+    text_duration(out, b->ns.high * 1e-9);
+    strbuf_addf(out, ", %u runs), %lld tokens, %.0f tokens/s\n", b->runs, (long long)r->tokens,
+                (double)r->tokens / (b->ns.median * 1e-9));
+    text_count(out, b->flops);
+    strbuf_addf(out, " flops at %.1f GFLOP/s, ", b->flops / b->ns.median);
+    text_bytes(out, b->bytes);
+    strbuf_addf(out, " at %.1f GB/s, floor ", b->bytes / b->ns.median);
+    text_duration(out, b->floor_ns * 1e-9);
+    strbuf_addf(out, " (%.0f %% of the time)\n", 100 * b->floor_ns / b->ns.median);
+}
+
+bool cmd_bench(Cli *cli) {
+    const Options *o = &cli->options;
+    Result r = {.kind = o->training ? ENTRY_TRAIN : o->prefill ? ENTRY_INFER : ENTRY_FORWARD};
+    TuneContext context = machine_context(cli);
+    Loaded loaded;
+    if (!machine_measure(cli, &context, &r.peaks)) return false;
+    bool good =
+        loaded_open(cli, &r.kind, 1, o->training ? TRAIN_BATCH : 1, &loaded) &&
+        bench_entry(&cli->diag, &cli->arena, loaded.session,
+                    plan_entry(loaded.plan, entry_name(r.kind)), SECONDS, &r.peaks, &r.bench);
+    if (good) r.tokens = tokens_of(loaded.plan);
+    session_close(loaded.session);
+    if (!good) return false;
+    if (o->json)
+        print_json(cli, &r);
+    else
+        print_text(cli, &r);
+    return true;
+}

@@ -1,0 +1,214 @@
+// cmd_explain.c: every kernel of a model: what it computes, what it costs at least, what it was
+// measured at, and why its neighbours are not part of it.
+#include "cli/cost.h"
+#include "cli/machine.h"
+
+typedef struct {
+    Cli *cli;
+    const Graph *g;
+    const Regions *regions;
+    TuneContext context;
+    Hash context_hash;
+    MachinePeaks peaks;
+    uint32_t *region_of;  // per value: region + 1; 0: in none
+} Explain;
+
+typedef struct {
+    const Region *region;
+    RegionCost cost;
+    double floor_ns, tuned_ns;  // tuned_ns 0: not tuned
+    Schedule schedule;
+} Kernel;
+
+static Kernel kernel_of(const Explain *e, const Region *region) {
+    Kernel k = {.region = region, .cost = region_cost(e->regions, region)};
+    k.floor_ns = floor_ns(&e->peaks, k.cost.flops, k.cost.bytes);
+    if (!e->cli->db || !database_best(e->cli->db, region_hash(e->regions, region),
+                                      e->context_hash, &k.schedule, &k.tuned_ns))
+        k.tuned_ns = 0;
+    return k;
+}
+
+// A leaf by its path, another value by the kernel that makes it.
+static Str value_name(const Explain *e, ValueId v) {
+    const Value *value = graph_value(e->g, v);
+    if (value->op == OP_PARAM || value->op == OP_STATE || value->op == OP_INPUT)
+        return graph_leaf_of(e->g, v)->path;
+    uint32_t r = e->region_of[v.i];
+    return r ? e->regions->regions[r - 1].name : STR("a constant");
+}
+
+// ---- text
+
+static void print_kernel(const Explain *e, const Kernel *k) {
+    StrBuf *out = &e->cli->out;
+    const Region *r = k->region;
+    strbuf_addf(out, "%.*s\n    computes", STR_ARG(r->name));
+    for (uint32_t i = 0; i < r->value_count; i++)
+        strbuf_addf(out, " %s", op_text(graph_value(e->g, r->values[i])->op));
+    strbuf_addz(out, "\n    reads");
+    for (uint32_t i = 0; i < r->input_count; i++)
+        strbuf_addf(out, "%s %.*s", i ? "," : "", STR_ARG(value_name(e, r->inputs[i])));
+    strbuf_addf(out, "; writes %u value%s\n    ", r->output_count,
+                r->output_count == 1 ? "" : "s");
+    text_bytes(out, k->cost.bytes);
+    strbuf_addz(out, ", ");
+    text_count(out, k->cost.flops);
+    strbuf_addz(out, " flops, floor ");
+    text_duration(out, k->floor_ns * 1e-9);
+    bool memory = k->cost.bytes / e->peaks.read_bytes > k->cost.flops / e->peaks.flops;
+    strbuf_addf(out, " (%s)", memory ? "memory" : "arithmetic");
+    if (k->tuned_ns > 0) {
+        strbuf_addz(out, ", tuned ");
+        text_duration(out, k->tuned_ns * 1e-9);
+        StrBuf schedule = {0};
+        schedule_print(&k->schedule, &schedule);
+        strbuf_addf(out, " (%.0f %% of floor; %s)", 100 * k->floor_ns / k->tuned_ns,
+                    schedule.len ? schedule.ptr : "no knob set");
+        strbuf_release(&schedule);
+    }
+    strbuf_addz(out, "\n");
+}
+
+// ---- JSON
+
+static void key_number(JsonWriter *w, const char *key, double x) {
+    json_key(w, key);
+    json_number(w, x);
+}
+
+static void write_kernel(const Explain *e, const Kernel *k) {
+    JsonWriter *w = &e->cli->json;
+    const Region *r = k->region;
+    json_object(w);
+    json_key(w, "name");
+    json_string(w, r->name);
+    json_key(w, "kind");
+    json_string(w, r->kind == REGION_ROW ? STR("row") : STR("contract"));
+    json_key(w, "members");
+    json_array(w);
+    for (uint32_t i = 0; i < r->value_count; i++)
+        json_string(w, str_of(op_text(graph_value(e->g, r->values[i])->op)));
+    json_end(w);
+    json_key(w, "reads");
+    json_array(w);
+    for (uint32_t i = 0; i < r->input_count; i++)
+        json_string(w, value_name(e, r->inputs[i]));
+    json_end(w);
+    json_key(w, "outputs");
+    json_int(w, r->output_count);
+    key_number(w, "bytes", k->cost.bytes);
+    key_number(w, "flops", k->cost.flops);
+    key_number(w, "floor_ns", k->floor_ns);
+    if (k->tuned_ns > 0) {
+        StrBuf schedule = {0};
+        schedule_print(&k->schedule, &schedule);
+        key_number(w, "tuned_ns", k->tuned_ns);
+        json_key(w, "schedule");
+        json_string(w, strbuf_view(&schedule));
+        strbuf_release(&schedule);
+    }
+    json_end(w);
+}
+
+// ---- what was not fused
+
+// Pairs that ended in one kernel after all, by another way, are no refusals.
+static bool stands(const Explain *e, const struct Refusal *r) {
+    uint32_t a = e->region_of[r->producer.i], b = e->region_of[r->consumer.i];
+    return a && b && a != b;
+}
+
+static bool repeats(const Explain *e, uint32_t at) {
+    const struct Refusal *r = e->regions->refusals;
+    for (uint32_t i = at; i-- > 0 && at - i < 64;)
+        if (e->region_of[r[i].producer.i] == e->region_of[r[at].producer.i] &&
+            e->region_of[r[i].consumer.i] == e->region_of[r[at].consumer.i] &&
+            str_eq(str_of(r[i].reason), str_of(r[at].reason)))
+            return true;
+    return false;
+}
+
+static void add_refusals(const Explain *e) {
+    Cli *cli = e->cli;
+    for (uint32_t i = 0; i < e->regions->refusal_count; i++) {
+        const struct Refusal *r = &e->regions->refusals[i];
+        if (!stands(e, r) || repeats(e, i)) continue;
+        Str from = value_name(e, r->producer), to = value_name(e, r->consumer);
+        if (!cli->options.json) {
+            strbuf_addf(&cli->out, "    %.*s and %.*s: %s\n", STR_ARG(from), STR_ARG(to),
+                        r->reason);
+            continue;
+        }
+        json_object(&cli->json);
+        json_key(&cli->json, "producer");
+        json_string(&cli->json, from);
+        json_key(&cli->json, "consumer");
+        json_string(&cli->json, to);
+        json_key(&cli->json, "reason");
+        json_string(&cli->json, str_of(r->reason));
+        json_end(&cli->json);
+    }
+}
+
+// ---- the command
+
+static void explain_text(const Explain *e) {
+    double floor = 0, bytes = 0, flops = 0;
+    for (uint32_t i = 0; i < e->regions->count; i++) {
+        Kernel k = kernel_of(e, &e->regions->regions[i]);
+        print_kernel(e, &k);
+        floor += k.floor_ns, bytes += k.cost.bytes, flops += k.cost.flops;
+    }
+    StrBuf *out = &e->cli->out;
+    strbuf_addf(out, "%u kernels, ", e->regions->count);
+    text_bytes(out, bytes);
+    strbuf_addz(out, ", ");
+    text_count(out, flops);
+    strbuf_addz(out, " flops, floor ");
+    text_duration(out, floor * 1e-9);
+    strbuf_addz(out, "\n\nnot fused\n");
+    add_refusals(e);
+}
+
+static void explain_json(const Explain *e) {
+    JsonWriter *w = &e->cli->json;
+    json_object(w);
+    json_key(w, "kernels");
+    json_array(w);
+    for (uint32_t i = 0; i < e->regions->count; i++) {
+        Kernel k = kernel_of(e, &e->regions->regions[i]);
+        write_kernel(e, &k);
+    }
+    json_end(w);
+    json_key(w, "not_fused");
+    json_array(w);
+    add_refusals(e);
+    json_end(w);
+    json_end(w);
+}
+
+bool cmd_explain(Cli *cli) {
+    enum { TRAIN_BATCH = 8 };
+    bool train = cli->options.grad;
+    Explain e = {.cli = cli, .context = machine_context(cli)};
+    Model model;
+    Graph *g;
+    if (!cli_model(cli, &model) ||
+        !cli_graph(cli, &model, train ? ENTRY_TRAIN : ENTRY_FORWARD,
+                   cli_bindings(cli, train ? TRAIN_BATCH : 1), &g) ||
+        !machine_measure(cli, &e.context, &e.peaks))
+        return false;
+    e.g = g;
+    e.context_hash = tune_context_hash(&e.context);
+    e.regions = pass_fuse(g, &cli->arena);
+    e.region_of = arena_array(&cli->arena, uint32_t, g->values.len);
+    for (uint32_t i = 0; i < e.regions->count; i++)
+        for (uint32_t k = 0; k < e.regions->regions[i].value_count; k++)
+            e.region_of[e.regions->regions[i].values[k].i] = i + 1;
+    if (cli->options.json)
+        explain_json(&e);
+    else
+        explain_text(&e);
+    return true;
+}
