@@ -111,10 +111,15 @@ static void quiet(void) {
 
 static bool report_byte(int report, char what) { return write(report, &what, 1) == 1; }
 
+// Whatever the program does about its own crashes, here they are a result.
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP};
+
 // Interrupts are the parent's business; without a parent there is nobody to work for.
 NORETURN static void child_main(const WorkerBatch *batch, Shared *shared, uint32_t first,
                                 int report) {
     signal(SIGINT, SIG_IGN);
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        signal(crashes[i], SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     quiet();
     Child child = {.batch = batch, .shared = shared};
