@@ -98,9 +98,26 @@ static bool is_root(const Fuse *f, uint32_t v) {
     return false;
 }
 
+// The member of a row group of which root v takes a point of an unrolled axis: its kernel has
+// the point at hand and stores it. {0}: v is no such root.
+static ValueId stored_with(Fuse *f, uint32_t v) {
+    if (!f->roots[v] || f->homes[v] != HOME_VIEW) return (ValueId){0};
+    while (f->homes[v] == HOME_VIEW) {
+        const Value *view = &f->graph->values.ptr[v];
+        if (view->op != OP_TAKE || !f->unrolled[view->attr.along[0].i]) return (ValueId){0};
+        v = view->in[0].i;
+    }
+    if (f->homes[v] != HOME_COMPUTED) return (ValueId){0};
+    const Group *group = fuse_group(f, (ValueId){v});
+    GraphOp op = f->graph->values.ptr[v].op;
+    // A sum over rows may be one of partial sums.
+    bool plain = op != OP_REDUCE_SUM && op != OP_REDUCE_MAX;
+    return plain && !group->sealed && !group->contract.i ? (ValueId){v} : (ValueId){0};
+}
+
 // Used outside its group, through whatever views?
 static bool is_kept(Fuse *f, uint32_t v, const Group *group) {
-    if (f->roots[v]) return true;
+    if (f->roots[v] && !stored_with(f, v).i) return true;
     for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
         uint32_t user = f->users[u];
         if (f->homes[user] == HOME_VIEW) {
@@ -176,18 +193,42 @@ static void finish_region(Fuse *f, Region *r, const Group *group) {
     f->regions[f->region_count++] = *r;
 }
 
+// Views of v that are stored with it, after the `count` values in `out` (NULL: only counted).
+static uint32_t add_root_views(Fuse *f, uint32_t v, ValueId *out, uint32_t count) {
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u];
+        if (f->homes[user] != HOME_VIEW) continue;
+        if (stored_with(f, user).i) {
+            if (out) out[count] = (ValueId){user};
+            count++;
+        }
+        count = add_root_views(f, user, out, count);
+    }
+    return count;
+}
+
+static void region_outputs(Fuse *f, Region *r, const Group *group) {
+    uint32_t most = r->value_count;
+    for (uint32_t i = 0; i < r->value_count; i++)
+        most = add_root_views(f, r->values[i].i, NULL, most);
+    ValueId *outputs = arena_array(f->arena, ValueId, most);
+    for (uint32_t i = 0; i < r->value_count; i++) {
+        uint32_t v = r->values[i].i;
+        if (is_kept(f, v, group)) outputs[r->output_count++] = r->values[i];
+        r->output_count = add_root_views(f, v, outputs, r->output_count);
+    }
+    ASSERT(r->output_count > 0);
+    r->outputs = outputs;
+}
+
 static void region_of_group(Fuse *f, Group *group) {
     Region r = {.kind = group->contract.i ? REGION_CONTRACT : REGION_ROW,
                 .contract = group->contract};
-    ValueId *values = arena_array(f->arena, ValueId, group->size),
-            *outputs = arena_array(f->arena, ValueId, group->size);
+    ValueId *values = arena_array(f->arena, ValueId, group->size);
     for (uint32_t v = group->first; v; v = f->next[v])
         values[r.value_count++] = (ValueId){v};
-    for (uint32_t i = 0; i < r.value_count; i++)
-        if (is_kept(f, values[i].i, group)) outputs[r.output_count++] = values[i];
-    ASSERT(r.output_count > 0);
     r.values = values;
-    r.outputs = outputs;
+    region_outputs(f, &r, group);
     r.cols = group->cols.axes;
     r.col_count = group->cols.count;
     AxisId *unrolled = arena_array(f->arena, AxisId, f->axis_count);
@@ -261,7 +302,8 @@ static void emit_regions(Fuse *f) {
         if (!placed[group->id]) order_from(f, group, placed, stack);
     }
     for (uint32_t v = 1; v < n; v++)
-        if (f->roots[v] && (f->homes[v] == HOME_VIEW || f->homes[v] == HOME_INLINE))
+        if (f->roots[v] && (f->homes[v] == HOME_VIEW || f->homes[v] == HOME_INLINE) &&
+            !stored_with(f, v).i)
             region_of_root(f, (ValueId){v});
 }
 

@@ -16,7 +16,8 @@ typedef struct {
     uint32_t value_count;
     const ValueId *inputs;  // materialised values read (never views: their base)
     uint32_t input_count;
-    const ValueId *outputs;  // members that are kept in memory
+    const ValueId *outputs;  // members that are kept in memory, and points of members' unrolled
+                             // axes that the graph wants
     uint32_t output_count;
     const AxisId *cols;  // ROW: axes that lie along the tile's columns, in storage order
     uint32_t col_count;

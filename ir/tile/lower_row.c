@@ -6,7 +6,13 @@
 #include "base/check.h"
 #include "ir/tile/lower.h"
 
-enum { DEFAULT_PARTS = 16, DEFAULT_TILE = 4096, LEAST_SERIAL = 4096, SCATTER_TILE = 64 };
+enum {
+    DEFAULT_PARTS = 16,
+    DEFAULT_TILE = 4096,
+    LEAST_SERIAL = 4096,
+    SCATTER_TILE = 64,
+    BYPASS_BYTES = 32 << 20,
+};
 
 static bool in_axes(const AxisId *axes, uint32_t count, AxisId a) {
     for (uint32_t i = 0; i < count; i++)
@@ -115,11 +121,46 @@ static void choose_tile(Lower *w) {
     dim->tile = tile < dim->extent ? tile : dim->extent;
 }
 
+static bool is_read(const Lower *w, ValueId v) {
+    for (uint32_t i = 0; i < w->regions->count; i++) {
+        const Region *r = &w->regions->regions[i];
+        for (uint32_t k = 0; k < r->input_count; k++)
+            if (r->inputs[k].i == v.i) return true;
+    }
+    return false;
+}
+
+static bool is_update(const Lower *w, ValueId v) {
+    vec_each (const GraphUpdate, update, &w->graph->updates)
+        if (update->value.i == v.i) return true;
+    return false;
+}
+
+static int64_t output_bytes(const Lower *w, uint32_t i) {
+    ValueId v = w->region->outputs[i];
+    return graph_elements(w->graph, v) * (int64_t)dtype_bytes(graph_value(w->graph, v)->type);
+}
+
+// Large results that leave the caches before anyone reads them need not pass through them.
+// Updates take the place of what was read.
+static bool bypasses_cache(const Lower *w) {
+    const Region *r = w->region;
+    if (w->schedule->nt >= 0) return w->schedule->nt > 0;
+    int64_t all = 0, leaving = 0;
+    for (uint32_t i = 0; i < r->output_count; i++)
+        all += output_bytes(w, i);
+    if (all < BYPASS_BYTES) return false;
+    for (uint32_t i = 0; i < r->output_count; i++)
+        if (!is_update(w, r->outputs[i]) && !is_read(w, r->outputs[i]))
+            leaving += output_bytes(w, i);
+    return leaving > all / 16 * 15;
+}
+
 static void set_knobs(Lower *w) {
     const Schedule *s = w->schedule, none = schedule_none();
     if (s->unroll != none.unroll) tile_knob_set(w->program, "unroll", s->unroll);
     if (s->keep != none.keep) tile_knob_set(w->program, "keep", s->keep);
-    if (s->nt != none.nt) tile_knob_set(w->program, "nt", s->nt);
+    if (bypasses_cache(w)) tile_knob_set(w->program, "nt", 1);
     if (s->prefetch != none.prefetch) tile_knob_set(w->program, "prefetch", s->prefetch);
 }
 
