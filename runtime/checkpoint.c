@@ -223,7 +223,7 @@ static bool check_content(Diag *diag, const TensorFile *file) {
 
 static bool is_same(const StoredTensor *stored, const PlanTensor *t) {
     return stored && stored->type == t->type && stored->rank == t->rank &&
-           !memcmp(stored->shape, t->shape, t->rank * sizeof *t->shape);
+           (!t->rank || !memcmp(stored->shape, t->shape, t->rank * sizeof *t->shape));
 }
 
 static void add_form(StrBuf *out, DType type, const int64_t *shape, uint32_t rank) {

@@ -17,7 +17,7 @@ typedef struct {
 
 double loss_bits_per_byte(const Dataset *data, double loss) {
     for (uint32_t i = 0; i < data->file_count; i++) {
-        if (data->files[i].token_bytes != 1) return NAN;
+        if (data->files[i].token_bytes != 1) return (double)NAN;
     }
     return loss / log(2);
 }

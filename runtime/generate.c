@@ -30,14 +30,15 @@ static int64_t stride_of(const PlanTensor *t, uint32_t axis) {
 // Finds B, T and the vocabulary among the logits' axes by name: outputs come in any order.
 static bool find_logits(Generator *g) {
     const Plan *plan = session_plan(g->session);
-    const PlanTensor *tokens = &plan->tensors[g->io.tokens];
+    const Str row_axis = plan->tensors[g->io.tokens].axes[0],
+              position_axis = plan->tensors[g->io.tokens].axes[1];
     int found = plan_tensor_find(plan, TENSOR_OUTPUT, STR(NAME_LOGITS));
     const PlanTensor *t = found < 0 ? NULL : &plan->tensors[found];
     uint32_t rows = 0, positions = 0, rest = 0, vocab = 0;
     for (uint32_t i = 0; t && i < t->rank; i++) {
-        if (str_eq(t->axes[i], tokens->axes[0])) {
+        if (str_eq(t->axes[i], row_axis)) {
             rows++;
-        } else if (str_eq(t->axes[i], tokens->axes[1])) {
+        } else if (str_eq(t->axes[i], position_axis)) {
             positions++;
             g->per_position = stride_of(t, i);
         } else {
@@ -46,10 +47,10 @@ static bool find_logits(Generator *g) {
         }
     }
     if (!t || rows != 1 || positions != 1 || rest != 1 || !dtype_is_float(t->type)) {
-        return diag_fail(
-            g->diag, FAIL_INPUT,
-            "model '%.*s' has no output " NAME_LOGITS " over %.*s, %.*s and a vocabulary",
-            STR_ARG(plan->model), STR_ARG(tokens->axes[0]), STR_ARG(tokens->axes[1]));
+        return diag_fail(g->diag, FAIL_INPUT,
+                         "model '%.*s' has no output " NAME_LOGITS
+                         " over %.*s, %.*s and a vocabulary",
+                         STR_ARG(plan->model), STR_ARG(row_axis), STR_ARG(position_axis));
     }
     g->vocab = t->shape[vocab];
     g->logits = (Logits){.type = t->type,

@@ -245,8 +245,8 @@ static bool start(Trainer *t) {
     t->result->last = (TrainStep){.step = t->done,
                                   .steps = t->options->steps,
                                   .tokens = t->tokens,
-                                  .loss = NAN,
-                                  .eval_loss = NAN};
+                                  .loss = (double)NAN,
+                                  .eval_loss = (double)NAN};
     // A run has a checkpoint from the start, so that it can be resumed whenever it is killed.
     return save(t);
 }
@@ -292,9 +292,9 @@ static bool run_step(Trainer *t, TrainStep *out) {
                        .steps = t->options->steps,
                        .tokens = t->tokens + tokens,
                        .lr = lr_schedule_at(&t->options->schedule, step),
-                       .grad_norm = NAN,
-                       .eval_loss = NAN,
-                       .eval_bits_per_byte = NAN};
+                       .grad_norm = (double)NAN,
+                       .eval_loss = (double)NAN,
+                       .eval_bits_per_byte = (double)NAN};
     set_input(t, t->lr, out->lr);
     set_input(t, t->step, (double)step);
     set_input(t, t->clip, t->options->clip > 0 ? t->options->clip : HUGE_VAL);
