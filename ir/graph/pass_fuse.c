@@ -9,7 +9,8 @@
 //   the union and back);
 //   3. the value that links them is used at the same point (not through a roll, a window, a
 //   gather, a renaming).
-// Then an elementwise group whose space is a contraction's joins it as its epilogue.
+// Then an elementwise group whose space is a contraction's joins it as its epilogue, and one
+// that only feeds an operand of it as its prologue.
 #include "base/check.h"
 #include "ir/graph/fuse_groups.h"
 
@@ -86,6 +87,51 @@ static void join_epilogue(Fuse *f, uint32_t c) {
         else
             group_join(f, p, q, &p->cols);
     }
+}
+
+// Do all users of group q's values, through whatever views, lie in q or take it as operand
+// `operand` of contraction c?
+static bool feeds_only(Fuse *f, const Group *q, uint32_t v, uint32_t c, uint32_t operand) {
+    if (f->roots[v]) return false;
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u];
+        if (f->homes[user] == HOME_VIEW) {
+            if (!feeds_only(f, q, user, c, operand)) return false;
+            continue;
+        }
+        bool operand_only =
+            user == c && f->base[f->graph->values.ptr[c].in[1 - operand].i].i != f->base[v].i;
+        if (!operand_only && fuse_group(f, (ValueId){user}) != q) return false;
+    }
+    return true;
+}
+
+static const char *prologue_refused(Fuse *f, Group *p, Group *q, uint32_t c, uint32_t operand) {
+    ValueId x = fuse_through_views(f, f->graph->values.ptr[c].in[operand]);
+    if (!x.i || f->homes[x.i] != HOME_COMPUTED)
+        return "it is read at other points than it is computed";
+    if (q->sealed || q->contract.i) return "one contraction a kernel";
+    if (!elementwise_only(f, q))
+        return "the prologue works on tiles: only elementwise operations";
+    for (uint32_t m = q->first; m; m = f->next[m])
+        if (!feeds_only(f, q, m, c, operand)) return "others need it too";
+    return fuse_path_around(f, q, p) || fuse_path_around(f, p, q)
+               ? "a kernel between them needs the one and feeds the other"
+               : NULL;
+}
+
+// An elementwise group that only feeds one operand becomes the contraction's prologue: it is
+// computed as tiles of the operand are brought close, and never stored.
+static void join_prologue(Fuse *f, uint32_t c, uint32_t operand) {
+    ValueId base = f->base[f->graph->values.ptr[c].in[operand].i];
+    if (f->homes[base.i] != HOME_COMPUTED) return;
+    Group *p = fuse_group(f, (ValueId){c}), *q = fuse_group(f, base);
+    if (p == q) return;
+    const char *reason = prologue_refused(f, p, q, c, operand);
+    if (reason)
+        record_refusal(f, base, (ValueId){c}, reason);
+    else
+        group_join(f, p, q, &p->cols);
 }
 
 // ---- groups to regions
@@ -316,6 +362,11 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
     for (uint32_t v = 1; v < g->values.len; v++)
         if (f->homes[v] == HOME_COMPUTED && g->values.ptr[v].op == OP_CONTRACT)
             join_epilogue(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++) {
+        if (f->homes[v] != HOME_COMPUTED || g->values.ptr[v].op != OP_CONTRACT) continue;
+        join_prologue(f, v, 0);
+        join_prologue(f, v, 1);
+    }
     emit_regions(f);
     Regions *out = arena_new(arena, Regions);
     *out = (Regions){g, f->homes, f->regions, f->region_count, f->refusals, f->refusal_count};

@@ -266,6 +266,21 @@ static void test_swiglu_epilogue(void **state) {
     finish(&f);
 }
 
+static void test_prologue(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId t = axis(&f, "T", 9), d = axis(&f, "d", 10), ff = axis(&f, "ff", 28);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){t, d});
+    ValueId scale = leaf(&f, OP_PARAM, "scale", DTYPE_F32, 1, &d);
+    ValueId w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){d, ff});
+    ValueId a = graph_unary(f.g, OP_TANH, mul(&f, x, scale), (Span){0});
+    ValueId b = graph_unary(f.g, OP_EXP, w, (Span){0});
+    output(&f, "y", graph_unary(f.g, OP_SIGMOID, contract(&f, a, b, &d, 1), (Span){0}));
+    assert_int_equal(region_count(&f), 1);
+    finish(&f);
+}
+
 static void test_movement(void **state) {
     (void)state;
     Fixture f;
@@ -338,11 +353,17 @@ static void test_views_as_outputs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise),       cmocka_unit_test(test_rms_norm_is_one_kernel),
-        cmocka_unit_test(test_rms_norm_gradient), cmocka_unit_test(test_attn_res_is_one_kernel),
-        cmocka_unit_test(test_attn_res_gradient), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_cross_entropy),     cmocka_unit_test(test_swiglu_epilogue),
-        cmocka_unit_test(test_movement),          cmocka_unit_test(test_movement_gradients),
+        cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_rms_norm_is_one_kernel),
+        cmocka_unit_test(test_rms_norm_gradient),
+        cmocka_unit_test(test_attn_res_is_one_kernel),
+        cmocka_unit_test(test_attn_res_gradient),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_swiglu_epilogue),
+        cmocka_unit_test(test_prologue),
+        cmocka_unit_test(test_movement),
+        cmocka_unit_test(test_movement_gradients),
         cmocka_unit_test(test_views_as_outputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
