@@ -11,9 +11,10 @@
 #include "codegen/llvm/skeleton.h"
 
 enum {
-    MAX_SUMS = 60,             // what one loop may carry, less a few
-    INSIDE_K = 4096,           // most products that the register kernel sums at once
-    CLOSE_BYTES = 1 << 22,     // of the caches, for copies of rows
+    MAX_SUMS = 60,          // what one loop may carry, less a few
+    INSIDE_K = 4096,        // most products that the register kernel sums at once
+    CLOSE_BYTES = 1 << 22,  // of the caches, for copies of rows
+    FEW_ROWS = 16,
     IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
 };
 
@@ -41,9 +42,12 @@ static bool walks_along(const Contract *c, TileId v, int d) {
 static void operand_plan(const Contract *c, Operand *o, TileId v, int dim) {
     const TileOp *op = tile_op(c->p, v);
     *o = (Operand){.value = v, .dim = dim, .type = DTYPE_F32};
-    o->along_k = walks_along(c, v, c->k_last) && !walks_along(c, v, dim);
+    o->along_k = c->dot_form || (walks_along(c, v, c->k_last) && !walks_along(c, v, dim));
     if (op->kind != TILE_LOAD || is_guarded(op)) return;
-    if (dim == c->col && op->access.stride[dim] != 1 && dim_at(c, dim)->extent > 1) return;
+    if (c->dot_form && op->access.stride[c->k_last] != 1) return;
+    if (!c->dot_form && dim == c->col && op->access.stride[dim] != 1 &&
+        dim_at(c, dim)->extent > 1)
+        return;
     o->load = op;
     o->type = c->p->args.ptr[op->access.arg].type;
 }
@@ -66,6 +70,18 @@ static void k_plan(Contract *c) {
     }
 }
 
+// Both operands lie along k, and there are few rows or cols to share what a copy would cost.
+static bool is_dot_form(const Contract *c) {
+    const TileOp *a = tile_op(c->p, tile_op(c->p, c->dot)->in[0]);
+    const TileOp *b = tile_op(c->p, tile_op(c->p, c->dot)->in[1]);
+    if (b->kind != TILE_LOAD || is_guarded(b) || b->access.stride[c->k_last] != 1) return false;
+    int64_t wish = tile_knob(c->p, "pack_b", -1), cols = dim_at(c, c->col)->extent;
+    bool along_k = a->kind == TILE_LOAD && a->access.stride[c->k_last] == 1;
+    if (cols * 2 <= c->lanes && along_k) return wish != 1;
+    if (b->access.stride[c->col] == 1 || cols == 1) return false;
+    return wish == 0 || (wish < 0 && dim_at(c, c->row)->tile <= FEW_ROWS);
+}
+
 static int64_t knob(const Contract *c, const char *name, int64_t low, int64_t high,
                     int64_t otherwise) {
     int64_t x = tile_knob(c->p, name, 0);
@@ -76,13 +92,19 @@ static int64_t knob(const Contract *c, const char *name, int64_t low, int64_t hi
 static void block_plan(Contract *c) {
     int64_t rows = dim_at(c, c->row)->tile, cols = dim_at(c, c->col)->tile;
     int64_t wide = (cols + c->lanes - 1) / c->lanes;
-    c->mr = (int)knob(c, "mr", 1, MAX_SUMS, least(rows, 6));
+    c->mr = (int)knob(c, "mr", 1, MAX_SUMS, c->dot_form ? c->lanes / 2 : 6);
     c->mr = (int)least(c->mr, rows);
     int64_t registers = c->b->level == CPU_AVX512 ? 24 : 12;
     int64_t fit = registers / c->mr > 0 ? registers / c->mr : 1;
     c->nv = (int)knob(c, "nv", 1, MAX_SUMS, fit);
     c->nv = (int)least(c->nv, wide);
     if (c->mr * c->nv > MAX_SUMS) c->nv = MAX_SUMS / c->mr;
+    if (c->dot_form) {
+        // A matrix times one vector: a row for every lane.
+        if (dim_at(c, c->col)->extent == 1) c->mr = (int)least(rows, c->lanes);
+        c->mr = (int)least(c->mr, c->lanes);
+        c->nv = 1;
+    }
     c->ku = (int)knob(c, "ku", 1, 16, 4);
 }
 
@@ -101,7 +123,7 @@ static void packing_plan(Contract *c) {
     Builder *b = c->b;
     const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
     c->rows.packed = c->rows.load == NULL || tile_knob(c->p, "pack_a", -1) == 1;
-    c->cols.packed = c->cols.load == NULL || cols_want_packing(c);
+    c->cols.packed = c->cols.load == NULL || (!c->dot_form && cols_want_packing(c));
     // Rows in place stream by for every panel, which stays in the cache; copies of rows do
     // better to stay there themselves.
     c->block_rows = round_up(row->tile, c->mr);
@@ -115,6 +137,7 @@ static void packing_plan(Contract *c) {
     int64_t copied = c->one_panel ? (int64_t)c->nv * c->lanes : panels;
     if (c->cols.packed) c->cols.copy = build_scratch(b, copied * c->k_pitch * 4);
     if (c->steps) c->partial = build_scratch(b, round_up(row->tile, c->mr) * panels * 4);
+    if (c->dot_form) c->turned = build_scratch(b, (int64_t)c->lanes * c->lanes * 4);
     c->rolled = epilogue_is_costly(c);
     if (c->rolled) c->spill = build_scratch(b, (int64_t)c->mr * c->nv * c->lanes * 4);
 }
@@ -142,6 +165,7 @@ static bool contract_plan(Contract *c, Builder *b) {
     for (uint32_t i = 1; i < c->p->ops.len; i++)
         if (c->p->ops.ptr[i].kind == TILE_DOT) c->dot = (TileId){i};
     after_dot_mark(c);
+    c->dot_form = is_dot_form(c);
     k_plan(c);
     operand_plan(c, &c->rows, tile_op(c->p, c->dot)->in[0], c->row);
     operand_plan(c, &c->cols, tile_op(c->p, c->dot)->in[1], c->col);

@@ -46,6 +46,8 @@ typedef struct {
     int lanes, mr, nv, ku;
     int64_t block_rows;  // rows of a task that are walked together, for the cache's sake
     bool one_panel;      // a packed panel is used at once, and the next one takes its place
+    bool dot_form;       // see loop_dot.c
+    IrValue turned;      // there: sums of a block, [rows][lanes]
     bool rolled;         // the epilogue is a loop over the rows of a block
     IrValue partial;     // partial sums of the task
     IrValue spill;       // the sums of a block, for a rolled epilogue
@@ -87,6 +89,19 @@ typedef struct {
     Width width;
 } Block;
 void block_emit(Contract *c, const Block *block);
+
+// How the register kernel finds elements of an operand of a block: base is the first of them.
+typedef struct {
+    DType type;
+    IrValue base;
+    int64_t across;               // between rows or cols
+    int64_t step[TILE_MAX_DIMS];  // between indices of each k
+} Walk;
+IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int k);
+
+// loop_dot.c: adds the sums of a block whose operands both lie along k: vectors walk k, and
+// their lanes are summed at the end.
+void dot_sums(Contract *c, const Block *block, const Walk walks[2], IrValue *sums);
 
 // loop_epilogue.c
 bool epilogue_is_costly(const Contract *c);

@@ -14,16 +14,7 @@ typedef struct {
     int count;
 } Micro;
 
-// How the register kernel finds elements of an operand: those of k dimension d are step[d]
-// apart.
-typedef struct {
-    DType type;
-    IrValue base;
-    int64_t across;  // between rows; unused for cols
-    int64_t step[TILE_MAX_DIMS];
-} Walk;
-
-static IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int d) {
+IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int d) {
     return build_gep(c->b, element_type(c->b, w->type), base,
                      build_imul(c->b, index, w->step[d]));
 }
@@ -192,7 +183,11 @@ void block_emit(Contract *c, const Block *block) {
     for (int i = 0; i < m.count; i++)
         m.sums[i] = build_f32(c->b, 0, c->lanes);
     if (c->steps) partial_load(&m);
-    k_nest(&m, walk_rows(c, block), walk_cols(c, block), c->k_inside);
+    Walk walks[] = {walk_rows(c, block), walk_cols(c, block)};
+    if (c->dot_form)
+        dot_sums(c, block, walks, m.sums);
+    else
+        k_nest(&m, walks[0], walks[1], c->k_inside);
     if (!c->steps) {
         epilogue_emit(c, block, m.sums);
         return;

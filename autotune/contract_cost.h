@@ -1,0 +1,27 @@
+// contract_cost.h: what a contraction's loops look like, and an estimate of how long it takes.
+#pragma once
+
+#include "codegen/emitter.h"
+#include "ir/region_to_tile.h"
+
+typedef struct {
+    bool direct;     // read from memory as it is, without guards or maps
+    int64_t across;  // stride along m (of a) or n (of b), in elements
+    int64_t along;   // stride along the innermost k
+    int64_t bytes;   // of what one point of the grid reads
+} ContractOperand;
+
+typedef struct {
+    int64_t m, n;
+    int64_t k, inner_k;  // all of k, and its innermost dimension
+    int64_t points;      // of the grid
+    ContractOperand a, b;
+    int lanes, registers;
+    uint32_t threads;
+} ContractShape;
+
+// Of a CONTRACT region.
+ContractShape contract_shape(const Regions *regions, const Region *region, CpuLevel level,
+                             uint32_t threads);
+// Cycles until the last thread is done. Every knob of LOOP is set in the schedule.
+double contract_cost(const ContractShape *c, const Schedule *s);

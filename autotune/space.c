@@ -1,0 +1,215 @@
+// space.c: candidates are made by crossing a few choices for each knob, then ordered by the
+// estimate; those that would give the same programs as an earlier one are left out.
+#include "autotune/space.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "autotune/contract_cost.h"
+
+enum {
+    MOST_CONTRACT = 56,
+    MOST_OF_A_BLOCK = 12,  // candidates with one shape of the register block
+    MOST_CHOICES = 8,
+    SPARE_REGISTERS = 4,
+};
+
+typedef struct {
+    Schedule schedule;
+    double cost;
+    uint32_t number;  // in the order of making: breaks ties
+} Candidate;
+
+typedef struct {
+    const ContractShape *c;
+    Arena *arena;
+    Vec(Candidate) all;
+} Space;
+
+typedef struct {
+    int32_t value[MOST_CHOICES];
+    uint32_t count;
+} Choices;
+
+static void choice_add(Choices *choices, int64_t value, int64_t most) {
+    if (value > most) value = most;
+    if (value < 1 || value > INT32_MAX) return;
+    for (uint32_t i = 0; i < choices->count; i++)
+        if (choices->value[i] == (int32_t)value) return;
+    if (choices->count < MOST_CHOICES) choices->value[choices->count++] = (int32_t)value;
+}
+
+static int64_t parts_of(int64_t extent, int64_t parts, int64_t unit) {
+    int64_t units = (extent + unit - 1) / unit;
+    return (units + parts - 1) / parts * unit;
+}
+
+// ---- contractions
+
+static Choices choices_of_cols(const ContractShape *c, int64_t panel) {
+    Choices nc = {.count = 0};
+    int64_t most = parts_of(c->n, 1, panel);
+    choice_add(&nc, most, INT32_MAX);
+    choice_add(&nc, parts_of(c->n, c->threads, panel), most);
+    choice_add(&nc, parts_of(c->n, 2 * (int64_t)c->threads, panel), most);
+    choice_add(&nc, parts_of(c->n, 4 * (int64_t)c->threads, panel), most);
+    choice_add(&nc, parts_of(512, 1, panel), most);
+    return nc;
+}
+
+static Choices choices_of_rows(const ContractShape *c, int64_t block) {
+    Choices mc = {.count = 0};
+    int64_t most = parts_of(c->m, 1, block);
+    choice_add(&mc, most, INT32_MAX);
+    choice_add(&mc, parts_of(c->m, c->threads, block), most);
+    choice_add(&mc, parts_of(c->m, 2 * (int64_t)c->threads, block), most);
+    choice_add(&mc, parts_of(c->m, 4 * (int64_t)c->threads, block), most);
+    return mc;
+}
+
+static Choices choices_of_k(const ContractShape *c) {
+    Choices kc = {.count = 0};
+    choice_add(&kc, c->inner_k, 4096);
+    choice_add(&kc, 1024, c->inner_k);
+    choice_add(&kc, 512, c->inner_k);
+    return kc;
+}
+
+static void candidate_add(Space *s, Schedule schedule) {
+    Candidate candidate = {schedule, contract_cost(s->c, &schedule), s->all.len};
+    vec_push(s->arena, &s->all, candidate);
+}
+
+static void candidates_of_packing(Space *s, Schedule schedule) {
+    bool b_in_place = s->c->b.direct && (s->c->b.across == 1 || s->c->n == 1);
+    for (int32_t a = s->c->a.direct ? 0 : 1; a <= 1; a++)
+        for (int32_t b = b_in_place ? 0 : 1; b <= 1; b++) {
+            schedule.pack_a = a;
+            schedule.pack_b = b;
+            candidate_add(s, schedule);
+        }
+}
+
+static void candidates_of_block(Space *s, int32_t mr, int32_t nv) {
+    const ContractShape *c = s->c;
+    Choices mc = choices_of_rows(c, mr), kc = choices_of_k(c);
+    Choices nc = choices_of_cols(c, (int64_t)nv * c->lanes);
+    Schedule schedule = schedule_none();
+    schedule.mr = mr;
+    schedule.nv = nv;
+    schedule.ku = 4;
+    for (uint32_t i = 0; i < mc.count; i++)
+        for (uint32_t j = 0; j < nc.count; j++)
+            for (uint32_t k = 0; k < kc.count; k++) {
+                schedule.mc = mc.value[i];
+                schedule.nc = nc.value[j];
+                schedule.kc = kc.value[k];
+                candidates_of_packing(s, schedule);
+            }
+}
+
+static bool block_seen(const Space *s, int32_t mr, int32_t nv) {
+    vec_each (const Candidate, candidate, &s->all)
+        if (candidate->schedule.mr == mr && candidate->schedule.nv == nv) return true;
+    return false;
+}
+
+// Register blocks that leave room for the vectors and one element spread out.
+static void candidates_of_blocks(Space *s) {
+    static const int32_t rows[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 14};
+    const ContractShape *c = s->c;
+    int32_t room = c->registers - SPARE_REGISTERS;
+    int64_t wide = (c->n + c->lanes - 1) / c->lanes;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int32_t mr = rows[i] < c->m ? rows[i] : (int32_t)c->m;
+        for (int32_t nv = 1; nv <= 12; nv++) {
+            int32_t most = nv < wide ? nv : (int32_t)wide;
+            bool fits = mr * most <= room && mr * most + most + 1 <= c->registers;
+            bool full = mr * (most + 1) > room - 4 || most == wide || nv == 12;
+            if (fits && full && !block_seen(s, mr, most)) candidates_of_block(s, mr, most);
+        }
+    }
+}
+
+static int by_cost(const void *x, const void *y) {
+    const Candidate *a = x, *b = y;
+    if (a->cost != b->cost) return a->cost < b->cost ? -1 : 1;
+    return a->number < b->number ? -1 : 1;
+}
+
+// The best of each shape of the register block: no more than a few of one.
+static uint32_t pick(const Space *s, Schedule *out) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->all.len && count < MOST_CONTRACT; i++) {
+        const Schedule *candidate = &s->all.ptr[i].schedule;
+        uint32_t same = 0;
+        for (uint32_t j = 0; j < count; j++)
+            same += out[j].mr == candidate->mr && out[j].nv == candidate->nv;
+        if (same < MOST_OF_A_BLOCK) out[count++] = *candidate;
+    }
+    return count;
+}
+
+static uint32_t contract_space(const ContractShape *c, Arena *arena, Schedule **out) {
+    Space s = {.c = c, .arena = arena};
+    candidates_of_blocks(&s);
+    qsort(s.all.ptr, s.all.len, sizeof *s.all.ptr, by_cost);
+    *out = arena_array(arena, Schedule, MOST_CONTRACT);
+    return pick(&s, *out);
+}
+
+// ---- rows
+
+static Hash programs_hash(const Regions *regions, const Region *region, const Schedule *s) {
+    Arena arena = {0};
+    const TileKernels *kernels = region_to_tile(regions, region, s, &arena);
+    Hash hash = {0, 0};
+    for (uint32_t i = 0; i < kernels->kernel_count; i++)
+        hash = hash_mix(hash, tile_hash(kernels->kernels[i].program));
+    arena_release(&arena);
+    return hash;
+}
+
+typedef struct {
+    const Regions *regions;
+    const Region *region;
+    Arena *arena;
+    Vec(Schedule) schedules;
+    Vec(Hash) hashes;
+} RowSpace;
+
+static void row_add(RowSpace *s, Schedule schedule) {
+    Hash hash = programs_hash(s->regions, s->region, &schedule);
+    vec_each (const Hash, seen, &s->hashes)
+        if (hash_eq(*seen, hash)) return;
+    vec_push(s->arena, &s->hashes, hash);
+    vec_push(s->arena, &s->schedules, schedule);
+}
+
+static uint32_t row_space(const Regions *regions, const Region *region, Arena *arena,
+                          Schedule **out) {
+    static const int32_t unrolls[] = {0, 1, 2, 4}, tiles[] = {0, 1024, 16384};
+    RowSpace s = {.regions = regions, .region = region, .arena = arena};
+    for (int32_t nt = 0; nt <= 1; nt++)
+        for (int32_t keep = -1; keep <= 1; keep++)
+            for (size_t t = 0; t < sizeof tiles / sizeof *tiles; t++)
+                for (size_t u = 0; u < sizeof unrolls / sizeof *unrolls; u++) {
+                    Schedule schedule = schedule_none();
+                    schedule.nt = nt;
+                    schedule.keep = keep;
+                    schedule.tile = tiles[t];
+                    schedule.unroll = unrolls[u];
+                    // Far from the default only one step at a time.
+                    int changes = (nt != 0) + (keep >= 0) + (t != 0);
+                    if (changes <= 1 || (changes == 2 && u == 0)) row_add(&s, schedule);
+                }
+    *out = s.schedules.ptr;
+    return s.schedules.len;
+}
+
+uint32_t schedule_space(const Regions *regions, const Region *region, CpuLevel level,
+                        uint32_t threads, Arena *arena, Schedule **out) {
+    if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);
+    ContractShape shape = contract_shape(regions, region, level, threads);
+    return contract_space(&shape, arena, out);
+}

@@ -1,0 +1,175 @@
+// loop_dot.c: the register kernel for few rows (or few cols) of operands that both lie along k.
+// As many sums as a vector has lanes are formed at once, each a vector along k:
+//
+//     rows x group sums, group = lanes / rows; a tree of shuffles and additions turns them into
+//     one vector with the sum of row r and col c of the group in lane r * group + c
+#include "base/check.h"
+#include "codegen/llvm/element.h"
+#include "codegen/llvm/loop.h"
+
+enum { MAX_LANES = 16 };
+
+typedef struct {
+    Contract *c;
+    int rows, cols;           // that exist
+    int group;                // cols, if all existed
+    IrValue sums[MAX_LANES];  // [rows][cols]
+} Dot;
+
+static IrValue load_along(const Dot *d, const Walk *w, IrValue at, int number, IrValue mask) {
+    Builder *b = d->c->b;
+    int64_t bytes = number * w->across * (int64_t)dtype_bytes(w->type);
+    return element_load(b, w->type, build_gep_bytes(b, at, bytes), d->c->lanes, mask);
+}
+
+static void dot_step(Dot *d, const Walk walks[2], IrValue k, IrValue mask) {
+    const Contract *c = d->c;
+    IrValue row_at = walk_on(c, &walks[0], walks[0].base, k, c->k_last);
+    IrValue col_at = walk_on(c, &walks[1], walks[1].base, k, c->k_last);
+    IrValue x[MAX_LANES];
+    for (int j = 0; j < d->cols; j++)
+        x[j] = load_along(d, &walks[1], col_at, j, mask);
+    for (int i = 0; i < d->rows; i++) {
+        IrValue a = load_along(d, &walks[0], row_at, i, mask);
+        for (int j = 0; j < d->cols; j++) {
+            IrValue *sum = &d->sums[i * d->cols + j];
+            *sum = build_fma(c->b, a, x[j], *sum);
+        }
+    }
+}
+
+static void carry(Dot *d, Loop *loop, bool in) {
+    size_t bytes = (size_t)(d->rows * d->cols) * sizeof(IrValue);
+    if (in)
+        memcpy(loop->carried, d->sums, bytes);
+    else
+        memcpy(d->sums, loop->carried, bytes);
+}
+
+static void dot_vectors(Dot *d, const Walk walks[2]) {
+    const Contract *c = d->c;
+    Builder *b = c->b;
+    IrValue rest = LLVMBuildURem(b->at, c->k_count, build_i64(b, c->lanes), "");
+    IrValue whole = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
+    Loop loop = {.count = (uint32_t)(d->rows * d->cols)};
+    carry(d, &loop, true);
+    loop_begin(b, &loop, build_i64(b, 0), whole, c->lanes);
+    carry(d, &loop, false);
+    dot_step(d, walks, loop.index, NULL);
+    carry(d, &loop, true);
+    loop_end(b, &loop);
+    carry(d, &loop, false);
+    if (LLVMIsConstant(rest) && LLVMConstIntGetSExtValue(rest) == 0) return;
+    // At most once: a loop only because it carries the sums.
+    carry(d, &loop, true);
+    loop_begin(b, &loop, whole, c->k_count, c->lanes);
+    carry(d, &loop, false);
+    dot_step(d, walks, loop.index, mask_below(c, rest));
+    carry(d, &loop, true);
+    loop_end(b, &loop);
+    carry(d, &loop, false);
+}
+
+static void dot_nest(Dot *d, const Walk walks[2], int k) {
+    const Contract *c = d->c;
+    if (k == c->k_last) {
+        dot_vectors(d, walks);
+        return;
+    }
+    Builder *b = c->b;
+    Loop loop = {.count = (uint32_t)(d->rows * d->cols)};
+    carry(d, &loop, true);
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[k].extent), 1);
+    carry(d, &loop, false);
+    Walk inner[] = {walks[0], walks[1]};
+    for (int i = 0; i < 2; i++)
+        inner[i].base = walk_on(c, &walks[i], walks[i].base, loop.index, k);
+    dot_nest(d, inner, k + 1);
+    carry(d, &loop, true);
+    loop_end(b, &loop);
+    carry(d, &loop, false);
+}
+
+// ---- lanes
+
+static IrValue shuffle(Builder *b, IrValue x, IrValue y, const int *lane, int count) {
+    IrValue pick[MAX_LANES];
+    for (int i = 0; i < count; i++)
+        pick[i] = build_i32(b, lane[i], 1);
+    return LLVMBuildShuffleVector(b->at, x, y, LLVMConstVector(pick, (unsigned)count), "");
+}
+
+// Lane i of the result is the sum of the lanes of x[i].
+static IrValue sums_turn(Builder *b, IrValue *x, int lanes) {
+    for (int bit = 1, count = lanes / 2; bit < lanes; bit *= 2, count /= 2)
+        for (int i = 0; i < count; i++) {
+            int low[MAX_LANES], high[MAX_LANES];
+            for (int k = 0; k < lanes; k++) {
+                low[k] = k & bit ? lanes + (k ^ bit) : k;
+                high[k] = k & bit ? lanes + k : k | bit;
+            }
+            IrValue even = x[2 * i], odd = x[2 * i + 1];
+            x[i] = build_fadd(b, shuffle(b, even, odd, low, lanes),
+                              shuffle(b, even, odd, high, lanes));
+        }
+    return x[0];
+}
+
+// The sums of the group that begins at `col` go to their places in c->turned.
+static void group_store(Dot *d, IrValue col) {
+    const Contract *c = d->c;
+    Builder *b = c->b;
+    IrValue x[MAX_LANES];
+    for (int i = 0; i < c->lanes; i++) {
+        bool there = i / d->group < d->rows && i % d->group < d->cols;
+        x[i] =
+            there ? d->sums[i / d->group * d->cols + i % d->group] : build_f32(b, 0, c->lanes);
+    }
+    IrValue sums = sums_turn(b, x, c->lanes);
+    for (int i = 0; i < d->rows; i++) {
+        int lane[MAX_LANES];
+        for (int k = 0; k < d->group; k++)
+            lane[k] = i * d->group + k;
+        IrValue row =
+            d->group == 1 ? build_extract(b, sums, i) : shuffle(b, sums, sums, lane, d->group);
+        IrValue to = build_gep(b, b->f32, c->turned, col);
+        build_store(b, row, build_gep_bytes(b, to, (int64_t)i * c->lanes * 4), 4);
+    }
+}
+
+static void group_emit(Contract *c, const Block *block, const Walk walks[2], IrValue col,
+                       int cols) {
+    Dot d = {.c = c, .rows = block->rows, .cols = cols};
+    d.group = c->lanes;
+    for (int rows = 1; rows < block->rows; rows *= 2)
+        d.group /= 2;
+    for (int i = 0; i < d.rows * d.cols; i++)
+        d.sums[i] = build_f32(c->b, 0, c->lanes);
+    Walk here[] = {walks[0], walks[1]};
+    here[1].base = build_gep(c->b, element_type(c->b, walks[1].type), walks[1].base,
+                             build_imul(c->b, col, walks[1].across));
+    dot_nest(&d, here, c->k_inside);
+    group_store(&d, col);
+}
+
+void dot_sums(Contract *c, const Block *block, const Walk walks[2], IrValue *sums) {
+    Builder *b = c->b;
+    ASSERT(block->width.vectors == 1 && block->rows <= c->lanes);
+    int group = c->lanes, cols = block->width.tail;
+    for (int rows = 1; rows < block->rows; rows *= 2)
+        group /= 2;
+    if (cols >= group) {
+        Loop loop = {.count = 0};
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, cols / group * group), group);
+        group_emit(c, block, walks, loop.index, group);
+        loop_end(b, &loop);
+    }
+    if (cols % group != 0)
+        group_emit(c, block, walks, build_i64(b, cols / group * group), cols % group);
+    for (int i = 0; i < block->rows; i++) {
+        int64_t bytes = (int64_t)c->lanes * 4;
+        IrValue x = build_load(b, type_vector(b->f32, c->lanes),
+                               build_gep_bytes(b, c->turned, i * bytes), (unsigned)bytes);
+        sums[i] = build_fadd(b, sums[i], x);
+    }
+}
