@@ -78,6 +78,7 @@ typedef struct {
     double flops, read_bytes;  // a second
 } MachinePeaks;
 bool database_peaks_find(Database *db, const TuneContext *context, MachinePeaks *out);
+// Keeps the larger of these and what was there.
 void database_peaks_add(Database *db, const TuneContext *context, const MachinePeaks *peaks);
 
 // ---- single flight: of all processes, one holds a claim; it lapses after `seconds`, so that a

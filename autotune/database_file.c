@@ -98,12 +98,12 @@ bool database_export(Diag *diag, Database *db, Str path) {
 
 // ---- union
 
-// Peaks measured there count where none were measured here.
+// The same machine may have been measured in both: the larger peak is the truer.
 static const char merge_text[] =
     "INSERT OR IGNORE INTO main.region SELECT * FROM other.region;"
     "INSERT OR IGNORE INTO main.env SELECT * FROM other.env;"
     "INSERT INTO main.device SELECT * FROM other.device WHERE true ON CONFLICT(key) DO UPDATE"
-    "  SET flops = excluded.flops, read_bytes = excluded.read_bytes WHERE device.flops = 0;"
+    "  SET flops = max(flops, excluded.flops), read_bytes = max(read_bytes, excluded.read_bytes);"
     "INSERT OR IGNORE INTO main.poison SELECT * FROM other.poison;"
     "INSERT OR IGNORE INTO main.trial(key, region, env, knobs, rank, status, samples, median,"
     "  ci_lo, ci_hi, out_hash, note, at) SELECT key, region, env, knobs, rank, status, samples,"

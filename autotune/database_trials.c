@@ -257,8 +257,8 @@ bool database_peaks_find(Database *db, const TuneContext *context, MachinePeaks 
 void database_peaks_add(Database *db, const TuneContext *context, const MachinePeaks *peaks) {
     database_lock(db);
     device_add(db, context);
-    sqlite3_stmt *s =
-        sql_prepare(db, "UPDATE device SET flops = ?2, read_bytes = ?3 WHERE key = ?1");
+    sqlite3_stmt *s = sql_prepare(db, "UPDATE device SET flops = max(flops, ?2),"
+                                      " read_bytes = max(read_bytes, ?3) WHERE key = ?1");
     sql_bind_hash(s, 1, device_key(context));
     sql_bind_double(s, 2, peaks->flops);
     sql_bind_double(s, 3, peaks->read_bytes);

@@ -2,6 +2,7 @@
 // at once. The best of a few runs counts: whatever disturbs one only makes it slower.
 #include "autotune/peaks.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 #include <immintrin.h>
 #endif
 
-enum { TRIES = 5, FMA_ROUNDS = 400000, CHAINS = 10, CACHE_LINE = 64 };
+enum { TRIES = 20, FMA_ROUNDS = 100000, CHAINS = 10, CACHE_LINE = 64, WINDOWS = 8 };
 
 // ---- arithmetic: ten independent chains hide the latency of four or five cycles on two units.
 // They start differently, or the compiler would see that they are one.
@@ -78,15 +79,21 @@ static void run_read(void *context, int64_t begin, int64_t end, uint32_t thread)
                                 (size_t)(end - begin) * job->each);
 }
 
-static double best_seconds(Pool *pool, int64_t pieces, PoolFn *fn, PeakJob *job) {
-    double best = 0;
-    for (int i = 0; i < TRIES; i++) {
-        double start = clock_seconds();
-        pool_run(pool, pieces, fn, job);
-        double seconds = clock_seconds() - start;
-        if (i == 0 || seconds < best) best = seconds;
-    }
-    return best;
+static double seconds_of(Pool *pool, int64_t pieces, PoolFn *fn, PeakJob *job) {
+    double start = clock_seconds();
+    pool_run(pool, pieces, fn, job);
+    return clock_seconds() - start;
+}
+
+static double least(double a, double b) { return a < b ? a : b; }
+
+static double measure_fma(Pool *pool, PeakJob *job) {
+    int64_t pieces = 8 * (int64_t)pool_threads(pool);
+    double flops = 2.0 * CHAINS * fma_lanes[job->level] * FMA_ROUNDS * (double)pieces;
+    double best = seconds_of(pool, pieces, run_fma, job);
+    for (int i = 1; i < TRIES; i++)
+        best = least(best, seconds_of(pool, pieces, run_fma, job));
+    return flops / best;
 }
 
 // Several times the last cache, so that it holds little of it from one run to the next.
@@ -97,35 +104,49 @@ static size_t buffer_bytes(void) {
     return wanted < least ? least : wanted > most ? most : wanted;
 }
 
+// One window after the other: when the first comes again, the rest has taken its place in the
+// caches.
 static bool measure_read(Diag *diag, Pool *pool, PeakJob *job, double *out) {
-    enum { PIECES = 256 };
-    size_t bytes = buffer_bytes() / PIECES / CACHE_LINE * PIECES * CACHE_LINE;
-    void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    enum { PIECES = 32 };
+    size_t each = buffer_bytes() / WINDOWS / PIECES / CACHE_LINE * CACHE_LINE,
+           window = each * PIECES, bytes = window * WINDOWS;
+    unsigned char *data =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return diag_fail(diag, FAIL_ENVIRONMENT,
                          "not enough memory to measure its bandwidth: %.0f MiB",
                          (double)bytes / (1 << 20));
     madvise(data, bytes, MADV_HUGEPAGE);
     memset(data, 1, bytes);
-    job->data = data;
-    job->each = bytes / PIECES;
-    *out = (double)bytes / best_seconds(pool, PIECES, run_read, job);
+    job->each = each;
+    double best = HUGE_VAL;
+    for (int i = 0; i < TRIES; i++) {
+        job->data = data + (size_t)(i % WINDOWS) * window;
+        best = least(best, seconds_of(pool, PIECES, run_read, job));
+    }
     munmap(data, bytes);
+    *out = (double)window / best;
+    return true;
+}
+
+bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
+                           MachinePeaks *out) {
+    Pool *pool;
+    if (!pool_open(diag, context->threads, &pool)) return false;
+    PeakJob job = {.level = context->level};
+    out->flops = measure_fma(pool, &job);
+    bool ok = measure_read(diag, pool, &job, &out->read_bytes);
+    pool_close(pool);
+    if (!ok || !db) return ok;
+    database_peaks_add(db, context, out);
+    MachinePeaks kept;
+    if (database_peaks_find(db, context, &kept)) *out = kept;
     return true;
 }
 
 bool machine_peaks(Diag *diag, Database *db, const TuneContext *context, MachinePeaks *out) {
     if (db && database_peaks_find(db, context, out)) return true;
-    Pool *pool;
-    if (!pool_open(diag, context->threads, &pool)) return false;
-    PeakJob job = {.level = context->level};
-    int64_t pieces = 8 * (int64_t)pool_threads(pool);
-    double flops = 2.0 * CHAINS * fma_lanes[context->level] * FMA_ROUNDS * (double)pieces;
-    out->flops = flops / best_seconds(pool, pieces, run_fma, &job);
-    bool ok = measure_read(diag, pool, &job, &out->read_bytes);
-    pool_close(pool);
-    if (ok && db) database_peaks_add(db, context, out);
-    return ok;
+    return machine_peaks_measure(diag, db, context, out);
 }
 
 double floor_ns(const MachinePeaks *peaks, double flops, double bytes) {

@@ -4,8 +4,12 @@
 #include "autotune/database.h"
 #include "runtime/cpu/pool.h"
 
-// From the database, or measured (half a second) and remembered. `db` may be NULL.
+// From the database, or measured (about a second) and remembered. `db` may be NULL.
 MUST_USE bool machine_peaks(Diag *diag, Database *db, const TuneContext *context,
                             MachinePeaks *out);
+// Measured in any case. The database keeps the best of all measurements, since other work on
+// the machine only makes it look slower.
+MUST_USE bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
+                                    MachinePeaks *out);
 // The least time that the work can take, in ns, if its data come from memory.
 double floor_ns(const MachinePeaks *peaks, double flops, double bytes);

@@ -206,6 +206,9 @@ static void peaks_belong_to_the_machine(void **state) {
     context.emitter = STR("emitter 2");
     assert_true(database_peaks_find(db, &context, &got));
     assert_true(got.flops == 1e11 && got.read_bytes == 2e10);
+    database_peaks_add(db, &context, &(MachinePeaks){2e11, 1e10});
+    assert_true(database_peaks_find(db, &context, &got));
+    assert_true(got.flops == 2e11 && got.read_bytes == 2e10);
     context.threads = 1;
     assert_false(database_peaks_find(db, &context, &got));
 }
