@@ -204,7 +204,8 @@ static bool resume(Trainer *t) {
     Str file;
     if (!checkpoint_find(t->diag, t->arena, t->options->resume, &file)) return false;
     Str from = directory_of(file);
-    t->out = t->options->out.len ? t->options->out : from;
+    bool elsewhere = t->options->out.len && !str_eq(t->options->out, t->options->resume);
+    t->out = elsewhere ? t->options->out : from;
     Checkpoint c = checkpoint_of(t);
     if (!checkpoint_load(t->diag, t->session, file, &c)) return false;
     if (c.step > t->options->steps) {
