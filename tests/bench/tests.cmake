@@ -8,3 +8,7 @@ target_link_libraries(bench_rows PRIVATE strata_autotune strata_codegen strata_r
 if(TARGET strata_llvm)
     add_dependencies(bench_rows strata_llvm)
 endif()
+
+add_executable(bench_step bench/bench_step.c)
+strata_compile_options(bench_step)
+target_link_libraries(bench_step PRIVATE strata_runtime strata_base m)

@@ -12,10 +12,11 @@ MODEL = {"vocab": 512, "d": 256, "h": 4, "r": 1, "dk": 64, "ff": 640, "layers": 
 BATCH, CONTEXT = 8, 256
 TRAINING = ("prenorm", "attnres_full", "attnres_block")
 
-# One read of N sources by attention over depth, at width d and T tokens; and one causal attention.
+# One read of N sources by attention over depth, at width d and T tokens; and one causal attention. "both" is
+# the forward and the backward pass to every operand.
 DEPTH = {"N": 8, "d": 1024, "T": 4096}
 ATTENTION = {"B": BATCH, "h": MODEL["h"], "T": CONTEXT, "dk": MODEL["dk"]}
-KERNELS = ("attn_res_forward", "attn_res_backward", "attention_forward", "attention_backward")
+KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_both")
 
 # As models/std/optim.strata.
 ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}

@@ -129,28 +129,26 @@ def training(name, wrap):
 
 
 def kernel(name, wrap):
-    """A forward pass without gradients, or the backward pass alone after an untimed forward pass."""
+    """A forward pass without gradients, or with the backward pass to every operand."""
     if name.startswith("attn_res"):
-        sources, *rest = (torch.tensor(np.stack(x) if isinstance(x, list) else x)
-                          for x in cases.depth_case())
-        sources, (query, gain, upstream) = [x.clone() for x in sources], rest
-        leaves = [*sources, query, gain]
+        sources, *rest = cases.depth_case()
+        *leaves, upstream = (torch.tensor(x) for x in (*sources, *rest))
         function = wrap(lambda *x: attn_res(list(x[:-2]), x[-2], x[-1]))
     else:
         *leaves, upstream = (torch.tensor(x) for x in cases.attention_case())
         function = wrap(attend)
-
-    def forward():
-        with torch.no_grad():
-            return timed(lambda: function(*leaves))
-
-    def backward():
-        result = function(*leaves)
-        return timed(lambda: torch.autograd.grad(result, leaves, upstream))
-
+    both = name.endswith("both")
     for leaf in leaves:
-        leaf.requires_grad_(name.endswith("backward"))
-    return backward if name.endswith("backward") else forward
+        leaf.requires_grad_(both)
+
+    def step():
+        if both:
+            torch.autograd.grad(function(*leaves), leaves, upstream)
+        else:
+            with torch.no_grad():
+                function(*leaves)
+
+    return lambda: timed(step)
 
 
 def case(name, compiled, threads):

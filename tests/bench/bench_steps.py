@@ -1,0 +1,122 @@
+"""bench_steps.py --build DIR [--peers VENV]: Strata beside PyTorch and JAX, in turns; prints Markdown.
+
+Whole training steps (forward, backward, AdamW) and single kernels, f32. A peer that is not installed is said.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from contest import Contestant, hold, median_interval, ratio_interval
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PEERS = ("torch", "torch-compile", "jax")
+NAMES = {"strata": "Strata", "torch": "PyTorch, eager", "torch-compile": "PyTorch, torch.compile", "jax": "JAX, jit"}
+
+# case: title, model file, options, entry of the artifact. The peers' side of it is tests/peers/cases.py.
+LANGUAGE = "d 256, 4 layers, 4 heads, ff 640, T 256, B 8, vocabulary 512"
+SETTINGS = ["--set", "vocab=512", "--set", "layers=4", "--batch", "8", "--context", "256"]
+CASES = {
+    "prenorm": (f"Training step of prenorm: {LANGUAGE}", "models/prenorm.strata", SETTINGS, "train"),
+    "attnres_block": (f"Training step of attnres_block, blocks of 4 sublayers: {LANGUAGE}",
+                      "models/attnres_block.strata", SETTINGS, "train"),
+    "attn_res_forward": ("AttnRes forward: N 8, d 1024, T 4096", "tests/bench/attn_res.strata", [], "infer"),
+    "attn_res_both": ("AttnRes forward and backward: N 8, d 1024, T 4096", "tests/bench/attn_res.strata", [],
+                      "grad"),
+    "attention_forward": ("Causal attention forward: B 8, h 4, T 256, dk 64", "tests/bench/attention.strata",
+                          [], "infer"),
+    "attention_both": ("Causal attention forward and backward: B 8, h 4, T 256, dk 64",
+                       "tests/bench/attention.strata", [], "grad"),
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=Path, required=True, help="build folder with strata")
+    parser.add_argument("--peers", type=Path, help="Python environment made by tests/peers/setup.sh")
+    parser.add_argument("--db", type=Path, help="tuning database")
+    parser.add_argument("--tune", metavar="BUDGET", help="tune each model first, e.g. 60s")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=2, help="measured steps a turn")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--json", type=Path, help="every sample, as JSON")
+    return parser.parse_args()
+
+
+def strata(options, command, model, *more):
+    line = [options.build / "strata", command, ROOT / model, "-q", "--target", "cpu", "--dtype", "f32",
+            "--threads", options.threads]
+    line += ["--db", options.db] if options.db else []
+    done = subprocess.run([str(x) for x in [*line, *more]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True)
+    if done.returncode:
+        print(f"strata {command} {model}: {done.stderr.strip()}", file=sys.stderr)
+    return done.returncode == 0
+
+
+def strata_contestant(options, case):
+    _, model, settings, entry = CASES[case]
+    artifact = options.build / f"bench_{case}.sta"
+    if options.tune:
+        strata(options, "tune", model, *settings, "--budget", options.tune, *(["--train"] if entry != "infer" else []))
+    if not strata(options, "compile", model, *settings, "--mode", "train", "-o", artifact):
+        artifact = ""  # bench_step then says that there is none
+    return Contestant("strata", [str(options.build / "tests/bench_step"), str(artifact), entry,
+                                 str(options.threads)])
+
+
+def peer_contestants(options, case):
+    if not options.peers:
+        return []
+    worker = str(ROOT / "tests/peers/worker.py")
+    return [Contestant(peer, [str(options.peers / "bin/python"), worker, peer, case, str(options.threads)])
+            for peer in PEERS]
+
+
+def milliseconds(samples):
+    median, low, high = (1e3 * x for x in median_interval(samples))
+    digits = 1 if median >= 10 else 3
+    return f"{median:.{digits}f} | {low:.{digits}f} to {high:.{digits}f}"
+
+
+def print_case(title, contestants):
+    base = contestants[0]
+    print(f"\n### {title}\n\n| program | ms, median | 95 % interval | times Strata's | 95 % interval |")
+    print("|---|---|---|---|---|")
+    for c in contestants:
+        if c.failure or not c.rounds:
+            print(f"| {NAMES[c.name]} | not measured: {c.failure} | | | |")
+            continue
+        times = "| |"
+        if base.rounds and not base.failure:
+            median, low, high = ratio_interval(c, base)
+            times = f"{median:.2f} | {low:.2f} to {high:.2f} |" if c is not base else "1 | |"
+        print(f"| {NAMES[c.name]} | {milliseconds(c.samples())} | {times}")
+
+
+def main():
+    options = arguments()
+    # Everybody gets the same cores.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:options.threads])
+    results, versions = {}, set()
+    for case in options.cases.split(","):
+        print(f"bench_steps: {case}", file=sys.stderr)
+        contestants = [strata_contestant(options, case), *peer_contestants(options, case)]
+        hold(contestants, options.rounds, options.steps)
+        print_case(CASES[case][0], contestants)
+        sys.stdout.flush()
+        results[case] = {c.name: c.failure or c.rounds for c in contestants}
+        versions |= {c.version for c in contestants if c.version}
+    print(f"\nPeers: {', '.join(sorted(versions))}." if versions else
+          "\nPeers: none installed (tests/peers/setup.sh makes an environment with PyTorch and JAX).")
+    print(f"{options.rounds} rounds, in each {options.steps} measured steps of every program in turn; "
+          f"{options.threads} threads.")
+    if options.json:
+        options.json.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

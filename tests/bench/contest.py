@@ -1,0 +1,93 @@
+"""Programs that take turns: each runs as a child that does one step a line of input (see tests/peers/worker.py)."""
+import json
+import math
+import statistics
+import subprocess
+import tempfile
+
+UNMEASURED = 1  # steps at the start of a turn: they fetch back what the others drove out of the caches
+
+
+class Contestant:
+    """`failure` says why it gives no more times; None while it does."""
+
+    def __init__(self, name, command):
+        self.name, self.failure, self.version, self.rounds = name, None, "", []
+        # Messages go to a file: a pipe that nobody reads would fill and stop the child.
+        self.messages = tempfile.TemporaryFile("w+")
+        try:
+            self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                          stderr=self.messages, text=True)
+        except OSError as error:
+            self.child, self.failure = None, str(error)
+
+    def wait_until_warm(self):
+        line = self.answer()
+        self.version = json.loads(line).get("version", "") if line else ""
+
+    def answer(self):
+        line = "" if self.failure else self.child.stdout.readline()
+        if not line and not self.failure:
+            status = self.child.wait()
+            self.messages.seek(0)
+            said = self.messages.read().strip().splitlines()
+            self.failure = said[-1] if said else f"ended with status {status}"
+        return line
+
+    def step(self):
+        """Seconds; None after a failure."""
+        if self.failure:
+            return None
+        try:
+            self.child.stdin.write("step\n")
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            pass  # answer() finds out why
+        line = self.answer()
+        return float(line) if line else None
+
+    def turn(self, steps):
+        times = [self.step() for _ in range(UNMEASURED + steps)][UNMEASURED:]
+        if None not in times:
+            self.rounds.append(times)
+
+    def close(self):
+        if self.child:
+            self.child.stdin.close()
+            self.child.stdout.close()
+            self.child.wait()
+        self.messages.close()
+
+    def samples(self):
+        return [seconds for times in self.rounds for seconds in times]
+
+
+def median_interval(samples):
+    """(median, low, high): from the samples' ranks, an interval that holds the true median with at least 95 %
+    confidence; of fewer than six samples none does, and it is their range."""
+    ordered, n = sorted(samples), len(samples)
+    rank, below = 0, 2.0**-n  # below: the chance that at most `rank` samples lie below the true median
+    while below + math.comb(n, rank + 1) * 2.0**-n <= 0.025:
+        rank += 1
+        below += math.comb(n, rank) * 2.0**-n
+    return statistics.median(ordered), ordered[rank], ordered[n - 1 - rank]
+
+
+def ratio_interval(contestant, base):
+    """How many times longer the contestant takes: of each round the ratio of medians, of these the median."""
+    ratios = [statistics.median(a) / statistics.median(b)
+              for a, b in zip(contestant.rounds, base.rounds)]
+    return median_interval(ratios)
+
+
+def hold(contestants, rounds, steps):
+    """Everybody's turn comes once a round; who is first changes from round to round."""
+    for contestant in contestants:
+        contestant.wait_until_warm()
+    for number in range(rounds):
+        alive = [c for c in contestants if not c.failure]
+        first = number % max(len(alive), 1)
+        for contestant in alive[first:] + alive[:first]:
+            contestant.turn(steps)
+    for contestant in contestants:
+        contestant.close()
