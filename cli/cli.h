@@ -11,6 +11,9 @@
 #include "cli/progress.h"
 #include "runtime/device.h"
 
+// Rows of a training batch, if --batch does not say.
+enum { TRAIN_BATCH = 8 };
+
 typedef struct {
     Options options;
     Arena arena;

@@ -3,7 +3,7 @@
 #include "cli/machine.h"
 #include "cli/session.h"
 
-enum { TRAIN_BATCH = 8, SECONDS = 3 };
+enum { SECONDS = 3 };
 
 typedef struct {
     EntryKind kind;

@@ -2,8 +2,6 @@
 #include "cli/cli.h"
 #include "runtime/names.h"
 
-enum { TRAIN_BATCH = 8 };
-
 static bool has_loss(const Graph *g) { return graph_output_find(g, STR(NAME_LOSS)).i != 0; }
 
 // Is there anything that an inference would give?

@@ -189,7 +189,6 @@ static void explain_json(const Explain *e) {
 }
 
 bool cmd_explain(Cli *cli) {
-    enum { TRAIN_BATCH = 8 };
     bool train = cli->options.grad;
     Explain e = {.cli = cli, .context = machine_context(cli)};
     Model model;

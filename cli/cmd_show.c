@@ -100,7 +100,8 @@ static bool show_regions(Cli *cli, Stage stage, const Graph *g) {
 
 static bool show_plan(Cli *cli, const Model *model, EntryKind kind) {
     Plan *plan;
-    if (!cli_plan(cli, model, &kind, 1, cli_bindings(cli, kind == ENTRY_GRAD ? 8 : 1), &plan))
+    if (!cli_plan(cli, model, &kind, 1,
+                  cli_bindings(cli, kind == ENTRY_TRAIN ? TRAIN_BATCH : 1), &plan))
         return false;
     plan_print(plan, &cli->out);
     return true;
@@ -122,7 +123,8 @@ static bool show_stage(Cli *cli, Stage stage) {
     }
     if (stage == STAGE_PLAN) return show_plan(cli, &model, kind);
     Graph *g;
-    if (!cli_graph(cli, &model, kind, cli_bindings(cli, cli->options.grad ? 8 : 1), &g))
+    if (!cli_graph(cli, &model, kind, cli_bindings(cli, cli->options.grad ? TRAIN_BATCH : 1),
+                   &g))
         return false;
     if (stage != STAGE_GRAPH) return show_regions(cli, stage, g);
     graph_print(g, &cli->out);

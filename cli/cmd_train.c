@@ -3,34 +3,9 @@
 
 #include "cli/interrupt.h"
 #include "cli/session.h"
-#include "runtime/train.h"
+#include "cli/training.h"
 
-enum { BATCH = 8, STEPS = 1000 };
-
-static Str optimizer_text(Cli *cli) {
-    const Options *o = &cli->options;
-    StrBuf text = {0};
-    strbuf_add(&text, o->optimizer);
-    vec_each (const Setting, s, &o->optimizer_settings)
-        strbuf_addf(&text, " %.*s=%.*s", STR_ARG(s->name), STR_ARG(s->value));
-    Str copy = str_copy(&cli->arena, strbuf_view(&text));
-    strbuf_release(&text);
-    return copy;
-}
-
-static bool schedule_of(Cli *cli, int64_t steps, LrSchedule *out) {
-    const Options *o = &cli->options;
-    *out = (LrSchedule){.lr = o->lr, .steps = steps};
-    if (!lr_kind_parse(o->schedule, &out->kind))
-        return cli_usage(cli,
-                         "there is no schedule '%.*s'; use constant, cosine, wsd or wsd-sqrt",
-                         STR_ARG(o->schedule));
-    out->floor = o->floor >= 0 ? o->floor : o->lr / 10;
-    out->warmup = o->warmup >= 0 ? o->warmup : steps / 20;
-    // The last fifth, as is usual.
-    out->decay = steps / 5;
-    return lr_schedule_check(&cli->diag, out);
-}
+enum { STEPS = 1000 };
 
 typedef struct {
     Cli *cli;
@@ -101,24 +76,15 @@ static bool train(Cli *cli, Session *session, TrainResult *out) {
     const Options *o = &cli->options;
     int64_t steps = o->steps > 0 ? o->steps : STEPS;
     Watch watch = {.cli = cli, .progress = {.quiet = o->verbosity < 0}};
-    TrainOptions t = {.data = o->data.ptr,
-                      .data_count = o->data.len,
-                      .eval_data = o->eval_data.ptr,
-                      .eval_count = o->eval_data.len,
-                      .steps = steps,
-                      .clip = o->clip,
-                      .accumulate = (uint32_t)o->accumulate,
-                      .seed = o->seed,
-                      .out = o->out.len ? o->out : o->resume,
-                      .resume = o->resume,
-                      .optimizer = optimizer_text(cli),
-                      .eval_every = o->eval_every > 0 ? o->eval_every : 0,
-                      .checkpoint_every = o->checkpoint_every,
-                      .keep = (uint32_t)o->keep,
-                      .stop = interrupt_catch(),
-                      .progress = show_step,
-                      .context = &watch};
-    if (!schedule_of(cli, steps, &t.schedule)) return false;
+    TrainOptions t;
+    if (!training_options(cli, steps, &t)) return false;
+    t.out = o->out.len ? o->out : o->resume;
+    t.resume = o->resume;
+    t.checkpoint_every = o->checkpoint_every;
+    t.keep = (uint32_t)o->keep;
+    t.stop = interrupt_catch();
+    t.progress = show_step;
+    t.context = &watch;
     bool good = train_run(&cli->diag, &cli->arena, session, &t, out);
     progress_end(&watch.progress);
     return good;
@@ -135,8 +101,8 @@ bool cmd_train(Cli *cli) {
     if (o->eval_data.len) entries[count++] = ENTRY_EVAL;
     Loaded loaded;
     TrainResult result = {0};
-    bool good =
-        loaded_open(cli, entries, count, BATCH, &loaded) && train(cli, loaded.session, &result);
+    bool good = loaded_open(cli, entries, count, TRAIN_BATCH, &loaded) &&
+                train(cli, loaded.session, &result);
     session_close(loaded.session);
     if (!good) return false;
     report(cli, &result);

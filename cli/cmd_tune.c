@@ -4,8 +4,6 @@
 #include "cli/machine.h"
 #include "runtime/names.h"
 
-enum { TRAIN_BATCH = 8 };
-
 typedef struct {
     Progress progress;
     int64_t budget;  // trials; 0: by time

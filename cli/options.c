@@ -210,6 +210,7 @@ static bool take(Parse *p, OptionKey key, Str text) {
     case OPTION_TEMPERATURE: return real(p, key, text, &o->temperature);
     case OPTION_TOP_P: return real(p, key, text, &o->top_p);
     case OPTION_VARY: return variation(p, text);
+    case OPTION_COMPARE: return add(p, &o->compare, text);
     case OPTION_METRICS: return text_of(text, &o->metrics);
     case OPTION_JSON: return flag(&o->json);
     case OPTION_QUIET: o->verbosity = -1; return true;

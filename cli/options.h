@@ -38,7 +38,7 @@ typedef struct {
     bool grad, state, reference, decode, training, kernels, prefill;
     double budget_seconds;  // one of the two
     int64_t budget_trials;
-    StrList data, eval_data;
+    StrList data, eval_data, compare;
     Str out, resume, schedule, optimizer, prompt, metrics;
     int64_t steps, warmup, accumulate, eval_every, checkpoint_every, keep, tokens;
     double lr, floor, clip, temperature, top_p;

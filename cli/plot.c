@@ -1,0 +1,130 @@
+// plot.c: a script for gnuplot, data included, through a pipe.
+#include "cli/plot.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/io.h"
+
+bool plot_available(void) { return system("command -v gnuplot >/dev/null 2>&1") == 0; }
+
+// ---- the script
+
+static const char *const colours[] = {"#1f6fb4", "#d1495b", "#2a9d5c", "#8e5bb5",
+                                      "#e08e1b", "#4a4e69", "#0f8b8d", "#b56576"};
+enum { COLOURS = sizeof colours / sizeof *colours };
+
+// In single quotes nothing is special but the quote itself.
+static void add_text(StrBuf *out, Str s) {
+    strbuf_addc(out, '\'');
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\'') strbuf_addc(out, '\'');
+        strbuf_addc(out, (unsigned char)s.ptr[i] < 0x20 ? ' ' : s.ptr[i]);
+    }
+    strbuf_addc(out, '\'');
+}
+
+static void add_data(StrBuf *out, const Plot *plot, uint32_t at) {
+    const PlotSeries *s = &plot->series[at];
+    strbuf_addf(out, "$s%u << END\n", at);
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (!isfinite(s->y[i])) continue;
+        strbuf_add_double(out, s->x ? s->x[i] : i);
+        strbuf_addc(out, ' ');
+        strbuf_add_double(out, s->y[i]);
+        strbuf_addc(out, ' ');
+        strbuf_add_double(out, s->low ? s->low[i] : s->y[i]);
+        strbuf_addc(out, ' ');
+        strbuf_add_double(out, s->high ? s->high[i] : s->y[i]);
+        strbuf_addc(out, '\n');
+    }
+    strbuf_addz(out, "END\n");
+}
+
+static void add_ticks(StrBuf *out, const Plot *plot) {
+    if (plot->kind == PLOT_LINES) return;
+    strbuf_addz(out, "set xtics (");
+    for (uint32_t i = 0; i < plot->tick_count; i++) {
+        if (i) strbuf_addz(out, ", ");
+        add_text(out, plot->ticks[i]);
+        strbuf_addf(out, " %u", i);
+    }
+    strbuf_addf(out, ") scale 0\nset xrange [-0.6:%.1f]\n", plot->tick_count - 0.4);
+    if (plot->kind == PLOT_BARS)
+        strbuf_addz(out, "set yrange [0:*]\nset boxwidth 0.6\n");
+    else
+        strbuf_addz(out, "set offsets 0, 0, graph 0.1, graph 0.1\n");
+}
+
+static void add_series(StrBuf *out, const Plot *plot, uint32_t at) {
+    const PlotSeries *s = &plot->series[at];
+    const char *colour = colours[at % COLOURS];
+    strbuf_addf(out, "%s$s%u using 1:2 with ", at ? ", " : "plot ", at);
+    switch (plot->kind) {
+    case PLOT_LINES: strbuf_addz(out, "lines lw 2"); break;
+    case PLOT_BARS: strbuf_addz(out, "boxes fill solid 0.75 noborder"); break;
+    case PLOT_DOTS: strbuf_addz(out, "points pt 7 ps 0.8"); break;
+    }
+    strbuf_addf(out, " lc rgb '%s' ", colour);
+    if (s->name.len) {
+        strbuf_addz(out, "title ");
+        add_text(out, s->name);
+    } else {
+        strbuf_addz(out, "notitle");
+    }
+    if (s->low)
+        strbuf_addf(out,
+                    ", $s%u using 1:2:3:4 with yerrorbars pt 0 lw 1.5 lc rgb '#555555' notitle",
+                    at);
+}
+
+static void add_script(StrBuf *out, const Plot *plot, Str path) {
+    strbuf_addf(out, "set terminal svg size %u,%u dynamic font 'sans-serif,13' noenhanced\n",
+                plot->width, plot->height);
+    strbuf_addz(out, "set output ");
+    add_text(out, path);
+    strbuf_addz(out, "\nset border 3 lc rgb '#888888'\nset grid ytics lc rgb '#dddddd'\n"
+                     "set tics nomirror\nset key outside right top reverse Left\nset title ");
+    add_text(out, plot->title);
+    strbuf_addz(out, "\nset xlabel ");
+    add_text(out, plot->x_label);
+    strbuf_addz(out, "\nset ylabel ");
+    add_text(out, plot->y_label);
+    strbuf_addc(out, '\n');
+    add_ticks(out, plot);
+    for (uint32_t i = 0; i < plot->series_count; i++)
+        add_data(out, plot, i);
+    for (uint32_t i = 0; i < plot->series_count; i++)
+        add_series(out, plot, i);
+    strbuf_addz(out, "\n");
+}
+
+// ---- running it
+
+static bool run_gnuplot(Str script) {
+    FILE *pipe = popen("gnuplot >/dev/null 2>&1", "w");
+    if (!pipe) return false;
+    bool good = fwrite(script.ptr, 1, script.len, pipe) == script.len;
+    int status = pclose(pipe);
+    return good && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool plot_svg(Diag *diag, Arena *arena, const Plot *plot, Str path, Str *svg) {
+    StrBuf script = {0};
+    add_script(&script, plot, path);
+    bool good = run_gnuplot(strbuf_view(&script));
+    strbuf_release(&script);
+    if (!good)
+        return diag_file_error(diag, FAIL_ENVIRONMENT, path,
+                               "gnuplot could not draw the picture");
+    Str text;
+    if (!io_read(diag, arena, path, &text)) return false;
+    const char *start = strstr(text.ptr, "<svg");
+    if (!start)
+        return diag_file_error(diag, FAIL_ENVIRONMENT, path, "gnuplot wrote no picture");
+    *svg = (Str){start, text.len - (size_t)(start - text.ptr)};
+    return true;
+}
