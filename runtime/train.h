@@ -32,7 +32,7 @@ typedef struct {
     double clip;           // largest global gradient norm; infinity or 0: no clipping
     uint32_t accumulate;   // micro-batches a step, each of the plan's B rows; 0 means 1
     uint64_t seed;         // of the parameters and of the data
-    Str out;               // directory, made if need be
+    Str out;               // directory, made if need be; empty when resuming: where that is
     Str resume;            // directory or checkpoint; empty: a new run
     Str optimizer;         // name and settings, as text: kept to warn when resumed with others
     int64_t eval_every;    // steps; 0: after the last one

@@ -1,6 +1,7 @@
-// test_train_killed.c: a training process killed at any moment and resumed ends with the bits
-// of one that never was.
+// test_train_killed.c: a training process killed at any moment, or stopped by a full disk, and
+// resumed ends with the bits of one that never was.
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,9 +126,38 @@ static void ends_with_the_same_bits(void **state) {
     assert_true(kills >= ROUNDS);
 }
 
+// Files may not grow past `bytes`, as on a full disk.
+static int train_limited(const TrainOptions *o, rlim_t bytes) {
+    struct rlimit limit = {bytes, bytes};
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0) return 2;
+    return train_once(o);
+}
+
+// The metrics fill the "disk" first; what is there goes on when there is room again.
+static void survives_a_full_disk(void **state) {
+    Tiny *f = *state;
+    Str texts[] = {tiny_text(f, "text", 500), tiny_text(f, "held", 61)};
+    TrainOptions o = options_of(texts, tiny_path(f, "whole"), 1);
+    assert_int_equal(train_once(&o), 0);
+    o.out = tiny_path(f, "full");
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) _exit(train_limited(&o, 6000));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    Str metrics = tiny_read(f, tiny_path(f, "full/metrics.jsonl"));
+    assert_true(metrics.len > 0 && metrics.ptr[metrics.len - 1] == '\n');
+    assert_int_equal(train_once(&o), 0);
+    assert_same(f, "params.safetensors", tiny_path(f, "whole"), o.out);
+    assert_same(f, "metrics.jsonl", tiny_path(f, "whole"), o.out);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ends_with_the_same_bits, tiny_setup, tiny_teardown),
+        cmocka_unit_test_setup_teardown(survives_a_full_disk, tiny_setup, tiny_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
