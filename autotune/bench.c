@@ -31,7 +31,7 @@ static bool run_pair(Diag *diag, Samples *s) {
     uint32_t count;
     const int64_t *step_ns = session_step_ns(r->session, &count);
     for (uint32_t i = 0; i < count; i++)
-        s->steps[i * MOST_RUNS + s->runs] = (double)step_ns[i];
+        s->steps[(size_t)i * MOST_RUNS + s->runs] = (double)step_ns[i];
     s->runs++;
     return true;
 }
@@ -88,7 +88,7 @@ bool bench_plan(Diag *diag, Arena *arena, const BenchRequest *request, BenchRepo
     for (uint32_t i = 0; i < count; i++) {
         BenchStep *step = &out->steps[i];
         *step = describe(request, &request->entry->steps[i]);
-        step->time = interval_of(&s.steps[i * MOST_RUNS], s.runs);
+        step->time = interval_of(&s.steps[(size_t)i * MOST_RUNS], s.runs);
         out->flops += step->flops;
         out->bytes += step->bytes;
         out->least_ns += step->least_ns;

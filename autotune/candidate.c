@@ -70,17 +70,17 @@ static void bind(Arena *arena, const Workspace *w, LoadedCandidate *out) {
     }
 }
 
-bool candidate_load(Diag *diag, Arena *arena, const Candidate *c, const Workspace *w,
-                    Pool *pool, LoadedCandidate *out) {
-    *out = (LoadedCandidate){.candidate = c, .pool = pool};
-    out->objects = arena_array(arena, Object, c->kernels->kernel_count);
-    bind(arena, w, out);
-    for (uint32_t k = 0; c->code && k < c->kernels->kernel_count; k++) {
-        if (object_load(diag, c->kernels->kernels[k].program->name, c->code[k].object,
-                        &out->objects[k]) &&
-            pool_reserve(diag, pool, c->code[k].scratch_bytes))
+bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c) {
+    const TileKernels *kernels = c->candidate->kernels;
+    const EmittedKernel *code = c->candidate->code;
+    c->objects = arena_array(arena, Object, kernels->kernel_count);
+    bind(arena, w, c);
+    for (uint32_t k = 0; code && k < kernels->kernel_count; k++) {
+        if (object_load(diag, kernels->kernels[k].program->name, code[k].object,
+                        &c->objects[k]) &&
+            pool_reserve(diag, c->pool, code[k].scratch_bytes))
             continue;
-        candidate_unload(out);
+        candidate_unload(c);
         return false;
     }
     return true;

@@ -25,12 +25,11 @@ double candidate_bytes(const Candidate *c);
 
 // A candidate with its memory, ready to run.
 typedef struct {
-    const Candidate *candidate;
-    Pool *pool;
-    Object *objects;  // one a kernel
-    void ***args;     // of each kernel
+    const Candidate *candidate;  // set before loading
+    Pool *pool;                  // set before loading
+    Object *objects;             // one a kernel
+    void ***args;                // of each kernel
 } LoadedCandidate;
-MUST_USE bool candidate_load(Diag *diag, Arena *arena, const Candidate *c, const Workspace *w,
-                             Pool *pool, LoadedCandidate *out);
+MUST_USE bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c);
 void candidate_unload(LoadedCandidate *c);
 void candidate_run(void *loaded);  // a LoadedCandidate; of the type that measure.h wants

@@ -211,14 +211,13 @@ static bool allocate(Diag *diag, Arena *arena, const Workspace *w, Reference *r)
     return true;
 }
 
-bool reference_open(Diag *diag, Arena *arena, const Regions *regions, const Region *region,
-                    Workspace *w, double points, Reference *out) {
+bool reference_open(Diag *diag, Arena *arena, Workspace *w, double points, Reference *out) {
     *out = (Reference){.terms = 1, .steps = 4};
     if (!allocate(diag, arena, w, out)) return false;
     // One program where that is possible: then any of its tasks can stand alone.
     Schedule whole = schedule_none();
     whole.parts = 1;
-    TileKernels *kernels = region_to_tile(regions, region, &whole, arena);
+    TileKernels *kernels = region_to_tile(w->regions, w->region, &whole, arena);
     describe(out, kernels);
     bool zero = false;
     for (uint32_t i = 0; i < kernels->kernel_count; i++)

@@ -27,9 +27,10 @@ typedef struct {
     size_t mapped;
 } Reference;
 
-// Fills the inputs and interprets about `points` points of the program (at least the corners).
-MUST_USE bool reference_open(Diag *diag, Arena *arena, const Regions *regions,
-                             const Region *region, Workspace *w, double points, Reference *out);
+// Fills the inputs and interprets about `points` points of the region's program (at least the
+// corners).
+MUST_USE bool reference_open(Diag *diag, Arena *arena, Workspace *w, double points,
+                             Reference *out);
 void reference_close(Reference *r);  // safe on a zeroed Reference
 
 // Compares the outputs in the workspace. False: `why` says where and by how much.

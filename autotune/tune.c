@@ -29,6 +29,7 @@ static void add_site(Session *s, const Regions *regions, const Region *region) {
     Str key = str_copy(arena, (Str){(const char *)&hash, sizeof hash});
     uint64_t known;
     if (map_get(&s->by_hash, key, &known)) {
+        ASSERT(known < s->sites.len && s->sites.ptr);
         s->sites.ptr[known]->count++;
         return;
     }

@@ -193,8 +193,8 @@ static bool open_site(Tuner *t, Site *site) {
     if (site->open) return true;
     if (!workspace_open(t->diag, &site->arena, site->regions, site->region, &site->workspace))
         return false;
-    site->open = reference_open(t->diag, &site->arena, site->regions, site->region,
-                                &site->workspace, t->check_points, &site->reference);
+    site->open = reference_open(t->diag, &site->arena, &site->workspace, t->check_points,
+                                &site->reference);
     if (!site->open) workspace_close(&site->workspace);
     return site->open;
 }

@@ -69,11 +69,10 @@ static void time_candidate(Child *child, LoadedCandidate *c, WorkerResult *resul
 }
 
 static void try_candidate(Child *child, uint32_t number) {
-    const Candidate *candidate = &child->batch->candidates[number];
     WorkerResult result = {.status = TRIAL_REFUSED};
-    LoadedCandidate loaded;
-    if (!candidate_load(&child->diag, &child->arena, candidate, child->batch->workspace,
-                        child->pool, &loaded)) {
+    LoadedCandidate loaded = {.candidate = &child->batch->candidates[number],
+                              .pool = child->pool};
+    if (!candidate_load(&child->diag, &child->arena, child->batch->workspace, &loaded)) {
         note(&result, child->diag.item_count
                           ? child->diag.items[child->diag.item_count - 1].message
                           : STR("cannot be loaded"));
@@ -95,8 +94,8 @@ static bool take_incumbent(Child *child) {
     if (!batch->incumbent) return true;
     WorkerResult *result = &child->shared->incumbent;
     *result = (WorkerResult){.status = TRIAL_REFUSED};
-    if (!candidate_load(&child->diag, &child->arena, batch->incumbent, batch->workspace,
-                        child->pool, &child->incumbent) ||
+    child->incumbent = (LoadedCandidate){.candidate = batch->incumbent, .pool = child->pool};
+    if (!candidate_load(&child->diag, &child->arena, batch->workspace, &child->incumbent) ||
         !is_right(child, &child->incumbent, result))
         return false;
     child->has_incumbent = true;

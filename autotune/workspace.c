@@ -66,7 +66,7 @@ bool workspace_open(Diag *diag, Arena *arena, const Regions *regions, const Regi
                     Workspace *out) {
     Schedule none = schedule_none();
     TileKernels *kernels = region_to_tile(regions, region, &none, arena);
-    *out = (Workspace){0};
+    *out = (Workspace){.regions = regions, .region = region};
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         add_tensors(arena, &kernels->kernels[i], out);
     size_t bytes = ALIGN;

@@ -15,6 +15,8 @@ typedef struct {
 } WorkspaceTensor;
 
 typedef struct {
+    const Regions *regions;
+    const Region *region;
     WorkspaceTensor *tensors;
     uint32_t tensor_count;
     void *mapping;

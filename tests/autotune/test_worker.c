@@ -38,8 +38,7 @@ static int setup(void **state) {
     assert_int_equal(f->regions->count, 1);
     const Region *region = &f->regions->regions[0];
     assert_true(workspace_open(&f->diag, &f->arena, f->regions, region, &f->workspace));
-    assert_true(reference_open(&f->diag, &f->arena, f->regions, region, &f->workspace, 1e6,
-                               &f->reference));
+    assert_true(reference_open(&f->diag, &f->arena, &f->workspace, 1e6, &f->reference));
     *state = f;
     return 0;
 }
