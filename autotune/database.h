@@ -82,8 +82,8 @@ bool database_peaks_find(Database *db, const TuneContext *context, MachinePeaks 
 void database_peaks_add(Database *db, const TuneContext *context, const MachinePeaks *peaks);
 
 // ---- single flight: of all processes, one holds a claim; it lapses after `seconds`, so that a
-// process that died holds nothing up. Claiming again what one holds prolongs it. True also
-// where the database cannot be written: then nobody can be waited for.
+// process that died holds nothing up, even less on this host. Claiming again what one holds
+// prolongs it. True also where the database cannot be written: then nobody can be waited for.
 bool database_claim(Database *db, Hash key, int64_t seconds);
 void database_release(Database *db, Hash key);
 

@@ -1,5 +1,6 @@
 // database_trials.c: attempts, what is best, what must not be tried again, and who is at it.
-#include <float.h>
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -268,17 +269,35 @@ void database_peaks_add(Database *db, const TuneContext *context, const MachineP
 
 // ---- claims
 
-static void host_name(char out[256]) {
-    if (gethostname(out, 255)) out[0] = 0;
-    out[255] = 0;
+enum { HOST_MAX = 256 };
+
+static void host_name(char out[HOST_MAX]) {
+    if (gethostname(out, HOST_MAX - 1)) out[0] = 0;
+    out[HOST_MAX - 1] = 0;
+}
+
+// A process of this host that is no more holds nothing.
+static void drop_orphan(Database *db, Hash key, const char *host) {
+    sqlite3_stmt *s = sql_prepare(db, "SELECT pid FROM claim WHERE key = ?1 AND host = ?2");
+    sql_bind_hash(s, 1, key);
+    sql_bind_str(s, 2, str_of(host));
+    pid_t pid = sql_row(s) ? (pid_t)sqlite3_column_int64(s, 0) : 0;
+    sql_done(s);
+    if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH) return;
+    s = sql_prepare(db, "DELETE FROM claim WHERE key = ?1 AND host = ?2 AND pid = ?3");
+    sql_bind_hash(s, 1, key);
+    sql_bind_str(s, 2, str_of(host));
+    sql_bind_int(s, 3, pid);
+    sql_write(db, s);
 }
 
 // Ours if it is new, or was ours, or has lapsed. The database tells by the changed row.
 bool database_claim(Database *db, Hash key, int64_t seconds) {
-    char host[256];
+    char host[HOST_MAX];
     host_name(host);
     int64_t now = unix_seconds();
     database_lock(db);
+    drop_orphan(db, key, host);
     sqlite3_stmt *s =
         sql_prepare(db, "INSERT INTO claim VALUES(?1, ?2, ?3, ?4) ON CONFLICT(key) DO UPDATE"
                         " SET pid = ?2, host = ?3, deadline = ?4"
@@ -295,7 +314,7 @@ bool database_claim(Database *db, Hash key, int64_t seconds) {
 }
 
 void database_release(Database *db, Hash key) {
-    char host[256];
+    char host[HOST_MAX];
     host_name(host);
     database_lock(db);
     sqlite3_stmt *s =

@@ -2,14 +2,17 @@
 #include "autotune/tune_site.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "autotune/moves.h"
 #include "autotune/peaks.h"
 #include "autotune/space.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "runtime/gemm.h"
 
-enum { CLAIM_SECONDS = 120, BATCH = 8, MOVES_RANK = 10000 };
+// The first batch is small, so that every region is soon measured at all.
+enum { CLAIM_SECONDS = 120, FIRST_BATCH = 4, BATCH = 8, MOVES_RANK = 10000 };
 
 // ---- the queue
 
@@ -215,6 +218,25 @@ static bool leader_candidate(Tuner *t, Site *site, Candidate *out) {
            compile_one(t, site, out);
 }
 
+// Tuners of one host compile at once but measure in turn: beside another measurement nothing
+// is as fast as it is.
+static Hash turn_key(void) {
+    char host[256] = {0};
+    if (gethostname(host, sizeof host - 1)) host[0] = 0;
+    return hash_mix(hash_bytes("measuring", 9), hash_bytes(host, strlen(host)));
+}
+
+// False: interrupted, or out of time.
+static bool wait_for_turn(const Tuner *t) {
+    enum { PAUSE_US = 20000 };
+    while (!database_claim(t->target->db, turn_key(), CLAIM_SECONDS)) {
+        if (t->stop && *t->stop) return false;
+        if (t->deadline > 0 && clock_seconds() > t->deadline) return false;
+        usleep(PAUSE_US);
+    }
+    return true;
+}
+
 static bool run_batch(Tuner *t, Site *site, Candidate *candidates, uint32_t count) {
     Candidate leader;
     Batch b = {.tuner = t, .site = site, .candidates = candidates};
@@ -232,7 +254,10 @@ static bool run_batch(Tuner *t, Site *site, Candidate *candidates, uint32_t coun
                          .stop = t->stop,
                          .done = done,
                          .context = &b};
-    return worker_run(t->diag, &batch);
+    if (!wait_for_turn(t)) return true;
+    bool ok = worker_run(t->diag, &batch);
+    database_release(t->target->db, turn_key());
+    return ok;
 }
 
 // Moves the compiled ones together.
@@ -251,7 +276,8 @@ bool site_batch(Tuner *t, Site *site, uint32_t most) {
     }
     if (!site_queued(site)) queue_moves(t, site);
     uint32_t count = site_queued(site);
-    if (count > BATCH) count = BATCH;
+    uint32_t batch = site->leader_ns > 0 ? BATCH : FIRST_BATCH;
+    if (count > batch) count = batch;
     if (count > most) count = most;
     if (!count) {
         site->state = SITE_DONE;

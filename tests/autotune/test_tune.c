@@ -215,6 +215,23 @@ static void interrupt_keeps_what_was_measured(void **state) {
     assert_int_equal(database_counts(f->db).trials, report.trials + 3);
 }
 
+// In another process, which then waits for its end.
+NORETURN static void claim_all(Fixture *f, Str file, int ready) {
+    Database *db;
+    bool ok = database_open(&f->diag, file, &db);
+    Regions *regions = pass_fuse(f->entry.graph, &f->arena);
+    TuneContext context = context_of(f);
+    for (uint32_t i = 0; ok && i < regions->count; i++)
+        ok = database_claim(
+            db,
+            hash_mix(region_hash(regions, &regions->regions[i]), tune_context_hash(&context)),
+            1000);
+    char byte = ok;
+    if (write(ready, &byte, 1) != 1) _exit(1);
+    for (;;)
+        pause();
+}
+
 // Another process may hold its claims for a while; this one does what is left, here nothing.
 static void claimed_regions_are_left_to_their_owner(void **state) {
     Fixture *f = *state;
@@ -227,25 +244,18 @@ static void claimed_regions_are_left_to_their_owner(void **state) {
     f->plan.target.db = f->db;
     TuneContext context = context_of(f);
     database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10});
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
-    if (pid == 0) {
-        Database *db;
-        if (!database_open(&f->diag, file, &db)) _exit(1);
-        Regions *regions = pass_fuse(f->entry.graph, &f->arena);
-        for (uint32_t i = 0; i < regions->count; i++)
-            if (!database_claim(db,
-                                hash_mix(region_hash(regions, &regions->regions[i]),
-                                         tune_context_hash(&context)),
-                                1000))
-                _exit(2);
-        _exit(0);
-    }
-    int status = -1;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    if (pid == 0) claim_all(f, file, ready[1]);
+    char byte;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(byte, 1);
     TuneReport report = run(f, 0);
     assert_int_equal(report.trials, 0);
     assert_int_equal(report.regions_busy, report.regions);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
     assert_int_equal(system(arena_printf(&f->arena, "rm -rf %s", directory)), 0);
 }
 
