@@ -5,7 +5,7 @@
 #include "codegen/llvm/loop.h"
 #include "codegen/llvm/map.h"
 
-DimSet dim_bit(int dim) { return dim < 0 ? 0 : (DimSet)(1U << dim); }
+DimSet dim_bit(int dim) { return (DimSet)(dim < 0 ? 0U : 1U << dim); }
 
 // ---- places
 
