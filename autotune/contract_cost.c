@@ -10,11 +10,14 @@
 
 enum {
     ELEMENT_BYTES = 4,
-    CLOSE_BYTES = 1 << 20,  // half of a usual second-level cache
-    RUN_BYTES = 1 << 22,    // copied rows that are walked together (codegen/llvm/loop.c)
-    FAR_STRIDE = 1024,      // bytes: from here on neighbours in k lie in other pages soon
-    ALIAS_BYTES = 4096,     // rows this far apart meet in one set of the first-level cache
-    SAFE_ROWS = 6,          // that many of them do no harm
+    CLOSE_BYTES = 1 << 20,   // half of a usual second-level cache
+    FAR_STRIDE = 1024,       // bytes: from here on neighbours in k lie in other pages soon
+    ALIAS_BYTES = 4096,      // rows this far apart meet in one set of the first-level cache
+    FIRST_BYTES = 32 << 10,  // of the first-level cache, for a panel
+    NEAR_BYTES = 256 << 10,  // of memory that one pass over k may spread
+    COPY_BYTES = 8 << 20,    // of copied rows: more than that streams badly
+    FEW_ROWS = 16,           // codegen/llvm/loop.c
+    SAFE_ROWS = 6,           // that many of them do no harm
 };
 
 static const double cycles_to_copy = 0.5;   // an element in the order that it lies in
@@ -24,6 +27,8 @@ static const double cycles_far = 30;        // a vector or row element from a fa
 static const double cycles_near = 1.5;      // the same from a page in reach
 static const double cycles_a_sum = 2;       // epilogue and store of a vector
 static const double cycles_a_block = 30;    // start and end of a register block
+static const double cycles_a_turn = 60;     // lanes of a group of sums, turned into one vector
+static const double cycles_second = 2;      // a vector from the second-level cache
 static const double cycles_a_task = 2000;
 static const double bytes_a_cycle = 5;  // from memory beyond the second-level cache
 
@@ -84,6 +89,12 @@ ContractShape contract_shape(const Regions *regions, const Region *region, CpuLe
     return c;
 }
 
+bool contract_dot_form(const ContractShape *c) {
+    if (!c->b.direct || c->b.along != 1) return false;
+    if (c->n * 2 <= c->lanes && c->a.direct && c->a.along == 1) return true;
+    return c->b.across != 1 && c->n > 1 && c->m <= 4 * FEW_ROWS;
+}
+
 // ---- estimate
 
 // One task's loops.
@@ -91,35 +102,54 @@ typedef struct {
     const ContractShape *c;
     const Schedule *s;
     double rows, cols;  // of the task
-    bool pack_a, pack_b;
+    bool pack_a, pack_b, dot_form;
 } Task;
 
 static bool b_must_be_packed(const ContractShape *c) {
     return !c->b.direct || (c->b.across != 1 && c->n > 1);
 }
 
-// What it costs to read one vector of b, or one element of a, for one k, beyond the load
-// itself.
-static double reach(const ContractOperand *o) {
-    double stride = fabs((double)o->along) * ELEMENT_BYTES;
+// What it costs to read a line of the operand for one k, beyond the load itself: more the
+// further the tile's k are spread.
+static double reach(const Task *t, const ContractOperand *o) {
+    double stride = fabs((double)o->along) * ELEMENT_BYTES, k = fmin(t->s->kc, (double)t->c->k);
     if (o->along == 1 || o->along == 0) return 0;
-    if (stride < FAR_STRIDE && o->bytes <= CLOSE_BYTES) return 0;
-    return o->bytes <= CLOSE_BYTES ? cycles_near : cycles_far;
+    if (stride < FAR_STRIDE && (double)o->bytes <= CLOSE_BYTES) return 0;
+    if (stride * k <= NEAR_BYTES) return cycles_near;
+    return stride * k <= CLOSE_BYTES ? 2 * cycles_near : cycles_far;
+}
+
+// Vectors along k (codegen/llvm/loop_dot.c): as many sums at once as a vector has lanes.
+static double dot_form_cost(const Task *t, double rows, double vectors) {
+    const ContractShape *c = t->c;
+    double group = c->lanes;
+    for (double r = 1; r < rows; r *= 2)
+        group /= 2;
+    double groups = vectors * c->lanes / group, steps = ceil((double)c->k / c->lanes);
+    double step = fmax(fmax(rows * group / 2, (rows + group) / 2), 4);
+    return groups * (step * steps + cycles_a_turn) + rows * vectors * cycles_a_sum +
+           cycles_a_block;
 }
 
 // Sums of a register block of `rows` x `vectors` over all k.
 static double block_cost(const Task *t, double rows, double vectors) {
     const ContractShape *c = t->c;
+    if (t->dot_form) return dot_form_cost(t, rows, vectors);
     double sums = rows * vectors, loads = rows + vectors;
     double step = fmax(fmax(sums / 2, loads / 2), 4);  // 2 of each a cycle, 4 of latency
-    if (!t->pack_b) step += reach(&c->b);
-    if (!t->pack_a) step += reach(&c->a);
+    // A panel that the first-level cache does not hold comes from the second.
+    double panel = fmin(t->s->kc, (double)c->k) * vectors * c->lanes * ELEMENT_BYTES;
+    if (panel > FIRST_BYTES) step = fmax(step, vectors * cycles_second);
+    if (!t->pack_b) step += reach(t, &c->b) * vectors;
+    if (!t->pack_a) step += reach(t, &c->a);
     double stride = fabs((double)c->a.across) * ELEMENT_BYTES;
-    if (!t->pack_a && rows > SAFE_ROWS && c->k > 64 && c->a.along == 1 &&
-        fmod(stride, ALIAS_BYTES) == 0)
-        step *= 1 + 0.03 * (rows - SAFE_ROWS);
+    if (rows > SAFE_ROWS) {
+        bool alias = !t->pack_a && c->a.along == 1 && fmod(stride, ALIAS_BYTES) == 0;
+        step *= 1 + (alias ? 0.05 : 0.02) * (rows - SAFE_ROWS);
+    }
     double steps = ceil((double)c->inner_k / t->s->kc);
-    return step * (double)c->k + cycles_a_block + sums * cycles_a_sum * steps;
+    double between = sums * cycles_a_sum * (steps - 1);
+    return step * (double)c->k + cycles_a_block * steps + sums * cycles_a_sum + between;
 }
 
 static double rows_cost(const Task *t, double vectors) {
@@ -151,10 +181,10 @@ static double packing_cost(const Task *t) {
 static double traffic_cost(const Task *t) {
     double k = (double)t->c->k, panels = ceil(t->cols / (t->s->nv * t->c->lanes));
     double a = k * t->rows * ELEMENT_BYTES, b = k * t->cols * ELEMENT_BYTES;
-    double close = fmin(a, RUN_BYTES);
-    double runs = t->pack_a ? ceil(a / RUN_BYTES) : 1;
-    double bytes = b * (t->pack_b && runs > 1 ? runs + 1 : 1);
-    bytes += close > CLOSE_BYTES ? a * panels : a;
+    double steps = ceil((double)t->c->inner_k / t->s->kc), sums = t->rows * t->cols;
+    double held = a / steps, bytes = b + (held > CLOSE_BYTES ? a * panels : a);
+    if (t->pack_a && held > COPY_BYTES) bytes += a * panels;
+    if (sums * ELEMENT_BYTES > CLOSE_BYTES) bytes += sums * ELEMENT_BYTES * (2 * steps - 1);
     return bytes / bytes_a_cycle;
 }
 
@@ -163,13 +193,16 @@ double contract_cost(const ContractShape *c, const Schedule *s) {
     t.rows = fmin(s->mc, (double)c->m);
     t.cols = fmin(s->nc, (double)c->n);
     t.pack_a = !c->a.direct || s->pack_a == 1;
-    t.pack_b = b_must_be_packed(c) || s->pack_b == 1;
+    t.dot_form = contract_dot_form(c) && s->pack_b != 1;
+    t.pack_b = !t.dot_form && (b_must_be_packed(c) || s->pack_b == 1);
     double tiles_m = ceil((double)c->m / s->mc), tiles_n = ceil((double)c->n / s->nc);
     double tasks = (double)c->points * tiles_m * tiles_n;
     // A last tile may be smaller: tasks cost what they do on average.
     double part = (double)c->m * (double)c->n / (tiles_m * tiles_n * t.rows * t.cols);
     double sums = blocks_cost(&t), turns = ceil(tasks / c->threads);
-    double work = fmax(sums, traffic_cost(&t)) + packing_cost(&t);
+    double traffic = traffic_cost(&t);
+    // They overlap, but less well the closer they come.
+    double work = cbrt(pow(sums, 3) + pow(traffic, 3)) + packing_cost(&t);
     double even = turns * c->threads > tasks + c->threads / 2.0 ? 1 : fmax(part, 0.5);
     return turns * (work * even + cycles_a_task);
 }

@@ -25,3 +25,5 @@ ContractShape contract_shape(const Regions *regions, const Region *region, CpuLe
                              uint32_t threads);
 // Cycles until the last thread is done. Every knob of LOOP is set in the schedule.
 double contract_cost(const ContractShape *c, const Schedule *s);
+// May pack_b = 0 sum by vectors along k (codegen/llvm/loop_dot.c)?
+bool contract_dot_form(const ContractShape *c);

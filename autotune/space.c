@@ -12,6 +12,7 @@ enum {
     MOST_OF_A_BLOCK = 12,  // candidates with one shape of the register block
     MOST_CHOICES = 8,
     SPARE_REGISTERS = 4,
+    FEW_ROWS = 64,  // for which reading cols in place may be best, a few k at a time
 };
 
 typedef struct {
@@ -72,6 +73,8 @@ static Choices choices_of_k(const ContractShape *c) {
     choice_add(&kc, c->inner_k, 4096);
     choice_add(&kc, 1024, c->inner_k);
     choice_add(&kc, 512, c->inner_k);
+    choice_add(&kc, 256, c->inner_k);
+    if (c->m <= FEW_ROWS) choice_add(&kc, 64, c->inner_k);
     return kc;
 }
 
@@ -81,7 +84,9 @@ static void candidate_add(Space *s, Schedule schedule) {
 }
 
 static void candidates_of_packing(Space *s, Schedule schedule) {
-    bool b_in_place = s->c->b.direct && (s->c->b.across == 1 || s->c->n == 1);
+    const ContractOperand *operand = &s->c->b;
+    bool b_in_place =
+        contract_dot_form(s->c) || (operand->direct && (operand->across == 1 || s->c->n == 1));
     for (int32_t a = s->c->a.direct ? 0 : 1; a <= 1; a++)
         for (int32_t b = b_in_place ? 0 : 1; b <= 1; b++) {
             schedule.pack_a = a;
@@ -125,7 +130,7 @@ static void candidates_of_blocks(Space *s) {
         for (int32_t nv = 1; nv <= 12; nv++) {
             int32_t most = nv < wide ? nv : (int32_t)wide;
             bool fits = mr * most <= room && mr * most + most + 1 <= c->registers;
-            bool full = mr * (most + 1) > room - 4 || most == wide || nv == 12;
+            bool full = mr * (most + 1) > room * 3 / 4 || most == wide || nv == 12;
             if (fits && full && !block_seen(s, mr, most)) candidates_of_block(s, mr, most);
         }
     }

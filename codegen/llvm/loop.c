@@ -13,7 +13,7 @@
 enum {
     MAX_SUMS = 60,          // what one loop may carry, less a few
     INSIDE_K = 4096,        // most products that the register kernel sums at once
-    CLOSE_BYTES = 1 << 22,  // of the caches, for copies of rows
+    CLOSE_BYTES = 1 << 25,  // most that is copied of the rows at once
     FEW_ROWS = 16,
     IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
 };
