@@ -78,6 +78,19 @@ static Str file_stem(Str path) {
     return name;
 }
 
+// What is varied is a setting of the first model; another need not have it.
+static SweepPoint compared(Cli *cli, Str model) {
+    const Options *o = &cli->options;
+    SweepPoint p = {.label = file_stem(model), .model = model};
+    vec_each (const Setting, s, &o->settings) {
+        bool varied = false;
+        vec_each (const Variation, v, &o->variations)
+            varied |= str_eq(v->name, s->name);
+        if (!varied) vec_push(&cli->arena, &p.settings, *s);
+    }
+    return p;
+}
+
 static bool list_points(Sweep *s) {
     Cli *cli = s->cli;
     const Options *o = &cli->options;
@@ -92,9 +105,7 @@ static bool list_points(Sweep *s) {
     for (uint32_t i = 0; i < combinations; i++)
         s->points[i] = combination(cli, i);
     for (uint32_t i = 0; i < o->compare.len; i++)
-        s->points[combinations + i] = (SweepPoint){.label = file_stem(o->compare.ptr[i]),
-                                                   .model = o->compare.ptr[i],
-                                                   .settings = o->settings};
+        s->points[combinations + i] = compared(cli, o->compare.ptr[i]);
     return true;
 }
 

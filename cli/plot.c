@@ -76,14 +76,16 @@ static void add_series(StrBuf *out, const Plot *plot, uint32_t at) {
         strbuf_addz(out, "notitle");
     }
     if (s->low)
-        strbuf_addf(out,
-                    ", $s%u using 1:2:3:4 with yerrorbars pt 0 lw 1.5 lc rgb '#555555' notitle",
-                    at);
+        strbuf_addf(
+            out, ", $s%u using 1:2:3:4 with yerrorbars pt -1 lw 1.5 lc rgb '#555555' notitle",
+            at);
 }
 
 static void add_script(StrBuf *out, const Plot *plot, Str path) {
-    strbuf_addf(out, "set terminal svg size %u,%u dynamic font 'sans-serif,13' noenhanced\n",
-                plot->width, plot->height);
+    strbuf_addf(
+        out,
+        "set terminal svg size %u,%u dynamic font 'sans-serif,13' noenhanced background '#ffffff'\n",
+        plot->width, plot->height);
     strbuf_addz(out, "set output ");
     add_text(out, path);
     strbuf_addz(out, "\nset border 3 lc rgb '#888888'\nset grid ytics lc rgb '#dddddd'\n"

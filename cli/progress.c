@@ -34,11 +34,13 @@ void progress_show(Progress *p, double done, double total, const char *fmt, ...)
         text_duration(&line, (total - done) / rate);
         strbuf_addz(&line, " left");
     }
+    StrBuf more = {0};
     va_list args;
     va_start(args, fmt);
-    if (*fmt) strbuf_addz(&line, ", ");
-    strbuf_addv(&line, fmt, args);
+    strbuf_addv(&more, fmt, args);
     va_end(args);
+    if (more.len) strbuf_addf(&line, ", %s", more.ptr);
+    strbuf_release(&more);
     // Clearing to the end of the line: the last text may have been longer.
     if (p->terminal)
         fprintf(stderr, "\r%s\x1b[K", line.ptr);

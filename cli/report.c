@@ -5,9 +5,9 @@
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1c1e21;--soft:#667;--line:#dcdfe4;--page:#fff;"
-    "--card:#f7f8fa}\n"
+    "--card:#fff}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e7ea;--soft:#9aa0ab;--line:#363a42;"
-    "--page:#16181c;--card:#1e2127}figure svg{filter:invert(1) hue-rotate(180deg)}}\n"
+    "--page:#16181c;--card:#000}figure svg{filter:invert(1) hue-rotate(180deg)}}\n"
     "body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--page);"
     "max-width:64rem;margin:0 auto;padding:2rem 1.25rem 4rem}\n"
     "h1{font-size:1.6rem;line-height:1.25;margin:0 0 .5rem}h2{font-size:1.15rem;margin:2.2rem 0 "

@@ -161,7 +161,7 @@ static void add_tuning(Sweep *s, Report *r) {
         h.count, STR_ARG(p->label), h.ms[0], h.ms[h.count - 1]);
     PlotSeries series = {.y = h.ms, .count = h.count};
     Plot plot = {.kind = PLOT_LINES,
-                 .title = STR("best schedules known"),
+                 .title = STR("kernels of a training step, best schedules known"),
                  .x_label = STR("trial"),
                  .y_label = STR("ms a step"),
                  .series = &series,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh GROUP...: installs the Debian packages of the groups (build, lint, fuzz) that are missing.
+# deps.sh GROUP...: installs the Debian packages of the groups (build, demo, lint, fuzz) that are missing.
 # Silent, and without touching the network, when nothing is. Without the rights to install, it prints the
 # command that somebody with them can run, and exits 3.
 set -eu
@@ -17,6 +17,7 @@ build libcmocka-dev  /usr/include/cmocka.h
 build libdnnl-dev    /usr/include/oneapi/dnnl/dnnl.h
 build gnuplot-nox    gnuplot
 build python3-numpy  /usr/lib/python3/dist-packages/numpy/__init__.py
+demo  bible-kjv      bible
 lint  clang-format   clang-format
 lint  clang-tidy     clang-tidy
 lint  cppcheck       cppcheck

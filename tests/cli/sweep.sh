@@ -1,0 +1,29 @@
+# sweep.sh: variants side by side.
+. "$(dirname "$0")/lib.sh" "$@"
+need_code
+
+yes 'In the beginning God created the heaven and the earth.' 2>/dev/null | head -n 60 >text
+sizes="$small --context 16 --batch 2"
+expect 0 sweep $model $sizes --vary block=1,2 --compare "$root/models/prenorm.strata" --data text \
+    --metrics step,prefill,memory,traffic,loss --steps 3 -o d
+out_has 'block=2'
+out_has 'prenorm'
+[ "$(tail -n 1 out)" = d/report.html ] || fail "the report's path is not the last line"
+for f in report.html results.json; do [ -s d/$f ] || fail "$f is missing"; done
+"$tensors" json points <d/results.json 2>err || fail "results.json"
+grep -q 'block=1' d/report.html || fail "the report lacks a variant"
+grep -qE 'src=|href="?http' d/report.html && fail "the report needs other files"
+if command -v gnuplot >/dev/null; then
+    grep -q '<svg' d/report.html || fail "the report has no pictures"
+fi
+
+# Without gnuplot the report says so.
+mkdir bin
+for f in sh mktemp rm; do ln -s "$(command -v $f)" bin/$f; done
+(PATH=$work/bin; expect 0 sweep $model $sizes --vary block=1 --metrics memory -o bare --json) || exit 1
+json_has points
+grep -q 'gnuplot is not installed' bare/report.html || fail "the report does not say what it lacks"
+
+expect 1 sweep $model $sizes --vary block=1 --metrics loss --data absent -o e
+err_has 'absent: error:'
+expect 2 sweep $model $sizes --vary nothing=1 --metrics memory -o e

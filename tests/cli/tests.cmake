@@ -1,0 +1,20 @@
+# Tests of the built command, shell scripts on cli/lib.sh; included by tests/CMakeLists.txt.
+add_executable(cli_tensors cli/tensors.c)
+strata_compile_options(cli_tensors)
+target_link_libraries(cli_tensors PRIVATE strata_runtime strata_base)
+
+function(strata_cli_test name)
+    add_test(NAME cli/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/cli/${name}.sh $<TARGET_FILE:strata>
+        $<TARGET_FILE:cli_tensors> ${PROJECT_SOURCE_DIR})
+    # 77: this build has no code generator, or this machine lacks something that the test needs.
+    set_tests_properties(cli/${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
+endfunction()
+
+strata_cli_test(options)
+strata_cli_test(models)
+strata_cli_test(run)
+strata_cli_test(bad_files)
+strata_cli_test(artifacts)
+strata_cli_test(training)
+strata_cli_test(database)
+strata_cli_test(sweep)
