@@ -173,6 +173,36 @@ static void mark_unrolled(Fuse *f) {
     }
 }
 
+// The loss and what it needs behind the last contraction belong to the backward part, which
+// begins there.
+static void mark_parts(Fuse *f) {
+    ValueId loss = graph_output_find(f->graph, STR("loss"));
+    if (!loss.i) return;
+    bool *needed = arena_array(f->arena, bool, f->graph->values.len);
+    needed[loss.i] = true;
+    for (uint32_t v = loss.i; v > 0; v--) {
+        const Value *value = &f->graph->values.ptr[v];
+        for (uint32_t k = 0; needed[v] && k < value->arity; k++) {
+            needed[value->in[k].i] = true;
+            f->early[value->in[k].i] |= f->early[v] || value->op == OP_CONTRACT;
+        }
+    }
+    for (uint32_t v = 1; v < f->graph->values.len; v++) {
+        const Value *value = &f->graph->values.ptr[v];
+        f->again[v] = !needed[v];
+        for (uint32_t k = 0; k < value->arity; k++) {
+            uint32_t x = value->in[k].i;
+            bool is_there = f->homes[x] == HOME_LEAF || f->homes[x] == HOME_INLINE ||
+                            f->homes[x] == HOME_CONSTANT;
+            if (!is_there && !f->early[x] && !f->again[x]) f->again[v] = false;
+        }
+    }
+}
+
+bool fuse_parts_differ(const Fuse *f, const Group *p, const Group *q) {
+    return f->early[p->first] != f->early[q->first];
+}
+
 Fuse *fuse_new(const Graph *g, Arena *arena) {
     Fuse *f = arena_new(arena, Fuse);
     uint32_t n = g->values.len;
@@ -181,7 +211,10 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
     f->set_words = f->axis_count / 64 + 1;
     f->unrolled = arena_array(arena, bool, f->axis_count);
     f->roots = arena_array(arena, bool, n);
+    f->early = arena_array(arena, bool, n);
+    f->again = arena_array(arena, bool, n);
     mark_unrolled(f);
+    mark_parts(f);
     build_users(f);
     f->base = arena_array(arena, ValueId, n);
     for (uint32_t v = 1; v < n; v++)

@@ -25,6 +25,8 @@ typedef struct {
     uint32_t axis_count, set_words;
     bool *unrolled;                 // per axis
     bool *roots;                    // per value
+    bool *early;                    // per value: the loss needs it, through a contraction
+    bool *again;                    // per value: not early, and made of early values alone
     uint32_t *users, *users_at;     // users of v: users[users_at[v] .. users_at[v + 1])
     Group *groups;                  // per value: its own group to begin with
     ValueId *base;                  // per value: what it is a view of, or itself
@@ -48,6 +50,11 @@ ValueId fuse_through_views(const Fuse *f, ValueId v);
 bool fuse_edge_is_pointwise(const Fuse *f, uint32_t v, uint32_t i);
 // Is there a path from p to q through a third group? Then they cannot be one kernel.
 bool fuse_path_around(Fuse *f, const Group *p, const Group *q);
+
+// Does one of the groups belong to the forward part and the other not? What the backward part
+// computes again would then be computed at once and kept, in vain. Only behind the last
+// contraction does the one part turn into the other.
+bool fuse_parts_differ(const Fuse *f, const Group *p, const Group *q);
 
 // NULL if p and q together are a legal group with these cols, else the reason why not.
 const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols);

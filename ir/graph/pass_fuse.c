@@ -9,6 +9,7 @@
 //   the union and back);
 //   3. the value that links them is used at the same point (not through a roll, a window, a
 //   gather, a renaming).
+//   4. both belong to the forward part, or both to the backward part.
 // Then an elementwise group whose space is a contraction's joins it as its epilogue, and one
 // that only feeds an operand of it as its prologue.
 #include "base/check.h"
@@ -23,6 +24,7 @@ static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const ch
 static const char *join_refused(Fuse *f, Group *p, Group *q, Cols *cols) {
     if (p->sealed || q->sealed) return "one of them moves or gathers data";
     if (p->contract.i || q->contract.i) return "one of them is a contraction";
+    if (fuse_parts_differ(f, p, q)) return "one belongs to the backward part";
     const char *reason = NULL;
     const Cols *tries[2] = {p->constrained && !q->constrained ? &p->cols : &q->cols,
                             p->constrained && !q->constrained ? &q->cols : &p->cols};
@@ -37,22 +39,51 @@ static const char *join_refused(Fuse *f, Group *p, Group *q, Cols *cols) {
     return reason;
 }
 
+// The groups of v and of its operand i become one if they may. False: they may not.
+static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
+    ValueId x = fuse_through_views(f, f->graph->values.ptr[v].in[i]);
+    if (!x.i || f->homes[x.i] != HOME_COMPUTED) return false;
+    Group *p = fuse_group(f, x), *q = fuse_group(f, (ValueId){v});
+    if (p == q) return true;
+    Cols cols;
+    const char *reason = fuse_edge_is_pointwise(f, v, i)
+                             ? join_refused(f, p, q, &cols)
+                             : "it is read at other points than it is computed";
+    if (reason)
+        record_refusal(f, x, (ValueId){v}, reason);
+    else
+        group_join(f, p, q, &cols);
+    return reason == NULL;
+}
+
 static void join_producers(Fuse *f, uint32_t v) {
-    const Value *value = &f->graph->values.ptr[v];
-    for (uint32_t i = 0; i < value->arity; i++) {
-        ValueId x = fuse_through_views(f, value->in[i]);
-        if (!x.i || f->homes[x.i] != HOME_COMPUTED) continue;
-        Group *p = fuse_group(f, x), *q = fuse_group(f, (ValueId){v});
-        if (p == q) continue;
-        Cols cols;
-        const char *reason = fuse_edge_is_pointwise(f, v, i)
-                                 ? join_refused(f, p, q, &cols)
-                                 : "it is read at other points than it is computed";
-        if (reason)
-            record_refusal(f, x, (ValueId){v}, reason);
-        else
-            group_join(f, p, q, &cols);
+    for (uint32_t i = 0; i < f->graph->values.ptr[v].arity; i++)
+        join_operand(f, v, i);
+}
+
+// v, which `at` is or is a view of, joins the first of its users that it may.
+static bool join_a_user(Fuse *f, uint32_t v, uint32_t at) {
+    for (uint32_t u = f->users_at[at]; u < f->users_at[at + 1]; u++) {
+        uint32_t user = f->users[u];
+        const Value *value = &f->graph->values.ptr[user];
+        if (f->homes[user] == HOME_VIEW && join_a_user(f, v, user)) return true;
+        for (uint32_t i = 0; f->homes[user] == HOME_COMPUTED && i < value->arity; i++)
+            if (fuse_through_views(f, value->in[i]).i == v && join_operand(f, user, i))
+                return true;
     }
+    return false;
+}
+
+// Values that the backward part computes again could all be computed as soon as it begins. They
+// wait for those that use them: else what they were to save would be stored after all.
+static void join_rows(Fuse *f) {
+    uint32_t n = f->graph->values.len;
+    for (uint32_t v = 1; v < n; v++)
+        if (f->homes[v] == HOME_COMPUTED && !f->again[v]) join_producers(f, v);
+    for (uint32_t v = n - 1; v > 0; v--)
+        if (f->homes[v] == HOME_COMPUTED && f->again[v]) join_a_user(f, v, v);
+    for (uint32_t v = 1; v < n; v++)
+        if (f->homes[v] == HOME_COMPUTED && f->again[v]) join_producers(f, v);
 }
 
 static bool elementwise_only(const Fuse *f, const Group *g) {
@@ -66,6 +97,7 @@ static const char *epilogue_refused(Fuse *f, Group *p, Group *q) {
     if (!elementwise_only(f, q))
         return "the epilogue works on tiles: only elementwise operations";
     if (!group_same_space(f, p, q)) return "it has other axes than the contraction";
+    if (fuse_parts_differ(f, p, q)) return "one belongs to the backward part";
     const char *reason = group_union_legal(f, p, q, &p->cols);
     if (reason) return reason;
     return fuse_path_around(f, p, q) || fuse_path_around(f, q, p)
@@ -357,8 +389,7 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
     Fuse *f = fuse_new(g, arena);
     for (uint32_t v = 1; v < g->values.len; v++)
         f->roots[v] = is_root(f, v);
-    for (uint32_t v = 1; v < g->values.len; v++)
-        if (f->homes[v] == HOME_COMPUTED) join_producers(f, v);
+    join_rows(f);
     for (uint32_t v = 1; v < g->values.len; v++)
         if (f->homes[v] == HOME_COMPUTED && g->values.ptr[v].op == OP_CONTRACT)
             join_epilogue(f, v);

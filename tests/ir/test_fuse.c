@@ -196,6 +196,62 @@ static void test_attn_res_gradient(void **state) {
     finish(&f);
 }
 
+static const Region *region_with_output(const Regions *r, ValueId v) {
+    for (uint32_t i = 0; i < r->count; i++)
+        for (uint32_t k = 0; k < r->regions[i].output_count; k++)
+            if (r->regions[i].outputs[k].i == v.i) return &r->regions[i];
+    return NULL;
+}
+
+// A gradient of a stacked source is stored by the kernel that computes all of them.
+static void test_points_are_stored_where_they_are_made(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 8), d = axis(&f, "d", 24);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
+                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    for (int i = 0; i < 3; i++)
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
+                    (AxisId[]){b, t, d});
+    output_gradients(&f, attn_res(&f, v, 3, d, query, gain));
+    Graph *g = pass_simplify(f.g, &f.arena);
+    const Regions *r = pass_fuse(g, &f.arena);
+    const Region *first = region_with_output(r, graph_output_find(g, STR("grad.v0")));
+    assert_non_null(first);
+    assert_ptr_equal(first, region_with_output(r, graph_output_find(g, STR("grad.v1"))));
+    assert_ptr_equal(first, region_with_output(r, graph_output_find(g, STR("grad.v2"))));
+    arena_release(&f.arena);
+}
+
+// Loss = sum of y * head over T and d, y = x * scale; x is kept, y is made again backward.
+static void test_value_made_again_is_not_stored(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId t = axis(&f, "T", 64), d = axis(&f, "d", 48), e = axis(&f, "e", 40);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){t, d}),
+            scale = leaf(&f, OP_PARAM, "scale", DTYPE_F32, 1, &d),
+            head = leaf(&f, OP_PARAM, "head", DTYPE_F32, 2, (AxisId[]){d, e});
+    ValueId y = contract(&f, mul(&f, unit_rms(&f, x, d), scale), head, &d, 1);
+    output_gradients(&f, graph_unary(f.g, OP_TANH, y, (Span){0}));
+    Graph *g = pass_recompute(pass_simplify(f.g, &f.arena), &f.arena, 1);
+    const Regions *r = pass_fuse(g, &f.arena);
+    // The forward kernel before the contraction writes its operand, and at most one scalar a
+    // row.
+    for (uint32_t i = 0; i < r->count; i++) {
+        const Region *region = &r->regions[i];
+        if (region->kind == REGION_CONTRACT) break;
+        uint32_t wide = 0;
+        for (uint32_t k = 0; k < region->output_count; k++)
+            wide += graph_value(g, region->outputs[k])->rank == 2;
+        assert_in_range(wide, 0, 1);
+    }
+    Schedule s = schedule_none();
+    run_regions_check(g, &s, TOLERANCE);
+    arena_release(&f.arena);
+}
+
 static void test_attention(void **state) {
     (void)state;
     Fixture f;
@@ -358,6 +414,8 @@ int main(void) {
         cmocka_unit_test(test_rms_norm_gradient),
         cmocka_unit_test(test_attn_res_is_one_kernel),
         cmocka_unit_test(test_attn_res_gradient),
+        cmocka_unit_test(test_points_are_stored_where_they_are_made),
+        cmocka_unit_test(test_value_made_again_is_not_stored),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_swiglu_epilogue),
