@@ -21,7 +21,7 @@ section() {
     printf '\n## %s\n' "$1"
     echo "bench: $1" >&2
     shift
-    "$@" || printf '\nNot measured: `%s` failed.\n' "$(basename "$1")"
+    "$@" || printf '\nNot measured: %s failed.\n' "$(basename "$1")"
 }
 
 machine() {
@@ -36,7 +36,7 @@ machine() {
 | commit | $(git describe --always --dirty 2>/dev/null || echo unknown) |
 | processor | $name, $(nproc) cores, ${vector% } |
 | memory | $memory |
-| system | $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r) |
+| system | $(sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release), Linux $(uname -r) |
 | load before | $(cut -d' ' -f1-3 /proc/loadavg) |
 END
 }
