@@ -105,8 +105,9 @@ static void note_run(const Session *s, const uint32_t *kernel_of, uint32_t run, 
         out->kernels[kernel_of[i] * MEASURE_SAMPLES_MAX + run] += (double)steps[i];
 }
 
-bool bench_entry(Diag *diag, Arena *arena, Session *s, const PlanEntry *entry, double seconds,
-                 const MachinePeaks *peaks, Bench *out) {
+bool bench_entry(Diag *diag, Arena *arena, const BenchRequest *request, Bench *out) {
+    Session *s = request->session;
+    const PlanEntry *entry = request->entry;
     *out = (Bench){0};
     uint32_t *kernel_of = arena_array(arena, uint32_t, entry->step_count);
     list_kernels(arena, session_plan(s), entry, out, kernel_of);
@@ -117,7 +118,7 @@ bool bench_entry(Diag *diag, Arena *arena, Session *s, const PlanEntry *entry, d
     for (uint32_t i = 0; i < WARM_UP; i++)
         if (!session_run(diag, s, entry)) return false;
     session_profile(s, true);
-    double end = clock_seconds() + seconds;
+    double end = clock_seconds() + request->seconds;
     while (out->runs < MEASURE_SAMPLES_MAX &&
            (out->runs < LEAST_RUNS || clock_seconds() < end)) {
         int64_t start = clock_ns();
@@ -132,7 +133,7 @@ bool bench_entry(Diag *diag, Arena *arena, Session *s, const PlanEntry *entry, d
         k->ns = interval_of(samples.kernels + i * MEASURE_SAMPLES_MAX, out->runs);
         out->flops += k->flops;
         out->bytes += k->bytes;
-        out->floor_ns += floor_ns(peaks, k->flops, k->bytes);
+        out->floor_ns += floor_ns(&request->peaks, k->flops, k->bytes);
     }
     if (out->kernel_count)
         qsort(out->kernels, out->kernel_count, sizeof *out->kernels, longer_first);

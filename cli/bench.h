@@ -21,6 +21,11 @@ typedef struct {
     uint32_t kernel_count;
 } Bench;
 
+typedef struct {
+    Session *session;
+    const PlanEntry *entry;
+    double seconds;
+    MachinePeaks peaks;
+} BenchRequest;
 // Draws parameters and inputs, runs the entry a few times to warm up, then for about `seconds`.
-MUST_USE bool bench_entry(Diag *diag, Arena *arena, Session *s, const PlanEntry *entry,
-                          double seconds, const MachinePeaks *peaks, Bench *out);
+MUST_USE bool bench_entry(Diag *diag, Arena *arena, const BenchRequest *request, Bench *out);

@@ -142,11 +142,10 @@ CompileTarget cli_target(Cli *cli) {
                            .progress_context = &cli->compiling};
 }
 
-bool cli_plan(Cli *cli, const Model *model, const EntryKind *entries, uint32_t count,
-              Bindings bindings, Plan **out) {
+bool cli_plan(Cli *cli, const Model *model, EntryKinds entries, Bindings bindings, Plan **out) {
     if (!cli_database(cli, false)) return false;
-    ModelPlanRequest request = {.entries = entries,
-                                .entry_count = count,
+    ModelPlanRequest request = {.entries = entries.items,
+                                .entry_count = entries.count,
                                 .bindings = bindings,
                                 .setup = cli_train_setup(cli),
                                 .target = cli_target(cli),
@@ -156,17 +155,17 @@ bool cli_plan(Cli *cli, const Model *model, const EntryKind *entries, uint32_t c
     return good;
 }
 
-bool cli_artifact(Cli *cli, const EntryKind *entries, uint32_t count, Plan **out) {
+bool cli_artifact(Cli *cli, EntryKinds entries, Plan **out) {
     const Options *o = &cli->options;
     if (o->settings.len)
         return cli_usage(cli, "--set needs the model's source: an artifact's sizes are fixed");
     if (!plan_read(&cli->diag, &cli->arena, o->model, out)) return false;
-    for (uint32_t i = 0; i < count; i++) {
-        if (plan_entry(*out, entry_name(entries[i]))) continue;
+    for (uint32_t i = 0; i < entries.count; i++) {
+        if (plan_entry(*out, entry_name(entries.items[i]))) continue;
         return diag_file_error(&cli->diag, FAIL_INPUT, o->model,
                                "the artifact has no '%s'; compile it with --mode %s",
-                               entry_name(entries[i]),
-                               entries[i] >= ENTRY_GRAD ? "train" : "infer");
+                               entry_name(entries.items[i]),
+                               entries.items[i] >= ENTRY_GRAD ? "train" : "infer");
     }
     return true;
 }

@@ -53,11 +53,15 @@ MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings b
 // and the command goes on without, unless `must`.
 MUST_USE bool cli_database(Cli *cli, bool must);
 CompileTarget cli_target(Cli *cli);
+typedef struct {
+    const EntryKind *items;
+    uint32_t count;
+} EntryKinds;
 // Compiles entries of the model.
-MUST_USE bool cli_plan(Cli *cli, const Model *model, const EntryKind *entries, uint32_t count,
-                       Bindings bindings, Plan **out);
+MUST_USE bool cli_plan(Cli *cli, const Model *model, EntryKinds entries, Bindings bindings,
+                       Plan **out);
 // Reads an artifact and checks that it has the entries.
-MUST_USE bool cli_artifact(Cli *cli, const EntryKind *entries, uint32_t count, Plan **out);
+MUST_USE bool cli_artifact(Cli *cli, EntryKinds entries, Plan **out);
 
 // ---- text
 void text_bytes(StrBuf *out, double bytes);       // "1.5 MiB"

@@ -104,9 +104,12 @@ bool cmd_bench(Cli *cli) {
     Loaded loaded;
     if (!machine_measure(cli, &context, &r.peaks)) return false;
     bool good =
-        loaded_open(cli, &r.kind, 1, o->training ? TRAIN_BATCH : 1, &loaded) &&
-        bench_entry(&cli->diag, &cli->arena, loaded.session,
-                    plan_entry(loaded.plan, entry_name(r.kind)), SECONDS, &r.peaks, &r.bench);
+        loaded_open(cli, (EntryKinds){&r.kind, 1}, o->training ? TRAIN_BATCH : 1, &loaded);
+    if (good) {
+        BenchRequest request = {loaded.session, plan_entry(loaded.plan, entry_name(r.kind)),
+                                SECONDS, r.peaks};
+        good = bench_entry(&cli->diag, &cli->arena, &request, &r.bench);
+    }
     if (good) r.tokens = tokens_of(loaded.plan);
     session_close(loaded.session);
     if (!good) return false;

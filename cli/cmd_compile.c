@@ -76,7 +76,7 @@ bool cmd_compile(Cli *cli) {
         return false;
     uint32_t count = choose_entries(o, g, train, entries);
     Bindings bindings = cli_bindings(cli, train ? TRAIN_BATCH : 1);
-    if (!cli_plan(cli, &model, entries, count, bindings, &plan) ||
+    if (!cli_plan(cli, &model, (EntryKinds){entries, count}, bindings, &plan) ||
         !plan_write(&cli->diag, plan, o->output))
         return false;
     report(cli, plan);

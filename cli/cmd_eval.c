@@ -65,8 +65,8 @@ bool cmd_eval(Cli *cli) {
     EntryKind entry = ENTRY_EVAL;
     Loaded loaded;
     EvaluateResult result;
-    bool good =
-        loaded_open(cli, &entry, 1, BATCH, &loaded) && evaluate(cli, loaded.session, &result);
+    bool good = loaded_open(cli, (EntryKinds){&entry, 1}, BATCH, &loaded) &&
+                evaluate(cli, loaded.session, &result);
     session_close(loaded.session);
     if (good) report(cli, &result);
     return good;

@@ -78,7 +78,7 @@ bool cmd_generate(Cli *cli) {
     Loaded loaded;
     GenerateResult result = {0};
     Sink sink = {.collect = cli->options.json};
-    bool good = loaded_open(cli, &entry, 1, 1, &loaded) &&
+    bool good = loaded_open(cli, (EntryKinds){&entry, 1}, 1, &loaded) &&
                 generate(cli, loaded.session, &sink, &result);
     session_close(loaded.session);
     if (good) report(cli, &sink, &result);

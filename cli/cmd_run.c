@@ -90,12 +90,12 @@ static bool run_session(Run *r, Session *s) {
 static bool run_compiled(Run *r) {
     Plan *plan;
     if (cli_is_artifact(r->cli->options.model)) {
-        if (!cli_artifact(r->cli, &r->kind, 1, &plan)) return false;
+        if (!cli_artifact(r->cli, (EntryKinds){&r->kind, 1}, &plan)) return false;
     } else {
         Model model;
         Bindings bindings;
         if (!cli_model(r->cli, &model) || !bind_inputs(r, &model, &bindings) ||
-            !cli_plan(r->cli, &model, &r->kind, 1, bindings, &plan))
+            !cli_plan(r->cli, &model, (EntryKinds){&r->kind, 1}, bindings, &plan))
             return false;
     }
     Session *s;

@@ -100,7 +100,7 @@ static bool show_regions(Cli *cli, Stage stage, const Graph *g) {
 
 static bool show_plan(Cli *cli, const Model *model, EntryKind kind) {
     Plan *plan;
-    if (!cli_plan(cli, model, &kind, 1,
+    if (!cli_plan(cli, model, (EntryKinds){&kind, 1},
                   cli_bindings(cli, kind == ENTRY_TRAIN ? TRAIN_BATCH : 1), &plan))
         return false;
     plan_print(plan, &cli->out);
@@ -110,7 +110,7 @@ static bool show_plan(Cli *cli, const Model *model, EntryKind kind) {
 static bool show_stage(Cli *cli, Stage stage) {
     Plan *plan;
     if (stage == STAGE_PLAN && cli_is_artifact(cli->options.model)) {
-        if (!cli_artifact(cli, NULL, 0, &plan)) return false;
+        if (!cli_artifact(cli, (EntryKinds){0}, &plan)) return false;
         plan_print(plan, &cli->out);
         return true;
     }

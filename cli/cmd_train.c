@@ -101,7 +101,7 @@ bool cmd_train(Cli *cli) {
     if (o->eval_data.len) entries[count++] = ENTRY_EVAL;
     Loaded loaded;
     TrainResult result = {0};
-    bool good = loaded_open(cli, entries, count, TRAIN_BATCH, &loaded) &&
+    bool good = loaded_open(cli, (EntryKinds){entries, count}, TRAIN_BATCH, &loaded) &&
                 train(cli, loaded.session, &result);
     session_close(loaded.session);
     if (!good) return false;

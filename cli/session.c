@@ -1,8 +1,7 @@
 // session.c: opening what a command runs.
 #include "cli/session.h"
 
-bool loaded_open(Cli *cli, const EntryKind *entries, uint32_t count, int64_t batch,
-                 Loaded *out) {
+bool loaded_open(Cli *cli, EntryKinds entries, int64_t batch, Loaded *out) {
     const Options *o = &cli->options;
     *out = (Loaded){0};
     if (cli_is_artifact(o->model)) {
@@ -10,11 +9,11 @@ bool loaded_open(Cli *cli, const EntryKind *entries, uint32_t count, int64_t bat
             return cli_usage(cli,
                              "--batch and --context need the model's source: an artifact's "
                              "extents are fixed");
-        if (!cli_artifact(cli, entries, count, &out->plan)) return false;
+        if (!cli_artifact(cli, entries, &out->plan)) return false;
     } else {
         Model model;
         if (!cli_model(cli, &model) ||
-            !cli_plan(cli, &model, entries, count, cli_bindings(cli, batch), &out->plan))
+            !cli_plan(cli, &model, entries, cli_bindings(cli, batch), &out->plan))
             return false;
     }
     cli_flush(cli);

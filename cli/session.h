@@ -10,5 +10,4 @@ typedef struct {
 
 // Entries of the command's MODEL: compiled for the extents of cli_bindings(batch), or read from
 // an artifact. Close with session_close(out->session), also after a failure.
-MUST_USE bool loaded_open(Cli *cli, const EntryKind *entries, uint32_t count, int64_t batch,
-                          Loaded *out);
+MUST_USE bool loaded_open(Cli *cli, EntryKinds entries, int64_t batch, Loaded *out);

@@ -32,9 +32,9 @@ static Interval in_ms(Interval ns) {
 }
 
 static bool time_entry(Sweep *s, Session *session, EntryKind kind, Bench *out) {
-    const PlanEntry *entry = plan_entry(session_plan(session), entry_name(kind));
-    return bench_entry(&s->cli->diag, &s->cli->arena, session, entry, BENCH_SECONDS, &s->peaks,
-                       out);
+    BenchRequest request = {session, plan_entry(session_plan(session), entry_name(kind)),
+                            BENCH_SECONDS, s->peaks};
+    return bench_entry(&s->cli->diag, &s->cli->arena, &request, out);
 }
 
 static bool measure_prefill(Sweep *s, const Model *model, SweepPoint *p) {
@@ -42,9 +42,10 @@ static bool measure_prefill(Sweep *s, const Model *model, SweepPoint *p) {
     Plan *plan;
     Session *session = NULL;
     Bench bench;
-    bool good = cli_plan(s->cli, model, &kind, 1, cli_bindings(s->cli, 1), &plan) &&
-                session_open(&s->cli->diag, plan, s->cli->options.threads, &session) &&
-                time_entry(s, session, kind, &bench);
+    bool good =
+        cli_plan(s->cli, model, (EntryKinds){&kind, 1}, cli_bindings(s->cli, 1), &plan) &&
+        session_open(&s->cli->diag, plan, s->cli->options.threads, &session) &&
+        time_entry(s, session, kind, &bench);
     session_close(session);
     if (good) p->prefill_ms = in_ms(bench.ns);
     return good;
@@ -110,7 +111,8 @@ static bool measure_training(Sweep *s, const Model *model, SweepPoint *p) {
     Plan *plan;
     Session *session = NULL;
     Bench bench;
-    if (!cli_plan(cli, model, kinds, count, cli_bindings(cli, TRAIN_BATCH), &plan) ||
+    if (!cli_plan(cli, model, (EntryKinds){kinds, count}, cli_bindings(cli, TRAIN_BATCH),
+                  &plan) ||
         !session_open(&cli->diag, plan, cli->options.threads, &session))
         return false;
     bool good = time_entry(s, session, ENTRY_TRAIN, &bench);
