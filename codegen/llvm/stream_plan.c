@@ -7,7 +7,7 @@ bool stream_is_store(const TileOp *op) {
     return op->kind == TILE_STORE || op->kind == TILE_SCATTER_ADD;
 }
 
-static DimSet dim_bit(int dim) { return dim < 0 ? 0 : (DimSet)(1U << dim); }
+static DimSet dim_bit(int dim) { return (DimSet)(dim < 0 ? 0U : 1U << dim); }
 
 // ---- one kind of dimension a reduction: sum over rows of sum over cols
 
