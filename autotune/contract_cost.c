@@ -21,14 +21,14 @@ enum {
 };
 
 static const double cycles_to_copy = 0.5;   // an element in the order that it lies in
-static const double cycles_to_turn = 0.6;   // an element that is transposed on the way
+static const double cycles_to_turn = 0.8;   // an element that is transposed on the way
 static const double cycles_to_compute = 2;  // an element of an operand with a prologue
 static const double cycles_far = 30;        // a vector or row element from a far page
 static const double cycles_near = 1.5;      // the same from a page in reach
 static const double cycles_a_sum = 2;       // epilogue and store of a vector
 static const double cycles_a_block = 30;    // start and end of a register block
 static const double cycles_a_turn = 60;     // lanes of a group of sums, turned into one vector
-static const double cycles_second = 2;      // a vector from the second-level cache
+static const double cycles_second = 1.5;    // a vector from the second-level cache
 static const double cycles_a_task = 2000;
 static const double bytes_a_cycle = 5;  // from memory beyond the second-level cache
 
@@ -119,6 +119,9 @@ static double reach(const Task *t, const ContractOperand *o) {
     return stride * k <= CLOSE_BYTES ? 2 * cycles_near : cycles_far;
 }
 
+// Two things that overlap, but less well the closer they come.
+static double together(double x, double y) { return cbrt(pow(x, 3) + pow(y, 3)); }
+
 // Vectors along k (codegen/llvm/loop_dot.c): as many sums at once as a vector has lanes.
 static double dot_form_cost(const Task *t, double rows, double vectors) {
     const ContractShape *c = t->c;
@@ -139,9 +142,9 @@ static double block_cost(const Task *t, double rows, double vectors) {
     double step = fmax(fmax(sums / 2, loads / 2), 4);  // 2 of each a cycle, 4 of latency
     // A panel that the first-level cache does not hold comes from the second.
     double panel = fmin(t->s->kc, (double)c->k) * vectors * c->lanes * ELEMENT_BYTES;
-    if (panel > FIRST_BYTES) step = fmax(step, vectors * cycles_second);
+    if (panel > FIRST_BYTES) step = together(step, vectors * cycles_second);
     if (!t->pack_b) step += reach(t, &c->b) * vectors;
-    if (!t->pack_a) step += reach(t, &c->a);
+    if (!t->pack_a) step += reach(t, &c->a) / 2;  // one line serves several blocks of rows
     double stride = fabs((double)c->a.across) * ELEMENT_BYTES;
     if (rows > SAFE_ROWS) {
         bool alias = !t->pack_a && c->a.along == 1 && fmod(stride, ALIAS_BYTES) == 0;
@@ -172,7 +175,7 @@ static double copy_cost(const ContractOperand *o, bool turned) {
 
 static double packing_cost(const Task *t) {
     double k = (double)t->c->k, cost = 0;
-    if (t->pack_a) cost += k * t->rows * copy_cost(&t->c->a, false);
+    if (t->pack_a) cost += k * t->rows * copy_cost(&t->c->a, t->c->a.along != 1);
     if (t->pack_b) cost += k * t->cols * copy_cost(&t->c->b, t->c->b.across != 1);
     return cost;
 }
@@ -181,11 +184,17 @@ static double packing_cost(const Task *t) {
 static double traffic_cost(const Task *t) {
     double k = (double)t->c->k, panels = ceil(t->cols / (t->s->nv * t->c->lanes));
     double a = k * t->rows * ELEMENT_BYTES, b = k * t->cols * ELEMENT_BYTES;
-    double steps = ceil((double)t->c->inner_k / t->s->kc), sums = t->rows * t->cols;
+    double steps = ceil((double)t->c->inner_k / t->s->kc);
     double held = a / steps, bytes = b + (held > CLOSE_BYTES ? a * panels : a);
     if (t->pack_a && held > COPY_BYTES) bytes += a * panels;
-    if (sums * ELEMENT_BYTES > CLOSE_BYTES) bytes += sums * ELEMENT_BYTES * (2 * steps - 1);
     return bytes / bytes_a_cycle;
+}
+
+// Sums that are kept between steps of k, where they do not stay close.
+static double partial_cost(const Task *t) {
+    double steps = ceil((double)t->c->inner_k / t->s->kc);
+    double bytes = t->rows * t->cols * ELEMENT_BYTES;
+    return bytes > CLOSE_BYTES ? 2 * (steps - 1) * bytes / bytes_a_cycle : 0;
 }
 
 double contract_cost(const ContractShape *c, const Schedule *s) {
@@ -201,8 +210,7 @@ double contract_cost(const ContractShape *c, const Schedule *s) {
     double part = (double)c->m * (double)c->n / (tiles_m * tiles_n * t.rows * t.cols);
     double sums = blocks_cost(&t), turns = ceil(tasks / c->threads);
     double traffic = traffic_cost(&t);
-    // They overlap, but less well the closer they come.
-    double work = cbrt(pow(sums, 3) + pow(traffic, 3)) + packing_cost(&t);
+    double work = together(sums, traffic) + packing_cost(&t) + partial_cost(&t);
     double even = turns * c->threads > tasks + c->threads / 2.0 ? 1 : fmax(part, 0.5);
     return turns * (work * even + cycles_a_task);
 }
