@@ -17,7 +17,8 @@ static const char schema[] =
     // peaks: what it can do at most with so many threads, per second; 0: not measured
     "CREATE TABLE IF NOT EXISTS device(key TEXT PRIMARY KEY, cpu TEXT NOT NULL,"
     "  level TEXT NOT NULL, threads INTEGER NOT NULL, flops REAL NOT NULL DEFAULT 0,"
-    "  read_bytes REAL NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "  read_bytes REAL NOT NULL DEFAULT 0, l3_bytes REAL NOT NULL DEFAULT 0,"
+    "  l2_bytes REAL NOT NULL DEFAULT 0) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS env(key TEXT PRIMARY KEY, device TEXT NOT NULL,"
     "  emitter TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS region(key TEXT PRIMARY KEY, name TEXT NOT NULL,"
@@ -41,14 +42,22 @@ static const char schema[] =
 
 // ---- opening
 
-// The real write. Another process may be doing the same: all statements say "if not exists".
+// Version 1 had no bandwidth of caches.
+static const char upgrade_1[] =
+    "ALTER TABLE device ADD COLUMN l3_bytes REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE device ADD COLUMN l2_bytes REAL NOT NULL DEFAULT 0;";
+
+// The real write. Another process may be doing the same: the version is read inside the
+// transaction, and all statements say "if not exists".
 static bool probe(Database *db, SqlFailure *failure) {
-    char *text = sqlite3_mprintf("BEGIN IMMEDIATE; %s PRAGMA application_id=%d;"
-                                 " PRAGMA user_version=%d;"
+    char *text = sqlite3_mprintf("%s PRAGMA application_id=%d; PRAGMA user_version=%d;"
                                  " INSERT OR REPLACE INTO probe VALUES(1, %lld); COMMIT",
                                  schema, DATABASE_APPLICATION, DATABASE_VERSION,
                                  (long long)unix_seconds());
-    bool ok = text && sql_script(db->sql, text);
+    bool ok = text && sql_script(db->sql, "BEGIN IMMEDIATE");
+    if (ok && sql_number(db->sql, "PRAGMA user_version") == 1)
+        ok = sql_script(db->sql, upgrade_1);
+    ok = ok && sql_script(db->sql, text);
     sqlite3_free(text);
     if (ok) return true;
     *failure = sql_failure(db->sql);

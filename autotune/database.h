@@ -75,7 +75,8 @@ void database_context_add(Database *db, const TuneContext *context);
 
 // ---- what the machine can do at most, with a context's threads and features
 typedef struct {
-    double flops, read_bytes;  // a second
+    double flops, read_bytes;   // a second; read_bytes: from memory
+    double l3_bytes, l2_bytes;  // a second, from the caches; 0: not known
 } MachinePeaks;
 bool database_peaks_find(Database *db, const TuneContext *context, MachinePeaks *out);
 // Keeps the larger of these and what was there.

@@ -102,8 +102,11 @@ bool database_export(Diag *diag, Database *db, Str path) {
 static const char merge_text[] =
     "INSERT OR IGNORE INTO main.region SELECT * FROM other.region;"
     "INSERT OR IGNORE INTO main.env SELECT * FROM other.env;"
-    "INSERT INTO main.device SELECT * FROM other.device WHERE true ON CONFLICT(key) DO UPDATE"
-    "  SET flops = max(flops, excluded.flops), read_bytes = max(read_bytes, excluded.read_bytes);"
+    "INSERT INTO main.device(key, cpu, level, threads, flops, read_bytes, l3_bytes, l2_bytes)"
+    "  SELECT key, cpu, level, threads, flops, read_bytes, l3_bytes, l2_bytes"
+    "  FROM other.device WHERE true ON CONFLICT(key) DO UPDATE"
+    "  SET flops = max(flops, excluded.flops), read_bytes = max(read_bytes, excluded.read_bytes),"
+    "  l3_bytes = max(l3_bytes, excluded.l3_bytes), l2_bytes = max(l2_bytes, excluded.l2_bytes);"
     "INSERT OR IGNORE INTO main.poison SELECT * FROM other.poison;"
     "INSERT OR IGNORE INTO main.trial(key, region, env, knobs, rank, status, samples, median,"
     "  ci_lo, ci_hi, out_hash, note, at) SELECT key, region, env, knobs, rank, status, samples,"

@@ -103,7 +103,7 @@ bool sql_error(Diag *diag, Str path, SqlFailure failure, const char *doing) {
         failure.system ? ": " : "", failure.system ? strerror(failure.system) : "");
 }
 
-bool sql_is_ours(Diag *diag, sqlite3 *sql, Str path, bool fresh) {
+bool sql_is_ours(Diag *diag, sqlite3 *sql, Str path, bool set_up) {
     sqlite3_stmt *statement = NULL;
     int code =
         sqlite3_prepare_v2(sql, "SELECT count(*) FROM sqlite_master", -1, &statement, NULL);
@@ -112,12 +112,13 @@ bool sql_is_ours(Diag *diag, sqlite3 *sql, Str path, bool fresh) {
     SqlFailure failure = sql_failure(sql);
     sqlite3_finalize(statement);
     if (code != SQLITE_ROW) return sql_error(diag, path, failure, "read");
-    if (empty && fresh) return true;
+    if (empty && set_up) return true;
     if (sql_number(sql, "PRAGMA application_id") != DATABASE_APPLICATION)
         return diag_file_error(diag, FAIL_INPUT, path,
                                "an SQLite database, but not a tuning database of Strata");
     int64_t version = sql_number(sql, "PRAGMA user_version");
     if (version == DATABASE_VERSION) return true;
+    if (set_up && version >= 1 && version < DATABASE_VERSION) return true;
     return diag_file_error(
         diag, FAIL_INPUT, path,
         "a tuning database of version %lld, and this program knows version %d",

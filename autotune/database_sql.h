@@ -8,7 +8,7 @@
 #include "autotune/database.h"
 
 #define DATABASE_APPLICATION 0x53545254  // "STRT", SQLite's application_id
-#define DATABASE_VERSION     1           // of the schema, SQLite's user_version
+#define DATABASE_VERSION     2           // of the schema, SQLite's user_version
 
 struct Database {
     Arena arena;  // owns this struct
@@ -40,8 +40,9 @@ bool sql_write(Database *db, sqlite3_stmt *statement);
 bool sql_script(sqlite3 *sql, const char *text);
 int64_t sql_number(sqlite3 *sql, const char *query);  // 0 if it has no answer
 
-// Is the open file one of ours, of this version? An empty file is, if `fresh` may be.
-MUST_USE bool sql_is_ours(Diag *diag, sqlite3 *sql, Str path, bool fresh);
+// Is the open file one of ours, of this version? If it is going to be set up, an empty file and
+// an earlier version are, too.
+MUST_USE bool sql_is_ours(Diag *diag, sqlite3 *sql, Str path, bool set_up);
 // The connection's last error, and how to report it.
 typedef struct {
     int code, system;  // SQLite's, and the system's errno or 0

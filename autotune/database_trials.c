@@ -244,12 +244,14 @@ void database_context_add(Database *db, const TuneContext *context) {
 
 bool database_peaks_find(Database *db, const TuneContext *context, MachinePeaks *out) {
     database_lock(db);
-    sqlite3_stmt *s = sql_prepare(
-        db,
-        "SELECT flops, read_bytes FROM device WHERE key = ?1 AND flops > 0 AND read_bytes > 0");
+    sqlite3_stmt *s =
+        sql_prepare(db, "SELECT flops, read_bytes, l3_bytes, l2_bytes FROM device"
+                        " WHERE key = ?1 AND min(flops, read_bytes, l3_bytes, l2_bytes) > 0");
     sql_bind_hash(s, 1, device_key(context));
     bool found = sql_row(s);
-    if (found) *out = (MachinePeaks){sqlite3_column_double(s, 0), sqlite3_column_double(s, 1)};
+    if (found)
+        *out = (MachinePeaks){sqlite3_column_double(s, 0), sqlite3_column_double(s, 1),
+                              sqlite3_column_double(s, 2), sqlite3_column_double(s, 3)};
     sql_done(s);
     database_unlock(db);
     return found;
@@ -258,11 +260,14 @@ bool database_peaks_find(Database *db, const TuneContext *context, MachinePeaks 
 void database_peaks_add(Database *db, const TuneContext *context, const MachinePeaks *peaks) {
     database_lock(db);
     device_add(db, context);
-    sqlite3_stmt *s = sql_prepare(db, "UPDATE device SET flops = max(flops, ?2),"
-                                      " read_bytes = max(read_bytes, ?3) WHERE key = ?1");
+    sqlite3_stmt *s = sql_prepare(
+        db, "UPDATE device SET flops = max(flops, ?2), read_bytes = max(read_bytes, ?3),"
+            " l3_bytes = max(l3_bytes, ?4), l2_bytes = max(l2_bytes, ?5) WHERE key = ?1");
     sql_bind_hash(s, 1, device_key(context));
     sql_bind_double(s, 2, peaks->flops);
     sql_bind_double(s, 3, peaks->read_bytes);
+    sql_bind_double(s, 4, peaks->l3_bytes);
+    sql_bind_double(s, 5, peaks->l2_bytes);
     sql_write(db, s);
     database_unlock(db);
 }

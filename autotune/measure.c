@@ -27,7 +27,10 @@ Interval interval_of(double *values, uint32_t count) {
     qsort(values, count, sizeof *values, by_size);
     double half = 0.98 * sqrt((double)count);
     int64_t low = (int64_t)floor((double)count / 2 - half), high = count - 1 - low;
-    if (low < 0) low = 0, high = count - 1;
+    if (low < 0) {
+        low = 0;
+        high = count - 1;
+    }
     double median =
         count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
     return (Interval){median, values[low], values[high]};

@@ -2,6 +2,7 @@
 // at once. The best of a few runs counts: whatever disturbs one only makes it slower.
 #include "autotune/peaks.h"
 
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,16 +10,11 @@
 
 #include "base/clock.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-enum { TRIES = 20, FMA_ROUNDS = 100000, CHAINS = 10, CACHE_LINE = 64, WINDOWS = 8 };
+enum { TRIES = 20, FMA_ROUNDS = 100000, CHAINS = 10, PIECE_ALIGN = 256, WINDOWS = 8 };
 
 // ---- arithmetic: ten independent chains hide the latency of four or five cycles on two units.
 // They start differently, or the compiler would see that they are one.
 
-#if defined(__x86_64__)
 #define FMA_LOOP(name, features, Vector, set, store, lanes, fma)                       \
     FAST_ON(features) static double name(int64_t rounds) {                             \
         Vector x = set(0.999F), y = set(0.001F), a = set(1), b = set(2), c = set(3),   \
@@ -43,20 +39,26 @@ typedef double FmaFn(int64_t rounds);
 static FmaFn *const fma_loops[] = {fma_portable, fma_avx2, fma_avx512};
 static const int fma_lanes[] = {4, 8, 16};
 
-FAST_ON("sse2") static uint64_t read_line_sums(const unsigned char *data, size_t bytes) {
-    __m128i a = _mm_setzero_si128(), b = a, c = a, d = a;
-    for (size_t i = 0; i + CACHE_LINE <= bytes; i += CACHE_LINE) {
-        const void *line = data + i;
-        const __m128i *part = line;
-        a = _mm_xor_si128(a, _mm_load_si128(part));
-        b = _mm_xor_si128(b, _mm_load_si128(part + 1));
-        c = _mm_xor_si128(c, _mm_load_si128(part + 2));
-        d = _mm_xor_si128(d, _mm_load_si128(part + 3));
+// Four chains; `bytes` is a multiple of four vectors.
+#define READ_LOOP(name, features, Vector, load, both)                        \
+    FAST_ON(features) static uint64_t name(const void *data, size_t bytes) { \
+        const Vector *x = data;                                              \
+        Vector a = load(x), b = a, c = a, d = a;                             \
+        for (size_t i = 0; i + 4 <= bytes / sizeof a; i += 4) {              \
+            a = both(a, load(x + i)), b = both(b, load(x + i + 1));          \
+            c = both(c, load(x + i + 2)), d = both(d, load(x + i + 3));      \
+        }                                                                    \
+        a = both(both(a, b), both(c, d));                                    \
+        uint64_t out;                                                        \
+        memcpy(&out, &a, sizeof out);                                        \
+        return out;                                                          \
     }
-    a = _mm_xor_si128(_mm_xor_si128(a, b), _mm_xor_si128(c, d));
-    return (uint64_t)_mm_cvtsi128_si64(a);
-}
-#endif
+READ_LOOP(read_portable, "sse2", __m128i, _mm_load_si128, _mm_xor_si128)
+READ_LOOP(read_avx2, "avx2", __m256i, _mm256_load_si256, _mm256_xor_si256)
+READ_LOOP(read_avx512, "avx512f", __m512i, _mm512_load_si512, _mm512_xor_si512)
+
+typedef uint64_t ReadFn(const void *data, size_t bytes);
+static ReadFn *const read_loops[] = {read_portable, read_avx2, read_avx512};
 
 typedef struct {
     CpuLevel level;
@@ -75,8 +77,8 @@ static void run_fma(void *context, int64_t begin, int64_t end, uint32_t thread) 
 static void run_read(void *context, int64_t begin, int64_t end, uint32_t thread) {
     PeakJob *job = context;
     (void)thread;
-    job->kept += read_line_sums(job->data + (size_t)begin * job->each,
-                                (size_t)(end - begin) * job->each);
+    job->kept += read_loops[job->level](job->data + (size_t)begin * job->each,
+                                        (size_t)(end - begin) * job->each);
 }
 
 static double seconds_of(Pool *pool, int64_t pieces, PoolFn *fn, PeakJob *job) {
@@ -85,31 +87,72 @@ static double seconds_of(Pool *pool, int64_t pieces, PoolFn *fn, PeakJob *job) {
     return clock_seconds() - start;
 }
 
-static double least(double a, double b) { return a < b ? a : b; }
-
 static double measure_fma(Pool *pool, PeakJob *job) {
     int64_t pieces = 8 * (int64_t)pool_threads(pool);
     double flops = 2.0 * CHAINS * fma_lanes[job->level] * FMA_ROUNDS * (double)pieces;
     double best = seconds_of(pool, pieces, run_fma, job);
     for (int i = 1; i < TRIES; i++)
-        best = least(best, seconds_of(pool, pieces, run_fma, job));
+        best = fmin(best, seconds_of(pool, pieces, run_fma, job));
     return flops / best;
 }
 
-// Several times the last cache, so that it holds little of it from one run to the next.
+// ---- reading: from memory, and from data small enough for a cache
+
+static size_t cache_bytes(int name, size_t otherwise) {
+    long bytes = sysconf(name);
+    return bytes > 0 ? (size_t)bytes : otherwise;
+}
+
+static size_t l2_size(void) { return cache_bytes(_SC_LEVEL2_CACHE_SIZE, (size_t)1 << 20); }
+static size_t l3_size(void) { return cache_bytes(_SC_LEVEL3_CACHE_SIZE, (size_t)16 << 20); }
+
+// Several times the last cache, so that it holds little of it from one pass to the next.
 static size_t buffer_bytes(void) {
-    const size_t least = (size_t)64 << 20, most = (size_t)512 << 20;
-    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    size_t wanted = cache > 0 ? (size_t)cache * 4 : least;
+    const size_t least = (size_t)64 << 20, most = (size_t)384 << 20;
+    size_t wanted = l3_size() * 4;
     return wanted < least ? least : wanted > most ? most : wanted;
 }
 
-// One window after the other: when the first comes again, the rest has taken its place in the
-// caches.
-static bool measure_read(Diag *diag, Pool *pool, PeakJob *job, double *out) {
+// Bytes a second, reading pieces of `each` bytes: all of one window, then of the next.
+typedef struct {
+    size_t each;
+    uint32_t pieces, windows;
+} ReadPlan;
+
+static double best_read(Pool *pool, PeakJob *job, const unsigned char *data, ReadPlan plan) {
+    const double least_seconds = 0.03;
+    double best = HUGE_VAL;
+    size_t window = plan.each * plan.pieces;
+    job->each = plan.each;
+    double start = clock_seconds();
+    for (uint32_t i = 0; i < TRIES || clock_seconds() - start < least_seconds; i++) {
+        job->data = data + (size_t)(i % plan.windows) * window;
+        best = fmin(best, seconds_of(pool, plan.pieces, run_read, job));
+    }
+    return (double)window / best;
+}
+
+static size_t lines(size_t bytes) { return bytes / PIECE_ALIGN * PIECE_ALIGN; }
+
+static void read_all(Pool *pool, PeakJob *job, const unsigned char *data, MachinePeaks *out) {
     enum { PIECES = 32 };
-    size_t each = buffer_bytes() / WINDOWS / PIECES / CACHE_LINE * CACHE_LINE,
-           window = each * PIECES, bytes = window * WINDOWS;
+    uint32_t threads = pool_threads(pool);
+    size_t most = buffer_bytes();
+    ReadPlan memory = {lines(most / WINDOWS / PIECES), PIECES, WINDOWS};
+    out->read_bytes = best_read(pool, job, data, memory);
+    // More than the second caches hold, and less than the third.
+    size_t l3 =
+        4 * l2_size() * threads < l3_size() / 2 ? 4 * l2_size() * threads : l3_size() / 2;
+    ReadPlan third = {lines((l3 < most ? l3 : most) / PIECES), PIECES, 1};
+    out->l3_bytes = fmax(best_read(pool, job, data, third), out->read_bytes);
+    // One piece a thread: with luck each reads its own again.
+    ReadPlan second = {lines(l2_size() / 2), threads, 1};
+    if (second.each * threads > most) second.each = lines(most / threads);
+    out->l2_bytes = fmax(best_read(pool, job, data, second), out->l3_bytes);
+}
+
+static bool measure_read(Diag *diag, Pool *pool, PeakJob *job, MachinePeaks *out) {
+    size_t bytes = buffer_bytes();
     unsigned char *data =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
@@ -118,14 +161,8 @@ static bool measure_read(Diag *diag, Pool *pool, PeakJob *job, double *out) {
                          (double)bytes / (1 << 20));
     madvise(data, bytes, MADV_HUGEPAGE);
     memset(data, 1, bytes);
-    job->each = each;
-    double best = HUGE_VAL;
-    for (int i = 0; i < TRIES; i++) {
-        job->data = data + (size_t)(i % WINDOWS) * window;
-        best = least(best, seconds_of(pool, PIECES, run_read, job));
-    }
+    read_all(pool, job, data, out);
     munmap(data, bytes);
-    *out = (double)window / best;
     return true;
 }
 
@@ -135,7 +172,7 @@ bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
     if (!pool_open(diag, context->threads, &pool)) return false;
     PeakJob job = {.level = context->level};
     out->flops = measure_fma(pool, &job);
-    bool ok = measure_read(diag, pool, &job, &out->read_bytes);
+    bool ok = measure_read(diag, pool, &job, out);
     pool_close(pool);
     if (!ok || !db) return ok;
     database_peaks_add(db, context, out);
@@ -149,7 +186,13 @@ bool machine_peaks(Diag *diag, Database *db, const TuneContext *context, Machine
     return machine_peaks_measure(diag, db, context, out);
 }
 
+// Data that fit in a cache may be there already.
+static double read_bytes(const MachinePeaks *peaks, double bytes) {
+    if (peaks->l2_bytes > 0 && bytes <= (double)l2_size()) return peaks->l2_bytes;
+    if (peaks->l3_bytes > 0 && bytes <= (double)l3_size()) return peaks->l3_bytes;
+    return peaks->read_bytes;
+}
+
 double floor_ns(const MachinePeaks *peaks, double flops, double bytes) {
-    double compute = flops / peaks->flops, move = bytes / peaks->read_bytes;
-    return 1e9 * (compute > move ? compute : move);
+    return 1e9 * fmax(flops / peaks->flops, bytes / read_bytes(peaks, bytes));
 }

@@ -11,5 +11,6 @@ MUST_USE bool machine_peaks(Diag *diag, Database *db, const TuneContext *context
 // the machine only makes it look slower.
 MUST_USE bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
                                     MachinePeaks *out);
-// The least time that the work can take, in ns, if its data come from memory.
+// The least time that the work can take, in ns: its operations at the peak rate, its bytes from
+// the closest memory that they fit in.
 double floor_ns(const MachinePeaks *peaks, double flops, double bytes);

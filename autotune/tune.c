@@ -53,7 +53,7 @@ static double promise(const Site *site) {
     const double fade = 0.6, unmeasured = 1e18;
     if (site->state != SITE_OPEN) return -1;
     double work = site->count * site->least_ns;
-    if (!site->leader_ns) return unmeasured + work;
+    if (site->leader_ns <= 0) return unmeasured + work;
     double above = site->leader_ns - site->least_ns;
     double most = above > 0 ? above : 0;
     // Even at the floor there may be something to find: the floor assumes data from memory.

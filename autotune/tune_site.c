@@ -74,7 +74,7 @@ static void queue_space(Tuner *t, Site *site) {
 // Once the space is used up: what is near the leader.
 static void queue_moves(Tuner *t, Site *site) {
     Schedule moves[MOVES_MAX];
-    if (!site->leader_ns) return;
+    if (site->leader_ns <= 0) return;
     if (site->moved && memcmp(&site->moved_from, &site->leader, sizeof site->leader) == 0)
         return;
     uint32_t count = schedule_moves(site->region->kind, &site->leader, moves);

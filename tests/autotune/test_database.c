@@ -198,7 +198,7 @@ static void peaks_belong_to_the_machine(void **state) {
     Fixture *f = *state;
     Database *db = begin(f);
     TuneContext context = {STR("cpu"), CPU_AVX2, 2, STR("emitter 1")};
-    MachinePeaks peaks = {1e11, 2e10}, got;
+    MachinePeaks peaks = {1e11, 2e10, 3e10, 4e10}, got;
     assert_false(database_peaks_find(db, &context, &got));
     database_context_add(db, &context);
     assert_false(database_peaks_find(db, &context, &got));
@@ -206,9 +206,10 @@ static void peaks_belong_to_the_machine(void **state) {
     context.emitter = STR("emitter 2");
     assert_true(database_peaks_find(db, &context, &got));
     assert_true(got.flops == 1e11 && got.read_bytes == 2e10);
-    database_peaks_add(db, &context, &(MachinePeaks){2e11, 1e10});
+    database_peaks_add(db, &context, &(MachinePeaks){2e11, 1e10, 1e10, 1e10});
     assert_true(database_peaks_find(db, &context, &got));
     assert_true(got.flops == 2e11 && got.read_bytes == 2e10);
+    assert_true(got.l3_bytes == 3e10 && got.l2_bytes == 4e10);
     context.threads = 1;
     assert_false(database_peaks_find(db, &context, &got));
 }
@@ -391,6 +392,22 @@ static void later_version_is_refused(void **state) {
     refuse(f, FAIL_INPUT, "version 999");
 }
 
+static void earlier_version_is_upgraded(void **state) {
+    Fixture *f = *state;
+    Trial t = trial_of(0, 6, 2, 0.5);
+    assert_true(database_trial_add(begin(f), &t));
+    database_close(f->db);
+    run_sql(f, "ALTER TABLE device DROP COLUMN l2_bytes;"
+               "ALTER TABLE device DROP COLUMN l3_bytes; PRAGMA user_version = 1");
+    TuneContext context = {STR("cpu"), CPU_AVX2, 2, STR("emitter 1")};
+    MachinePeaks peaks = {1e11, 2e10, 3e10, 4e10};
+    database_peaks_add(begin(f), &context, &peaks);
+    assert_true(database_peaks_find(f->db, &context, &peaks));
+    assert_int_equal(best_mr(f->db), 6);
+    assert_int_equal(database_write_failures(f->db), 0);
+    assert_true(database_verify(&f->diag, f->db));
+}
+
 static void directories_are_made(void **state) {
     Fixture *f = *state;
     f->path = str_printf(&f->arena, "%s/a/b/c/tune.db", f->directory);
@@ -542,6 +559,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(truncated_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_database_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(later_version_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(earlier_version_is_upgraded, setup, teardown),
         cmocka_unit_test_setup_teardown(directories_are_made, setup, teardown),
         cmocka_unit_test_setup_teardown(unwritable_place_is_the_machines_fault, setup,
                                         teardown),

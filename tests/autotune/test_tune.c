@@ -79,7 +79,7 @@ static int setup(void **state) {
                                .progress_context = f};
     // Measuring the machine takes longer than all else here.
     TuneContext context = context_of(f);
-    database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10});
+    database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10, 1e10, 1e10});
     *state = f;
     return 0;
 }
@@ -243,7 +243,7 @@ static void claimed_regions_are_left_to_their_owner(void **state) {
     assert_true(database_open(&f->diag, file, &f->db));
     f->plan.target.db = f->db;
     TuneContext context = context_of(f);
-    database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10});
+    database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10, 1e10, 1e10});
     int ready[2];
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
