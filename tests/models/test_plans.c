@@ -73,11 +73,11 @@ static void compare(Run *run, TensorKind kind, Str name, ValueId v) {
 
 // What updates write is compared after one run from the same start.
 static void check_entry(const char *path, EntryKind kind, CpuLevel level) {
-    static const Setting settings[] = {{STR("size"), STR("tiny")},
+    const Setting settings[] = {{STR("size"), STR("tiny")},
                                        {STR("vocab"), STR("37")},
                                        {STR("d"), STR("40")},
                                        {STR("ff"), STR("72")}};
-    static const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 21}};
+    const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 21}};
     Run run = {0};
     arena_init(&run.arena);
     diag_init(&run.diag, &run.arena);
