@@ -11,6 +11,7 @@ enum {
     MOST_CONTRACT = 56,
     MOST_OF_A_BLOCK = 12,  // candidates with one shape of the register block
     MOST_CHOICES = 8,
+    MOST_VECTORS = 12,
     SPARE_REGISTERS = 4,
     FEW_ROWS = 64,  // for which reading cols in place may be best, a few k at a time
 };
@@ -119,19 +120,23 @@ static bool block_seen(const Space *s, int32_t mr, int32_t nv) {
     return false;
 }
 
-// Register blocks that leave room for the vectors and one element spread out.
+// Is there room for the sums, the vectors and one element spread out?
+static bool block_fits(const ContractShape *c, int64_t mr, int64_t nv) {
+    int64_t sums = mr * nv;
+    return nv <= MOST_VECTORS && sums <= c->registers - SPARE_REGISTERS &&
+           sums + nv + 1 <= c->registers;
+}
+
+// Of the blocks that fit those that one more vector would make too large, or nearly.
 static void candidates_of_blocks(Space *s) {
     static const int32_t rows[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 14};
     const ContractShape *c = s->c;
-    int32_t room = c->registers - SPARE_REGISTERS;
-    int64_t wide = (c->n + c->lanes - 1) / c->lanes;
+    int64_t wide = (c->n + c->lanes - 1) / c->lanes, enough = c->registers * 5 / 8;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int32_t mr = rows[i] < c->m ? rows[i] : (int32_t)c->m;
-        for (int32_t nv = 1; nv <= 12; nv++) {
-            int32_t most = nv < wide ? nv : (int32_t)wide;
-            bool fits = mr * most <= room && mr * most + most + 1 <= c->registers;
-            bool full = mr * (most + 1) > room * 3 / 4 || most == wide || nv == 12;
-            if (fits && full && !block_seen(s, mr, most)) candidates_of_block(s, mr, most);
+        for (int32_t nv = 1; nv <= wide && block_fits(c, mr, nv); nv++) {
+            bool full = nv == wide || !block_fits(c, mr, nv + 1) || mr * (nv + 1) > enough;
+            if (full && !block_seen(s, mr, nv)) candidates_of_block(s, mr, nv);
         }
     }
 }
@@ -195,7 +200,7 @@ static uint32_t row_space(const Regions *regions, const Region *region, Arena *a
                           Schedule **out) {
     static const int32_t unrolls[] = {0, 1, 2, 4}, tiles[] = {0, 1024, 16384};
     RowSpace s = {.regions = regions, .region = region, .arena = arena};
-    for (int32_t nt = 0; nt <= 1; nt++)
+    for (int32_t nt = -1; nt <= 1; nt++)
         for (int32_t keep = -1; keep <= 1; keep++)
             for (size_t t = 0; t < sizeof tiles / sizeof *tiles; t++)
                 for (size_t u = 0; u < sizeof unrolls / sizeof *unrolls; u++) {
@@ -205,7 +210,7 @@ static uint32_t row_space(const Regions *regions, const Region *region, Arena *a
                     schedule.tile = tiles[t];
                     schedule.unroll = unrolls[u];
                     // Far from the default only one step at a time.
-                    int changes = (nt != 0) + (keep >= 0) + (t != 0);
+                    int changes = (nt >= 0) + (keep >= 0) + (t != 0);
                     if (changes <= 1 || (changes == 2 && u == 0)) row_add(&s, schedule);
                 }
     *out = s.schedules.ptr;

@@ -23,3 +23,8 @@ if(TARGET strata_llvm AND TARGET autotune_tune)
     add_dependencies(autotune_tune strata_llvm)
     add_dependencies(autotune_bench strata_llvm)
 endif()
+strata_test(autotune/space autotune/test_space.c codegen/kernel_bench.c ir/tile_bench.c
+    LIBS strata_autotune strata_codegen strata_runtime strata_ir strata_base m)
+if(TARGET strata_llvm AND TARGET autotune_space)
+    add_dependencies(autotune_space strata_llvm)
+endif()

@@ -280,10 +280,17 @@ static void table(uint32_t threads) {
     arena_release(&b.arena);
 }
 
+static int64_t number(const char *text) {
+    int64_t x = 0;
+    if (str_to_int64(str_of(text), &x) && x > 0) return x;
+    fprintf(stderr, "bench_gemm: '%s' is no extent\n", text);
+    exit(2);
+}
+
 static int one(int argc, char **argv) {
     Bench b;
-    bench_start(&b, (uint32_t)atol(argv[1]));
-    Shape s = {atol(argv[2]), atol(argv[3]), atol(argv[4]), argv[5][0] == 'T',
+    bench_start(&b, (uint32_t)number(argv[1]));
+    Shape s = {number(argv[2]), number(argv[3]), number(argv[4]), argv[5][0] == 'T',
                argv[5][1] == 'T'};
     heading(&b);
     if (argc == 6) shape_run(&b, &s, NULL, 0.3);

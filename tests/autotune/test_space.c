@@ -1,0 +1,137 @@
+// test_space.c: the schedules of a region are different, legal and right, and the prior's comes
+// first.
+#include "autotune/space.h"
+#include "ir/graph/passes.h"
+#include "tests/codegen/kernel_bench.h"
+
+enum { MOST = 60 };
+
+typedef struct {
+    TileBench bench;
+    Graph *graph;
+    Regions *regions;
+} Fixture;
+
+static AxisId axis(Fixture *f, const char *name, int64_t extent) {
+    return graph_axis(f->graph, str_of(name), extent, false);
+}
+
+static ValueId param(Fixture *f, const char *name, AxisId x, AxisId y) {
+    AxisId axes[] = {x, y};
+    Leaf leaf = {
+        .kind = OP_PARAM, .path = str_of(name), .type = DTYPE_F32, .rank = 2, .axes = axes};
+    return graph_leaf(f->graph, &leaf);
+}
+
+static void fixture_open(Fixture *f) {
+    bench_open(&f->bench);
+    f->graph = graph_new(&f->bench.arena, STR("space"));
+}
+
+static void fixture_fuse(Fixture *f, ValueId output) {
+    graph_output(f->graph, STR("y"), output);
+    f->regions = pass_fuse(f->graph, &f->bench.arena);
+    assert_int_equal(f->regions->count, 1);
+}
+
+// sigmoid(a . b), stored as (m, k) or (k, m), and as (k, n) or (n, k).
+static void contraction(Fixture *f, int64_t rows, bool turned_a, bool turned_b) {
+    fixture_open(f);
+    AxisId m = axis(f, "m", rows), n = axis(f, "n", 70), k = axis(f, "k", 90);
+    ValueId in[] = {turned_a ? param(f, "a", k, m) : param(f, "a", m, k),
+                    turned_b ? param(f, "b", n, k) : param(f, "b", k, n)};
+    GraphAttr attr = {.along = &k, .along_count = 1};
+    ValueId y = graph_add(f->graph, OP_CONTRACT, in, 2, attr, (Span){0});
+    fixture_fuse(f, graph_unary(f->graph, OP_SIGMOID, y, (Span){0}));
+}
+
+static void rms(Fixture *f) {
+    fixture_open(f);
+    AxisId t = axis(f, "t", 40), d = axis(f, "d", 300);
+    ValueId x = param(f, "x", t, d);
+    ValueId square = graph_binary(f->graph, OP_MUL, x, x, (Span){0});
+    ValueId sum = graph_reduce(f->graph, OP_REDUCE_SUM, square, &d, 1, (Span){0});
+    ValueId scale = graph_unary(f->graph, OP_RSQRT, sum, (Span){0});
+    GraphAttr to = {.to = (AxisId[]){t, d}, .to_count = 2};
+    scale = graph_add(f->graph, OP_BROADCAST, &scale, 1, to, (Span){0});
+    fixture_fuse(f, graph_binary(f->graph, OP_MUL, x, scale, (Span){0}));
+}
+
+static const Region *region_of(const Fixture *f) { return &f->regions->regions[0]; }
+
+static const TileProgram *program(Fixture *f, const Schedule *s) {
+    return region_to_tile(f->regions, region_of(f), s, &f->bench.arena)->kernels[0].program;
+}
+
+static bool schedule_same(const Schedule *x, const Schedule *y) {
+    StrBuf a = {0}, b = {0};
+    schedule_print(x, &a);
+    schedule_print(y, &b);
+    bool same = str_eq(strbuf_view(&a), strbuf_view(&b));
+    strbuf_release(&a);
+    strbuf_release(&b);
+    return same;
+}
+
+static void check_legal(Fixture *f, CpuLevel level, uint32_t threads) {
+    Schedule *all = NULL;
+    uint32_t count =
+        schedule_space(f->regions, region_of(f), level, threads, &f->bench.arena, &all);
+    assert_in_range(count, 2, MOST);
+    Schedule prior = schedule_prior(f->regions, region_of(f), level, threads);
+    assert_true(schedule_same(&all[0], &prior));
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(all[i].parts, schedule_none().parts);
+        assert_true(tile_verify(&f->bench.diag, program(f, &all[i])));
+        for (uint32_t k = 0; k < i; k++) {
+            Hash x = tile_hash(program(f, &all[i])), y = tile_hash(program(f, &all[k]));
+            assert_false(hash_eq(x, y));
+        }
+    }
+}
+
+static void test_legal(void **state) {
+    (void)state;
+    static const int64_t rows[] = {1, 8, 70};
+    for (int i = 0; i < 12; i++) {
+        Fixture f;
+        contraction(&f, rows[i / 4], i & 1, i & 2);
+        check_legal(&f, CPU_PORTABLE, 1);
+        check_legal(&f, CPU_AVX2, 2);
+        check_legal(&f, CPU_AVX512, 6);
+        bench_close(&f.bench);
+    }
+    Fixture f;
+    rms(&f);
+    check_legal(&f, CPU_AVX512, 2);
+    bench_close(&f.bench);
+}
+
+static void test_right(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    KernelCheck check = kernel_check_usual();
+    check.tolerance = 90 * 0x1p-23 * 4;
+    for (int i = 0; i < 5; i++) {
+        Fixture f;
+        if (i < 4)
+            contraction(&f, i & 2 ? 7 : 50, i & 1, i & 2);
+        else
+            rms(&f);
+        Schedule *all = NULL;
+        uint32_t count =
+            schedule_space(f.regions, region_of(&f), cpu_level_here(), 2, &f.bench.arena, &all);
+        // Every seventh: compiling takes a while.
+        for (uint32_t k = 0; k < count; k += 7)
+            kernel_check(&f.bench, program(&f, &all[k]), check);
+        bench_close(&f.bench);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_legal),
+        cmocka_unit_test(test_right),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
