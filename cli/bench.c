@@ -102,7 +102,7 @@ static void note_run(const Session *s, const uint32_t *kernel_of, uint32_t run, 
     const int64_t *steps = session_step_ns(s, &count);
     out->whole[run] = (double)ns;
     for (uint32_t i = 0; i < count; i++)
-        out->kernels[kernel_of[i] * MEASURE_SAMPLES_MAX + run] += (double)steps[i];
+        out->kernels[(size_t)kernel_of[i] * MEASURE_SAMPLES_MAX + run] += (double)steps[i];
 }
 
 bool bench_entry(Diag *diag, Arena *arena, const BenchRequest *request, Bench *out) {
@@ -130,7 +130,7 @@ bool bench_entry(Diag *diag, Arena *arena, const BenchRequest *request, Bench *o
     out->ns = interval_of(samples.whole, out->runs);
     for (uint32_t i = 0; i < out->kernel_count; i++) {
         BenchKernel *k = &out->kernels[i];
-        k->ns = interval_of(samples.kernels + i * MEASURE_SAMPLES_MAX, out->runs);
+        k->ns = interval_of(samples.kernels + (size_t)i * MEASURE_SAMPLES_MAX, out->runs);
         out->flops += k->flops;
         out->bytes += k->bytes;
         out->floor_ns += floor_ns(&request->peaks, k->flops, k->bytes);

@@ -30,15 +30,14 @@ typedef enum {
 } OptionKey;
 
 typedef struct {
+    const char *name, *argument, *help;
     int letter;
-    const char *name, *argument;
     uint32_t commands;
-    const char *help;
 } OptionRow;
 
 static const OptionRow option_rows[] = {
 #define OPTION(KEY, letter, name, argument, commands, help) \
-    {letter, name, argument, commands, help},
+    {name, argument, help, letter, commands},
 #include "cli/options.def"
 #undef OPTION
 };
@@ -286,8 +285,8 @@ static bool run_argp(Parse *p, int argc, char **argv) {
 // Long options may be shortened as far as they stay unique; what no option of the command
 // begins with is unknown.
 static bool check_names(Parse *p, int argc, char **argv) {
-    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-        if (strncmp(argv[i], "--", 2)) continue;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (!str_starts(str_of(argv[i]), STR("--"))) continue;
         const char *equals = strchr(argv[i], '=');
         Str name = str_of(argv[i] + 2);
         if (equals) name.len = (size_t)(equals - name.ptr);

@@ -22,7 +22,8 @@ static void add_text(StrBuf *out, Str s) {
     strbuf_addc(out, '\'');
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] == '\'') strbuf_addc(out, '\'');
-        strbuf_addc(out, (unsigned char)s.ptr[i] < 0x20 ? ' ' : s.ptr[i]);
+        char c = s.ptr[i];
+        strbuf_addc(out, (char)((unsigned char)c < 0x20 ? ' ' : c));
     }
     strbuf_addc(out, '\'');
 }

@@ -57,17 +57,17 @@ static void add_table(const Sweep *s, Report *r) {
 // ---- the trade-off
 
 typedef struct {
-    Metric metric;
     const char *name, *title, *unit;
+    Metric metric;
     PlotKind kind;
 } Panel;
 
 static const Panel panels[] = {
-    {METRIC_LOSS, "loss", "loss after training", "loss", PLOT_DOTS},
-    {METRIC_STEP, "step", "time of a training step", "ms", PLOT_BARS},
-    {METRIC_PREFILL, "prefill", "time of a prefill", "ms", PLOT_BARS},
-    {METRIC_MEMORY, "memory", "memory of a training step", "MiB", PLOT_BARS},
-    {METRIC_TRAFFIC, "traffic", "traffic of a training step", "MiB", PLOT_BARS},
+    {"loss", "loss after training", "loss", METRIC_LOSS, PLOT_DOTS},
+    {"step", "time of a training step", "ms", METRIC_STEP, PLOT_BARS},
+    {"prefill", "time of a prefill", "ms", METRIC_PREFILL, PLOT_BARS},
+    {"memory", "memory of a training step", "MiB", METRIC_MEMORY, PLOT_BARS},
+    {"traffic", "traffic of a training step", "MiB", METRIC_TRAFFIC, PLOT_BARS},
 };
 
 static Interval panel_value(const SweepPoint *p, Metric metric) {
@@ -91,12 +91,12 @@ static void add_panel(const Sweep *s, Report *r, const Panel *panel) {
         Interval x = panel_value(&s->points[i], panel->metric);
         values[i] = x.median;
         values[s->done + i] = x.low;
-        values[2 * s->done + i] = x.high;
+        values[2 * (size_t)s->done + i] = x.high;
         spread |= x.low < x.high;
         ticks[i] = s->points[i].label;
     }
     PlotSeries series = {.y = values, .count = s->done};
-    if (spread) series.low = values + s->done, series.high = values + 2 * s->done;
+    if (spread) series.low = values + s->done, series.high = values + 2 * (size_t)s->done;
     Plot plot = {.kind = panel->kind,
                  .title = str_of(panel->title),
                  .y_label = str_of(panel->unit),
