@@ -29,7 +29,7 @@ void progress_show(Progress *p, double done, double total, const char *fmt, ...)
     strbuf_addf(&line, "%s: %.0f", p->what, done);
     if (total > 0) strbuf_addf(&line, "/%.0f", total);
     strbuf_addf(&line, " %s, %.3g/s", p->unit, rate);
-    if (total > 0 && rate > 0) {
+    if (total > done && rate > 0) {
         strbuf_addz(&line, ", ");
         text_duration(&line, (total - done) / rate);
         strbuf_addz(&line, " left");

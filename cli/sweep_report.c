@@ -95,10 +95,11 @@ static void add_panel(const Sweep *s, Report *r, const Panel *panel) {
         spread |= x.low < x.high;
         ticks[i] = s->points[i].label;
     }
+    bool held_out = panel->metric == METRIC_LOSS && s->cli->options.eval_data.len;
     PlotSeries series = {.y = values, .count = s->done};
     if (spread) series.low = values + s->done, series.high = values + 2 * (size_t)s->done;
     Plot plot = {.kind = panel->kind,
-                 .title = str_of(panel->title),
+                 .title = held_out ? STR("held-out loss after training") : str_of(panel->title),
                  .y_label = str_of(panel->unit),
                  .series = &series,
                  .series_count = 1,
@@ -111,14 +112,16 @@ static void add_panel(const Sweep *s, Report *r, const Panel *panel) {
 
 // ---- curves
 
-// Means over equal stretches: a curve of single batches hides what it is about.
+// Means over equal stretches: a curve of single batches hides what it is about, and so does the
+// fall from nothing at its start.
 static PlotSeries smooth(Arena *arena, const SweepPoint *p) {
     enum { BUCKETS = 60 };
-    uint32_t n = p->curve_loss.len, buckets = n < BUCKETS ? n : BUCKETS;
+    uint32_t skipped = p->curve_loss.len / 8, n = p->curve_loss.len - skipped,
+             buckets = n < BUCKETS ? n : BUCKETS;
     double *x = arena_array(arena, double, buckets), *y = arena_array(arena, double, buckets);
     for (uint32_t b = 0; b < buckets; b++) {
-        uint32_t from = (uint32_t)((uint64_t)b * n / buckets),
-                 to = (uint32_t)((uint64_t)(b + 1) * n / buckets);
+        uint32_t from = skipped + (uint32_t)((uint64_t)b * n / buckets),
+                 to = skipped + (uint32_t)((uint64_t)(b + 1) * n / buckets);
         for (uint32_t i = from; i < to; i++) {
             x[b] += p->curve_steps.ptr[i] / (to - from);
             y[b] += p->curve_loss.ptr[i] / (to - from);
@@ -133,7 +136,7 @@ static void add_curves(const Sweep *s, Report *r) {
         series[i] = smooth(r->arena, &s->points[i]);
     report_heading(r, "Loss curves");
     Plot plot = {.kind = PLOT_LINES,
-                 .title = STR("training loss"),
+                 .title = STR("training loss, after the first eighth"),
                  .x_label = STR("step"),
                  .y_label = STR("loss"),
                  .series = series,
