@@ -257,9 +257,17 @@ static ValueId as_f32(const Derivation *d, ValueId x) {
     return is_f32 ? x : graph_cast(d->g, x, DTYPE_F32, span_of(d));
 }
 
+// The axes of contract(x, y) over `along`, in order.
+static uint8_t contract_axes(const Value *x, const Value *y, const GraphAttr *along,
+                             AxisId *out) {
+    uint8_t kept =
+        axes_missing(x, &(Value){.axes = along->along, .rank = along->along_count}, out);
+    return (uint8_t)(kept + axes_missing(y, x, out + kept));
+}
+
 // With A the axes of the other operand that operand k lacks: contract(grad, other) over A. Both
-// orders of the two give the operand's axes; that which gives its storage order is taken.
-// Without A it is an elementwise product.
+// orders of the two give the operand's axes; that which gives its storage order is taken, or at
+// least its last axis, so that rows stay rows. Without A it is an elementwise product.
 static ValueId derive_contract(const Derivation *d, uint32_t k) {
     const Value x = *operand_value(d, k);
     ValueId other = operand(d, 1 - k);
@@ -267,12 +275,13 @@ static ValueId derive_contract(const Derivation *d, uint32_t k) {
     GraphAttr attr = {.along = along,
                       .along_count = axes_missing(graph_value(d->g, other), &x, along)};
     if (attr.along_count == 0) return mul(d, broadcast_to(d, d->grad, &x), as_f32(d, other));
-    const Value *first = graph_value(d->g, d->grad), *second = graph_value(d->g, other);
-    AxisId order[2 * GRAPH_MAX_RANK];
-    uint8_t kept =
-        axes_missing(first, &(Value){.axes = along, .rank = attr.along_count}, order);
-    kept += axes_missing(second, first, order + kept);
-    bool as_is = axes_equal(&x, &(Value){.axes = order, .rank = kept});
+    const Value *grad = graph_value(d->g, d->grad), *y = graph_value(d->g, other);
+    AxisId one[2 * GRAPH_MAX_RANK], two[2 * GRAPH_MAX_RANK];
+    uint8_t kept = contract_axes(grad, y, &attr, one);
+    contract_axes(y, grad, &attr, two);
+    bool as_is = axes_equal(&x, &(Value){.axes = one, .rank = kept});
+    bool swapped = axes_equal(&x, &(Value){.axes = two, .rank = kept});
+    if (!as_is && !swapped) as_is = kept > 0 && one[kept - 1].i == x.axes[x.rank - 1].i;
     ValueId in[2] = {as_is ? d->grad : other, as_is ? other : d->grad};
     return in_order_of(d, graph_add(d->g, OP_CONTRACT, in, 2, attr, span_of(d)), k);
 }

@@ -12,10 +12,12 @@
 // both stay with the sink; the edges from its operands allow that only if these are kept or
 // computed again too.
 #include <math.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "ir/graph/min_cut.h"
 #include "ir/graph/passes.h"
+#include "ir/graph/region.h"
 
 // Costs are in sixteenths of a byte moved. A device does 10 to 20 f32 operations in the time
 // that a byte takes from memory, so an operation costs about one sixteenth.
@@ -79,22 +81,34 @@ static void mark_uses(Recompute *r) {
     const Graph *g = r->g;
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
-        if (r->forward[i] && (is_leaf(v->op) || is_own_kernel(v->op))) r->stored[i] = true;
+        if (r->forward[i] && is_leaf(v->op)) r->stored[i] = true;
         for (uint32_t k = 0; k < v->arity; k++) {
             uint32_t x = v->in[k].i;
             if (!r->forward[x]) continue;
             if (!r->forward[i]) r->read_backward[x] = true;
-            if (is_own_kernel(v->op)) (r->forward[i] ? r->stored : r->stored_again)[x] = true;
+            if (is_own_kernel(v->op) && !r->forward[i]) r->stored_again[x] = true;
         }
     }
     // What is read through an addressing is its operand.
     for (uint32_t i = g->values.len - 1; i > 0; i--) {
         const Value *v = graph_value(g, (ValueId){i});
-        for (uint32_t k = 0; is_addressing(v->op) && k < v->arity; k++) {
-            r->stored[v->in[k].i] |= r->stored[i];
+        for (uint32_t k = 0; is_addressing(v->op) && k < v->arity; k++)
             r->stored_again[v->in[k].i] |= r->stored_again[i];
-        }
     }
+}
+
+// What some kernel of the forward part reads is in memory anyway.
+static void mark_stored(Recompute *r) {
+    GraphOutput loss = {STR("loss"), graph_output_find(r->g, STR("loss"))};
+    if (!loss.value.i) return;
+    Graph forward = *r->g;  // the same values, but only those that the loss needs matter
+    memset(&forward.outputs, 0, sizeof forward.outputs);
+    memset(&forward.updates, 0, sizeof forward.updates);
+    vec_push(&r->scratch, &forward.outputs, loss);
+    const Regions *regions = pass_fuse(&forward, &r->scratch);
+    for (uint32_t i = 0; i < regions->count; i++)
+        for (uint32_t k = 0; k < regions->regions[i].input_count; k++)
+            r->stored[regions->regions[i].inputs[k].i] = true;
 }
 
 // Reading it, holding it, and writing it if that would not be done anyway.
@@ -151,6 +165,7 @@ static void recompute_init(Recompute *r, const Graph *g, double held_cost) {
     r->stored_again = arena_array(&r->scratch, bool, g->values.len);
     r->again = arena_array(&r->scratch, bool, g->values.len);
     mark_uses(r);
+    mark_stored(r);
 }
 
 // ---- the new graph
