@@ -21,7 +21,7 @@ enum {
 };
 
 static const double cycles_to_copy = 0.5;   // an element in the order that it lies in
-static const double cycles_to_turn = 0.8;   // an element that is transposed on the way
+static const double cycles_to_turn = 1.2;   // an element that is transposed on the way
 static const double cycles_to_compute = 2;  // an element of an operand with a prologue
 static const double cycles_far = 30;        // a vector or row element from a far page
 static const double cycles_near = 1.5;      // the same from a page in reach
@@ -128,8 +128,11 @@ static double dot_form_cost(const Task *t, double rows, double vectors) {
     double group = c->lanes;
     for (double r = 1; r < rows; r *= 2)
         group /= 2;
-    double groups = vectors * c->lanes / group, steps = ceil((double)c->k / c->lanes);
+    double groups = ceil(fmin(vectors * c->lanes, t->cols) / group),
+           steps = ceil((double)c->k / c->lanes);
     double step = fmax(fmax(rows * group / 2, (rows + group) / 2), 4);
+    if ((double)c->k * c->lanes * ELEMENT_BYTES > FIRST_BYTES)
+        step = together(step, group * cycles_second);
     return groups * (step * steps + cycles_a_turn) + rows * vectors * cycles_a_sum +
            cycles_a_block;
 }

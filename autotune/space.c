@@ -84,19 +84,19 @@ static void candidate_add(Space *s, Schedule schedule) {
     vec_push(s->arena, &s->all, candidate);
 }
 
-static void candidates_of_packing(Space *s, Schedule schedule) {
-    const ContractOperand *operand = &s->c->b;
-    bool b_in_place =
-        contract_dot_form(s->c) || (operand->direct && (operand->across == 1 || s->c->n == 1));
+// In dot form a panel is one vector wide; else cols that do not lie densely must be copied.
+static void candidates_of_packing(Space *s, Schedule schedule, bool dot_form) {
+    const ContractOperand *b = &s->c->b;
+    bool b_in_place = dot_form || (b->direct && (b->across == 1 || s->c->n == 1));
     for (int32_t a = s->c->a.direct ? 0 : 1; a <= 1; a++)
-        for (int32_t b = b_in_place ? 0 : 1; b <= 1; b++) {
+        for (int32_t copy = b_in_place ? 0 : 1; copy <= (dot_form ? 0 : 1); copy++) {
             schedule.pack_a = a;
-            schedule.pack_b = b;
+            schedule.pack_b = copy;
             candidate_add(s, schedule);
         }
 }
 
-static void candidates_of_block(Space *s, int32_t mr, int32_t nv) {
+static void candidates_of_block(Space *s, int32_t mr, int32_t nv, bool dot_form) {
     const ContractShape *c = s->c;
     Choices mc = choices_of_rows(c, mr), kc = choices_of_k(c);
     Choices nc = choices_of_cols(c, (int64_t)nv * c->lanes);
@@ -110,7 +110,7 @@ static void candidates_of_block(Space *s, int32_t mr, int32_t nv) {
                 schedule.mc = mc.value[i];
                 schedule.nc = nc.value[j];
                 schedule.kc = kc.value[k];
-                candidates_of_packing(s, schedule);
+                candidates_of_packing(s, schedule, dot_form);
             }
 }
 
@@ -136,8 +136,17 @@ static void candidates_of_blocks(Space *s) {
         int32_t mr = rows[i] < c->m ? rows[i] : (int32_t)c->m;
         for (int32_t nv = 1; nv <= wide && block_fits(c, mr, nv); nv++) {
             bool full = nv == wide || !block_fits(c, mr, nv + 1) || mr * (nv + 1) > enough;
-            if (full && !block_seen(s, mr, nv)) candidates_of_block(s, mr, nv);
+            if (full && !block_seen(s, mr, nv)) candidates_of_block(s, mr, nv, false);
         }
+    }
+}
+
+// Rows in powers of two: with them the cols of a group fill a vector's lanes.
+static void candidates_of_dot_form(Space *s) {
+    const ContractShape *c = s->c;
+    for (int32_t mr = 1; mr <= c->lanes && mr < 2 * c->m; mr *= 2) {
+        int32_t rows = mr < c->m ? mr : (int32_t)c->m;
+        candidates_of_block(s, rows, 1, true);
     }
 }
 
@@ -163,6 +172,7 @@ static uint32_t pick(const Space *s, Schedule *out) {
 static uint32_t contract_space(const ContractShape *c, Arena *arena, Schedule **out) {
     Space s = {.c = c, .arena = arena};
     candidates_of_blocks(&s);
+    if (contract_dot_form(c)) candidates_of_dot_form(&s);
     qsort(s.all.ptr, s.all.len, sizeof *s.all.ptr, by_cost);
     *out = arena_array(arena, Schedule, MOST_CONTRACT);
     return pick(&s, *out);
