@@ -6,10 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/check.h"
+#include "base/clock.h"
 
 void cli_say(const Cli *cli, const char *fmt, ...) {
     if (cli->options.verbosity < 0) return;
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void cli_detail(const Cli *cli, const char *fmt, ...) {
+    if (cli->options.verbosity < 1) return;
     va_list args;
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
@@ -83,7 +92,8 @@ Bindings cli_bindings(Cli *cli, int64_t batch) {
 
 TrainSetup cli_train_setup(const Cli *cli) {
     const Options *o = &cli->options;
-    return (TrainSetup){o->optimizer, {o->optimizer_settings.ptr, o->optimizer_settings.len}};
+    return (TrainSetup){o->optimizer.len ? o->optimizer : STR("adamw"),
+                        {o->optimizer_settings.ptr, o->optimizer_settings.len}};
 }
 
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
@@ -118,6 +128,7 @@ bool cli_database(Cli *cli, bool must) {
         if (!must) return true;
         return cli_usage(cli, "where is the database? $HOME is not set; use --db FILE");
     }
+    cli_detail(cli, "tuning database %.*s", STR_ARG(path));
     if (chosen || must) return database_open(&cli->diag, path, &cli->db);
     Diag tried;
     diag_init(&tried, &cli->arena);
@@ -150,22 +161,33 @@ bool cli_plan(Cli *cli, const Model *model, EntryKinds entries, Bindings binding
                                 .setup = cli_train_setup(cli),
                                 .target = cli_target(cli),
                                 .run_threads = cli->options.threads};
+    double start = clock_seconds();
     bool good = model_plan(&cli->diag, &cli->arena, model, &request, out);
     progress_end(&cli->compiling);
+    if (good)
+        cli_detail(cli, "%u kernels ready after %.2f s", (*out)->kernel_count,
+                   clock_seconds() - start);
     return good;
 }
 
 bool cli_artifact(Cli *cli, EntryKinds entries, Plan **out) {
     const Options *o = &cli->options;
-    if (o->settings.len)
-        return cli_usage(cli, "--set needs the model's source: an artifact's sizes are fixed");
+    const char *fixed = o->settings.len  ? "--set"
+                        : o->batch > 0   ? "--batch"
+                        : o->context > 0 ? "--context"
+                        : o->optimizer.len || o->optimizer_settings.len
+                            ? "--optimizer and --opt"
+                            : NULL;
+    if (fixed) return cli_usage(cli, "%s: not with an artifact, in which that is fixed", fixed);
     if (!plan_read(&cli->diag, &cli->arena, o->model, out)) return false;
     for (uint32_t i = 0; i < entries.count; i++) {
         if (plan_entry(*out, entry_name(entries.items[i]))) continue;
+        const char *how = entries.items[i] >= ENTRY_ACCUMULATE ? "train --accumulate N"
+                          : entries.items[i] >= ENTRY_GRAD     ? "train"
+                                                               : "infer";
         return diag_file_error(&cli->diag, FAIL_INPUT, o->model,
                                "the artifact has no '%s'; compile it with --mode %s",
-                               entry_name(entries.items[i]),
-                               entries.items[i] >= ENTRY_GRAD ? "train" : "infer");
+                               entry_name(entries.items[i]), how);
     }
     return true;
 }

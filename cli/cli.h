@@ -30,6 +30,8 @@ typedef struct {
 
 // A line on stderr, unless -q.
 void cli_say(const Cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// The same, with -v only.
+void cli_detail(const Cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // Prints what is in diag now (warnings) and forgets it, before long work or output.
 void cli_flush(Cli *cli);
 MUST_USE bool cli_usage(Cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -395,7 +395,6 @@ bool options_parse(Diag *diag, Arena *arena, int argc, char **argv, Options *out
                      .budget_seconds = 60,
                      .budget_trials = -1};
     out->schedule = STR("cosine");
-    out->optimizer = STR("adamw");
     Parse p = {.diag = diag, .arena = arena, .out = out};
     if (argc < 2) {
         diag_fail(diag, FAIL_USAGE, "no command is given");

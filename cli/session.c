@@ -5,10 +5,6 @@ bool loaded_open(Cli *cli, EntryKinds entries, int64_t batch, Loaded *out) {
     const Options *o = &cli->options;
     *out = (Loaded){0};
     if (cli_is_artifact(o->model)) {
-        if (o->batch > 0 || o->context > 0)
-            return cli_usage(cli,
-                             "--batch and --context need the model's source: an artifact's "
-                             "extents are fixed");
         if (!cli_artifact(cli, entries, &out->plan)) return false;
     } else {
         Model model;

@@ -3,8 +3,9 @@
 
 static Str optimizer_text(Cli *cli) {
     const Options *o = &cli->options;
+    if (cli_is_artifact(o->model)) return STR("as compiled");
     StrBuf text = {0};
-    strbuf_add(&text, o->optimizer);
+    strbuf_add(&text, cli_train_setup(cli).optimizer);
     vec_each (const Setting, s, &o->optimizer_settings)
         strbuf_addf(&text, " %.*s=%.*s", STR_ARG(s->name), STR_ARG(s->value));
     Str copy = str_copy(&cli->arena, strbuf_view(&text));

@@ -16,6 +16,10 @@ expect 0 show x.sta --stage plan
 expect 1 run x.sta --params p.st --inputs in.st -o g.st --grad
 err_has '--mode train'
 expect 2 run x.sta --set d=3 --params p.st --inputs in.st -o g.st
+expect 2 eval x.sta --params p.st --data in.st --context 3
+expect 2 train x.sta --data x.sta --out d --optimizer sgd
+expect 1 train x.sta --data x.sta --out d
+err_has '--mode train'
 expect 2 check x.sta
 expect 0 compile $model $small $batch --mode train -o t.sta
 expect 0 run t.sta --params p.st --inputs in.st -o g.st --grad
