@@ -10,7 +10,8 @@ endif()
 # models_python(NAME ARGUMENTS...): compare.sh with the arguments; skipped where there is no NumPy.
 function(models_python name)
     add_test(NAME models/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/models/compare.sh ${ARGN})
-    set_tests_properties(models/${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+    set_tests_properties(models/${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600
+        ENVIRONMENT ASAN_OPTIONS=detect_leaks=0)  # as for tests/cli
 endfunction()
 models_python(reference selftest)
 models_python(compare $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
