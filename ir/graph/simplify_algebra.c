@@ -115,6 +115,24 @@ static ValueId mul_negative(Simplifier *s, const Term *t) {
     return simplify_binary(s, t, OP_MUL, x.in[0], simplify_number(s, t, -c, t->type));
 }
 
+// x * (y * z) -> (x * y) * z, where only z has all axes of the result
+static ValueId mul_narrow_first(Simplifier *s, const Term *t) {
+    for (uint32_t i = 0; i < 4; i++) {
+        ValueId x = t->in[i & 1];
+        Value product = value_of(s, t, 1 - (i & 1));
+        if (product.op != OP_MUL) continue;
+        ValueId y = product.in[i >> 1], z = product.in[1 - (i >> 1)];
+        Value narrow = simplify_value(s, x), other = simplify_value(s, y);
+        bool fits =
+            simplify_axes_within(&narrow, &other) || simplify_axes_within(&other, &narrow);
+        if (!fits || narrow.rank == t->rank || other.rank == t->rank ||
+            simplify_value(s, z).rank != t->rank)
+            continue;
+        return simplify_binary(s, t, OP_MUL, simplify_binary(s, t, OP_MUL, x, y), z);
+    }
+    return none();
+}
+
 // x / c -> x * (1 / c);  x / sqrt y -> x * rsqrt y;  1 / rsqrt y -> sqrt y
 static ValueId div_to_mul(Simplifier *s, const Term *t) {
     double c = 0;
@@ -225,6 +243,7 @@ const SimplifyRow simplify_algebra_rows[] = {
     {OP_MUL, mul_one},
     {OP_MUL, mul_negative},
     {OP_MUL, chain},
+    {OP_MUL, mul_narrow_first},
     {OP_DIV, div_to_mul},
     {OP_POW, pow_constant},
     {OP_LOG, log_of},

@@ -191,6 +191,23 @@ static void test_signs_cancel(void **state) {
            "output r = %11\n");
 }
 
+static void test_narrow_factors_meet_first(void **state) {
+    (void)state;
+    expect("%9 = mul %1, %4 : f32[B, T, d]\n"
+           "%10 = mul %6, %9 : f32[B, T, d]\n"
+           "output o = %10\n",
+           "%9 = mul %4, %6 : f32[d]\n"
+           "%10 = mul %1, %9 : f32[B, T, d]\n"
+           "output o = %10\n");
+    // Neither has the axes of the other.
+    expect("%9 = mul %1, %4 : f32[B, T, d]\n"
+           "%10 = mul %5, %9 : f32[B, T, d]\n"
+           "output o = %10\n",
+           "%9 = mul %1, %4 : f32[B, T, d]\n"
+           "%10 = mul %5, %9 : f32[B, T, d]\n"
+           "output o = %10\n");
+}
+
 static void test_division_becomes_multiplication(void **state) {
     (void)state;
     expect("%9 = const 4 : f32[]\n"
@@ -671,6 +688,7 @@ int main(void) {
         cmocka_unit_test(test_constants_fold),
         cmocka_unit_test(test_a_fold_that_f32_cannot_hold_stays),
         cmocka_unit_test(test_constant_chains_join),
+        cmocka_unit_test(test_narrow_factors_meet_first),
         cmocka_unit_test(test_neutral_elements_go),
         cmocka_unit_test(test_zero_times_x_stays),
         cmocka_unit_test(test_signs_cancel),
