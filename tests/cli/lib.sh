@@ -8,6 +8,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 export STRATA_DB="$work/tune.db"
+# LeakSanitizer of gcc 12 now and then crashes reading the thread-local storage of a module loaded at run time.
+export LSAN_OPTIONS=use_tls=0
 model=$root/models/attnres_block.strata
 # Small enough for every build, with two sublayers and so a real stack.
 small='--set d=16 --set h=2 --set dk=8 --set ff=32 --set layers=1 --set block=1 --threads 2'
