@@ -17,6 +17,7 @@ typedef struct {
     Vec(PlanTensor) tensors;
     Map tensor_names;  // kind letter + name -> index + 1
     StrBuf constants;
+    ScheduleChooser chooser;
     Draft *drafts;  // one per entry
 } Builder;
 
@@ -32,20 +33,30 @@ Hash region_hash(const Regions *regions, const Region *region) {
     return hash;
 }
 
-Schedule schedule_choose(const PlanRequest *request, const Regions *regions,
-                         const Region *region) {
+static Str hash_key(Arena *arena, Hash h) {
+    return str_copy(arena, (Str){(const char *)&h, sizeof h});
+}
+
+void schedule_chooser_init(ScheduleChooser *c, Arena *arena, const PlanRequest *request) {
+    TuneContext context = {cpu_name_here(arena), request->target.level, request->run_threads,
+                           emitter_version(arena)};
+    *c = (ScheduleChooser){
+        .arena = arena, .request = request, .context = tune_context_hash(&context)};
+}
+
+Schedule schedule_choose(ScheduleChooser *c, const Regions *regions, const Region *region) {
+    const PlanRequest *request = c->request;
+    Hash hash = region_hash(regions, region);
+    Str key = hash_key(c->arena, hash);
+    uint64_t at;
+    if (map_get(&c->known, key, &at)) return c->schedules.ptr[at];
     Schedule best;
-    if (request->target.db) {
-        Arena arena = {0};
-        arena_init(&arena);
-        TuneContext context = {cpu_name_here(&arena), request->target.level,
-                               request->run_threads, emitter_version(&arena)};
-        bool known = database_best(request->target.db, region_hash(regions, region),
-                                   tune_context_hash(&context), &best, NULL);
-        arena_release(&arena);
-        if (known) return best;
-    }
-    return schedule_prior(regions, region, request->target.level, request->run_threads);
+    if (!request->target.db ||
+        !database_best(request->target.db, hash, c->context, &best, NULL))
+        best = schedule_prior(regions, region, request->target.level, request->run_threads);
+    map_set(c->arena, &c->known, key, c->schedules.len);
+    vec_push(c->arena, &c->schedules, best);
+    return best;
 }
 
 // ---- tensors
@@ -180,7 +191,7 @@ static bool library_step(Draft *d, const Schedule *schedule, const TileKernels *
 }
 
 static void region_steps(Builder *b, Draft *d, const Region *region) {
-    Schedule schedule = schedule_choose(b->request, d->regions, region);
+    Schedule schedule = schedule_choose(&b->chooser, d->regions, region);
     TileKernels *kernels = region_to_tile(d->regions, region, &schedule, d->arena);
     uint32_t *partials = arena_array(d->arena, uint32_t, kernels->partial_count);
     for (uint32_t i = 0; i < kernels->partial_count; i++)
@@ -277,10 +288,6 @@ static void draft_entry(Builder *b, Draft *d, const PlanRequestEntry *entry) {
 
 // ---- the plan
 
-static Str hash_key(Arena *arena, Hash h) {
-    return str_copy(arena, (Str){(const char *)&h, sizeof h});
-}
-
 // Compiles every program once and says which kernel each launch uses.
 static bool plan_kernels(Builder *b, Plan *plan, Map *kernel_of) {
     Vec(const TileProgram *) programs = {0};
@@ -350,6 +357,7 @@ bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request, Plan **
                  .arena = arena,
                  .request = request,
                  .drafts = arena_array(arena, Draft, request->entry_count)};
+    schedule_chooser_init(&b.chooser, arena, request);
     for (uint32_t i = 0; i < request->entry_count; i++)
         draft_entry(&b, &b.drafts[i], &request->entries[i]);
     Plan *plan = arena_new(arena, Plan);

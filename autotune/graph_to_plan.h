@@ -27,6 +27,14 @@ MUST_USE bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request
 // What a region computes, whatever it is called: the hash of its programs without a schedule.
 // Key of its trials.
 Hash region_hash(const Regions *regions, const Region *region);
-// The schedule that a region gets: the best known in the database, else the prior's pick.
-Schedule schedule_choose(const PlanRequest *request, const Regions *regions,
-                         const Region *region);
+// Picks schedules: the best known in the database, else the prior's. Equal regions get equal
+// schedules, looked up once.
+typedef struct {
+    Arena *arena;
+    const PlanRequest *request;
+    Hash context;
+    Map known;  // region hash -> index into schedules
+    Vec(Schedule) schedules;
+} ScheduleChooser;
+void schedule_chooser_init(ScheduleChooser *c, Arena *arena, const PlanRequest *request);
+Schedule schedule_choose(ScheduleChooser *c, const Regions *regions, const Region *region);

@@ -73,13 +73,18 @@ static uint32_t list_of(const DraftStep *step, bool writes, uint32_t *out) {
     return n;
 }
 
-static uint32_t in_place_pairs(Draft *d, const DraftStep *step, MemoryInPlace *out) {
+static bool could_share(const Draft *d, const DraftStep *step, uint32_t from, uint32_t to) {
+    const Memory *a = &d->memory.ptr[step->args[from]], *b = &d->memory.ptr[step->args[to]];
+    return a->kind == BUFFER_ARENA && b->kind == BUFFER_ARENA && a->bytes == b->bytes &&
+           draft_step_reads(step, from) && draft_step_writes(step, to) &&
+           tile_in_place(step->program, from, to);
+}
+
+static uint32_t in_place_pairs(const Draft *d, const DraftStep *step, MemoryInPlace *out) {
     uint32_t n = 0;
     for (uint32_t from = 0; from < step->arg_count; from++)
         for (uint32_t to = 0; step->kind == STEP_LAUNCH && to < step->arg_count; to++)
-            if (draft_step_reads(step, from) && draft_step_writes(step, to) &&
-                d->memory.ptr[step->args[from]].bytes == d->memory.ptr[step->args[to]].bytes &&
-                tile_in_place(step->program, from, to))
+            if (could_share(d, step, from, to))
                 out[n++] = (MemoryInPlace){step->args[from], step->args[to]};
     return n;
 }

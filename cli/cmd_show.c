@@ -63,9 +63,9 @@ static bool show_program(Cli *cli, Stage stage, const TileProgram *p) {
     return true;
 }
 
-static bool show_region(Cli *cli, Stage stage, const PlanRequest *request,
+static bool show_region(Cli *cli, Stage stage, ScheduleChooser *chooser,
                         const Regions *regions, const Region *region) {
-    Schedule schedule = schedule_choose(request, regions, region);
+    Schedule schedule = schedule_choose(chooser, regions, region);
     TileKernels *kernels = region_to_tile(regions, region, &schedule, &cli->arena);
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
         if (k || cli->out.len) strbuf_addc(&cli->out, '\n');
@@ -82,6 +82,8 @@ static bool show_regions(Cli *cli, Stage stage, const Graph *g) {
     }
     if (!cli_database(cli, false)) return false;
     PlanRequest request = {.target = cli_target(cli), .run_threads = cli->options.threads};
+    ScheduleChooser chooser;
+    schedule_chooser_init(&chooser, &cli->arena, &request);
     bool found = false;
     for (uint32_t i = 0; i < regions->count; i++) {
         const Region *region = &regions->regions[i];
@@ -89,7 +91,7 @@ static bool show_regions(Cli *cli, Stage stage, const Graph *g) {
         found = true;
         if (stage == STAGE_REGIONS)
             show_region_text(cli, regions, region);
-        else if (!show_region(cli, stage, &request, regions, region))
+        else if (!show_region(cli, stage, &chooser, regions, region))
             return false;
     }
     return found || cli_usage(cli, "there is no region '%.*s'; see show --stage regions",
