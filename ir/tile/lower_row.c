@@ -12,6 +12,8 @@ enum {
     LEAST_SERIAL = 4096,
     SCATTER_TILE = 64,
     BYPASS_BYTES = 32 << 20,
+    SHORT_ROW = 256,
+    MANY_ARRAYS = 4,
 };
 
 static bool in_axes(const AxisId *axes, uint32_t count, AxisId a) {
@@ -156,12 +158,27 @@ static bool bypasses_cache(const Lower *w) {
     return leaving > all / 16 * 15;
 }
 
+// Short rows of several arrays end before the hardware has noticed them all.
+static int64_t rows_ahead(const Lower *w) {
+    const TileProgram *p = w->program;
+    int col = tile_dim_of(p, DIM_COL);
+    if (w->schedule->prefetch >= 0) return w->schedule->prefetch;
+    if (col < 0 || p->dims[col].extent > SHORT_ROW || !has_reduction(w)) return 0;
+    uint32_t arrays = 0;
+    for (uint32_t i = 1; i < p->ops.len; i++) {
+        const TileOp *op = &p->ops.ptr[i];
+        bool rows = (op->dims & ~(1U << col)) != 0;
+        arrays += op->kind == TILE_LOAD && op->access.stride[col] == 1 && rows;
+    }
+    return arrays >= MANY_ARRAYS ? 1 : 0;
+}
+
 static void set_knobs(Lower *w) {
     const Schedule *s = w->schedule, none = schedule_none();
     if (s->unroll != none.unroll) tile_knob_set(w->program, "unroll", s->unroll);
     if (s->keep != none.keep) tile_knob_set(w->program, "keep", s->keep);
     if (bypasses_cache(w)) tile_knob_set(w->program, "nt", 1);
-    if (s->prefetch != none.prefetch) tile_knob_set(w->program, "prefetch", s->prefetch);
+    if (rows_ahead(w) > 0) tile_knob_set(w->program, "prefetch", rows_ahead(w));
 }
 
 static TileKernel finish(Lower *w) {
