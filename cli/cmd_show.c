@@ -63,8 +63,8 @@ static bool show_program(Cli *cli, Stage stage, const TileProgram *p) {
     return true;
 }
 
-static bool show_region(Cli *cli, Stage stage, ScheduleChooser *chooser,
-                        const Regions *regions, const Region *region) {
+static bool show_region(Cli *cli, Stage stage, ScheduleChooser *chooser, const Regions *regions,
+                        const Region *region) {
     Schedule schedule = schedule_choose(chooser, regions, region);
     TileKernels *kernels = region_to_tile(regions, region, &schedule, &cli->arena);
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
