@@ -114,8 +114,8 @@ static bool list_points(Sweep *s) {
 static bool measure_all(Sweep *s) {
     while (s->done < s->count) {
         // What was measured so far is worth keeping, whatever stops the next.
-        if (!sweep_measure(s)) return false;
-        if (!sweep_results_write(s)) return false;
+        bool good = sweep_measure(s);
+        if (!sweep_results_write(s) || !good) return false;
         cli_flush(s->cli);
     }
     return true;
