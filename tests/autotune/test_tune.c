@@ -174,10 +174,13 @@ static void best_schedule_is_used(void **state) {
                    .high = i ? 51 : 101};
         assert_true(database_trial_add(f->db, &t));
     }
-    Schedule chosen = schedule_choose(&f->plan, regions, region);
+    ScheduleChooser chooser;
+    schedule_chooser_init(&chooser, &f->arena, &f->plan);
+    Schedule chosen = schedule_choose(&chooser, regions, region);
     assert_memory_equal(&chosen, &space[1], sizeof chosen);
     f->plan.run_threads = 2;  // another context: nothing is known there
-    chosen = schedule_choose(&f->plan, regions, region);
+    schedule_chooser_init(&chooser, &f->arena, &f->plan);
+    chosen = schedule_choose(&chooser, regions, region);
     Schedule prior = schedule_prior(regions, region, f->plan.target.level, 2);
     assert_memory_equal(&chosen, &prior, sizeof chosen);
 }
