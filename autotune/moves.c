@@ -32,8 +32,8 @@ static const Move row_moves[] = {
     {offsetof(Schedule, unroll), MOVE_DOUBLE, 1, 8},
     {offsetof(Schedule, tile), MOVE_DOUBLE, 64, 1 << 20},
     {offsetof(Schedule, keep), MOVE_CHOOSE, -1, 1},
-    {offsetof(Schedule, nt), MOVE_CHOOSE, 0, 1},
-    {offsetof(Schedule, prefetch), MOVE_CHOOSE, 0, 2},
+    {offsetof(Schedule, nt), MOVE_CHOOSE, -1, 1},
+    {offsetof(Schedule, prefetch), MOVE_CHOOSE, -1, 2},
 };
 
 static int32_t *knob_at(Schedule *s, const Move *move) {
