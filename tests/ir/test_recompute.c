@@ -21,7 +21,7 @@ static int teardown(void **state) {
 
 // Outputs: the loss, and the gradient of each parameter.
 static void finish(GraphBench *b, ValueId loss) {
-    ValueId wrt[64], grads[64];
+    ValueId wrt[64] = {0}, grads[64];
     uint32_t count = 0;
     for (uint32_t i = 0; i < b->data.len; i++) {
         assert_true(count < 64);
