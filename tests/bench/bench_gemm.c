@@ -1,9 +1,11 @@
 // bench_gemm.c: speed of generated contractions beside oneDNN and the measured peak, as a
 // Markdown table. Kernels are called in turns; the least and the median time of each are kept.
+// Operands are f32 or bf16; sums and results are f32. Without --type, all is done for both.
 //
-//     bench_gemm                           the table, with the schedules of the prior
-//     bench_gemm THREADS M N K LAYOUT [SCHEDULE...]    one shape; LAYOUT is NN, NT or TN
-#include <dlfcn.h>
+//     bench_gemm [--type T]                the tables, with the schedules of the prior
+//     bench_gemm [--type T] THREADS M N K LAYOUT [SCHEDULE...]    one shape; LAYOUT is NN, NT
+//     or TN
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +18,12 @@
 #include "ir/graph/passes.h"
 #include "runtime/cpu/pool.h"
 #include "runtime/object.h"
+#include "tests/bench/onednn.h"
 
-#ifdef STRATA_HAVE_DNNL
-#include <oneapi/dnnl/dnnl.h>
-#endif
+enum { LANES_MOST = 16, REPEATS_MOST = 400, REPEATS_LEAST = 5, CHECKS = 100 };
 
-enum { LANES_MOST = 16, REPEATS_MOST = 400 };
-
-typedef struct {
-    int64_t m, n, k;
-    bool turned_a, turned_b;  // stored as (k, m) and as (n, k)
-} Shape;
+// Longer calls are not warmed up before each measurement: their operands outgrow the caches.
+#define FLOPS_LONG 1e9
 
 typedef struct {
     Arena arena;
@@ -46,10 +43,8 @@ static void fail(const Bench *b, const char *what) {
 
 // ---- the generated kernel
 
-static ValueId matrix(Graph *g, const char *name, AxisId row, AxisId col) {
-    AxisId axes[] = {row, col};
-    Leaf leaf = {
-        .kind = OP_PARAM, .path = str_of(name), .type = DTYPE_F32, .rank = 2, .axes = axes};
+static ValueId matrix(Graph *g, Str name, DType type, const AxisId axes[2]) {
+    Leaf leaf = {.kind = OP_PARAM, .path = name, .type = type, .rank = 2, .axes = axes};
     return graph_leaf(g, &leaf);
 }
 
@@ -57,8 +52,9 @@ static Regions *contraction(Arena *arena, const Shape *s) {
     Graph *g = graph_new(arena, STR("gemm"));
     AxisId m = graph_axis(g, STR("m"), s->m, false), n = graph_axis(g, STR("n"), s->n, false);
     AxisId k = graph_axis(g, STR("k"), s->k, false);
-    ValueId in[] = {s->turned_a ? matrix(g, "a", k, m) : matrix(g, "a", m, k),
-                    s->turned_b ? matrix(g, "b", n, k) : matrix(g, "b", k, n)};
+    const AxisId a[2][2] = {{m, k}, {k, m}}, b[2][2] = {{k, n}, {n, k}};
+    ValueId in[] = {matrix(g, STR("a"), s->type, a[s->turned_a]),
+                    matrix(g, STR("b"), s->type, b[s->turned_b])};
     GraphAttr attr = {.along = &k, .along_count = 1};
     graph_output(g, STR("y"), graph_add(g, OP_CONTRACT, in, 2, attr, (Span){0}));
     return pass_fuse(g, arena);
@@ -68,10 +64,11 @@ typedef struct {
     Object object;
     int64_t tasks;
     double compile_ms;
-    void *args[3];  // in the order of the kernel
+    void *args[PRODUCT_ARRAYS];  // in the order of the kernel
 } Kernel;
 
-static Kernel kernel_new(Bench *b, const Regions *regions, const Schedule *s, void *data[3]) {
+static Kernel kernel_new(Bench *b, const Regions *regions, const Schedule *s,
+                         void *const data[PRODUCT_ARRAYS]) {
     const Region *region = &regions->regions[0];
     TileKernels *kernels = region_to_tile(regions, region, s, &b->arena);
     const TileKernel *tile = &kernels->kernels[0];
@@ -107,7 +104,7 @@ static double kernel_time(Bench *b, const Kernel *k) {
     return seconds(b) - start;
 }
 
-// ---- peak and library
+// ---- peak and oneDNN
 
 typedef float Vector __attribute__((vector_size(LANES_MOST * 4)));
 enum { CHAINS = 12 };
@@ -139,26 +136,16 @@ static double peak_measure(Bench *b) {
     return 8 * 100000.0 * CHAINS * LANES_MOST * 2 / best;
 }
 
-#ifdef STRATA_HAVE_DNNL
-// oneDNN's threads are OpenMP's, whose library it brings along.
-static void library_threads(int count) {
-    void *all = dlopen(NULL, RTLD_NOW),
-         *symbol = all ? dlsym(all, "omp_set_num_threads") : NULL;
-    void (*set)(int) = NULL;
-    memcpy(&set, &symbol, sizeof set);
-    if (set != NULL) set(count);
-}
-
-static double library_time(const Bench *b, const Shape *s, void *data[3]) {
+static double library_time(const Bench *b, Product *p) {
     double start = seconds(b);
-    dnnl_status_t status = dnnl_sgemm(s->turned_a ? 'T' : 'N', s->turned_b ? 'T' : 'N', s->m,
-                                      s->n, s->k, 1, data[0], s->turned_a ? s->m : s->k,
-                                      data[1], s->turned_b ? s->k : s->n, 0, data[2], s->n);
-    return status == dnnl_success ? seconds(b) - start : HUGE_VAL;
+    return product_run(p) ? seconds(b) - start : HUGE_VAL;
 }
-#endif
 
 // ---- one shape
+
+static double shape_flops(const Shape *s) {
+    return 2.0 * (double)s->m * (double)s->n * (double)s->k;
+}
 
 typedef struct {
     double least, median;
@@ -174,25 +161,40 @@ static Times times_of(double *samples, int count) {
     return (Times){samples[0], samples[count / 2]};
 }
 
-static float *numbers(Bench *b, int64_t count, uint64_t seed) {
-    char *raw = arena_alloc(&b->arena, (size_t)count * 4 + 4096, 1);
-    float *x = (void *)(raw + (4096 - (uintptr_t)raw % 4096));
+static void *pages(Bench *b, size_t bytes) {
+    char *raw = arena_alloc(&b->arena, bytes + 4096, 1);
+    return raw + (4096 - (uintptr_t)raw % 4096);
+}
+
+static void *numbers(Bench *b, DType type, int64_t count, uint64_t seed) {
+    void *x = pages(b, (size_t)count * dtype_bytes(type));
     for (int64_t i = 0; i < count; i++)
-        x[i] = (float)rng_uniform(seed, (uint64_t)i) - 0.5F;
+        dtype_set(type, x, i, rng_uniform(seed, (uint64_t)i) - 0.5);
     return x;
 }
 
-static void result_check(Bench *b, const Shape *s, void *data[3]) {
-    const float *x = data[0], *y = data[1], *z = data[2];
-    for (uint64_t i = 0; i < 300; i++) {
+// Terms are random in (-1/4, 1/4), so that partial sums stay below sqrt(k); of their k
+// roundings, independent and of half an epsilon each, the sum stays below sqrt(k) times that.
+static double tolerance(const Shape *s) { return (double)s->k * (double)FLT_EPSILON; }
+
+static void result_check(Bench *b, const Shape *s, void *const data[PRODUCT_ARRAYS]) {
+    const void *x = data[PRODUCT_A], *y = data[PRODUCT_B];
+    for (uint64_t i = 0; i < CHECKS; i++) {
         int64_t m = (int64_t)(rng_u64(9, 2 * i) % (uint64_t)s->m);
         int64_t n = (int64_t)(rng_u64(9, 2 * i + 1) % (uint64_t)s->n);
         double sum = 0;
         for (int64_t k = 0; k < s->k; k++)
-            sum += (double)x[s->turned_a ? k * s->m + m : m * s->k + k] *
-                   (double)y[s->turned_b ? n * s->k + k : k * s->n + n];
-        if (fabs(sum - (double)z[m * s->n + n]) > 1e-5 * (double)s->k) fail(b, "wrong result");
+            sum += dtype_get(s->type, x, s->turned_a ? k * s->m + m : m * s->k + k) *
+                   dtype_get(s->type, y, s->turned_b ? n * s->k + k : k * s->n + n);
+        double got = dtype_get(DTYPE_F32, data[PRODUCT_Y], m * s->n + n);
+        if (!(fabs(sum - got) <= tolerance(s))) fail(b, "wrong result");
     }
+}
+
+static void results_compare(Bench *b, const Shape *s, const float *ours, const float *theirs) {
+    for (int64_t i = 0; i < s->m * s->n; i++)
+        if (!(fabs((double)ours[i] - (double)theirs[i]) <= 2 * tolerance(s)))
+            fail(b, "oneDNN has another result");
 }
 
 typedef struct {
@@ -200,42 +202,67 @@ typedef struct {
     double compile_ms;
 } Outcome;
 
-static Outcome shape_run(Bench *b, const Shape *s, const Schedule *wanted, double budget) {
+// Both in turns, for `budget` seconds.
+static Outcome both_measure(Bench *b, const Kernel *kernel, Product *product, double budget) {
+    static double ours[REPEATS_MOST], library[REPEATS_MOST];
+    bool is_long = shape_flops(&product->shape) > FLOPS_LONG;
+    int count = 0;
+    double end = clock_seconds() + budget;
+    while (count < REPEATS_LEAST || (clock_seconds() < end && count < REPEATS_MOST)) {
+        if (!is_long) library_time(b, product);
+        library[count] = library_time(b, product);
+        if (!is_long) kernel_time(b, kernel);
+        ours[count++] = kernel_time(b, kernel);
+    }
+    return (Outcome){times_of(ours, count), times_of(library, count), kernel->compile_ms};
+}
+
+static void row_print(const Bench *b, const Shape *s, const Outcome *out,
+                      const Schedule *schedule) {
+    StrBuf text = {0};
+    schedule_print(schedule, &text);
+    double flops = shape_flops(s);
+    printf("| %u | %s | %lld x %lld x %lld | %c%c | %.1f | %.1f | %.2f | %.2f | %.2f | %.0f | "
+           "%s |\n",
+           b->threads, dtype_text(s->type), (long long)s->m, (long long)s->n, (long long)s->k,
+           s->turned_a ? 'T' : 'N', s->turned_b ? 'T' : 'N', flops / out->ours.least * 1e-9,
+           flops / out->library.least * 1e-9, out->library.least / out->ours.least,
+           out->library.median / out->ours.median, flops / out->ours.least / b->peak,
+           out->compile_ms, text.ptr ? text.ptr : "");
+    fflush(stdout);
+    strbuf_release(&text);
+}
+
+// Arrays for every shape up to these extents; a shape uses the beginnings of the operands.
+typedef struct {
+    void *ours[PRODUCT_ARRAYS], *library[PRODUCT_ARRAYS];  // of the same operands
+} Data;
+
+static Data data_new(Bench *b, const Shape *most) {
+    Data d = {.ours = {[PRODUCT_A] = numbers(b, most->type, most->m * most->k, 1),
+                       [PRODUCT_B] = numbers(b, most->type, most->k * most->n, 2),
+                       [PRODUCT_Y] = pages(b, (size_t)(most->m * most->n) * 4)}};
+    memcpy(d.library, d.ours, sizeof d.library);
+    d.library[PRODUCT_Y] = pages(b, (size_t)(most->m * most->n) * 4);
+    return d;
+}
+
+static Outcome shape_run(Bench *b, const Shape *s, Data *data, const Schedule *wanted,
+                         double budget) {
     ArenaMark mark = arena_mark(&b->arena);
-    void *data[] = {numbers(b, s->m * s->k, 1), numbers(b, s->k * s->n, 2),
-                    numbers(b, s->m * s->n, 3)};
     Regions *regions = contraction(&b->arena, s);
     Schedule schedule =
         wanted ? *wanted
                : schedule_prior(regions, &regions->regions[0], cpu_level_here(), b->threads);
-    Kernel kernel = kernel_new(b, regions, &schedule, data);
+    Kernel kernel = kernel_new(b, regions, &schedule, data->ours);
     kernel_time(b, &kernel);
-    result_check(b, s, data);
-    static double ours[REPEATS_MOST], library[REPEATS_MOST];
-    int count = 0;
-    double end = clock_seconds() + budget;
-    while (count < 7 || (clock_seconds() < end && count < REPEATS_MOST)) {
-        library[count] = HUGE_VAL;
-#ifdef STRATA_HAVE_DNNL
-        library_time(b, s, data);
-        library[count] = library_time(b, s, data);
-#endif
-        kernel_time(b, &kernel);
-        ours[count++] = kernel_time(b, &kernel);
-    }
-    Outcome out = {times_of(ours, count), times_of(library, count), kernel.compile_ms};
-    StrBuf text = {0};
-    schedule_print(&schedule, &text);
-    double flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
-    printf(
-        "| %u | %lld x %lld x %lld | %c%c | %.1f | %.1f | %.2f | %.2f | %.2f | %.0f | %s |\n",
-        b->threads, (long long)s->m, (long long)s->n, (long long)s->k, s->turned_a ? 'T' : 'N',
-        s->turned_b ? 'T' : 'N', flops / out.ours.least * 1e-9,
-        flops / out.library.least * 1e-9, out.library.least / out.ours.least,
-        out.library.median / out.ours.median, flops / out.ours.least / b->peak, out.compile_ms,
-        text.ptr ? text.ptr : "");
-    fflush(stdout);
-    strbuf_release(&text);
+    result_check(b, s, data->ours);
+    Product product;
+    if (product_open(&product, s, data->library) && product_run(&product))
+        results_compare(b, s, data->ours[PRODUCT_Y], data->library[PRODUCT_Y]);
+    Outcome out = both_measure(b, &kernel, &product, budget);
+    row_print(b, s, &out, &schedule);
+    product_close(&product);
     object_unload(&kernel.object);
     arena_rewind(&b->arena, mark);
     return out;
@@ -245,39 +272,47 @@ static void bench_start(Bench *b, uint32_t threads) {
     *b = (Bench){.threads = threads};
     diag_init(&b->diag, &b->arena);
     if (!pool_open(&b->diag, threads, &b->pool)) fail(b, "no threads");
-#ifdef STRATA_HAVE_DNNL
-    library_threads((int)threads);
-#endif
+    onednn_threads((int)threads);
     b->peak = peak_measure(b);
 }
 
-static void heading(const Bench *b) {
-    printf("\n%u threads, peak %.0f Gflop/s\n\n", b->threads, b->peak * 1e-9);
-    printf(
-        "| threads | M x N x K | layout | ours Gflop/s | oneDNN Gflop/s | ratio of least |"
-        " ratio of medians | of peak | compile ms | schedule |\n|---|---|---|---|---|---|---|---|---|---|\n");
+static void bench_end(Bench *b) {
+    pool_close(b->pool);
+    arena_release(&b->arena);
 }
 
-static void table(uint32_t threads) {
+static void heading(const Bench *b, DType type) {
+    printf("\n%s, %u threads, peak in f32 %.0f Gflop/s\n\n", dtype_text(type), b->threads,
+           b->peak * 1e-9);
+    if (type == DTYPE_BF16 && !__builtin_cpu_supports("avx512bf16"))
+        printf("This processor has no bf16 instructions: oneDNN's bf16 is slower than its f32 "
+               "on large shapes, so compare with its f32 as well.\n\n");
+    printf(
+        "| threads | type | M x N x K | layout | ours Gflop/s | oneDNN Gflop/s | ratio of least |"
+        " ratio of medians | of peak | compile ms | schedule |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
+}
+
+static void table(DType type, uint32_t threads) {
     static const int64_t rows[] = {1, 8, 256, 2048}, sides[] = {256, 512, 1024, 2048};
     static double ratios[1024];
     int count = 0;
     Bench b;
     bench_start(&b, threads);
-    heading(&b);
+    heading(&b, type);
+    Data data = data_new(&b, &(Shape){2048, 2048, 2048, .type = type});
     for (int layout = 0; layout < 3; layout++)
-        for (int m = 0; m < 4; m++)
-            for (int n = 0; n < 4; n++)
-                for (int k = 0; k < 4; k++) {
-                    Shape s = {rows[m], sides[n], sides[k], layout == 2, layout == 1};
-                    Outcome out = shape_run(&b, &s, NULL, 0.1);
-                    ratios[count++] = out.library.median / out.ours.median;
-                }
+        for (int i = 0; i < 4 * 4 * 4; i++) {
+            Shape s = {rows[i / 16], sides[i / 4 % 4], sides[i % 4],
+                       layout == 2,  layout == 1,      type};
+            Outcome out = shape_run(&b, &s, &data, NULL, 0.05);
+            ratios[count++] = out.library.median / out.ours.median;
+        }
     qsort(ratios, (size_t)count, sizeof *ratios, by_value);
-    printf("\nratio of medians to oneDNN over %d shapes: worst %.2f, tenth %.2f, median %.2f\n",
-           count, ratios[0], ratios[count / 10], ratios[count / 2]);
-    pool_close(b.pool);
-    arena_release(&b.arena);
+    printf(
+        "\n%s, %u threads: ratio of medians to oneDNN over %d shapes: worst %.2f, tenth %.2f, "
+        "median %.2f\n",
+        dtype_text(type), threads, count, ratios[0], ratios[count / 10], ratios[count / 2]);
+    bench_end(&b);
 }
 
 static int64_t number(const char *text) {
@@ -287,26 +322,42 @@ static int64_t number(const char *text) {
     exit(2);
 }
 
-static int one(int argc, char **argv) {
+// THREADS M N K LAYOUT [SCHEDULE...]
+static void one(DType type, int argc, char **argv) {
     Bench b;
-    bench_start(&b, (uint32_t)number(argv[1]));
-    Shape s = {number(argv[2]), number(argv[3]), number(argv[4]), argv[5][0] == 'T',
-               argv[5][1] == 'T'};
-    heading(&b);
-    if (argc == 6) shape_run(&b, &s, NULL, 0.3);
-    for (int i = 6; i < argc; i++) {
+    bench_start(&b, (uint32_t)number(argv[0]));
+    Shape s = {number(argv[1]),
+               number(argv[2]),
+               number(argv[3]),
+               argv[4][0] == 'T',
+               argv[4][0] && argv[4][1] == 'T',
+               type};
+    Data data = data_new(&b, &s);
+    heading(&b, type);
+    if (argc == 5) shape_run(&b, &s, &data, NULL, 0.3);
+    for (int i = 5; i < argc; i++) {
         Schedule schedule;
         if (!schedule_read(str_of(argv[i]), &schedule)) fail(&b, "no schedule");
-        shape_run(&b, &s, &schedule, 0.3);
+        shape_run(&b, &s, &data, &schedule, 0.3);
     }
-    pool_close(b.pool);
-    arena_release(&b.arena);
-    return 0;
+    bench_end(&b);
 }
 
 int main(int argc, char **argv) {
-    if (argc >= 6) return one(argc, argv);
-    table(1);
-    table(2);
+    DType types[] = {DTYPE_F32, DTYPE_BF16}, only;
+    int type_count = 2, at = 1;
+    if (argc > 2 && strcmp(argv[1], "--type") == 0 && dtype_parse(str_of(argv[2]), &only) &&
+        (only == DTYPE_F32 || only == DTYPE_BF16))
+        types[0] = only, type_count = 1, at = 3;
+    if (argc != at && argc < at + 5) {
+        fputs("usage: bench_gemm [--type f32|bf16] [THREADS M N K LAYOUT [SCHEDULE...]]\n",
+              stderr);
+        return 2;
+    }
+    for (int i = 0; i < type_count; i++)
+        if (argc > at)
+            one(types[i], argc - at, argv + at);
+        else
+            table(types[i], 1), table(types[i], 2);
     return 0;
 }

@@ -411,17 +411,26 @@ typedef struct {
     const char *only;
 } Options;
 
+static bool option_set(Options *o, Bench *b, const char *name, const char *value) {
+    int64_t threads;
+    if (strcmp(name, "--threads") == 0) {
+        if (!str_to_int64(str_of(value), &threads) || threads < 1) return false;
+        b->threads = (uint32_t)threads;
+        return true;
+    }
+    if (strcmp(name, "--seconds") == 0) return str_to_double(str_of(value), &b->budget);
+    if (strcmp(name, "--only") != 0) return false;
+    o->only = value;
+    return true;
+}
+
 static Options options_read(Bench *b, int argc, char **argv) {
     Options o = {0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             o.json = true;
-        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
-            b->threads = (uint32_t)atol(argv[++i]);
-        else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-            b->budget = atof(argv[++i]);
-        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
-            o.only = argv[++i];
+        else if (i + 1 < argc && option_set(&o, b, argv[i], argv[i + 1]))
+            i++;
         else
             exit((fprintf(stderr, "usage: bench_rows [--json] [--threads N] [--seconds S] "
                                   "[--only NAME]\n"),

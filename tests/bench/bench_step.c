@@ -65,7 +65,9 @@ static bool serve(Diag *diag, Session *s, const PlanEntry *entry) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3 || argc > 4) {
+    int64_t threads = 2;
+    if (argc < 3 || argc > 4 ||
+        (argc > 3 && (!str_to_int64(str_of(argv[3]), &threads) || threads < 1))) {
         fputs("usage: bench_step X.sta ENTRY [THREADS]\n", stderr);
         return 2;
     }
@@ -75,14 +77,13 @@ int main(int argc, char **argv) {
     diag_init(&diag, &arena);
     Plan *plan;
     Session *s;
-    uint32_t threads = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 2;
     if (!plan_read(&diag, &arena, str_of(argv[1]), &plan)) return fail(&diag);
     const PlanEntry *entry = plan_entry(plan, argv[2]);
     if (!entry) {
         fprintf(stderr, "bench_step: %s has no entry '%s'\n", argv[1], argv[2]);
         return 1;
     }
-    if (!session_open(&diag, plan, threads, &s)) return fail(&diag);
+    if (!session_open(&diag, plan, (uint32_t)threads, &s)) return fail(&diag);
     session_init(s, 1);
     fill_inputs(s);
     bool good = serve(&diag, s, entry);

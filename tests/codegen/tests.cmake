@@ -11,7 +11,7 @@ strata_codegen_test(stream)
 strata_codegen_test(math)
 
 # Built with the tests but not run by them: timings decide nothing.
-add_executable(bench_gemm bench/bench_gemm.c)
+add_executable(bench_gemm bench/bench_gemm.c bench/onednn.c)
 strata_compile_options(bench_gemm)
 target_compile_definitions(bench_gemm PRIVATE ${STRATA_DEFINITIONS})
 target_compile_options(bench_gemm PRIVATE -O2 -march=native -ffp-contract=fast)
