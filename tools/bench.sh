@@ -48,6 +48,18 @@ steps() {
     "$python" tests/bench/bench_steps.py "$@"
 }
 
+# Every shape goes to a page of its own; here stand the peaks and the spread of the ratios.
+contractions() {
+    {
+        printf '# Contractions beside oneDNN, shape by shape\n\nWritten by `make bench`; cpu.md says on which machine.\n\n'
+        "$build/tests/bench_gemm"
+    } >"$build/cpu_contractions.md"
+    mv "$build/cpu_contractions.md" docs/performance/cpu_contractions.md
+    printf '\nSchedules are the prior'"'"'s, without tuning. All shapes: [cpu_contractions.md](cpu_contractions.md).\n\n'
+    grep -v '^|' docs/performance/cpu_contractions.md | sed -n '4,$p'
+}
+
+mkdir -p docs/performance
 {
     cat <<'END'
 # Speed on the CPU
@@ -57,7 +69,7 @@ meets all of them. The intervals hold the true median with at least 95 % confide
 END
     machine
     section 'Training steps and kernels beside other systems' steps
-    section 'Contractions beside oneDNN' "$build/tests/bench_gemm"
+    section 'Contractions beside oneDNN' contractions
     section 'Row kernels and the speed of memory' "$build/tests/bench_rows" --threads 2
     section 'Starting' "$python" tests/bench/bench_start.py --build "$build"
     cat <<'END'
@@ -71,6 +83,5 @@ its buffers back (donation). glibc is told to keep freed memory (`MALLOC_*` in t
 faults its temporaries in again at every step and is slower.
 END
 } >"$page"
-mkdir -p docs/performance
 mv "$page" docs/performance/cpu.md
 echo "bench: wrote docs/performance/cpu.md" >&2
