@@ -231,19 +231,29 @@ static bool bind_axes(Graph *g, Bindings bindings) {
     return true;
 }
 
-bool model_graph(Diag *diag, Arena *arena, const Model *model, EntryKind kind,
-                 Bindings bindings, const TrainSetup *setup, Graph **out) {
+bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out) {
+    const Model *model = request->model;
+    EntryKind kind = request->kind;
     Elaboration *e;
     if (!ast_to_graph(diag, arena, model->program, model->settings, &e)) return false;
     Graph *g = elaboration_graph(e);
-    Training t = training_of(diag, arena, g, e, setup);
+    Training t = training_of(diag, arena, g, e, request->setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
     if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
     keep_wanted(g, kind);
     *out = g;
-    if (!bind_axes(g, bindings)) return true;
+    if (!bind_axes(g, request->bindings)) return true;
     *out = pass_simplify(g, arena);
     if (kind >= ENTRY_GRAD) *out = pass_recompute(*out, arena, HELD_COST);
+    return true;
+}
+
+static bool all_bound(Diag *diag, const Model *model, const Graph *g) {
+    for (uint32_t a = 1; a < g->axes.len; a++)
+        if (g->axes.ptr[a].extent == EXTENT_UNKNOWN)
+            return diag_file_error(diag, FAIL_INPUT, model->path,
+                                   "the extent of run-time axis '%.*s' is not given",
+                                   STR_ARG(g->axes.ptr[a].name));
     return true;
 }
 
@@ -252,14 +262,9 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
     PlanRequestEntry *entries = arena_array(arena, PlanRequestEntry, request->entry_count);
     for (uint32_t i = 0; i < request->entry_count; i++) {
         Graph *g;
-        if (!model_graph(diag, arena, model, request->entries[i], request->bindings,
-                         &request->setup, &g))
-            return false;
-        for (uint32_t a = 1; a < g->axes.len; a++)
-            if (g->axes.ptr[a].extent == EXTENT_UNKNOWN)
-                return diag_file_error(diag, FAIL_INPUT, model->path,
-                                       "the extent of run-time axis '%.*s' is not given",
-                                       STR_ARG(g->axes.ptr[a].name));
+        ModelGraphRequest one = {model, request->entries[i], request->bindings,
+                                 &request->setup};
+        if (!model_graph(diag, arena, &one, &g) || !all_bound(diag, model, g)) return false;
         entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
     }
     PlanRequest plan = {.target = request->target,

@@ -45,11 +45,15 @@ typedef struct {
     uint32_t count;
 } Bindings;
 
+typedef struct {
+    const Model *model;
+    EntryKind kind;
+    Bindings bindings;        // axes left open stay open; the graph is then not simplified
+    const TrainSetup *setup;  // for the training entries
+} ModelGraphRequest;
 // The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
-// Run-time axes that `bindings` leaves open stay open (then it is not simplified: for `check`).
-// `setup` is for the training entries.
-MUST_USE bool model_graph(Diag *diag, Arena *arena, const Model *model, EntryKind kind,
-                          Bindings bindings, const TrainSetup *setup, Graph **out);
+MUST_USE bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,
+                          Graph **out);
 
 typedef struct {
     const EntryKind *entries;

@@ -74,9 +74,9 @@ static void compare(Run *run, TensorKind kind, Str name, ValueId v) {
 // What updates write is compared after one run from the same start.
 static void check_entry(const char *path, EntryKind kind, CpuLevel level) {
     const Setting settings[] = {{STR("size"), STR("tiny")},
-                                       {STR("vocab"), STR("37")},
-                                       {STR("d"), STR("40")},
-                                       {STR("ff"), STR("72")}};
+                                {STR("vocab"), STR("37")},
+                                {STR("d"), STR("40")},
+                                {STR("ff"), STR("72")}};
     const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 21}};
     Run run = {0};
     arena_init(&run.arena);
@@ -90,8 +90,8 @@ static void check_entry(const char *path, EntryKind kind, CpuLevel level) {
                                 .setup = {.optimizer = STR("adamw")},
                                 .run_threads = 2};
     request.target = (CompileTarget){.level = level, .threads = 2};
-    must(&run, model_graph(&run.diag, &run.arena, &model, kind, request.bindings,
-                           &request.setup, &run.graph));
+    ModelGraphRequest graph = {&model, kind, request.bindings, &request.setup};
+    must(&run, model_graph(&run.diag, &run.arena, &graph, &run.graph));
     must(&run, model_plan(&run.diag, &run.arena, &model, &request, &run.plan));
     must(&run, session_open(&run.diag, run.plan, 2, &run.session));
     evaluation_init(&run.reference, run.graph, &run.arena);
