@@ -1,29 +1,34 @@
-// emitter.h: tile program -> machine code for the CPU, behind one function so that LLVM stays out of the start path:
-// the implementation is a shared module, loaded when the first kernel must be compiled.
+// emitter.h: tile program -> machine code for the CPU, behind one function so that LLVM stays
+// out of the start path: the implementation is a shared module, loaded when the first kernel
+// must be compiled.
 #pragma once
 
 #include "ir/tile/tile.h"
 
 typedef enum { CPU_PORTABLE, CPU_AVX2, CPU_AVX512 } CpuLevel;
-const char *cpu_level_text(CpuLevel level);        // "portable", "avx2", "avx512"
+const char *cpu_level_text(CpuLevel level);  // "portable", "avx2", "avx512"
 bool cpu_level_parse(Str text, CpuLevel *out);
-CpuLevel cpu_level_here(void);                     // best that this machine has
-Str cpu_name_here(Arena *arena);                   // "Intel(R) Xeon(R) ... "
+CpuLevel cpu_level_here(void);    // best that this machine has
+Str cpu_name_here(Arena *arena);  // "Intel(R) Xeon(R) ... "
 
 typedef struct {
     CpuLevel level;
 } EmitOptions;
 
 typedef struct {
-    Str object;             // relocatable ELF, one function "kernel" of type KernelFn (runtime/plan.h); no undefined symbols
+    Str object;  // relocatable ELF, one function "kernel" of type KernelFn (runtime/plan.h); no
+                 // undefined symbols
     int64_t scratch_bytes;  // per thread
     int64_t tasks;
 } EmittedKernel;
 
 // Version of the emitter and of LLVM, part of every cache key.
 Str emitter_version(Arena *arena);
-// False: no LLVM on this machine (FAIL_ENVIRONMENT, naming the package), or the program has no code for this level.
-// Thread-safe: any number of calls at once, each with its own arena and diag.
-MUST_USE bool emit_kernel(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options, EmittedKernel *out);
+// False: no LLVM on this machine (FAIL_ENVIRONMENT, naming the package), or the program has no
+// code for this level. Thread-safe: any number of calls at once, each with its own arena and
+// diag.
+MUST_USE bool emit_kernel(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
+                          EmittedKernel *out);
 // The textual forms for `show`: LLVM IR or assembly.
-MUST_USE bool emit_text(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options, bool assembly, Str *out);
+MUST_USE bool emit_text(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
+                        bool assembly, Str *out);

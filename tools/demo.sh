@@ -1,6 +1,6 @@
 #!/bin/sh
 # demo.sh [DIR]: a small language model with attention over depth, from tuning to a report: tunes, trains, generates,
-# and compares block sizes with each other and with a plain residual stream. Some five minutes on two cores.
+# and compares block sizes with each other and with a plain residual stream. A few minutes on two cores.
 # DIR (default build/demo) keeps everything; run again, it uses the tuning of the first time.
 set -eu
 cd "$(dirname "$0")/.."

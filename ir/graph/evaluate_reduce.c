@@ -7,12 +7,6 @@
 // A walk over x beside an array that lacks the axes reduced (stride 0 along them).
 enum { WALK_X, WALK_REDUCED };
 
-static bool is_along(const Value *v, AxisId a) {
-    for (uint32_t i = 0; i < v->attr.along_count; i++)
-        if (v->attr.along[i].i == a.i) return true;
-    return false;
-}
-
 // Gives the walk and the number of elements that x's axes without `along` hold.
 static int64_t walk_init(Nest *n, const EvaluateStep *s) {
     const Value *x = step_operand(s, 0);
@@ -20,7 +14,7 @@ static int64_t walk_init(Nest *n, const EvaluateStep *s) {
     Value reduced = {.axes = kept};
     int64_t elements = 1;
     for (uint32_t i = 0; i < x->rank; i++) {
-        if (is_along(s->value, x->axes[i])) continue;
+        if (axis_in(s->value->attr.along, s->value->attr.along_count, x->axes[i])) continue;
         kept[reduced.rank++] = x->axes[i];
         elements *= graph_extent(s->graph, x->axes[i]);
     }

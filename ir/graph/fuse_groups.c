@@ -76,12 +76,6 @@ static bool in_cols(const Cols *cols, AxisId a) {
     return false;
 }
 
-static bool is_along(const Value *v, AxisId a) {
-    for (uint32_t i = 0; i < v->attr.along_count; i++)
-        if (v->attr.along[i].i == a.i) return true;
-    return false;
-}
-
 // How a reduction meets the cols: its operand's cols must be reduced all or not at all, and in
 // the storage order of cols.
 static bool reduces_cols_wholly(const Fuse *f, const Value *v, const Cols *cols) {
@@ -90,7 +84,7 @@ static bool reduces_cols_wholly(const Fuse *f, const Value *v, const Cols *cols)
     for (uint32_t i = 0; i < x->rank; i++) {
         if (!in_cols(cols, x->axes[i])) continue;
         present++;
-        reduced += is_along(v, x->axes[i]);
+        reduced += axis_in(v->attr.along, v->attr.along_count, x->axes[i]);
     }
     return reduced == 0 || (reduced == present && present == cols->count);
 }
@@ -114,11 +108,13 @@ static Cols cols_of(const Fuse *f, const Value *v) {
     if (!is_reduction(v->op) || unrolled_all(f, v->attr.along, v->attr.along_count))
         return (Cols){axes + n - 1, 1};
     int from = n - 1;
-    while (from > 0 && is_along(v, axes[from]) && is_along(v, axes[from - 1]))
+    while (from > 0 && axis_in(v->attr.along, v->attr.along_count, axes[from]) &&
+           axis_in(v->attr.along, v->attr.along_count, axes[from - 1]))
         from--;
     // A sum over everything keeps one axis as cols: its other axes are rows, which can be
     // shared out.
-    if (from == 0 && is_along(v, axes[0]) && (v->op == OP_REDUCE_SUM || v->op == OP_REDUCE_MAX))
+    if (from == 0 && axis_in(v->attr.along, v->attr.along_count, axes[0]) &&
+        (v->op == OP_REDUCE_SUM || v->op == OP_REDUCE_MAX))
         from = n - 1;
     return (Cols){axes + from, (uint32_t)(n - from)};
 }
@@ -284,7 +280,8 @@ static bool same_row_sum(const Fuse *f, uint32_t first, uint32_t v, const Cols *
         const Value *one = pass ? b : a, *other = pass ? a : b;
         for (uint32_t i = 0; i < one->attr.along_count; i++) {
             AxisId axis = one->attr.along[i];
-            if (!f->unrolled[axis.i] && !in_cols(cols, axis) && !is_along(other, axis))
+            if (!f->unrolled[axis.i] && !in_cols(cols, axis) &&
+                !axis_in(other->attr.along, other->attr.along_count, axis))
                 return false;
         }
     }

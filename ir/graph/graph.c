@@ -260,3 +260,9 @@ Graph *graph_copy_header(const Graph *g, Arena *arena) {
     }
     return copy;
 }
+
+bool axis_in(const AxisId *axes, uint32_t count, AxisId a) {
+    for (uint32_t i = 0; i < count; i++)
+        if (axes[i].i == a.i) return true;
+    return false;
+}

@@ -172,6 +172,7 @@ int64_t graph_extent(const Graph *g, AxisId a);        // bound: a bug otherwise
 int64_t graph_elements(const Graph *g, ValueId v);  // product of extents; checked for overflow
 int graph_axis_position(const Value *v, AxisId a);  // -1 if absent
 bool graph_has_axis(const Value *v, AxisId a);
+bool axis_in(const AxisId *axes, uint32_t count, AxisId a);
 ValueId graph_output_find(const Graph *g, Str name);
 
 const char *op_text(GraphOp op);

@@ -23,12 +23,6 @@ static int64_t split_stride(const Graph *g, const Value *v, AxisId axis, int64_t
     BUG("axis is not part of the split");
 }
 
-static bool in_list(const AxisId *list, uint32_t count, AxisId a) {
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i].i == a.i) return true;
-    return false;
-}
-
 // Can the merged axes be walked with one stride? Then it is that of the innermost.
 static bool merge_stride(const Graph *g, const Value *v, const Value *from,
                          const ValueLayout *l, int64_t *stride) {
@@ -54,7 +48,7 @@ static bool layout_through(const Graph *g, const Value *v, const ValueLayout *fr
         out->offset += v->attr.amount * from->stride[graph_axis_position(x, v->attr.along[0])];
     for (int i = 0; i < v->rank; i++) {
         AxisId axis = v->axes[i];
-        bool fresh = in_list(v->attr.to, v->attr.to_count, axis) && v->op != OP_BROADCAST &&
+        bool fresh = axis_in(v->attr.to, v->attr.to_count, axis) && v->op != OP_BROADCAST &&
                      v->op != OP_TRANSPOSE;
         if (!fresh) {
             int at = graph_axis_position(x, axis);

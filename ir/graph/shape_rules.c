@@ -247,7 +247,8 @@ static const char *shape_leaf(ShapeQuery *q) {
         return violation(q, "there is no leaf %u", q->attr.leaf);
     const Leaf *leaf = &q->g->leaves.ptr[q->attr.leaf];
     if (leaf->kind != q->op)
-        return violation(q, "leaf '%.*s' is declared as %s", STR_ARG(leaf->path), op_text(leaf->kind));
+        return violation(q, "leaf '%.*s' is declared as %s", STR_ARG(leaf->path),
+                         op_text(leaf->kind));
     q->type = leaf->type;
     for (uint32_t i = 0; i < leaf->rank; i++)
         q->axes[i] = leaf->axes[i];

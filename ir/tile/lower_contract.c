@@ -8,25 +8,23 @@
 
 enum { DEFAULT_MC = 128, DEFAULT_NC = 512, DEFAULT_KC = 2048 };
 
-static bool is_along(const Value *v, AxisId a) {
-    for (uint32_t i = 0; i < v->attr.along_count; i++)
-        if (v->attr.along[i].i == a.i) return true;
-    return false;
-}
-
 static void add_axes(Lower *w, const Value *c) {
     const Value *x = graph_value(w->graph, c->in[0]), *y = graph_value(w->graph, c->in[1]);
     for (int i = 0; i < x->rank; i++)
-        if (!is_along(c, x->axes[i]) && graph_has_axis(y, x->axes[i]))
+        if (!axis_in(c->attr.along, c->attr.along_count, x->axes[i]) &&
+            graph_has_axis(y, x->axes[i]))
             nest_add(w, x->axes[i], DIM_GRID);
     for (int i = 0; i < x->rank; i++)
-        if (!is_along(c, x->axes[i]) && !graph_has_axis(y, x->axes[i]))
+        if (!axis_in(c->attr.along, c->attr.along_count, x->axes[i]) &&
+            !graph_has_axis(y, x->axes[i]))
             nest_add(w, x->axes[i], DIM_M);
     for (int i = 0; i < y->rank; i++)
-        if (!is_along(c, y->axes[i]) && !graph_has_axis(x, y->axes[i]))
+        if (!axis_in(c->attr.along, c->attr.along_count, y->axes[i]) &&
+            !graph_has_axis(x, y->axes[i]))
             nest_add(w, y->axes[i], DIM_N);
     for (int i = 0; i < x->rank; i++)
-        if (is_along(c, x->axes[i])) nest_add(w, x->axes[i], DIM_K);
+        if (axis_in(c->attr.along, c->attr.along_count, x->axes[i]))
+            nest_add(w, x->axes[i], DIM_K);
 }
 
 // The loop nest has an m, an n and a k even where their extent is 1.

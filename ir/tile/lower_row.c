@@ -16,20 +16,14 @@ enum {
     MANY_ARRAYS = 4,
 };
 
-static bool in_axes(const AxisId *axes, uint32_t count, AxisId a) {
-    for (uint32_t i = 0; i < count; i++)
-        if (axes[i].i == a.i) return true;
-    return false;
-}
-
 static bool is_reduce(GraphOp op) { return op == OP_REDUCE_SUM || op == OP_REDUCE_MAX; }
 
 // Is v a sum (or maximum) over rows?
 static bool sums_rows(const Lower *w, const Value *v) {
     const Region *r = w->region;
     for (uint32_t i = 0; is_reduce(v->op) && i < v->attr.along_count; i++)
-        if (!in_axes(r->unrolled, r->unrolled_count, v->attr.along[i]) &&
-            !in_axes(r->cols, r->col_count, v->attr.along[i]))
+        if (!axis_in(r->unrolled, r->unrolled_count, v->attr.along[i]) &&
+            !axis_in(r->cols, r->col_count, v->attr.along[i]))
             return true;
     return false;
 }
@@ -37,7 +31,7 @@ static bool sums_rows(const Lower *w, const Value *v) {
 static bool is_serial(const Lower *w, AxisId axis) {
     for (uint32_t i = 0; i < w->region->value_count; i++) {
         const Value *v = graph_value(w->graph, w->region->values[i]);
-        if (sums_rows(w, v) && in_axes(v->attr.along, v->attr.along_count, axis)) return true;
+        if (sums_rows(w, v) && axis_in(v->attr.along, v->attr.along_count, axis)) return true;
     }
     return false;
 }
@@ -54,8 +48,8 @@ static void visit_axes(Lower *w, const Value *v, TileRole role) {
     const Region *r = w->region;
     for (int i = 0; i < v->rank; i++) {
         AxisId axis = v->axes[i];
-        if (in_axes(r->unrolled, r->unrolled_count, axis) ||
-            in_axes(r->cols, r->col_count, axis))
+        if (axis_in(r->unrolled, r->unrolled_count, axis) ||
+            axis_in(r->cols, r->col_count, axis))
             continue;
         if ((role == DIM_SERIAL) == is_serial(w, axis)) nest_add(w, axis, role);
     }

@@ -1,16 +1,23 @@
-// tile.h: tile programs, the language between the graph and machine code. One program is one kernel.
+// tile.h: tile programs, the language between the graph and machine code. One program is one
+// kernel.
 //
-// A program is a nest of loops over dimensions and a flat list of operations in SSA form, each standing at the loops
-// that its `dims` set names. It has no threads, barriers or vector widths: those belong to the emitters' skeletons.
+// A program is a nest of loops over dimensions and a flat list of operations in SSA form, each
+// standing at the loops that its `dims` set names. It has no threads, barriers or vector
+// widths: those belong to the emitters' skeletons.
 //
-//   STREAM   for every point of the grid dims { for every point of the serial dims { over the cols } }
-//            maps and reductions over cols (one row's sum, a softmax) and over serial dims (a column's sum)
-//   LOOP     for every point of the grid dims and every tile of m and n { acc = 0; over k: acc += a . b } then maps, stores
-//            (loads and maps that stand at k are the operands' prologue; those after the dot its epilogue)
+//   STREAM   for every point of the grid dims { for every point of the serial dims { over the
+//   cols } }
+//            maps and reductions over cols (one row's sum, a softmax) and over serial dims (a
+//            column's sum)
+//   LOOP     for every point of the grid dims and every tile of m and n { acc = 0; over k: acc
+//   += a . b } then maps, stores
+//            (loads and maps that stand at k are the operands' prologue; those after the dot
+//            its epilogue)
 //
-// A dimension's `tile` is how many of its points one task handles together: cols of a STREAM program may be tiled only
-// if nothing is reduced over them. A task is one point of the grid dims x one tile of cols (STREAM) or of m, n (LOOP);
-// task numbers run row-major over dims in their order. Tasks are independent.
+// A dimension's `tile` is how many of its points one task handles together: cols of a STREAM
+// program may be tiled only if nothing is reduced over them. A task is one point of the grid
+// dims x one tile of cols (STREAM) or of m, n (LOOP); task numbers run row-major over dims in
+// their order. Tasks are independent.
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +30,14 @@ typedef struct {
 } TileId;  // an operation and its value; 0: none
 
 typedef enum { TILE_STREAM, TILE_LOOP } TileSkeleton;
-typedef enum { DIM_GRID, DIM_SERIAL, DIM_COL, DIM_M, DIM_N, DIM_K } TileRole;  // dims stand in this order; at most one COL, M, N
+typedef enum {
+    DIM_GRID,
+    DIM_SERIAL,
+    DIM_COL,
+    DIM_M,
+    DIM_N,
+    DIM_K
+} TileRole;  // dims stand in this order; at most one COL, M, N
 
 #define TILE_MAX_DIMS 10
 typedef uint16_t DimSet;  // bit i: dims[i]
@@ -43,7 +57,8 @@ typedef struct {
 } TileArg;
 
 // Element offset + sum over dims of index * stride. A dimension with stride 0 does not move it.
-// A guarded access reads 0 (and does not touch memory) unless  lo <= (index of dim / div) % mod + shift < hi.
+// A guarded access reads 0 (and does not touch memory) unless  lo <= (index of dim / div) % mod
+// + shift < hi.
 typedef struct {
     int8_t dim;  // -1: none
     int64_t div, mod, shift, lo, hi;
@@ -57,16 +72,19 @@ typedef struct {
 
 typedef enum {
     TILE_NONE,
-    TILE_CONST,        // number, type
-    TILE_INDEX,        // i32: (index of dim / div) % mod + shift, from guard[0] of access
-    TILE_LOAD,         // access; bf16 and f16 arrive as f32
-    TILE_GATHER,       // in[0]: i32 row number j; reads at access + j * index_stride, or 0 unless 0 <= j < index_count
-    TILE_MAP,          // fn: an elementwise GraphOp over in[0..arity); dims = union of theirs
-    TILE_REDUCE,       // fn: OP_REDUCE_SUM or OP_REDUCE_MAX; over: dims reduced (COL, or SERIAL dims, or both)
-    TILE_DOT,          // LOOP only, exactly one: in[0] stands at m, k; in[1] at n, k; over: the K dims
+    TILE_CONST,   // number, type
+    TILE_INDEX,   // i32: (index of dim / div) % mod + shift, from guard[0] of access
+    TILE_LOAD,    // access; bf16 and f16 arrive as f32
+    TILE_GATHER,  // in[0]: i32 row number j; reads at access + j * index_stride, or 0 unless 0
+                  // <= j < index_count
+    TILE_MAP,     // fn: an elementwise GraphOp over in[0..arity); dims = union of theirs
+    TILE_REDUCE,  // fn: OP_REDUCE_SUM or OP_REDUCE_MAX; over: dims reduced (COL, or SERIAL
+                  // dims, or both)
+    TILE_DOT,  // LOOP only, exactly one: in[0] stands at m, k; in[1] at n, k; over: the K dims
     TILE_STORE,        // in[0] to access; its dims are the value's
-    TILE_SCATTER_ADD,  // in[0]: i32 j, in[1]: value; adds at access + j * index_stride; nothing unless 0 <= j < index_count.
-                       // Only where no two tasks share an element: rows are serial.
+    TILE_SCATTER_ADD,  // in[0]: i32 j, in[1]: value; adds at access + j * index_stride; nothing
+                       // unless 0 <= j < index_count. Only where no two tasks share an element:
+                       // rows are serial.
 } TileOpKind;
 
 typedef struct {
@@ -82,7 +100,8 @@ typedef struct {
     Span span;
 } TileOp;
 
-// Tuning parameters that are not tile sizes; what each means is with the skeleton that reads it (docs/tile_ir.md).
+// Tuning parameters that are not tile sizes; what each means is with the skeleton that reads it
+// (docs/tile_ir.md).
 typedef struct {
     Str name;  // "mr"
     int64_t value;
@@ -107,12 +126,15 @@ TileAccess tile_access(uint32_t arg);  // no strides, no guards
 TileId tile_const(TileProgram *p, double number, DType type);
 TileId tile_index(TileProgram *p, TileGuard index, Span span);
 TileId tile_load(TileProgram *p, TileAccess access, Span span);
-TileId tile_gather(TileProgram *p, TileAccess access, TileId index, int64_t stride, int64_t count, Span span);
-TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, uint32_t arity, Span span);
+TileId tile_gather(TileProgram *p, TileAccess access, TileId index, int64_t stride,
+                   int64_t count, Span span);
+TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, uint32_t arity,
+                Span span);
 TileId tile_reduce(TileProgram *p, GraphOp fn, TileId x, DimSet over, Span span);
 TileId tile_dot(TileProgram *p, TileId a, TileId b, DimSet over, Span span);
 void tile_store(TileProgram *p, TileAccess access, TileId x, Span span);
-void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride, int64_t count, Span span);
+void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
+                      int64_t count, Span span);
 void tile_knob_set(TileProgram *p, const char *name, int64_t value);
 
 // ---- reading
@@ -121,9 +143,10 @@ int64_t tile_knob(const TileProgram *p, const char *name, int64_t otherwise);
 int tile_dim_of(const TileProgram *p, TileRole role);  // first with that role; -1: none
 int64_t tile_task_count(const TileProgram *p);
 double tile_flops(const TileProgram *p);
-double tile_bytes(const TileProgram *p);  // least traffic: every element of every argument that is touched, once
-// May argument `out` be the same memory as `in`: every load of `in` reads just the element that every store to `out`
-// of the same point writes?
+double tile_bytes(const TileProgram *p);  // least traffic: every element of every argument that
+                                          // is touched, once
+// May argument `out` be the same memory as `in`: every load of `in` reads just the element that
+// every store to `out` of the same point writes?
 bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out);
 
 // ---- text form, checks, oracle
@@ -131,7 +154,8 @@ void tile_print(const TileProgram *p, StrBuf *out);
 MUST_USE bool tile_read(Diag *diag, Arena *arena, uint32_t file, TileProgram **out);
 MUST_USE bool tile_verify(Diag *diag, const TileProgram *p);
 Hash tile_hash(const TileProgram *p);  // of everything but `name` and spans
-// Runs every task in order, in double precision with storage rounded to the arguments' types; args[i] points at
-// args.ptr[i].elements elements.
+// Runs every task in order, in double precision with storage rounded to the arguments' types;
+// args[i] points at args.ptr[i].elements elements.
 void tile_interpret(const TileProgram *p, void *const *args);
-void tile_interpret_task(const TileProgram *p, void *const *args, int64_t task);  // one of them alone
+void tile_interpret_task(const TileProgram *p, void *const *args,
+                         int64_t task);  // one of them alone

@@ -166,7 +166,7 @@ static void test_rms_norm_gradient(void **state) {
     finish(&f);
 }
 
-static void test_attn_res_is_one_kernel(void **state) {
+static void test_attn_res_with_its_norm(void **state) {
     (void)state;
     Fixture f;
     fixture(&f);
@@ -413,7 +413,7 @@ int main(void) {
         cmocka_unit_test(test_elementwise),
         cmocka_unit_test(test_rms_norm_is_one_kernel),
         cmocka_unit_test(test_rms_norm_gradient),
-        cmocka_unit_test(test_attn_res_is_one_kernel),
+        cmocka_unit_test(test_attn_res_with_its_norm),
         cmocka_unit_test(test_attn_res_gradient),
         cmocka_unit_test(test_points_are_stored_where_they_are_made),
         cmocka_unit_test(test_value_made_again_is_not_stored),
