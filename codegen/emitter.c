@@ -17,15 +17,16 @@
 #define PATH_CAP    4096
 
 static const char *const level_texts[] = {
-    [CPU_PORTABLE] = "portable", [CPU_AVX2] = "avx2", [CPU_AVX512] = "avx512"};
+    [CPU_PORTABLE] = "portable", [CPU_AVX2] = "avx2",     [CPU_AVX512] = "avx512",
+    [CUDA_SM80] = "sm_80",       [CUDA_SM90A] = "sm_90a", [CUDA_SM100A] = "sm_100a"};
 
 const char *cpu_level_text(CpuLevel level) {
-    ASSERT(level <= CPU_AVX512);
+    ASSERT(level <= CUDA_SM100A);
     return level_texts[level];
 }
 
 bool cpu_level_parse(Str text, CpuLevel *out) {
-    for (int i = CPU_PORTABLE; i <= CPU_AVX512; i++) {
+    for (int i = CPU_PORTABLE; i <= CUDA_SM100A; i++) {
         if (!str_eq(text, str_of(level_texts[i]))) continue;
         *out = (CpuLevel)i;
         return true;

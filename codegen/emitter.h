@@ -1,12 +1,22 @@
-// emitter.h: tile program -> machine code for the CPU, behind one function so that LLVM stays
+// emitter.h: tile program -> machine code, behind one function so that LLVM stays
 // out of the start path: the implementation is a shared module, loaded when the first kernel
 // must be compiled.
 #pragma once
 
+#include "base/launch.h"
 #include "ir/tile/tile.h"
 
-typedef enum { CPU_PORTABLE, CPU_AVX2, CPU_AVX512 } CpuLevel;
-const char *cpu_level_text(CpuLevel level);  // "portable", "avx2", "avx512"
+typedef enum {
+    CPU_PORTABLE,
+    CPU_AVX2,
+    CPU_AVX512,
+    CUDA_SM80,
+    CUDA_SM90A,
+    CUDA_SM100A
+} CpuLevel;
+const char *
+cpu_level_text(CpuLevel level);  // "portable", "avx2", "avx512", "sm_80", "sm_90a", "sm_100a"
+static inline bool level_is_cuda(CpuLevel level) { return level >= CUDA_SM80; }
 bool cpu_level_parse(Str text, CpuLevel *out);
 CpuLevel cpu_level_here(void);    // best that this machine has
 Str cpu_name_here(Arena *arena);  // "Intel(R) Xeon(R) ... "
@@ -17,9 +27,10 @@ typedef struct {
 
 typedef struct {
     Str object;  // relocatable ELF, one function "kernel" of type KernelFn (runtime/plan.h); no
-                 // undefined symbols
+                 // undefined symbols. For CUDA: a cubin with one kernel "kernel"
     int64_t scratch_bytes;  // per thread
     int64_t tasks;
+    Launch launch;  // of a CUDA kernel; zero otherwise
 } EmittedKernel;
 
 // Version of the emitter and of LLVM, part of every cache key.

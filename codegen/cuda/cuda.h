@@ -1,0 +1,48 @@
+// cuda.h: tile program -> CUDA C++ -> cubin. No GPU and no CUDA header is needed: NVRTC is
+// opened when the first kernel is compiled. docs/cuda.md follows a kernel through every form.
+#pragma once
+
+#include "base/launch.h"
+#include "codegen/emitter.h"
+
+typedef struct {
+    Str text;  // CUDA C++: includes "prelude.cuh", and "wgmma.cuh" if it uses wgmma; one
+               // function "kernel"
+    Launch launch;
+} CudaKernel;
+
+// The program for an architecture (CUDA_SM80, CUDA_SM90A, CUDA_SM100A). A pure function of the
+// program, its tile sizes and knobs. False: the program has no form on this architecture
+// (diag says which rule); `lines`, if not NULL, names the model's source for #line.
+MUST_USE bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, CpuLevel arch,
+                        const Diag *lines, CudaKernel *out);
+
+// ---- NVRTC
+typedef struct {
+    Str cubin;
+    uint32_t registers;     // of a thread
+    uint32_t stack_bytes;   // of a thread
+    uint32_t spill_bytes;   // stores and loads of spilled registers
+    uint32_t shared_bytes;  // static
+    Str notes;  // warnings of ptxas that cost speed (wgmma serialised, setmaxnreg ignored);
+                // empty: none
+    double seconds;
+} CudaCode;
+
+// "12.8": of the library that was found; empty: there is none.
+Str nvrtc_version(Arena *arena);
+// False: no NVRTC (FAIL_ENVIRONMENT, naming what to install), or the text does not compile (a
+// bug of ours: its log is in diag). Thread-safe.
+MUST_USE bool nvrtc_compile(Diag *diag, Arena *arena, Str text, CpuLevel arch, CudaCode *out);
+// The same to PTX, for `show`.
+MUST_USE bool nvrtc_ptx(Diag *diag, Arena *arena, Str text, CpuLevel arch, Str *out);
+
+// How many instructions of a kind a cubin's machine code holds (for tests and explain).
+typedef struct {
+    uint32_t wgmma, tensor_copies, mma, instructions;
+} CubinCounts;
+MUST_USE bool cubin_count(Diag *diag, Str cubin, CubinCounts *out);
+
+// prelude.cuh and wgmma.cuh, as they are compiled into this program.
+Str cuda_prelude(void);
+Str cuda_wgmma(void);

@@ -1,0 +1,59 @@
+// writer.h: printing CUDA C++: lines with indentation, names of values, expressions and
+// accesses at one point of the loops. The skeletons (stream.c, loop_*.c) decide where and how
+// often.
+#pragma once
+
+#include "codegen/cuda/cuda.h"
+
+typedef struct {
+    Diag *diag;
+    const Diag *lines;  // where spans are looked up for #line; NULL: no #line
+    Arena *arena;
+    const TileProgram *p;
+    CpuLevel arch;
+    StrBuf text;
+    int indent;
+    Launch launch;
+} CudaWriter;
+
+void cuda_line(CudaWriter *w, const char *format, ...) PRINTF_LIKE(2, 3);
+void cuda_open(CudaWriter *w, const char *format, ...) PRINTF_LIKE(2, 3);  // the line and " {"
+void cuda_close(CudaWriter *w);                                            // "}"
+// A comment that says in the words of docs/tile_ir.md what follows, and #line of its span.
+void cuda_comment(CudaWriter *w, const TileOp *op);
+
+// ---- types and names
+const char *cuda_element(DType type);     // in memory: "float", "bf16", "int", "u8" (bool)
+const char *cuda_value_type(DType type);  // of a value: "float", "int", "bool"
+Str cuda_name(CudaWriter *w, TileId v);   // "x12": unique, after the operation ("sum3", "exp7")
+Str cuda_arg(CudaWriter *w,
+             uint32_t arg);  // a C identifier made of the argument's name, unique
+Str cuda_number(CudaWriter *w, double x, DType type);  // exact: hexadecimal floats, +-INFINITY
+// "float *__restrict__ y, const bf16 *x": restrict only where in-place use is impossible.
+Str cuda_parameters(CudaWriter *w);
+
+// ---- at one point: at[i] is a C expression (int) of the index of dims[i]; empty: not fixed
+typedef struct {
+    Str at[TILE_MAX_DIMS];
+} CudaPoint;
+
+Str cuda_offset(CudaWriter *w, const TileAccess *access,
+                const CudaPoint *at);  // elements; i64 where it must be
+Str cuda_guard(CudaWriter *w, const TileAccess *access,
+               const CudaPoint *at);  // a condition; empty: always true
+Str cuda_index(CudaWriter *w, const TileOp *op, const CudaPoint *at);  // of a TILE_INDEX
+// An expression of the value type; a guarded-out load is 0. `row` is the row number of a
+// GATHER.
+Str cuda_load(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row);
+void cuda_store(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str value);
+// fn over operands that are C expressions (names or literals). expf, logf, ... are the accurate
+// ones.
+Str cuda_map(CudaWriter *w, const TileOp *op, const Str *operands);
+
+// ---- skeletons: each prints the whole kernel and sets w->launch. False: it has no such form
+// here (diag says why).
+MUST_USE bool cuda_stream(CudaWriter *w);  // stream.c: rows in registers
+MUST_USE bool
+cuda_loop_cp(CudaWriter *w);  // loop_cp.c: cp.async ring, mma.sync; FMA where elements are f32
+MUST_USE bool
+cuda_loop_ws(CudaWriter *w);  // loop_ws.c: sm_90a: TMA, mbarriers, wgmma, warpgroups
