@@ -88,7 +88,7 @@ static void set_tile(Lower *w, TileRole role, int64_t wanted, int64_t otherwise)
 }
 
 static void set_tiles(Lower *w) {
-    const Schedule *s = w->schedule, none = schedule_none();
+    const Schedule *s = w->schedule;
     set_tile(w, DIM_M, s->mc, DEFAULT_MC);
     set_tile(w, DIM_N, s->nc, DEFAULT_NC);
     for (uint32_t i = 0; i < w->program->dim_count;
@@ -99,11 +99,30 @@ static void set_tiles(Lower *w) {
         k->tile = s->kc > 0 && s->kc < k->extent ? s->kc
                   : k->extent < DEFAULT_KC       ? k->extent
                                                  : DEFAULT_KC;
-    if (s->mr != none.mr) tile_knob_set(w->program, "mr", s->mr);
-    if (s->nv != none.nv) tile_knob_set(w->program, "nv", s->nv);
-    if (s->ku != none.ku) tile_knob_set(w->program, "ku", s->ku);
-    if (s->pack_a != none.pack_a) tile_knob_set(w->program, "pack_a", s->pack_a);
-    if (s->pack_b != none.pack_b) tile_knob_set(w->program, "pack_b", s->pack_b);
+}
+
+// Knobs that are not tile sizes travel with the program where the schedule sets them.
+static void set_knobs(Lower *w) {
+    const Schedule *s = w->schedule, none = schedule_none();
+    const struct {
+        const char *name;
+        int32_t value, otherwise;
+    } knobs[] = {
+        {"mr", s->mr, none.mr},
+        {"nv", s->nv, none.nv},
+        {"ku", s->ku, none.ku},
+        {"pack_a", s->pack_a, none.pack_a},
+        {"pack_b", s->pack_b, none.pack_b},
+        {"bm", s->bm, none.bm},
+        {"bn", s->bn, none.bn},
+        {"stages", s->stages, none.stages},
+        {"consumers", s->consumers, none.consumers},
+        {"cluster", s->cluster, none.cluster},
+        {"order", s->order, none.order},
+    };
+    for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)
+        if (knobs[i].value != knobs[i].otherwise)
+            tile_knob_set(w->program, knobs[i].name, knobs[i].value);
 }
 
 static DimSet k_dims(const TileProgram *p) {
@@ -123,6 +142,7 @@ TileKernels *lower_contract(Lower *w) {
     sort_by_role(w);
     nest_build(w);
     set_tiles(w);
+    set_knobs(w);
     Point origin = {{0}};
     TileId x = lower_value(w, c->in[0], origin), y = lower_value(w, c->in[1], origin);
     w->dot = tile_dot(w->program, x, y, k_dims(w->program), c->span);
