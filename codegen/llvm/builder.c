@@ -10,6 +10,9 @@ const char *cpu_llvm_name(CpuLevel level) {
     case CPU_PORTABLE: return "x86-64";
     case CPU_AVX2: return "x86-64-v3";
     case CPU_AVX512: return "x86-64-v4";
+    case CUDA_SM80:
+    case CUDA_SM90A:
+    case CUDA_SM100A: break;
     }
     BUG("level %d", (int)level);
 }
