@@ -33,7 +33,7 @@ fuzz:
 	tools/fuzz.sh
 
 deps:
-	@tools/deps.sh build
+	@tools/deps.sh build cuda
 
 clean:
 	rm -rf build

@@ -2,6 +2,8 @@
 # deps.sh GROUP...: installs the Debian packages of the groups (build, demo, lint, fuzz) that are missing.
 # Silent, and without touching the network, when nothing is. Without the rights to install, it prints the
 # command that somebody with them can run, and exits 3.
+# The group cuda brings NVRTC, which compiles kernels for CUDA, also on machines without a GPU: a Python wheel is
+# unpacked where strata looks for it. Strata does without, so a failure is only said.
 set -eu
 
 # group, package, and a program or file that shows that it is there
@@ -31,6 +33,37 @@ present() {
     *) command -v "$1" >/dev/null ;;
     esac
 }
+
+nvrtc_folder=${XDG_CACHE_HOME:-$HOME/.cache}/strata/nvrtc
+
+# Where codegen/cuda/nvrtc.c looks.
+nvrtc_present() {
+    [ -z "${STRATA_NVRTC:-}" ] || return 0
+    ldconfig -p 2>/dev/null | grep -q 'libnvrtc\.so' && return 0
+    for library in /usr/local/cuda*/lib64/libnvrtc.so* /usr/lib/x86_64-linux-gnu/libnvrtc.so* "$nvrtc_folder"/libnvrtc.so*; do
+        [ ! -e "$library" ] || return 0
+    done
+    return 1
+}
+
+nvrtc_fetch() {
+    work=$(mktemp -d) || return 1
+    echo "deps: fetching NVRTC (58 MB) into $nvrtc_folder" >&2
+    python3 -m pip download -q --no-deps --only-binary=:all: --retries 1 --timeout 15 -d "$work" \
+        'nvidia-cuda-nvrtc>=13,<14' >&2 &&
+        python3 -m zipfile -e "$work"/nvidia_cuda_nvrtc-*.whl "$work" &&
+        mkdir -p "$nvrtc_folder" && mv -f "$work"/nvidia/*/lib/libnvrtc* "$nvrtc_folder/"
+    status=$?
+    rm -rf "$work"
+    return $status
+}
+
+case " $* " in
+*' cuda '*)
+    nvrtc_present || nvrtc_fetch ||
+        echo "deps: no NVRTC; kernels for CUDA cannot be compiled here (pip download nvidia-cuda-nvrtc failed)" >&2
+    ;;
+esac
 
 missing=$(echo "$table" | while read -r group package probe; do
     case " $* " in

@@ -9,6 +9,7 @@ endfunction()
 strata_codegen_test(loop)
 strata_codegen_test(stream)
 strata_codegen_test(math)
+strata_test(codegen/nvrtc codegen/test_nvrtc.c LIBS strata_codegen Threads::Threads)
 
 # Built with the tests but not run by them: timings decide nothing.
 add_executable(bench_gemm bench/bench_gemm.c bench/onednn.c)

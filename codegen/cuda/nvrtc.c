@@ -1,0 +1,270 @@
+// nvrtc.c: CUDA C++ -> cubin or PTX by NVRTC, which is opened when it is first needed; strata
+// itself is built and runs without it.
+#include <dlfcn.h>
+#include <glob.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "codegen/cuda/cuda.h"
+
+#define NVRTC_MISSING                                                                      \
+    "no kernel can be compiled for CUDA: %s (install the CUDA toolkit, run tools/deps.sh " \
+    "cuda, or set STRATA_NVRTC to the library)"
+
+enum { PATH_CAP = 1024 };
+
+typedef struct NvrtcProgram NvrtcProgram;
+enum { NVRTC_OK = 0, NVRTC_INVALID_OPTION = 5, NVRTC_COMPILATION = 6 };  // nvrtcResult
+
+typedef struct {
+#define NVRTC_FUNCTION(name, symbol, parameters) int(*name) parameters;
+#include "codegen/cuda/nvrtc.def"
+#undef NVRTC_FUNCTION
+} NvrtcTable;
+
+// ---- finding it
+
+// Opened at most once in a process and never closed: it has threads and caches of its own.
+static struct {
+    pthread_once_t once;
+    bool found;
+    NvrtcTable table;
+    int major, minor;
+    char reason[PATH_CAP];  // why it was not found
+} nvrtc = {.once = PTHREAD_ONCE_INIT};
+
+static bool table_fill(void *handle, NvrtcTable *out) {
+#define NVRTC_FUNCTION(name, symbol, parameters)      \
+    {                                                 \
+        void *address = dlsym(handle, symbol);        \
+        if (!address) return false;                   \
+        memcpy(&out->name, &address, sizeof address); \
+    }
+#include "codegen/cuda/nvrtc.def"
+#undef NVRTC_FUNCTION
+    return true;
+}
+
+static bool library_try(const char *path) {
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) return false;
+    nvrtc.found = table_fill(handle, &nvrtc.table) &&
+                  nvrtc.table.version(&nvrtc.major, &nvrtc.minor) == NVRTC_OK;
+    if (!nvrtc.found) dlclose(handle);
+    return nvrtc.found;
+}
+
+// Matches of a pattern of paths, in the order of their names.
+static bool pattern_try(const char *pattern) {
+    glob_t found;
+    if (glob(pattern, 0, NULL, &found) != 0) return false;
+    for (size_t i = 0; i < found.gl_pathc && !nvrtc.found; i++)
+        library_try(found.gl_pathv[i]);
+    globfree(&found);
+    return nvrtc.found;
+}
+
+static bool folder_try(const char *folder) {
+    char pattern[PATH_CAP];
+    snprintf(pattern, sizeof pattern, "%s/libnvrtc.so*", folder);
+    return pattern_try(pattern);
+}
+
+// Where tools/deps.sh puts it.
+static bool cache_try(void) {
+    char folder[PATH_CAP];
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && *cache)
+        snprintf(folder, sizeof folder, "%s/strata/nvrtc", cache);
+    else
+        snprintf(folder, sizeof folder, "%s/.cache/strata/nvrtc", home ? home : "");
+    return folder_try(folder);
+}
+
+static void nvrtc_open(void) {
+    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
+    const char *named = getenv("STRATA_NVRTC");
+    if (named && *named) {
+        struct stat info;
+        bool folder = stat(named, &info) == 0 && S_ISDIR(info.st_mode);
+        if (!(folder ? folder_try(named) : library_try(named)))
+            snprintf(nvrtc.reason, sizeof nvrtc.reason, "STRATA_NVRTC=%s is no NVRTC", named);
+        return;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (library_try(names[i])) return;
+    if (pattern_try("/usr/local/cuda*/lib64/libnvrtc.so*") ||
+        folder_try("/usr/lib/x86_64-linux-gnu") || cache_try())
+        return;
+    snprintf(nvrtc.reason, sizeof nvrtc.reason, "libnvrtc.so was not found");
+}
+
+static bool nvrtc_need(Diag *diag) {
+    pthread_once(&nvrtc.once, nvrtc_open);
+    if (nvrtc.found) return true;
+    return diag_fail(diag, FAIL_ENVIRONMENT, NVRTC_MISSING, nvrtc.reason);
+}
+
+Str nvrtc_version(Arena *arena) {
+    pthread_once(&nvrtc.once, nvrtc_open);
+    if (!nvrtc.found) return STR("");
+    return str_printf(arena, "%d.%d", nvrtc.major, nvrtc.minor);
+}
+
+// ---- a program
+
+typedef struct {
+    Diag *diag;
+    Arena *arena;
+    NvrtcProgram *program;
+    const char *arch;  // "sm_90a"
+    char *log;
+} Compilation;
+
+static bool log_read(Compilation *c) {
+    size_t bytes = 0;
+    bool ok = nvrtc.table.log_size(c->program, &bytes) == NVRTC_OK;
+    c->log = arena_array(c->arena, char, bytes + 1);
+    return ok && nvrtc.table.log(c->program, c->log) == NVRTC_OK;
+}
+
+// The first line of the log that has an error, which begins with the model's line where the
+// program says #line.
+static Str first_error(const char *log) {
+    const char *at = strstr(log, "error");
+    if (!at) return STR("there is no reason in its log");
+    while (at > log && at[-1] != '\n')
+        at--;
+    return (Str){at, strcspn(at, "\n")};
+}
+
+static bool program_fail(Compilation *c, int result) {
+    if (result == NVRTC_INVALID_OPTION) {
+        return diag_fail(c->diag, FAIL_ENVIRONMENT, "NVRTC %d.%d does not compile for %s",
+                         nvrtc.major, nvrtc.minor, c->arch);
+    }
+    if (result != NVRTC_COMPILATION) {
+        return diag_fail(c->diag, FAIL_ENVIRONMENT, "NVRTC %d.%d failed with code %d %s",
+                         nvrtc.major, nvrtc.minor, result, c->log ? c->log : "");
+    }
+    Str line = first_error(c->log);
+    diag_fail(c->diag, FAIL_INPUT, "strata's CUDA code does not compile: %.*s", STR_ARG(line));
+    diag_note(c->diag, (Span){0}, "the whole log of NVRTC:\n%s", c->log);
+    return false;
+}
+
+// One attempt with or without --minimal, which spares the parsing of headers but is younger
+// than the rest.
+static int program_compile(Compilation *c, const char *text, bool minimal) {
+    const char *texts[] = {cuda_prelude().ptr};
+    const char *names[] = {"prelude.cuh"};
+    char arch[64];
+    snprintf(arch, sizeof arch, "--gpu-architecture=%s", c->arch);
+    const char *options[] = {arch, "--std=c++17", "--ptxas-options=-v", "--minimal"};
+    int count = sizeof options / sizeof *options - !minimal;
+    int result = nvrtc.table.create(&c->program, text, "kernel.cu", 1, texts, names);
+    if (result != NVRTC_OK) return result;
+    result = nvrtc.table.compile(c->program, count, options);
+    if (!log_read(c)) c->log = NULL;
+    return result;
+}
+
+// ensures: on true, c->program is compiled and c->log is its log; close with program_close
+static bool program_open(Compilation *c, Str text, CpuLevel arch) {
+    ASSERT(level_is_cuda(arch));
+    if (!nvrtc_need(c->diag)) return false;
+    c->arch = cpu_level_text(arch);
+    const char *copy = arena_strndup(c->arena, text.ptr, text.len);
+    int result = program_compile(c, copy, true);
+    if (result == NVRTC_INVALID_OPTION) {
+        nvrtc.table.destroy(&c->program);
+        result = program_compile(c, copy, false);
+    }
+    if (result == NVRTC_OK && c->log) return true;
+    program_fail(c, result);
+    if (c->program) nvrtc.table.destroy(&c->program);
+    return false;
+}
+
+typedef int GetSize(NvrtcProgram *program, size_t *bytes);
+typedef int GetBytes(NvrtcProgram *program, char *out);
+
+static bool program_result(Compilation *c, GetSize *size, GetBytes *get, Str *out) {
+    size_t bytes = 0;
+    int result = size(c->program, &bytes);
+    char *data = arena_array(c->arena, char, bytes + 1);
+    if (result == NVRTC_OK) result = get(c->program, data);
+    nvrtc.table.destroy(&c->program);
+    *out = (Str){data, bytes};
+    return (result == NVRTC_OK && bytes) || program_fail(c, result);
+}
+
+// ---- what ptxas says
+
+// "    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads": the number before a
+// text, summed over all its places.
+static uint32_t sum_before(const char *log, const char *text) {
+    unsigned long sum = 0;
+    for (const char *at = strstr(log, text); at; at = strstr(at + 1, text)) {
+        const char *number = at;
+        while (number > log && number[-1] >= '0' && number[-1] <= '9')
+            number--;
+        sum += strtoul(number, NULL, 10);
+    }
+    return (uint32_t)sum;
+}
+
+// Warnings that a kernel runs slower than it was written to, line by line.
+static Str slow_notes(Arena *arena, const char *log) {
+    static const char *const codes[] = {"C7504", "C7510", "C7519", "C7520"};
+    StrBuf notes = {0};
+    for (const char *line = log; *line; line += strspn(line, "\n")) {
+        size_t length = strcspn(line, "\n");
+        bool slow = false;
+        for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+            const char *at = strstr(line, codes[i]);
+            slow |= at && at < line + length;
+        }
+        if (slow) strbuf_addf(&notes, "%s%.*s", notes.len ? "\n" : "", (int)length, line);
+        line += length;
+    }
+    Str copy = str_copy(arena, strbuf_view(&notes));
+    strbuf_release(&notes);
+    return copy;
+}
+
+static void log_facts(Arena *arena, const char *log, CudaCode *out) {
+    const char *used = strstr(log, "Used ");
+    out->registers = used ? (uint32_t)strtoul(used + strlen("Used "), NULL, 10) : 0;
+    out->stack_bytes = sum_before(log, " bytes stack frame");
+    out->spill_bytes =
+        sum_before(log, " bytes spill stores") + sum_before(log, " bytes spill loads");
+    out->shared_bytes = sum_before(log, " bytes smem");
+    out->notes = slow_notes(arena, log);
+}
+
+bool nvrtc_compile(Diag *diag, Arena *arena, Str text, CpuLevel arch, CudaCode *out) {
+    *out = (CudaCode){0};
+    double before = clock_seconds();
+    Compilation c = {.diag = diag, .arena = arena};
+    if (!program_open(&c, text, arch)) return false;
+    if (!program_result(&c, nvrtc.table.cubin_size, nvrtc.table.cubin, &out->cubin))
+        return false;
+    log_facts(arena, c.log, out);
+    out->seconds = clock_seconds() - before;
+    return true;
+}
+
+bool nvrtc_ptx(Diag *diag, Arena *arena, Str text, CpuLevel arch, Str *out) {
+    *out = (Str){0};
+    Compilation c = {.diag = diag, .arena = arena};
+    if (!program_open(&c, text, arch)) return false;
+    if (!program_result(&c, nvrtc.table.ptx_size, nvrtc.table.ptx, out)) return false;
+    out->len--;  // the NUL is counted
+    return true;
+}
