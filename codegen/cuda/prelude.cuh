@@ -30,6 +30,10 @@ struct alignas(128) TensorMap {  // CUtensorMap
 #define CLUSTER(blocks)        __cluster_dims__(blocks, 1, 1)
 #define MAP_ARGUMENT           const __grid_constant__ TensorMap
 #define DYNAMIC_SHARED(name)   extern __shared__ __align__(1024) u8 name[]
+#ifndef INFINITY  // where no math.h brings it
+#define INFINITY               __uint_as_float(0x7f800000U)
+#define NAN                    __uint_as_float(0x7fc00000U)
+#endif
 #define UNROLL                 _Pragma("unroll")
 #define NO_UNROLL              _Pragma("unroll 1")
 

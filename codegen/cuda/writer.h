@@ -25,11 +25,15 @@ void cuda_comment(CudaWriter *w, const TileOp *op);
 // ---- types and names
 const char *cuda_element(DType type);     // in memory: "float", "bf16", "int", "u8" (bool)
 const char *cuda_value_type(DType type);  // of a value: "float", "int", "bool"
-Str cuda_name(CudaWriter *w, TileId v);   // "x12": unique, after the operation ("sum3", "exp7")
-Str cuda_arg(CudaWriter *w,
-             uint32_t arg);  // a C identifier made of the argument's name, unique
-Str cuda_number(CudaWriter *w, double x, DType type);  // exact: hexadecimal floats, +-INFINITY
-// "float *__restrict__ y, const bf16 *x": restrict only where in-place use is impossible.
+// Unique, after the operation: "sum_3", "exp_7", of a load the argument: "x_12". Nothing else
+// may end in "_" and a number.
+Str cuda_name(CudaWriter *w, TileId v);
+Str cuda_arg(CudaWriter *w, uint32_t arg);  // "x_ptr": unique, after the argument
+// Exact: the shortest decimal number that is read back as the same float; +-INFINITY, NAN.
+// Negative ones stand in parentheses.
+Str cuda_number(CudaWriter *w, double x, DType type);
+// "float *__restrict__ y_ptr, const bf16 *x_ptr": restrict only where in-place use is
+// impossible.
 Str cuda_parameters(CudaWriter *w);
 
 // ---- at one point: at[i] is a C expression (int) of the index of dims[i]; empty: not fixed
@@ -42,12 +46,24 @@ Str cuda_offset(CudaWriter *w, const TileAccess *access,
 Str cuda_guard(CudaWriter *w, const TileAccess *access,
                const CudaPoint *at);  // a condition; empty: always true
 Str cuda_index(CudaWriter *w, const TileOp *op, const CudaPoint *at);  // of a TILE_INDEX
+// The guards, and that the row number of a GATHER or SCATTER_ADD is in range; empty: always
+// true.
+Str cuda_access_condition(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row);
 // An expression of the value type; a guarded-out load is 0. `row` is the row number of a
 // GATHER.
 Str cuda_load(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row);
 void cuda_store(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str value);
-// fn over operands that are C expressions (names or literals). expf, logf, ... are the accurate
-// ones.
+typedef struct {
+    Str row, value;
+    Str only;  // a further condition; empty: none
+} CudaScatter;
+void cuda_scatter_add(CudaWriter *w, const TileOp *op, const CudaPoint *at,
+                      const CudaScatter *what);
+// An element in memory as a value, and a value as an element.
+Str cuda_widen(CudaWriter *w, DType type, Str element);
+Str cuda_narrow(CudaWriter *w, DType type, Str value);
+// fn over operands that are C expressions (names or literals), as an expression to assign: it
+// is not in parentheses. expf, logf, ... are the accurate ones.
 Str cuda_map(CudaWriter *w, const TileOp *op, const Str *operands);
 
 // ---- skeletons: each prints the whole kernel and sets w->launch. False: it has no such form

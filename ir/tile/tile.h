@@ -151,6 +151,8 @@ bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out);
 
 // ---- text form, checks, oracle
 void tile_print(const TileProgram *p, StrBuf *out);
+// One operation, without indentation and line end: "%3 = map mul %1, %2 : f32 (t, d)"
+void tile_print_op(const TileProgram *p, uint32_t number, StrBuf *out);
 MUST_USE bool tile_read(Diag *diag, Arena *arena, uint32_t file, TileProgram **out);
 MUST_USE bool tile_verify(Diag *diag, const TileProgram *p);
 Hash tile_hash(const TileProgram *p);  // of everything but `name` and spans

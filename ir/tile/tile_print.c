@@ -142,14 +142,12 @@ static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
     }
 }
 
-static void print_op(const TileProgram *p, uint32_t number, StrBuf *out) {
+void tile_print_op(const TileProgram *p, uint32_t number, StrBuf *out) {
     const TileOp *op = &p->ops.ptr[number];
-    strbuf_addz(out, "  ");
     if (!tile_op_writes(op->kind)) strbuf_addf(out, "%%%u = ", number);
     print_action(p, op, out);
     strbuf_addf(out, " : %s ", dtype_text(op->type));
     print_dims(p, op->dims, out);
-    strbuf_addc(out, '\n');
 }
 
 static void print_dim(const TileDim *dim, StrBuf *out) {
@@ -168,8 +166,11 @@ static void print_body(const TileProgram *p, StrBuf *out) {
                     (long long)arg->elements);
     vec_each (const TileKnob, knob, &p->knobs)
         strbuf_addf(out, "  knob %.*s = %lld\n", STR_ARG(knob->name), (long long)knob->value);
-    for (uint32_t i = 1; i < p->ops.len; i++)
-        print_op(p, i, out);
+    for (uint32_t i = 1; i < p->ops.len; i++) {
+        strbuf_addz(out, "  ");
+        tile_print_op(p, i, out);
+        strbuf_addc(out, '\n');
+    }
 }
 
 void tile_print(const TileProgram *p, StrBuf *out) {
