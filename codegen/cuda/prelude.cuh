@@ -108,6 +108,13 @@ DEVICE void store16_once(void *p, Words4 v) {
                  : "memory");
 }
 
+// A few words at once (1, 2 or a multiple of 4), at a multiple of their size, 16 bytes at most.
+template <int N> struct alignas(N >= 4 ? 16 : 4 * N) Words {
+    u32 w[N];
+};
+template <int N> DEVICE Words<N> load_words(const void *p) { return *(const Words<N> *)p; }
+template <int N> DEVICE void store_words(void *p, Words<N> v) { *(Words<N> *)p = v; }
+
 // ---- shared memory. A shared address is the u32 that PTX wants.
 DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
 DEVICE void named_barrier_sync(u32 id, u32 threads) {

@@ -1,0 +1,186 @@
+// loop_value.c: see loop_value.h.
+#include "codegen/cuda/loop_value.h"
+
+#include "base/check.h"
+
+enum { WIDEST_BYTES = 16 };
+
+Values values_new(CudaWriter *w) {
+    Values v = {.w = w, .known = arena_array(w->arena, Str, w->p->ops.len)};
+    for (uint32_t i = 1; i < w->p->ops.len; i++) {
+        const TileOp *op = &w->p->ops.ptr[i];
+        if (op->kind == TILE_CONST) v.known[i] = cuda_number(w, op->number, op->type);
+    }
+    return v;
+}
+
+Values values_inside(const Values *outer) {
+    uint32_t count = outer->w->p->ops.len;
+    Values v = {.w = outer->w, .known = arena_array(outer->w->arena, Str, count)};
+    memcpy(v.known, outer->known, count * sizeof *v.known);
+    return v;
+}
+
+void values_mark(const TileProgram *p, TileId v, bool *wanted) {
+    if (wanted[v.i]) return;
+    wanted[v.i] = true;
+    const TileOp *op = tile_op(p, v);
+    if (op->kind == TILE_DOT) return;
+    for (uint32_t i = 0; i < op->arity; i++)
+        values_mark(p, op->in[i], wanted);
+}
+
+bool access_is_wide(const TileProgram *p, const TileOp *op, int along, int width) {
+    if (op->kind != TILE_LOAD && op->kind != TILE_STORE) return false;
+    const TileAccess *access = &op->access;
+    if (access->guard[0].dim >= 0 || access->guard[1].dim >= 0) return false;
+    if (along < 0 || access->stride[along] != 1) return false;
+    DType type = p->args.ptr[access->arg].type;
+    if (type != DTYPE_F32 && type != DTYPE_I32 && type != DTYPE_BF16 && type != DTYPE_F16)
+        return false;
+    int bytes = (int)dtype_bytes(type);
+    if (width * bytes < 4) return false;
+    int unit = width * bytes > WIDEST_BYTES ? WIDEST_BYTES / bytes : width;
+    if (width % unit != 0 || access->offset % unit != 0) return false;
+    for (int d = 0; d < (int)p->dim_count; d++)
+        if (d != along && p->dims[d].extent > 1 && access->stride[d] % unit != 0) return false;
+    return true;
+}
+
+// ---- names
+
+static Str array_name(CudaWriter *w, TileId v) {
+    return str_printf(w->arena, "%.*s_run", STR_ARG(cuda_name(w, v)));
+}
+
+Str values_kept(CudaWriter *w, TileId v, int e) {
+    return str_printf(w->arena, "%.*s[%d]", STR_ARG(array_name(w, v)), e);
+}
+
+void values_declare(CudaWriter *w, const bool *which, const bool *kept, int slots) {
+    for (uint32_t i = 1; i < w->p->ops.len; i++) {
+        const TileOp *op = &w->p->ops.ptr[i];
+        if (!which[i] || !kept[i] || op->kind == TILE_CONST) continue;
+        cuda_line(w, "%s %.*s[%d];", cuda_value_type(op->type),
+                  STR_ARG(array_name(w, (TileId){i})), slots);
+    }
+}
+
+// ---- wide loads
+
+static Str words_name(CudaWriter *w, TileId v) {
+    return str_printf(w->arena, "%.*s_words", STR_ARG(cuda_name(w, v)));
+}
+
+// Element e of words that were loaded.
+static Str words_element(CudaWriter *w, TileId v) {
+    DType type = w->p->args.ptr[tile_op(w->p, v)->access.arg].type;
+    Str words = words_name(w, v);
+    switch ((int)type) {
+    case DTYPE_F32: return str_printf(w->arena, "__uint_as_float(%.*s.w[e])", STR_ARG(words));
+    case DTYPE_I32: return str_printf(w->arena, "(int)%.*s.w[e]", STR_ARG(words));
+    case DTYPE_BF16:
+        return str_printf(w->arena,
+                          "(e %% 2 ? bf16_high(%.*s.w[e / 2]) : bf16_low(%.*s.w[e / 2]))",
+                          STR_ARG(words), STR_ARG(words));
+    case DTYPE_F16:
+        return str_printf(w->arena, "f32_of(f16{(u16)(%.*s.w[e / 2] >> e %% 2 * 16)})",
+                          STR_ARG(words));
+    default: BUG("wide elements of type %d", (int)type);
+    }
+}
+
+static void words_load(CudaWriter *w, TileId v, const Run *run) {
+    const TileOp *op = tile_op(w->p, v);
+    int words = run->width * (int)dtype_bytes(w->p->args.ptr[op->access.arg].type) / 4;
+    cuda_comment(w, op);
+    cuda_line(w, "const Words<%d> %.*s = load_words<%d>(%.*s + (%.*s));", words,
+              STR_ARG(words_name(w, v)), words, STR_ARG(cuda_arg(w, op->access.arg)),
+              STR_ARG(cuda_offset(w, &op->access, &run->first)));
+}
+
+// ---- runs
+
+static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at) {
+    CudaWriter *w = v->w;
+    Str in[3] = {{0}};
+    for (uint32_t i = 0; i < op->arity && op->kind != TILE_DOT; i++) {
+        in[i] = v->known[op->in[i].i];
+        ASSERT(in[i].len > 0);
+    }
+    switch (op->kind) {
+    case TILE_INDEX: return cuda_index(w, op, at);
+    case TILE_LOAD:
+    case TILE_GATHER: return cuda_load(w, op, at, in[0]);
+    case TILE_MAP: return cuda_map(w, op, in);
+    case TILE_DOT: return v->known[op - w->p->ops.ptr];
+    case TILE_NONE:
+    case TILE_CONST:
+    case TILE_REDUCE:
+    case TILE_STORE:
+    case TILE_SCATTER_ADD: break;
+    }
+    BUG("operation %d has no value in a loop program", (int)op->kind);
+}
+
+static bool is_word_load(const Values *v, const Run *run, uint32_t i) {
+    const TileProgram *p = v->w->p;
+    return run->wide && access_is_wide(p, &p->ops.ptr[i], run->along, run->width);
+}
+
+// One operation for element e (or for the single point).
+static void element_print(Values *v, const Run *run, uint32_t i, const CudaPoint *at) {
+    CudaWriter *w = v->w;
+    const TileOp *op = &w->p->ops.ptr[i];
+    Str name = cuda_name(w, (TileId){i}), value;
+    if (is_word_load(v, run, i)) {
+        value = words_element(w, (TileId){i});
+    } else {
+        value = op_expression(v, op, at);
+        if (op->kind != TILE_DOT) cuda_comment(w, op);
+    }
+    cuda_line(w, "const %s %.*s = %.*s;", cuda_value_type(op->type), STR_ARG(name),
+              STR_ARG(value));
+    v->known[i] = name;
+}
+
+static void elements_print(Values *v, const Run *run, const bool *which, const bool *kept) {
+    CudaWriter *w = v->w;
+    CudaPoint at = run->first;
+    bool loop = run->along >= 0;
+    if (loop) {
+        at.at[run->along] =
+            str_printf(w->arena, "%.*s + e", STR_ARG(run->first.at[run->along]));
+        cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", run->width);
+    }
+    if (run->only.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(run->only));
+    for (uint32_t i = 1; i < w->p->ops.len; i++) {
+        if (!which[i] || w->p->ops.ptr[i].kind == TILE_CONST) continue;
+        element_print(v, run, i, &at);
+        if (kept[i] && run->slot.len > 0)
+            cuda_line(w, "%.*s[%.*s] = %.*s;", STR_ARG(array_name(w, (TileId){i})),
+                      STR_ARG(run->slot), STR_ARG(v->known[i]));
+    }
+    if (run->only.len > 0) cuda_close(w);
+    if (loop) cuda_close(w);
+}
+
+void values_print(Values *v, const Run *run, const bool *which, const bool *kept) {
+    CudaWriter *w = v->w;
+    bool some = false;
+    for (uint32_t i = 1; i < w->p->ops.len; i++) {
+        if (!which[i]) continue;
+        some = some || w->p->ops.ptr[i].kind != TILE_CONST;
+        if (is_word_load(v, run, i)) words_load(w, (TileId){i}, run);
+    }
+    if (!some) return;
+    elements_print(v, run, which, kept);
+    if (run->slot.len == 0) return;
+    for (uint32_t i = 1; i < w->p->ops.len; i++) {
+        if (!which[i] || w->p->ops.ptr[i].kind == TILE_CONST) continue;
+        v->known[i] = (Str){0};
+        if (kept[i])
+            v->known[i] = str_printf(w->arena, "%.*s[%.*s]",
+                                     STR_ARG(array_name(w, (TileId){i})), STR_ARG(run->slot));
+    }
+}
