@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 
+bool plan_is_cuda(const Plan *plan) { return str_starts(plan->target, STR("cuda:")); }
+
 const PlanEntry *plan_entry(const Plan *plan, const char *name) {
     for (uint32_t i = 0; i < plan->entry_count; i++) {
         if (str_eq(plan->entries[i].name, str_of(name))) return &plan->entries[i];

@@ -6,6 +6,7 @@
 #include "base/diag.h"
 #include "base/dtype.h"
 #include "base/hash.h"
+#include "base/launch.h"
 
 #define PLAN_RANK_MAX 16
 
@@ -47,14 +48,15 @@ typedef struct {
 // ---- code
 typedef struct {
     Str name;               // "rms_norm.3"
-    Str object;             // relocatable ELF with the symbol "kernel"
+    Str object;             // an ELF file with the symbol "kernel": relocatable; or a cubin
     Hash hash;              // of object
     int64_t tasks;          // run over [0, tasks)
     int64_t scratch_bytes;  // close memory per thread, 64-byte aligned
     double flops, bytes;
+    Launch launch;  // of a cubin; zero on the CPU
 } PlanKernel;
 
-// The machine code's calling convention. Runs tasks [begin, end).
+// The machine code's calling convention on the CPU. Runs tasks [begin, end).
 typedef void KernelFn(void *const *args, int64_t begin, int64_t end, void *scratch);
 
 typedef enum {
@@ -67,6 +69,8 @@ typedef struct {
     int64_t m, n, k, lda, ldb, ldc;  // row-major c[m,n] = op(a) op(b)
     int64_t batch[2], stride_a[2], stride_b[2], stride_c[2];
     bool transpose_a, transpose_b;
+    // Elements. All f32 on the CPU; on CUDA a and b may be bf16 or f16, and c like them or f32.
+    DType type_ab, type_c;
 } PlanGemm;
 typedef struct {
     StepKind kind;
@@ -94,8 +98,8 @@ typedef struct {
 } PlanExtent;
 
 typedef struct {
-    Str model, target;  // "lm", "cpu"
-    Str cpu_features;   // what the code needs: "avx512", "avx2", "sse2"
+    Str model, target;  // "lm"; "cpu", "cuda:sm_80", "cuda:sm_90a" or "cuda:sm_100a"
+    Str cpu_features;   // what CPU code needs: "avx512", "avx2", "sse2"
     PlanExtent *extents;
     uint32_t extent_count;
     PlanTensor *tensors;
@@ -107,6 +111,7 @@ typedef struct {
     Str constants;  // 64-byte aligned data
 } Plan;
 
+bool plan_is_cuda(const Plan *plan);                                // by its target
 const PlanEntry *plan_entry(const Plan *plan, const char *name);    // NULL if absent
 bool plan_entry_uses(const PlanEntry *e, uint32_t tensor);          // reads or writes it
 int plan_tensor_find(const Plan *plan, TensorKind kind, Str name);  // -1 if absent

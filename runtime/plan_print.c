@@ -36,6 +36,25 @@ static void print_buffer(const Plan *plan, const PlanBuffer *b, StrBuf *out) {
     strbuf_addf(out, ":%lld", (long long)b->bytes);
 }
 
+// The grid, and what the copy engine reads, each axis as extent*stride.
+static void print_launch(const Launch *l, StrBuf *out) {
+    strbuf_addf(out, "  blocks %u of %u threads, clusters of %u, shared %u, registers %u\n",
+                l->blocks, l->threads, l->cluster, l->shared_bytes, l->registers);
+    for (uint32_t i = 0; i < l->map_count; i++) {
+        const TensorMapSpec *map = &l->maps[i];
+        strbuf_addf(out, "  map of %u+%lld %s[", map->arg, (long long)map->offset,
+                    dtype_text(map->type));
+        for (uint32_t k = 0; k < map->rank; k++) {
+            strbuf_addf(out, "%s%lld*%lld", k ? ", " : "", (long long)map->extent[k],
+                        (long long)map->stride[k]);
+        }
+        strbuf_addz(out, "] box");
+        for (uint32_t k = 0; k < map->rank; k++)
+            strbuf_addf(out, " %u", map->box[k]);
+        strbuf_addf(out, " swizzle %u\n", map->swizzle);
+    }
+}
+
 static void print_step(const Plan *plan, const PlanEntry *e, const PlanStep *step,
                        StrBuf *out) {
     const PlanGemm *g = &step->gemm;
@@ -50,6 +69,8 @@ static void print_step(const Plan *plan, const PlanEntry *e, const PlanStep *ste
                     (long long)g->n, (long long)g->k, g->transpose_a ? " ta" : "",
                     g->transpose_b ? " tb" : "", (long long)g->batch[0],
                     (long long)g->batch[1]);
+        if (g->type_ab != DTYPE_F32)
+            strbuf_addf(out, " %s to %s", dtype_text(g->type_ab), dtype_text(g->type_c));
         break;
     }
     for (uint32_t i = 0; i < step->arg_count; i++) {
@@ -77,6 +98,7 @@ void plan_print(const Plan *plan, StrBuf *out) {
             out, "kernel %.*s : tasks %lld, scratch %lld, code %zu, flops %.0f, bytes %.0f\n",
             STR_ARG(k->name), (long long)k->tasks, (long long)k->scratch_bytes, k->object.len,
             k->flops, k->bytes);
+        if (plan_is_cuda(plan)) print_launch(&k->launch, out);
     }
     if (plan->constants.len) strbuf_addf(out, "constants %zu\n", plan->constants.len);
     for (uint32_t i = 0; i < plan->entry_count; i++) {

@@ -140,6 +140,37 @@ static void get_manifest(Reader *r, Plan *plan) {
         get_tensor(r, &plan->tensors[i]);
 }
 
+static void get_map(Reader *r, TensorMapSpec *map) {
+    map->arg = get_u32(r);
+    map->offset = get_i64(r);
+    map->type = (DType)get_below(r, DTYPE_COUNT);
+    map->swizzle = get_u32(r);
+    map->rank = get_u32(r);
+    if (map->rank > TENSOR_MAP_RANK) {
+        fail_read(r, "a tensor map has too many axes");
+        map->rank = 0;
+    }
+    for (uint32_t k = 0; k < map->rank; k++) {
+        map->extent[k] = get_i64(r);
+        map->stride[k] = get_i64(r);
+        map->box[k] = get_u32(r);
+    }
+}
+
+static void get_launch(Reader *r, Launch *l) {
+    uint32_t *const sizes[] = {&l->blocks, &l->threads, &l->cluster, &l->shared_bytes,
+                               &l->registers};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        *sizes[i] = get_u32(r);
+    l->map_count = get_count(r, LEAST_MAP);
+    if (l->map_count > LAUNCH_MAX_MAPS) {
+        fail_read(r, "a kernel has too many tensor maps");
+        l->map_count = 0;
+    }
+    for (uint32_t i = 0; i < l->map_count; i++)
+        get_map(r, &l->maps[i]);
+}
+
 // Objects get their lengths here and their bytes from get_code.
 static void get_kernels(Reader *r, Plan *plan) {
     plan->kernel_count = get_count(r, LEAST_KERNEL);
@@ -154,6 +185,7 @@ static void get_kernels(Reader *r, Plan *plan) {
         k->scratch_bytes = get_i64(r);
         k->flops = get_f64(r);
         k->bytes = get_f64(r);
+        get_launch(r, &k->launch);
     }
 }
 
@@ -177,6 +209,8 @@ static void get_gemm(Reader *r, PlanGemm *g) {
     }
     g->transpose_a = get_bool(r);
     g->transpose_b = get_bool(r);
+    g->type_ab = (DType)get_below(r, DTYPE_COUNT);
+    g->type_c = (DType)get_below(r, DTYPE_COUNT);
 }
 
 static void get_step(Reader *r, PlanStep *step) {

@@ -1,6 +1,8 @@
 // plan_verify.c: every index, offset and size of a plan is in range, so that running it touches
 // only its own memory (what machine code does is between it and its arguments). Names are
 // distinct and printable.
+#include "runtime/plan_verify.h"
+
 #include <math.h>
 
 #include "base/map.h"
@@ -108,7 +110,12 @@ static bool check_kernel(const Verifier *v, uint32_t index) {
         return wrong(v, at, "its scratch size is out of range");
     if (!hash_eq(k->hash, hash_bytes(k->object.ptr, k->object.len)))
         return wrong(v, at, "its code does not have its hash");
-    return true;
+    if (!plan_is_cuda(v->plan)) {
+        bool launched = k->launch.blocks || k->launch.threads || k->launch.map_count;
+        return !launched || wrong(v, at, "it has a grid of blocks but runs on the CPU");
+    }
+    const char *what = launch_wrong(&k->launch);
+    return !what || wrong(v, at, what);
 }
 
 static bool check_buffer(const Verifier *v, const PlanEntry *e, Place at) {
@@ -134,6 +141,7 @@ typedef struct {
     int64_t rows, columns, leading;
     const int64_t *stride;
     const PlanBuffer *buffer;
+    DType type;
 } GemmOperand;
 
 static bool operand_fits(const PlanGemm *g, GemmOperand o) {
@@ -143,7 +151,14 @@ static bool operand_fits(const PlanGemm *g, GemmOperand o) {
         if (!in_range(o.stride[i], 0, STRIDE_MAX)) return false;
         end += (g->batch[i] - 1) * o.stride[i];
     }
-    return end <= o.buffer->bytes / (int64_t)sizeof(float);
+    return end <= o.buffer->bytes / (int64_t)dtype_bytes(o.type);
+}
+
+static bool gemm_types_known(const Plan *plan, const PlanGemm *g) {
+    if (g->type_ab == DTYPE_F32) return g->type_c == DTYPE_F32;
+    if (!plan_is_cuda(plan) || (g->type_ab != DTYPE_BF16 && g->type_ab != DTYPE_F16))
+        return false;
+    return g->type_c == g->type_ab || g->type_c == DTYPE_F32;
 }
 
 static bool check_gemm(const Verifier *v, const PlanEntry *e, const PlanStep *step, Place at) {
@@ -152,12 +167,14 @@ static bool check_gemm(const Verifier *v, const PlanEntry *e, const PlanStep *st
                 in_range(g->k, 1, EXTENT_MAX / 2) && in_range(g->batch[0], 1, BATCH_MAX) &&
                 in_range(g->batch[1], 1, BATCH_MAX);
     if (!sane) return wrong(v, at, "an extent of its contraction is out of range");
+    if (!gemm_types_known(v->plan, g))
+        return wrong(v, at, "its contraction has elements that its target does not multiply");
     GemmOperand operands[3] = {
         {g->transpose_a ? g->k : g->m, g->transpose_a ? g->m : g->k, g->lda, g->stride_a,
-         &e->buffers[step->args[0]]},
+         &e->buffers[step->args[0]], g->type_ab},
         {g->transpose_b ? g->n : g->k, g->transpose_b ? g->k : g->n, g->ldb, g->stride_b,
-         &e->buffers[step->args[1]]},
-        {g->m, g->n, g->ldc, g->stride_c, &e->buffers[step->args[2]]},
+         &e->buffers[step->args[1]], g->type_ab},
+        {g->m, g->n, g->ldc, g->stride_c, &e->buffers[step->args[2]], g->type_c},
     };
     for (int i = 0; i < 3; i++) {
         if (!operand_fits(g, operands[i]))
@@ -178,14 +195,20 @@ static bool check_copy(const Verifier *v, const PlanEntry *e, const PlanStep *st
     return !(same_memory && overlap) || wrong(v, at, "its ends overlap");
 }
 
+static bool check_launch(const Verifier *v, const PlanEntry *e, const PlanStep *step,
+                         Place at) {
+    if (step->kernel >= v->plan->kernel_count) return wrong(v, at, "it names no kernel");
+    const char *what = launch_args_wrong(&v->plan->kernels[step->kernel].launch, e, step);
+    return !what || wrong(v, at, what);
+}
+
 static bool check_step(const Verifier *v, const PlanEntry *e, Place at) {
     const PlanStep *step = &e->steps[at.index];
     for (uint32_t i = 0; i < step->arg_count; i++) {
         if (step->args[i] >= e->buffer_count) return wrong(v, at, "it names no buffer");
     }
     switch (step->kind) {
-    case STEP_LAUNCH:
-        return step->kernel < v->plan->kernel_count || wrong(v, at, "it names no kernel");
+    case STEP_LAUNCH: return check_launch(v, e, step, at);
     case STEP_CLEAR: return step->arg_count == 1 || wrong(v, at, "it needs one buffer");
     case STEP_COPY: return check_copy(v, e, step, at);
     case STEP_GEMM:

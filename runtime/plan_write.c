@@ -72,6 +72,26 @@ static void put_manifest(StrBuf *out, const Plan *plan) {
         put_tensor(out, &plan->tensors[i]);
 }
 
+static void put_launch(StrBuf *out, const Launch *l) {
+    const uint32_t sizes[] = {l->blocks, l->threads, l->cluster, l->shared_bytes, l->registers};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        put_u32(out, sizes[i]);
+    put_u32(out, l->map_count);
+    for (uint32_t i = 0; i < l->map_count; i++) {
+        const TensorMapSpec *map = &l->maps[i];
+        put_u32(out, map->arg);
+        put_i64(out, map->offset);
+        put_u8(out, map->type);
+        put_u32(out, map->swizzle);
+        put_u32(out, map->rank);
+        for (uint32_t k = 0; k < map->rank; k++) {
+            put_i64(out, map->extent[k]);
+            put_i64(out, map->stride[k]);
+            put_u32(out, map->box[k]);
+        }
+    }
+}
+
 static void put_kernels(StrBuf *out, const Plan *plan) {
     put_u32(out, plan->kernel_count);
     for (uint32_t i = 0; i < plan->kernel_count; i++) {
@@ -84,6 +104,7 @@ static void put_kernels(StrBuf *out, const Plan *plan) {
         put_i64(out, k->scratch_bytes);
         put_f64(out, k->flops);
         put_f64(out, k->bytes);
+        put_launch(out, &k->launch);
     }
 }
 
@@ -99,6 +120,8 @@ static void put_gemm(StrBuf *out, const PlanGemm *g) {
     }
     put_u8(out, g->transpose_a);
     put_u8(out, g->transpose_b);
+    put_u8(out, g->type_ab);
+    put_u8(out, g->type_c);
 }
 
 static void put_step(StrBuf *out, const PlanStep *step) {

@@ -101,6 +101,29 @@ Plan *plan_sample(Arena *arena) {
     return plan;
 }
 
+Plan *plan_sample_cuda(Arena *arena) {
+    Plan *plan = plan_sample(arena);
+    plan->target = STR("cuda:sm_90a");
+    plan->cpu_features = STR("");
+    plan->kernels[0].launch = (Launch){.blocks = 7, .threads = 128, .cluster = 1};
+    plan->kernels[1].launch = (Launch){.blocks = 264,
+                                       .threads = 384,
+                                       .cluster = 2,
+                                       .shared_bytes = 200000,
+                                       .registers = 168,
+                                       .map_count = 1};
+    // The 64 bytes at argument 1.
+    plan->kernels[1].launch.maps[0] = (TensorMapSpec){.arg = 1,
+                                                      .type = DTYPE_F32,
+                                                      .rank = 2,
+                                                      .extent = {4, 4},
+                                                      .stride = {1, 4},
+                                                      .box = {4, 2},
+                                                      .swizzle = 32};
+    plan->entries[0].steps[3].gemm.type_ab = DTYPE_BF16;
+    return plan;
+}
+
 static void store_u64(unsigned char *at, uint64_t x) {
     for (int i = 0; i < 8; i++)
         at[i] = (unsigned char)(x >> 8 * i);

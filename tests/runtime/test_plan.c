@@ -54,6 +54,20 @@ static void writes_and_reads(void **state) {
     strbuf_release(&text_again);
 }
 
+static void prints_launches(void **state) {
+    Fixture *f = *state;
+    StrBuf text = {0};
+    plan_print(plan_sample_cuda(&f->arena), &text);
+    const char *kernels = strstr(text.ptr, "kernel row.1");
+    assert_non_null(kernels);
+    *strstr(kernels, "constants") = 0;
+    assert_string_equal(
+        kernels, "kernel row.1 : tasks 8, scratch 640, code 21, flops 1000000, bytes 250000\n"
+                 "  blocks 264 of 384 threads, clusters of 2, shared 200000, registers 168\n"
+                 "  map of 1+0 f32[4*1, 4*4] box 4 2 swizzle 32\n");
+    strbuf_release(&text);
+}
+
 static void prints(void **state) {
     Fixture *f = *state;
     StrBuf text = {0};
@@ -127,15 +141,14 @@ static void refuses_every_changed_bit(void **state) {
     }
     f->bytes.ptr[8] = 9;
     assert_false(decodes(strbuf_view(&f->bytes),
-                         "x.sta: error: artifact of version 9; this strata reads version 1\n"));
+                         "x.sta: error: artifact of version 9; this strata reads version 2\n"));
 }
 
 // With the checksum made right, nothing but the checks of each field stands between damage and
 // the program.
-static void survives_sealed_damage(void **state) {
-    Fixture *f = *state;
+static void damage_sealed(Fixture *f, uint64_t trials) {
     unsigned char *copy = test_malloc(f->bytes.len);
-    for (uint64_t trial = 0; trial < 20000; trial++) {
+    for (uint64_t trial = 0; trial < trials; trial++) {
         memcpy(copy, f->bytes.ptr, f->bytes.len);
         for (uint64_t k = 0; k <= trial % 3; k++) {
             uint64_t random = rng_u64(trial, k);
@@ -147,6 +160,8 @@ static void survives_sealed_damage(void **state) {
     }
     test_free(copy);
 }
+
+static void survives_sealed_damage(void **state) { damage_sealed(*state, 20000); }
 
 static void check_refused(Fixture *f, const char *message) {
     assert_false(plan_verify(&f->diag, STR("x.sta"), f->plan));
@@ -210,10 +225,109 @@ static void refuses_shapes_that_overflow(void **state) {
     check_refused(f, "x.sta: error: bad plan: tensor 1: an extent is out of range\n");
 }
 
+// ---- launches
+
+static Launch *sample_launch(Fixture *f) {
+    f->plan = plan_sample_cuda(&f->arena);
+    return &f->plan->kernels[1].launch;
+}
+
+static void check_launch_refused(Fixture *f, const char *what) {
+    assert_false(plan_verify(&f->diag, STR("x.sta"), f->plan));
+    assert_diag_has(&f->diag, what);
+    diag_init(&f->diag, &f->arena);
+}
+
+static void refuses_launches_beyond_the_hardware(void **state) {
+    Fixture *f = *state;
+    sample_launch(f);
+    assert_true(plan_verify(&f->diag, STR("x.sta"), f->plan));
+    sample_launch(f)->blocks = 0;
+    check_launch_refused(f, "bad plan: kernel 1: its number of blocks is out of range");
+    sample_launch(f)->threads = 1025;
+    check_launch_refused(f, "bad plan: kernel 1: its number of threads is out of range");
+    sample_launch(f)->cluster = 5;
+    check_launch_refused(f, "bad plan: kernel 1: its blocks do not divide into clusters");
+    sample_launch(f)->cluster = 0;
+    check_launch_refused(f, "bad plan: kernel 1: its blocks do not divide into clusters");
+    sample_launch(f)->shared_bytes = 232449;
+    check_launch_refused(f, "bad plan: kernel 1: its shared memory is out of range");
+    sample_launch(f)->map_count = LAUNCH_MAX_MAPS + 1;
+    check_launch_refused(f, "bad plan: kernel 1: it has too many tensor maps");
+    sample_launch(f);
+    f->plan->target = STR("cpu");
+    check_launch_refused(f, "bad plan: kernel 0: it has a grid of blocks but runs on the CPU");
+}
+
+static void refuses_bad_tensor_maps(void **state) {
+    Fixture *f = *state;
+    sample_launch(f)->maps[0].rank = 1;
+    check_launch_refused(f, "the number of axes of a tensor map is out of range");
+    sample_launch(f)->maps[0].rank = TENSOR_MAP_RANK + 1;
+    check_launch_refused(f, "the number of axes of a tensor map is out of range");
+    sample_launch(f)->maps[0].box[1] = 257;
+    check_launch_refused(f, "the box of a tensor map is out of range");
+    sample_launch(f)->maps[0].box[0] = 3;
+    check_launch_refused(f, "the rows of a tensor map's box are not aligned");
+    sample_launch(f)->maps[0].stride[0] = 2;
+    check_launch_refused(f, "the rows of a tensor map are not dense");
+    sample_launch(f)->maps[0].stride[1] = 5;
+    check_launch_refused(f, "a stride of a tensor map is not aligned");
+    sample_launch(f)->maps[0].stride[1] = INT64_MAX;
+    check_launch_refused(f, "a stride of a tensor map is out of range");
+    sample_launch(f)->maps[0].extent[1] = 0;
+    check_launch_refused(f, "an extent of a tensor map is out of range");
+    sample_launch(f)->maps[0].offset = 2;
+    check_launch_refused(f, "the offset of a tensor map is out of range or not aligned");
+    sample_launch(f)->maps[0].swizzle = 48;
+    check_launch_refused(f, "the swizzle of a tensor map is unknown");
+    sample_launch(f)->maps[0].box[0] = 12;
+    check_launch_refused(f, "the rows of a tensor map's box are wider than its swizzle");
+}
+
+static void refuses_tensor_maps_past_their_arguments(void **state) {
+    Fixture *f = *state;
+    sample_launch(f)->maps[0].arg = 4;
+    check_launch_refused(f, "step 0 of entry 0: a tensor map describes no argument");
+    sample_launch(f)->maps[0].extent[1] = 5;
+    check_launch_refused(f, "step 0 of entry 0: a tensor map reaches past its buffer");
+    sample_launch(f)->maps[0].offset = 4;
+    check_launch_refused(f, "step 0 of entry 0: a tensor map reaches past its buffer");
+    sample_launch(f);
+    f->plan->kernels[1].launch.maps[0].stride[1] = INT64_C(1) << 37;
+    f->plan->kernels[1].launch.maps[0].extent[1] = INT64_C(1) << 32;
+    check_launch_refused(f, "step 0 of entry 0: a tensor map reaches past its buffer");
+}
+
+static void refuses_elements_that_the_cpu_does_not_multiply(void **state) {
+    Fixture *f = *state;
+    f->plan->entries[0].steps[3].gemm.type_ab = DTYPE_BF16;
+    check_refused(f, "x.sta: error: bad plan: step 3 of entry 0: its contraction has elements "
+                     "that its target does not multiply\n");
+}
+
+static void writes_and_reads_launches(void **state) {
+    Fixture *f = *state;
+    StrBuf again = {0};
+    f->plan = plan_sample_cuda(&f->arena);
+    plan_encode(f->plan, &f->bytes);
+    Plan *plan = NULL;
+    assert_true(plan_decode(&f->diag, &f->arena, STR("x.sta"), strbuf_view(&f->bytes), &plan));
+    plan_encode(plan, &again);
+    assert_true(str_eq(strbuf_view(&again), strbuf_view(&f->bytes)));
+    const Launch *launch = &plan->kernels[1].launch;
+    assert_int_equal(launch->shared_bytes, 200000);
+    assert_int_equal(launch->maps[0].box[1], 2);
+    assert_int_equal(plan->entries[0].steps[3].gemm.type_ab, DTYPE_BF16);
+    strbuf_release(&again);
+    damage_sealed(f, 20000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(writes_and_reads, setup, teardown),
         cmocka_unit_test_setup_teardown(prints, setup, teardown),
+        cmocka_unit_test_setup_teardown(prints_launches, setup, teardown),
         cmocka_unit_test_setup_teardown(finds_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_every_truncation, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_every_changed_bit, setup, teardown),
@@ -227,6 +341,13 @@ int main(void) {
         cmocka_unit_test_setup_teardown(refuses_one_name_for_two_tensors, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_code_without_its_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_shapes_that_overflow, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_launches_beyond_the_hardware, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_bad_tensor_maps, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_tensor_maps_past_their_arguments, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(refuses_elements_that_the_cpu_does_not_multiply, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(writes_and_reads_launches, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
