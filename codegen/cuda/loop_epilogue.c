@@ -119,6 +119,13 @@ static void store_each(Epilogue *x, const TileOp *op, const Run *run, const Valu
     cuda_close(w);
 }
 
+static void value_put(Epilogue *x, const TileOp *op, const Run *run, const Values *v) {
+    CudaWriter *w = x->w;
+    cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", run->width);
+    cuda_line(w, "%.*s = %.*s;", STR_ARG(x->s->into), STR_ARG(v->known[op->in[0].i]));
+    cuda_close(w);
+}
+
 static void point_print(Epilogue *x, const Values *outside, const Run *run) {
     CudaWriter *w = x->w;
     Values v = values_inside(outside);
@@ -130,7 +137,9 @@ static void point_print(Epilogue *x, const Values *outside, const Run *run) {
         const TileOp *op = &w->p->ops.ptr[i];
         if (op->kind != TILE_STORE) continue;
         cuda_comment(w, op);
-        if (run->wide && access_is_wide(w->p, op, run->along, run->width))
+        if (x->s->into.len > 0)
+            value_put(x, op, run, &v);
+        else if (run->wide && access_is_wide(w->p, op, run->along, run->width))
             store_wide(x, op, run);
         else
             store_each(x, op, run, &v);

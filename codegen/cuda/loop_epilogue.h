@@ -18,6 +18,7 @@ typedef struct {
     Str m, n, sum;
     CudaPoint at;           // the grid dimensions; m and n are set here
     bool m_whole, n_whole;  // no tile ends beyond the extent
+    Str into;  // where the value of the only store is put, like `sum`; empty: it is stored
 } CudaSums;
 
 // Prints maps, loads and stores. Every value of a point is computed before its first store. Put

@@ -1,0 +1,36 @@
+// loop_ws.h: the parts of the skeleton LOOP_WS share this: what the copy engine sees of the
+// operands and the result, and the sizes of tiles. docs/cuda.md describes the kernel.
+#pragma once
+
+#include "codegen/cuda/loop_ws_choice.h"
+#include "codegen/cuda/writer.h"
+
+// A tensor map without its box, and the grid dimensions of the program that are its dimensions
+// 2 and 3.
+typedef struct {
+    TensorMapSpec map;
+    int grid[2], grid_count;
+} WsTensor;
+
+typedef struct {
+    const TileOp *load;
+    bool across;  // rows of a tile in shared memory run along m or n, not along k
+    WsTensor tensor;
+} WsOperand;
+
+typedef struct {
+    CudaWriter *w;
+    TileId dot;
+    int m, n;  // dimensions
+    DType type;
+    WsOperand a, b;
+    bool staged;      // results leave by tensor copies
+    WsTensor result;  // if staged
+    TileId stored;    // what is stored, if staged
+    WsShape shape;
+    WsTiles tiles;
+} Ws;
+
+// loop_ws_plan.c: all of the above. Prints nothing. False: the program has no such form; the
+// reason is in w->diag.
+MUST_USE bool ws_plan(CudaWriter *w, Ws *out);

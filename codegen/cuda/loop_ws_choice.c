@@ -1,0 +1,137 @@
+// loop_ws_choice.c: see loop_ws_choice.h. The estimate follows DeepGEMM's: a step of k takes as
+// long as the slowest of tensor cores, shared memory and L2; tiles run in waves.
+#include "codegen/cuda/loop_ws_choice.h"
+
+#include <math.h>
+
+enum {
+    SHARED_MOST = 232448,  // bytes of shared memory that a block may have
+    BARRIER_BYTES = 16,    // of a stage: full and empty
+    OTHER_REGISTERS = 40,  // of a consumer's thread, beside accumulators
+    DEFAULT_ORDER = 8,
+};
+
+// ---- legality
+
+bool ws_staged(const WsShape *s, const WsTiles *t) { return s->stageable && t->bn >= WS_SLICE; }
+
+size_t ws_a_bytes(const WsTiles *t) { return (size_t)t->bm * WS_TILE_K * 2; }
+
+// Across k there are whole sub-tiles of 64 columns.
+size_t ws_b_bytes(const WsShape *s, const WsTiles *t) {
+    int columns = s->across_b ? (t->bn + 63) / 64 * 64 : t->bn;
+    return (size_t)columns * WS_TILE_K * 2;
+}
+
+size_t ws_shared_bytes(const WsShape *s, const WsTiles *t) {
+    size_t staging = ws_staged(s, t) ? (size_t)t->consumers * 2 * WS_SLICE_BYTES : 0;
+    size_t stage = ws_a_bytes(t) + ws_b_bytes(s, t) + BARRIER_BYTES;
+    return (size_t)t->stages * stage + staging;
+}
+
+// The register file has 512 for each thread of a warpgroup; the producer keeps 32 or 40.
+static int registers_of(int consumers) {
+    static const int most[] = {0, 232, 232, 160};
+    return most[consumers];
+}
+
+const char *ws_illegal(const WsShape *s, const WsTiles *t) {
+    if (t->consumers < 1 || t->consumers > 3) return "consumers are 1 to 3";
+    if (t->bm < 64 || t->bm > 256 || t->bm % (64 * t->consumers) != 0)
+        return "bm is at most 256 and a multiple of 64 for each consumer";
+    if (t->bn < 8 || t->bn > 256 || t->bn % 8 != 0) return "bn is a multiple of 8 up to 256";
+    if (t->cluster < 1 || t->cluster > 2) return "cluster is 1 or 2";
+    if (t->cluster == 2 && t->bn % 16 != 0) return "half of bn is no multiple of 8";
+    if (t->stages < 2 || t->stages > WS_MAX_STAGES) return "stages are 2 to 8";
+    if (t->order < 1) return "order is at least 1";
+    if (ws_shared_bytes(s, t) > SHARED_MOST) return "the stages do not fit shared memory";
+    if (ws_blocks(t) * t->bn / 2 + OTHER_REGISTERS > registers_of(t->consumers))
+        return "the accumulators do not fit the registers";
+    return NULL;
+}
+
+// ---- estimate
+
+static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
+
+static double step_cycles(const WsTiles *t) {
+    const double l2_bytes = 46, latency = 1200;  // bytes a cycle and multiprocessor; cycles
+    double bm = t->bm, bn = t->bn, rows = bm / 64;
+    double multiply = rows * bn * 2;
+    // Each product of 64 x bn x 16 reads both tiles; the copies write them once.
+    double shared = rows * 4 * (16 + bn / 4) + bm + bn;
+    double l2 = (bm + bn / t->cluster) * WS_TILE_K * 2 / l2_bytes;
+    return fmax(fmax(multiply, shared), fmax(l2, latency / (t->stages - 1)));
+}
+
+double ws_cycles(const WsShape *s, const WsTiles *t) {
+    const double start = 3000, memory_bytes = 2450;  // bytes a cycle, of the whole GPU
+    double steps = (double)parts(s->k, WS_TILE_K);
+    double tiles = (double)s->points * (double)parts(s->m, (int64_t)t->bm * t->cluster) *
+                   (double)parts(s->n, t->bn);
+    double waves = ceil(tiles / (WS_BLOCKS / t->cluster));
+    double store = ws_staged(s, t) ? 1 : 1.5;
+    double epilogue = 500 + (double)t->bm * t->bn * (1 + store * s->stored_bytes) / 64;
+    double m = (double)s->m, n = (double)s->n, k = (double)s->k, points = (double)s->points;
+    double bytes = points * (2 * k * (m + n) + s->stored_bytes * m * n);
+    return start + fmax(waves * (steps * step_cycles(t) + epilogue), bytes / memory_bytes);
+}
+
+// ---- choice
+
+typedef struct {
+    const WsShape *shape;
+    WsTiles wanted;
+    WsTiles *out;
+    uint32_t count, most;
+} Choice;
+
+// Among equals the first stays first.
+static void choice_add(Choice *c, const WsTiles *t) {
+    double cycles = ws_cycles(c->shape, t);
+    uint32_t at = c->count;
+    while (at > 0 && ws_cycles(c->shape, &c->out[at - 1]) > cycles)
+        at--;
+    if (at == c->most) return;
+    if (c->count < c->most) c->count++;
+    for (uint32_t i = c->count - 1; i > at; i--)
+        c->out[i] = c->out[i - 1];
+    c->out[at] = *t;
+}
+
+// As many stages as fit, unless they are given.
+static void choice_with_stages(Choice *c, WsTiles t) {
+    t.order = c->wanted.order ? c->wanted.order : DEFAULT_ORDER;
+    t.stages = c->wanted.stages ? c->wanted.stages : WS_MAX_STAGES;
+    while (!c->wanted.stages && t.stages > 2 && ws_shared_bytes(c->shape, &t) > SHARED_MOST)
+        t.stages--;
+    if (ws_illegal(c->shape, &t) == NULL) choice_add(c, &t);
+}
+
+static bool fits_wish(int value, int wanted) { return wanted == 0 || wanted == value; }
+
+static void choice_of_rows(Choice *c, int bm, int consumers) {
+    const WsTiles *wanted = &c->wanted;
+    int widest = (int)(c->shape->n < 256 ? parts(c->shape->n, 16) * 16 : 256);
+    for (int cluster = 1; cluster <= 2; cluster++) {
+        if (!fits_wish(cluster, wanted->cluster)) continue;
+        // A lone row of tiles has nothing to share.
+        if (cluster == 2 && !wanted->cluster && c->shape->m <= bm) continue;
+        WsTiles t = {.bm = bm, .bn = wanted->bn, .consumers = consumers, .cluster = cluster};
+        if (wanted->bn) choice_with_stages(c, t);
+        for (t.bn = widest; t.bn >= 16 && !wanted->bn; t.bn -= 16)
+            choice_with_stages(c, t);
+    }
+}
+
+uint32_t ws_choices(const WsShape *s, const WsTiles *wanted, WsTiles *out, uint32_t most) {
+    static const int usual[][2] = {{128, 2}, {256, 2}, {192, 3}, {64, 1}};
+    Choice c = {.shape = s, .wanted = *wanted, .out = out, .most = most};
+    if (wanted->bm && wanted->consumers)
+        choice_of_rows(&c, wanted->bm, wanted->consumers);
+    else
+        for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+            if (fits_wish(usual[i][0], wanted->bm) && fits_wish(usual[i][1], wanted->consumers))
+                choice_of_rows(&c, usual[i][0], usual[i][1]);
+    return c.count;
+}

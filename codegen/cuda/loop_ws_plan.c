@@ -1,0 +1,175 @@
+// loop_ws_plan.c: see loop_ws.h. A contraction is for LOOP_WS if the copy engine can fetch both
+// operands as they lie: dense along k or along m or n, everything else in steps of 16 bytes.
+#include "base/check.h"
+#include "codegen/cuda/loop_ws.h"
+
+enum { STEP = 8 };  // elements of 16 bits in the 16 bytes that strides are multiples of
+
+typedef struct {
+    int64_t extent, stride;
+} TensorAxis;
+
+static bool refuse(const CudaWriter *w, const char *reason) {
+    return diag_fail(w->diag, FAIL_ENVIRONMENT, "kernel '%.*s' is not for wgmma: %s",
+                     STR_ARG(w->p->name), reason);
+}
+
+// ---- tensors
+
+static bool strides_well(const TensorAxis *axis) {
+    return axis->extent == 1 || (axis->stride > 0 && axis->stride % STEP == 0);
+}
+
+static int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+// With `inner` dense, or of extent 1. A grid dimension that does not move the access is none
+// of the tensor's, so heads that share keys need no copies.
+static const char *tensor_find(const TileProgram *p, const TileAccess *access,
+                               const TensorAxis axes[2], WsTensor *out) {
+    *out = (WsTensor){.map = {.arg = access->arg,
+                              .offset = access->offset,
+                              .type = p->args.ptr[access->arg].type,
+                              .rank = 2,
+                              .extent = {axes[0].extent, axes[1].extent},
+                              .stride = {1, axes[1].stride},
+                              .swizzle = 128}};
+    if (axes[1].extent == 1) out->map.stride[1] = up_to(axes[0].extent, STEP);
+    if (access->offset % STEP != 0) return "an access begins between multiples of 16 bytes";
+    for (uint32_t d = 0; d < p->dim_count; d++) {
+        TensorAxis axis = {p->dims[d].extent, access->stride[d]};
+        if (p->dims[d].role != DIM_GRID || axis.extent == 1 || axis.stride == 0) continue;
+        if (!strides_well(&axis)) return "a grid stride is no multiple of 16 bytes";
+        if (out->grid_count == 2) return "an access moves along more than two grid dimensions";
+        out->grid[out->grid_count++] = (int)d;
+        out->map.extent[out->map.rank] = axis.extent;
+        out->map.stride[out->map.rank++] = axis.stride;
+    }
+    return NULL;
+}
+
+// All k dimensions as one. False: they do not lie one inside the other.
+static bool k_find(const TileProgram *p, const TileAccess *access, TensorAxis *out) {
+    *out = (TensorAxis){1, 1};
+    for (uint32_t d = p->dim_count; d-- > 0;) {
+        if (p->dims[d].role != DIM_K || p->dims[d].extent == 1) continue;
+        if (out->extent == 1)
+            out->stride = access->stride[d];
+        else if (access->stride[d] != out->stride * out->extent)
+            return false;
+        out->extent *= p->dims[d].extent;
+    }
+    return true;
+}
+
+static const char *operand_find(const TileProgram *p, TileId v, int rows_dim, WsOperand *out) {
+    const TileOp *op = tile_op(p, v);
+    if (op->kind != TILE_LOAD) return "an operand is computed";
+    if (op->access.guard[0].dim >= 0 || op->access.guard[1].dim >= 0)
+        return "an operand has guards";
+    DType type = p->args.ptr[op->access.arg].type;
+    if (type != DTYPE_BF16 && type != DTYPE_F16) return "an operand is not bf16 or f16";
+    TensorAxis rows = {p->dims[rows_dim].extent, op->access.stride[rows_dim]}, k;
+    if (!k_find(p, &op->access, &k)) return "the k dimensions of an operand are no single one";
+    out->load = op;
+    bool dense_k = k.extent == 1 || k.stride == 1,
+         dense_rows = rows.extent == 1 || rows.stride == 1;
+    out->across = !(dense_k && strides_well(&rows));
+    if (out->across && !(dense_rows && strides_well(&k)))
+        return "an operand is dense neither along k nor across it";
+    TensorAxis axes[2] = {out->across ? rows : k, out->across ? k : rows};
+    return tensor_find(p, &op->access, axes, &out->tensor);
+}
+
+// ---- results
+
+static uint32_t stores_count(const TileProgram *p, const TileOp **last, int *bytes) {
+    uint32_t count = 0;
+    vec_each (const TileOp, op, &p->ops) {
+        if (op->kind != TILE_STORE) continue;
+        *last = op;
+        *bytes += (int)dtype_bytes(p->args.ptr[op->access.arg].type);
+        count++;
+    }
+    return count;
+}
+
+// Tensor copies can store the one result if it is of 16 bits and dense along n.
+static void result_find(Ws *s) {
+    const TileProgram *p = s->w->p;
+    const TileOp *store = NULL;
+    if (stores_count(p, &store, &s->shape.stored_bytes) != 1) return;
+    DType type = p->args.ptr[store->access.arg].type;
+    if (type != DTYPE_BF16 && type != DTYPE_F16) return;
+    TensorAxis axes[2] = {{p->dims[s->n].extent, store->access.stride[s->n]},
+                          {p->dims[s->m].extent, store->access.stride[s->m]}};
+    if ((axes[0].extent > 1 && axes[0].stride != 1) || !strides_well(&axes[1])) return;
+    if (tensor_find(p, &store->access, axes, &s->result) != NULL) return;
+    s->shape.stageable = true;
+    s->stored = store->in[0];
+}
+
+// ---- the whole
+
+static WsTiles wanted_tiles(const TileProgram *p) {
+    return (WsTiles){.bm = (int)tile_knob(p, "bm", 0),
+                     .bn = (int)tile_knob(p, "bn", 0),
+                     .stages = (int)tile_knob(p, "stages", 0),
+                     .consumers = (int)tile_knob(p, "consumers", 0),
+                     .cluster = (int)tile_knob(p, "cluster", 0),
+                     .order = (int)tile_knob(p, "order", 0)};
+}
+
+static void boxes_set(Ws *s) {
+    const WsTiles *t = &s->tiles;
+    TensorMapSpec *maps[] = {&s->a.tensor.map, &s->b.tensor.map, &s->result.map};
+    for (int i = 0; i < 3; i++)
+        for (uint32_t d = 0; d < maps[i]->rank; d++)
+            maps[i]->box[d] = d == 0 ? WS_TILE_K : 1;
+    s->a.tensor.map.box[1] = s->a.across ? WS_TILE_K : (uint32_t)t->bm;
+    s->b.tensor.map.box[1] = (uint32_t)((s->b.across ? WS_TILE_K : t->bn) / t->cluster);
+    s->result.map.box[1] = WS_SLICE;
+}
+
+static const char *tiles_choose(Ws *s) {
+    WsTiles wanted = wanted_tiles(s->w->p);
+    if (ws_choices(&s->shape, &wanted, &s->tiles, 1) == 0) return "no tiles are legal";
+    int64_t rows = s->shape.m / s->tiles.bm + 1, columns = s->shape.n / s->tiles.bn + 1;
+    if ((double)s->shape.points * (double)rows * (double)columns > INT32_MAX / 2)
+        return "there are too many tiles";
+    s->staged = ws_staged(&s->shape, &s->tiles);
+    boxes_set(s);
+    return NULL;
+}
+
+static const char *shape_find(Ws *s) {
+    const TileProgram *p = s->w->p;
+    const TileOp *dot = tile_op(p, s->dot);
+    const char *reason = operand_find(p, dot->in[0], s->m, &s->a);
+    if (!reason) reason = operand_find(p, dot->in[1], s->n, &s->b);
+    if (reason) return reason;
+    s->type = s->a.tensor.map.type;
+    if (s->b.tensor.map.type != s->type) return "the operands are of different types";
+    s->shape = (WsShape){.points = 1,
+                         .m = p->dims[s->m].extent,
+                         .n = p->dims[s->n].extent,
+                         .k = 1,
+                         .across_b = s->b.across};
+    for (uint32_t d = 0; d < p->dim_count; d++) {
+        if (p->dims[d].role == DIM_K) s->shape.k *= p->dims[d].extent;
+        if (p->dims[d].role == DIM_GRID) s->shape.points *= p->dims[d].extent;
+    }
+    if (s->shape.k > INT32_MAX / 2 || s->shape.m > INT32_MAX / 2 || s->shape.n > INT32_MAX / 2)
+        return "an extent is too large";
+    result_find(s);
+    return NULL;
+}
+
+bool ws_plan(CudaWriter *w, Ws *out) {
+    ASSERT(w->p->skeleton == TILE_LOOP);
+    *out = (Ws){.w = w, .m = tile_dim_of(w->p, DIM_M), .n = tile_dim_of(w->p, DIM_N)};
+    for (uint32_t i = 1; i < w->p->ops.len; i++)
+        if (w->p->ops.ptr[i].kind == TILE_DOT) out->dot = (TileId){i};
+    const char *reason = shape_find(out);
+    if (!reason) reason = tiles_choose(out);
+    return !reason || refuse(w, reason);
+}
