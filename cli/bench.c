@@ -28,8 +28,9 @@ static void fill_inputs(Session *s) {
         const PlanTensor *t = &plan->tensors[i];
         if (t->kind != TENSOR_INPUT) continue;
         int64_t n = plan_tensor_count(t);
+        void *data = session_write(s, i);
         for (int64_t k = 0; k < n; k++)
-            dtype_set(t->type, session_tensor(s, i), k, input_value(t, k));
+            dtype_set(t->type, data, k, input_value(t, k));
     }
 }
 

@@ -83,8 +83,7 @@ static bool run_session(Run *r, Session *s) {
     if (!run_entry(r->diag, s, &options)) return false;
     int loss = plan_tensor_find(session_plan(s), TENSOR_OUTPUT, STR(NAME_LOSS));
     r->has_loss = loss >= 0;
-    if (r->has_loss) r->loss = model_io_read(s, (uint32_t)loss);
-    return true;
+    return !r->has_loss || model_io_read(r->diag, s, (uint32_t)loss, &r->loss);
 }
 
 static bool run_compiled(Run *r) {

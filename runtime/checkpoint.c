@@ -109,8 +109,8 @@ static bool check_numbers(Diag *diag, const TensorFile *file, const PlanTensor *
 
 static bool add_tensor(Diag *diag, Session *s, uint32_t index, TensorFile *file) {
     const PlanTensor *t = &session_plan(s)->tensors[index];
-    const void *data = session_tensor(s, index);
-    if (!check_numbers(diag, file, t, data)) return false;
+    const void *data = session_read(diag, s, index);
+    if (!data || !check_numbers(diag, file, t, data)) return false;
     file->tensors[file->tensor_count++] = stored_of(t, data);
     return true;
 }
@@ -326,7 +326,7 @@ static bool read_checkpoint(Diag *diag, const TensorFile *file, Session *s, Chec
         const PlanTensor *t = &plan->tensors[i];
         if (!is_saved(plan, t)) continue;
         const StoredTensor *stored = safetensors_find(file, t->name);
-        if (!safetensors_convert(diag, file, stored, t, session_tensor(s, i))) return false;
+        if (!safetensors_convert(diag, file, stored, t, session_write(s, i))) return false;
     }
     return true;
 }

@@ -12,7 +12,7 @@ typedef struct {
     const Dataset *data;
     const PlanEntry *entry;
     uint32_t loss;  // tensor
-    Batch batch;
+    ModelIo io;
 } Evaluator;
 
 double loss_bits_per_byte(const Dataset *data, double loss) {
@@ -24,10 +24,10 @@ double loss_bits_per_byte(const Dataset *data, double loss) {
 
 // The loss of the batch of windows from `first`; *valid of its rows exist.
 static bool run_batch(const Evaluator *e, int64_t first, int64_t *valid, double *loss) {
-    *valid = dataset_windows(e->data, first, &e->batch);
-    if (!session_run(e->diag, e->session, e->entry)) return false;
-    *loss = model_io_read(e->session, e->loss);
-    return true;
+    Batch batch = model_io_batch(e->session, &e->io);
+    *valid = dataset_windows(e->data, first, &batch);
+    return session_run(e->diag, e->session, e->entry) &&
+           model_io_read(e->diag, e->session, e->loss, loss);
 }
 
 // The sum of the losses of `count` windows. Rows past the last window repeat it, so a batch
@@ -35,7 +35,7 @@ static bool run_batch(const Evaluator *e, int64_t first, int64_t *valid, double 
 // tells.
 static bool sum_losses(const Evaluator *e, const EvaluateOptions *options, int64_t count,
                        double *sum) {
-    int64_t rows = e->batch.rows;
+    int64_t rows = e->io.rows;
     for (int64_t first = 0; first < count; first += rows) {
         if (options->stop && *options->stop)
             return diag_fail(e->diag, FAIL_INTERRUPTED, "interrupted");
@@ -51,14 +51,12 @@ static bool sum_losses(const Evaluator *e, const EvaluateOptions *options, int64
 
 static bool prepare(Evaluator *e) {
     const Plan *plan = session_plan(e->session);
-    ModelIo io;
     if (!model_io_entry(e->diag, plan, ENTRY_NAME_EVAL, &e->entry)) return false;
-    if (!model_io_find(e->diag, plan, true, &io)) return false;
+    if (!model_io_find(e->diag, plan, true, &e->io)) return false;
     int loss = model_io_scalar(plan, TENSOR_OUTPUT, NAME_LOSS);
     if (loss < 0)
         return diag_fail(e->diag, FAIL_INPUT, "model '%.*s' has no loss", STR_ARG(plan->model));
     e->loss = (uint32_t)loss;
-    e->batch = model_io_batch(e->session, &io);
     return true;
 }
 
@@ -66,13 +64,13 @@ bool evaluate_loss(Diag *diag, Session *s, const Dataset *data, const EvaluateOp
                    EvaluateResult *out) {
     Evaluator e = {.diag = diag, .session = s, .data = data};
     if (!prepare(&e)) return false;
-    int64_t count = dataset_window_count(data, e.batch.context), rows = e.batch.rows;
+    int64_t count = dataset_window_count(data, e.io.context), rows = e.io.rows;
     int64_t most = (options->window_max + rows - 1) / rows * rows;
     if (most && most < count) count = most;
     double sum = 0, before = clock_seconds();
     if (!sum_losses(&e, options, count, &sum)) return false;
     double seconds = clock_seconds() - before;
-    int64_t tokens = count * e.batch.context;
+    int64_t tokens = count * e.io.context;
     *out = (EvaluateResult){.loss = sum / (double)count,
                             .seconds = seconds,
                             .tokens_per_second = (double)tokens / seconds,

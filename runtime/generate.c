@@ -13,7 +13,8 @@ typedef struct {
     const PlanEntry *entry;
     ModelIo io;
     Sampler sampler;
-    Logits logits;         // of row 0, position 0
+    Logits logits;         // of one position
+    uint32_t output;       // tensor of all logits
     int64_t per_position;  // elements from one position's logits to the next's
     int64_t vocab;
     int64_t filled;  // positions of row 0 that hold tokens
@@ -53,15 +54,14 @@ static bool find_logits(Generator *g) {
                          STR_ARG(plan->model), STR_ARG(row_axis), STR_ARG(position_axis));
     }
     g->vocab = t->shape[vocab];
-    g->logits = (Logits){.type = t->type,
-                         .data = session_tensor(g->session, (uint32_t)found),
-                         .stride = stride_of(t, vocab)};
+    g->output = (uint32_t)found;
+    g->logits = (Logits){.type = t->type, .stride = stride_of(t, vocab)};
     return true;
 }
 
 // Puts a token after those that are there; the oldest goes if there is no room.
 static void push_token(Generator *g, double token) {
-    unsigned char *row = session_tensor(g->session, g->io.tokens);
+    unsigned char *row = session_write(g->session, g->io.tokens);
     size_t bytes = dtype_bytes(g->io.type);
     if (g->filled == g->io.context) {
         memmove(row, row + bytes, bytes * (size_t)(g->io.context - 1));
@@ -88,9 +88,18 @@ static bool read_prompt(Generator *g, Str prompt) {
     return true;
 }
 
+// Those of the last position of row 0.
+static bool read_logits(Generator *g) {
+    size_t element = dtype_bytes(g->logits.type);
+    size_t offset = (size_t)((g->filled - 1) * g->per_position) * element;
+    size_t bytes = (size_t)((g->vocab - 1) * g->logits.stride + 1) * element;
+    g->logits.data = session_read_part(g->diag, g->session, g->output, offset, bytes);
+    return g->logits.data != NULL;
+}
+
 static bool next_token(Generator *g, uint64_t position, uint32_t *token) {
     if (!session_run(g->diag, g->session, g->entry)) return false;
-    g->logits.first = (g->filled - 1) * g->per_position;
+    if (!read_logits(g)) return false;
     if (!sampler_draw(g->diag, &g->sampler, &g->logits, position, token)) return false;
     // The head may be wider than the embedding; such a token could not be read back.
     if (*token >= g->io.vocab) {
@@ -111,7 +120,7 @@ static bool prepare(Generator *g, Arena *arena, const GenerateOptions *options) 
     if (!model_io_find(g->diag, plan, false, &g->io) || !find_logits(g)) return false;
     if (!sampler_init(g->diag, arena, options->sampler, (uint32_t)g->vocab, &g->sampler))
         return false;
-    memset(session_tensor(g->session, g->io.tokens), 0,
+    memset(session_write(g->session, g->io.tokens), 0,
            (size_t)plan_tensor_bytes(&plan->tensors[g->io.tokens]));
     return read_prompt(g, options->prompt);
 }

@@ -45,8 +45,8 @@ Batch model_io_batch(Session *s, const ModelIo *io) {
     return (Batch){.rows = io->rows,
                    .context = io->context,
                    .type = io->type,
-                   .tokens = session_tensor(s, io->tokens),
-                   .targets = session_tensor(s, io->targets)};
+                   .tokens = session_write(s, io->tokens),
+                   .targets = session_write(s, io->targets)};
 }
 
 bool model_io_entry(Diag *diag, const Plan *plan, const char *name, const PlanEntry **out) {
@@ -61,8 +61,11 @@ int model_io_scalar(const Plan *plan, TensorKind kind, const char *name) {
     return found >= 0 && plan_tensor_count(&plan->tensors[found]) == 1 ? found : -1;
 }
 
-double model_io_read(Session *s, uint32_t tensor) {
+bool model_io_read(Diag *diag, Session *s, uint32_t tensor, double *out) {
     const Plan *plan = session_plan(s);
     ASSERT(tensor < plan->tensor_count);
-    return dtype_get(plan->tensors[tensor].type, session_tensor(s, tensor), 0);
+    DType type = plan->tensors[tensor].type;
+    const void *data = session_read_part(diag, s, tensor, 0, dtype_bytes(type));
+    if (data) *out = dtype_get(type, data, 0);
+    return data != NULL;
 }

@@ -14,11 +14,12 @@ typedef struct {
 // Finds tokens[B, T] and, if wanted, targets[B, T] of the same type; an error says what the
 // model lacks.
 MUST_USE bool model_io_find(Diag *diag, const Plan *plan, bool targets, ModelIo *out);
-// The memory of a session's batch, for dataset.h.
+// The memory of a session's batch, for dataset.h to write; to be asked for before each one.
 Batch model_io_batch(Session *s, const ModelIo *io);
 // The entry, or an error that names it.
 MUST_USE bool model_io_entry(Diag *diag, const Plan *plan, const char *name,
                              const PlanEntry **out);
 // An output of one element; -1 if there is none.
 int model_io_scalar(const Plan *plan, TensorKind kind, const char *name);
-double model_io_read(Session *s, uint32_t tensor);  // its first element
+MUST_USE bool model_io_read(Diag *diag, Session *s, uint32_t tensor,
+                            double *out);  // its first element

@@ -22,6 +22,13 @@ static bool same_name(Diag *diag, const RunOptions *options, Str name) {
                            STR_ARG(name));
 }
 
+static bool add_result(Diag *diag, Session *s, uint32_t tensor, TensorFile *file) {
+    const void *data = session_read(diag, s, tensor);
+    if (!data) return false;
+    file->tensors[file->tensor_count++] = stored_of(&session_plan(s)->tensors[tensor], data);
+    return true;
+}
+
 static bool write_results(Diag *diag, Arena *scratch, Session *s, const RunOptions *options,
                           const PlanEntry *entry) {
     const Plan *plan = session_plan(s);
@@ -33,8 +40,7 @@ static bool write_results(Diag *diag, Arena *scratch, Session *s, const RunOptio
         bool state = options->states && t->kind == TENSOR_STATE;
         if (state && plan_tensor_find(plan, TENSOR_OUTPUT, t->name) >= 0)
             return same_name(diag, options, t->name);
-        if (given || state)
-            file.tensors[file.tensor_count++] = stored_of(t, session_tensor(s, i));
+        if ((given || state) && !add_result(diag, s, i, &file)) return false;
     }
     return safetensors_write(diag, &file);
 }

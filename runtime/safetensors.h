@@ -43,7 +43,7 @@ int64_t stored_count(const StoredTensor *t);  // elements
 // Appears whole or not at all. Tensors and metadata keep their order; names are distinct.
 MUST_USE bool safetensors_write(Diag *diag, const TensorFile *file);
 
-// A plan's tensor as something to write, e.g. with session_tensor() as data; nothing is copied.
+// A plan's tensor as something to write, e.g. with session_read() as data; nothing is copied.
 StoredTensor stored_of(const PlanTensor *t, const void *data);
 
 // Checks t's shape against the plan's tensor and converts into out (plan_tensor_bytes() long):

@@ -156,7 +156,7 @@ bool safetensors_load_into(Diag *diag, const TensorFile *file, Session *session,
         if (!((kinds.required | kinds.optional) & LOAD(t->kind))) continue;
         const StoredTensor *stored = safetensors_find(file, t->name);
         if (stored)
-            ok &= safetensors_convert(diag, file, stored, t, session_tensor(session, i));
+            ok &= safetensors_convert(diag, file, stored, t, session_write(session, i));
         else if (kinds.required & LOAD(t->kind) &&
                  (!kinds.entry || plan_entry_uses(kinds.entry, i)))
             ok = missing(diag, file, t);

@@ -38,7 +38,6 @@ typedef struct {
     Str out;
     uint32_t micro_batches;
     ModelIo io;
-    Batch batch;
     Dataset data, eval_data;
     const PlanEntry *train;         // or "accumulate"
     const PlanEntry *apply;         // NULL without accumulation
@@ -72,7 +71,6 @@ static bool find_tensors(Trainer *t) {
                          STR_ARG(t->plan->model));
     }
     t->loss = (uint32_t)loss;
-    t->batch = model_io_batch(t->session, &t->io);
     t->grad_norm = model_io_scalar(t->plan, TENSOR_OUTPUT, NAME_GRAD_NORM);
     t->lr = model_io_scalar(t->plan, TENSOR_INPUT, NAME_LR);
     t->step = model_io_scalar(t->plan, TENSOR_INPUT, NAME_STEP);
@@ -257,7 +255,7 @@ static bool start(Trainer *t) {
 static void set_input(Trainer *t, int tensor, double value) {
     if (tensor < 0) return;
     DType type = t->plan->tensors[tensor].type;
-    dtype_set(type, session_tensor(t->session, (uint32_t)tensor), 0, value);
+    dtype_set(type, session_write(t->session, (uint32_t)tensor), 0, value);
 }
 
 static bool not_finite(Trainer *t, const char *what, double value) {
@@ -275,13 +273,17 @@ static bool run_micro_batches(Trainer *t, double *loss) {
         t->reports[i].sum = 0;
     for (uint32_t micro = 0; micro < t->micro_batches; micro++) {
         key.first_row = (uint64_t)micro * (uint64_t)t->io.rows;
-        dataset_sample(&t->data, key, &t->batch);
+        Batch batch = model_io_batch(t->session, &t->io);
+        dataset_sample(&t->data, key, &batch);
         if (!session_run(t->diag, t->session, t->train)) return false;
-        double x = model_io_read(t->session, t->loss);
+        double x;
+        if (!model_io_read(t->diag, t->session, t->loss, &x)) return false;
         if (!isfinite(x)) return not_finite(t, "loss", x);
         *loss += x / t->micro_batches;
-        for (uint32_t i = 0; i < t->report_count; i++)
-            t->reports[i].sum += model_io_read(t->session, t->reports[i].tensor);
+        for (uint32_t i = 0; i < t->report_count; i++) {
+            if (!model_io_read(t->diag, t->session, t->reports[i].tensor, &x)) return false;
+            t->reports[i].sum += x;
+        }
     }
     return true;
 }
@@ -302,7 +304,8 @@ static bool run_step(Trainer *t, TrainStep *out) {
     if (!run_micro_batches(t, &out->loss)) return false;
     if (t->apply && !session_run(t->diag, t->session, t->apply)) return false;
     if (t->grad_norm >= 0) {
-        out->grad_norm = model_io_read(t->session, (uint32_t)t->grad_norm);
+        if (!model_io_read(t->diag, t->session, (uint32_t)t->grad_norm, &out->grad_norm))
+            return false;
         if (!isfinite(out->grad_norm)) return not_finite(t, "gradient norm", out->grad_norm);
     }
     out->bits_per_byte = loss_bits_per_byte(&t->data, out->loss);

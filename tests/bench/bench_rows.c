@@ -208,9 +208,10 @@ static TensorKind kind_of(GraphOp op) {
     return op == OP_PARAM ? TENSOR_PARAM : op == OP_STATE ? TENSOR_STATE : TENSOR_INPUT;
 }
 
+// Of the CPU, where reading and writing are in one place.
 static float *tensor(const Ready *r, TensorKind kind, Str name) {
     int at = plan_tensor_find(r->plan, kind, name);
-    return at < 0 ? NULL : session_tensor(r->session, (uint32_t)at);
+    return at < 0 ? NULL : session_write(r->session, (uint32_t)at);
 }
 
 static float *leaf_data(const Ready *r, uint32_t i) {

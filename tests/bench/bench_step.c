@@ -37,8 +37,9 @@ static void fill_inputs(Session *s) {
     for (uint32_t n = 0; n < plan->tensor_count; n++) {
         const PlanTensor *t = &plan->tensors[n];
         if (t->kind != TENSOR_INPUT) continue;
+        void *data = session_write(s, n);
         for (int64_t i = 0, count = plan_tensor_count(t); i < count; i++)
-            dtype_set(t->type, session_tensor(s, n), i, input_value(t, i));
+            dtype_set(t->type, data, i, input_value(t, i));
     }
 }
 

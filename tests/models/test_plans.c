@@ -44,7 +44,7 @@ static void fill(Run *run) {
         const Leaf *leaf = &run->graph->leaves.ptr[i];
         int tensor = plan_tensor_find(run->plan, kind_of(leaf->kind), leaf->path);
         assert_true(tensor >= 0);
-        void *to = session_tensor(run->session, (uint32_t)tensor);
+        void *to = session_write(run->session, (uint32_t)tensor);
         double *reference = evaluation_leaf(&run->reference, i);
         int64_t n = graph_elements(run->graph, run->graph->leaf_values.ptr[i]);
         for (int64_t k = 0; k < n; k++) {
@@ -57,7 +57,7 @@ static void fill(Run *run) {
 static void compare(Run *run, TensorKind kind, Str name, ValueId v) {
     int tensor = plan_tensor_find(run->plan, kind, name);
     assert_true(tensor >= 0);
-    const void *got = session_tensor(run->session, (uint32_t)tensor);
+    const void *got = session_read(&run->diag, run->session, (uint32_t)tensor);
     const double *expected = evaluation_value(&run->reference, v);
     int64_t n = graph_elements(run->graph, v);
     double largest = 0;

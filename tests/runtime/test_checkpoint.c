@@ -19,7 +19,7 @@ static Checkpoint checkpoint_at(int64_t step) {
 
 static Str directory(Tiny *f) { return str_of(f->directory); }
 
-static float *floats(Tiny *f, uint32_t tensor) { return session_tensor(f->session, tensor); }
+static float *floats(Tiny *f, uint32_t tensor) { return session_write(f->session, tensor); }
 
 // Values that a conversion through another type or text would change.
 static void fill(Tiny *f) {
@@ -52,7 +52,7 @@ static void comes_back_bit_for_bit(void **state) {
     for (int i = 0; i < 3; i++) {
         size_t n = (size_t)plan_tensor_bytes(&f->plan->tensors[kept[i]]);
         copies[i] = arena_alloc(&f->arena, n, 1);
-        memcpy(copies[i], session_tensor(f->session, kept[i]), n);
+        memcpy(copies[i], session_read(&f->diag, f->session, kept[i]), n);
     }
     session_init(f->session, 4);
     Checkpoint c = checkpoint_at(0);
@@ -63,7 +63,7 @@ static void comes_back_bit_for_bit(void **state) {
     assert_int_equal(c.tokens, 135);
     for (int i = 0; i < 3; i++) {
         size_t n = (size_t)plan_tensor_bytes(&f->plan->tensors[kept[i]]);
-        assert_memory_equal(copies[i], session_tensor(f->session, kept[i]), n);
+        assert_memory_equal(copies[i], session_read(&f->diag, f->session, kept[i]), n);
     }
     assert_diag(&f->diag, "");
 }

@@ -12,8 +12,8 @@ static void open_data(Tiny *f, Str path, Dataset *data) {
 }
 
 // The mean over the first `windows` windows, in double.
-static double expected_loss(const Tiny *f, const Dataset *data, int64_t windows) {
-    const float *w = session_tensor(f->session, TINY_W);
+static double expected_loss(Tiny *f, const Dataset *data, int64_t windows) {
+    const float *w = session_read(&f->diag, f->session, TINY_W);
     double sum = 0;
     for (int64_t i = 0; i < windows; i++) {
         int64_t start = i * TINY_T, last = data->count - 1 - TINY_T;

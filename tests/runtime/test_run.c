@@ -9,8 +9,8 @@ static Str write_tensors(Tiny *f, const char *name, const TinyTensor *tensors, u
     TensorFile file = {.path = tiny_path(f, name), .tensor_count = count};
     file.tensors = arena_array(&f->arena, StoredTensor, count);
     for (uint32_t i = 0; i < count; i++) {
-        file.tensors[i] =
-            stored_of(&f->plan->tensors[tensors[i]], session_tensor(f->session, tensors[i]));
+        file.tensors[i] = stored_of(&f->plan->tensors[tensors[i]],
+                                    session_read(&f->diag, f->session, tensors[i]));
     }
     assert_true(safetensors_write(&f->diag, &file));
     return file.path;
@@ -18,8 +18,8 @@ static Str write_tensors(Tiny *f, const char *name, const TinyTensor *tensors, u
 
 static Str write_batch(Tiny *f) {
     const TinyTensor batch[] = {TINY_TOKENS, TINY_TARGETS};
-    int32_t *tokens = session_tensor(f->session, TINY_TOKENS),
-            *targets = session_tensor(f->session, TINY_TARGETS);
+    int32_t *tokens = session_write(f->session, TINY_TOKENS),
+            *targets = session_write(f->session, TINY_TARGETS);
     for (int i = 0; i < TINY_B * TINY_T; i++) {
         tokens[i] = i * 7 % TINY_VOCAB;
         targets[i] = i;
@@ -44,7 +44,7 @@ static void writes_outputs_and_gradients(void **state) {
     options.params = tiny_path(f, "params.safetensors");
     assert_true(checkpoint_write_params(&f->diag, f->session, options.params));
     session_init(f->session, 2);
-    memset(session_tensor(f->session, TINY_TOKENS), 0, sizeof(int32_t) * TINY_B * TINY_T);
+    memset(session_write(f->session, TINY_TOKENS), 0, sizeof(int32_t) * TINY_B * TINY_T);
     assert_true(run_entry(&f->diag, f->session, &options));
     open_results(f, &results);
     assert_int_equal(results.tensor_count, 2);
@@ -53,7 +53,7 @@ static void writes_outputs_and_gradients(void **state) {
     assert_true(loss && loss->rank == 0 && grad && grad->shape[0] == TINY_VOCAB);
     // Token 7 stands once in the batch, before target 1.
     session_init(f->session, 1);
-    const float *w = session_tensor(f->session, TINY_W);
+    const float *w = session_read(&f->diag, f->session, TINY_W);
     double expected = 2 * ((double)w[7] - 1.0 / 64) / (TINY_B * TINY_T);
     double got = dtype_get(DTYPE_F32, grad->data, 7);
     assert_true(got - expected <= 1e-6 && expected - got <= 1e-6);
@@ -107,7 +107,7 @@ static void refuses_bad_inputs(void **state) {
     const int64_t shape[] = {TINY_T, TINY_B};
     RunOptions options = options_of(f, ENTRY_NAME_EVAL);
     StoredTensor tokens = {STR("tokens"), DTYPE_I32, 2, shape,
-                           session_tensor(f->session, TINY_TOKENS)};
+                           session_read(&f->diag, f->session, TINY_TOKENS)};
     TensorFile file = {.path = options.inputs, .tensors = &tokens, .tensor_count = 1};
     assert_true(safetensors_write(&f->diag, &file));
     check_refused(f, &options,
@@ -128,7 +128,7 @@ static void refuses_tokens_out_of_range(void **state) {
     Tiny *f = *state;
     const TinyTensor batch[] = {TINY_TOKENS, TINY_TARGETS};
     RunOptions options = options_of(f, ENTRY_NAME_EVAL);
-    int32_t *tokens = session_tensor(f->session, TINY_TOKENS);
+    int32_t *tokens = session_write(f->session, TINY_TOKENS);
     tokens[6] = TINY_VOCAB;
     options.inputs = write_tensors(f, "inputs.safetensors", batch, 2);
     check_refused(f, &options, "tokens[B=1, T=1] is 128; it must be in [0, 128)", FAIL_INPUT);

@@ -112,7 +112,7 @@ static void check_against_plain_loop(Tiny *f, const TrainOptions *o) {
         .paths = o->data, .path_count = 1, .vocab = TINY_VOCAB, .context = TINY_T};
     assert_true(dataset_open(&f->diag, &f->arena, &open, &data));
     session_init(f->session, o->seed);
-    const float *w = session_tensor(f->session, TINY_W);
+    const float *w = session_read(&f->diag, f->session, TINY_W);
     Plain plain = {0};
     for (int v = 0; v < TINY_VOCAB; v++)
         plain.w[v] = (double)w[v];
@@ -149,7 +149,8 @@ static void accumulates_and_clips_like_a_plain_loop(void **state) {
     o.accumulate = 3;
     o.clip = 0.05;
     check_against_plain_loop(f, &o);
-    assert_true(*(float *)session_tensor(f->session, TINY_SEEN) == 12 * 3 * TINY_B * TINY_T);
+    assert_true(*(const float *)session_read(&f->diag, f->session, TINY_SEEN) ==
+                12 * 3 * TINY_B * TINY_T);
 }
 
 // ---- what is left behind
