@@ -9,6 +9,7 @@ set -eu
 # group, package, and a program or file that shows that it is there
 table='
 build gcc            cc
+build g++            g++
 build libc6-dev      /usr/include/stdio.h
 build cmake          cmake
 build ninja-build    ninja

@@ -1,0 +1,42 @@
+// calls.h: the border between kernel text, compiled as C++ into a shared object, and the
+// machine that runs it, written in C and part of the test program. The object gets the table
+// when it is loaded, so that it links to nothing.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIMT_ARGUMENTS 72
+
+typedef struct Machine Machine;
+
+typedef struct {
+    uint32_t x, y, z;
+} SimtDim;
+// What the built-in variables say of the thread that runs.
+typedef struct {
+    SimtDim thread, block, threads, blocks;
+} SimtPlace;
+
+typedef struct {
+#define CALL(result, name, parameters) result(*name) parameters;
+#include "calls.def"
+} SimtCalls;
+
+// One kernel of an object: its function, called with `arguments` of the link, and where
+// its static shared memory lies.
+typedef struct {
+    void (*run)(void);
+    unsigned char *shared, *shared_end;  // NULL: it has none
+} SimtEntry;
+
+// What every object exports: `simt_link`, which the machine fills, and `simt_entries`, an
+// array.
+// Kernels may read all of it.
+typedef struct {
+    Machine *machine;
+    SimtPlace place;
+    void *arguments[SIMT_ARGUMENTS];  // pointers; of a tensor map its address
+    SimtCalls calls;
+} SimtLink;

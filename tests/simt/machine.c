@@ -1,0 +1,231 @@
+// machine.c: one launch: clusters one after the other, the threads of a cluster in turns.
+#include "tests/simt/machine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+// ---- failures
+
+static void report_add(Report *report, size_t *at, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void report_add(Report *report, size_t *at, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(report->text + *at, REPORT_BYTES - *at, fmt, args);
+    va_end(args);
+    if (n > 0) *at += (size_t)n;
+    if (*at >= REPORT_BYTES) *at = REPORT_BYTES - 1;
+}
+
+void machine_fail(Machine *m, const char *fmt, ...) {
+    size_t at = 0;
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(m->report->text, REPORT_BYTES, fmt, args);
+    va_end(args);
+    at = n < 0 ? 0 : (size_t)n < REPORT_BYTES ? (size_t)n : REPORT_BYTES - 1;
+    if (m->running)
+        report_add(m->report, &at, " (thread %u of block %u)", m->running->index,
+                   m->running->block->index);
+    _exit(1);
+}
+
+static bool waits(const Thread *t) {
+    return t->wait.counter && *t->wait.counter == t->wait.seen;
+}
+
+// Names where threads wait, neighbours at the same place together.
+NORETURN static void fail_deadlock(Machine *m) {
+    size_t at = 0;
+    report_add(m->report, &at, "deadlock");
+    for (uint32_t b = 0; b < m->launch.cluster; b++) {
+        const Block *block = &m->blocks[b];
+        for (uint32_t t = 0, end; t < m->launch.threads; t = end) {
+            end = t + 1;
+            if (!block->threads[t].live) continue;
+            const Wait *w = &block->threads[t].wait;
+            while (end < m->launch.threads && block->threads[end].live &&
+                   block->threads[end].wait.counter == w->counter)
+                end++;
+            report_add(m->report, &at, "; block %u, threads %u to %u: %s", block->index, t,
+                       end - 1, w->what);
+        }
+    }
+    _exit(1);
+}
+
+// ---- turns
+
+uint32_t machine_random(Machine *m, uint32_t below) {
+    // xorshift64*; the high bits are the good ones.
+    m->random ^= m->random >> 12;
+    m->random ^= m->random << 25;
+    m->random ^= m->random >> 27;
+    return (uint32_t)(m->random * 0x2545f4914f6cdd1dULL >> 33) % below;
+}
+
+void machine_wait(Machine *m, const uint64_t *counter, uint64_t seen, const char *what) {
+    Thread *t = m->running;
+    t->wait = (Wait){counter, seen, what};
+    while (waits(t))
+        fiber_switch(&t->fiber, &m->scheduler);
+    t->wait = (Wait){0};
+}
+
+// Static shared memory is one place in the object: each block's bytes are there while it runs.
+static void make_resident(Machine *m, Block *block) {
+    if (m->resident == block || !m->static_bytes) return;
+    if (m->resident) memcpy(m->resident->statics, m->entry->shared, m->static_bytes);
+    memcpy(m->entry->shared, block->statics, m->static_bytes);
+    m->resident = block;
+}
+
+static void run_thread(Machine *m, Thread *t) {
+    make_resident(m, t->block);
+    uint32_t b = t->block->index;
+    SimtPlace *place = &m->link->place;
+    place->thread = (SimtDim){t->index, 0, 0};
+    place->block = (SimtDim){b, 0, 0};
+    m->report->place = *place;
+    m->running = t;
+    fiber_switch(&m->scheduler, &t->fiber);
+    m->running = NULL;
+}
+
+static void thread_main(void *argument) {
+    Thread *t = argument;
+    Machine *m = t->block->machine;
+    m->entry->run();
+    t->live = false;
+    t->block->live--;
+    fiber_switch(&t->fiber, &m->scheduler);
+    BUG("a thread ran on after its end");
+}
+
+static void shuffle_turns(Machine *m, uint32_t count) {
+    for (uint32_t i = count - 1; i > 0; i--) {
+        uint32_t j = machine_random(m, i + 1);
+        Thread *t = m->turns[i];
+        m->turns[i] = m->turns[j];
+        m->turns[j] = t;
+    }
+}
+
+// One round; false: nobody could run.
+static bool run_round(Machine *m, uint32_t count) {
+    bool ran = false;
+    SimtOrder order = m->schedule.order;
+    if (order == SIMT_RANDOM) shuffle_turns(m, count);
+    for (uint32_t i = 0; i < count; i++) {
+        Thread *t = m->turns[order == SIMT_REVERSE ? count - 1 - i : i];
+        if (!t->live || waits(t)) continue;
+        run_thread(m, t);
+        ran = true;
+        // The first that can run runs, again and again.
+        if (order == SIMT_STARVE) return true;
+    }
+    return ran;
+}
+
+static bool any_live(const Machine *m) {
+    for (uint32_t b = 0; b < m->launch.cluster; b++)
+        if (m->blocks[b].live) return true;
+    return false;
+}
+
+// ---- set-up
+
+static void *map_memory(size_t bytes) {
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ASSERT(p != MAP_FAILED);
+    return p;
+}
+
+static void blocks_init(Machine *m) {
+    uint32_t cluster = m->launch.cluster, threads = m->launch.threads;
+    uint32_t warps = (threads + WARP - 1) / WARP;
+    unsigned char *stacks = map_memory((size_t)cluster * threads * STACK_BYTES);
+    m->blocks = map_memory(cluster * sizeof *m->blocks);
+    m->turns = map_memory(cluster * threads * sizeof(Thread *));
+    for (uint32_t b = 0; b < cluster; b++) {
+        Block *block = &m->blocks[b];
+        block->machine = m;
+        block->rank = b;
+        block->threads = map_memory(threads * sizeof *block->threads);
+        block->warps = map_memory(warps * sizeof *block->warps);
+        block->dynamic = map_memory(m->launch.shared_bytes + 1);
+        block->statics = map_memory(m->static_bytes + 1);
+        for (uint32_t t = 0; t < threads; t++) {
+            size_t place = (size_t)b * threads + t;
+            block->threads[t].stack = stacks + place * STACK_BYTES;
+            // The lowest page catches a stack that is too deep.
+            int rc = mprotect(block->threads[t].stack, 4096, PROT_NONE);
+            ASSERT(rc == 0);
+            block->threads[t].block = block;
+            block->threads[t].index = t;
+            m->turns[place] = &block->threads[t];
+        }
+    }
+}
+
+// Shared memory starts full of NaN.
+static void block_start(Machine *m, Block *block, uint32_t index) {
+    block->index = index;
+    block->live = m->launch.threads;
+    memset(block->dynamic, 0xff, m->launch.shared_bytes);
+    memset(block->statics, 0xff, m->static_bytes);
+    memset(block->meetings, 0, sizeof block->meetings);
+    uint32_t warps = (m->launch.threads + WARP - 1) / WARP;
+    memset(block->warps, 0, warps * sizeof *block->warps);
+    for (uint32_t t = 0; t < m->launch.threads; t++) {
+        Thread *thread = &block->threads[t];
+        thread->live = true;
+        thread->wait = (Wait){0};
+        fiber_init(&thread->fiber, thread->stack, STACK_BYTES, thread_main, thread);
+    }
+}
+
+static void run_cluster(Machine *m, uint32_t first) {
+    uint32_t cluster = m->launch.cluster, count = cluster * m->launch.threads;
+    for (uint32_t b = 0; b < cluster; b++)
+        block_start(m, &m->blocks[b], first + b);
+    m->resident = NULL;
+    for (uint32_t i = 0; i < count; i++)
+        m->turns[i] = &m->blocks[i / m->launch.threads].threads[i % m->launch.threads];
+    while (any_live(m))
+        if (!run_round(m, count)) fail_deadlock(m);
+}
+
+static void check_launch(Machine *m) {
+    const Launch *l = &m->launch;
+    if (!l->blocks || !l->threads || l->threads > 1024)
+        machine_fail(m, "the launch has %u blocks of %u threads", l->blocks, l->threads);
+    if (!l->cluster || l->cluster > 8 || l->blocks % l->cluster)
+        machine_fail(m, "%u blocks do not make clusters of %u", l->blocks, l->cluster);
+    if (m->static_bytes > 48 << 10)
+        machine_fail(m, "%u bytes of static shared memory are more than 48 KiB",
+                     m->static_bytes);
+    if (m->shared_end - SHARED_BASE > SHARED_MAX)
+        machine_fail(m, "%u bytes of shared memory are more than a block has",
+                     m->shared_end - SHARED_BASE);
+}
+
+void machine_run(Machine *m) {
+    m->random = 0x9e3779b97f4a7c15ULL * (m->schedule.seed + 1) | 1;
+    m->static_bytes = (uint32_t)(m->entry->shared_end - m->entry->shared);
+    // Dynamic shared memory follows the static one, at the alignment that the prelude declares.
+    m->dynamic_at = (SHARED_BASE + m->static_bytes + 1023) / 1024 * 1024;
+    m->shared_end = m->dynamic_at + m->launch.shared_bytes;
+    m->report->schedule = m->schedule;
+    m->link->place.threads = (SimtDim){m->launch.threads, 1, 1};
+    m->link->place.blocks = (SimtDim){m->launch.blocks, 1, 1};
+    check_launch(m);
+    if (!m->blocks) blocks_init(m);
+    for (uint32_t first = 0; first < m->launch.blocks; first += m->launch.cluster)
+        run_cluster(m, first);
+}

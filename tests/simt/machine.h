@@ -1,0 +1,127 @@
+// machine.h: the inside of the machine that runs kernels: blocks of a cluster, their threads as
+// fibers, and what they wait for. simt.h is the outside. The machine lives in a child process:
+// what goes wrong is written to a page shared with the parent, and the child ends.
+//
+//     Machine --+-- Block (one of the cluster's) --+-- Thread, a fiber each
+//               |      shared memory, barriers     +-- Warp: what its lanes exchange
+//               +-- asynchronous operations that are under way (async.c)
+#pragma once
+
+#include "base/attr.h"
+#include "tests/simt/calls.h"
+#include "tests/simt/fiber.h"
+#include "tests/simt/simt.h"
+
+#define WARP           32
+#define SHARED_BASE    1024    // shared address of a block's first byte; below it nothing lies
+#define SHARED_MAX     232448  // bytes of a block on sm_90
+#define NAMED_BARRIERS 16
+#define EXCHANGE_BYTES 32
+#define WARP_CHANNELS  8
+#define REPORT_BYTES   8192
+#define STACK_BYTES    (128 << 10)
+
+typedef struct Block Block;
+
+// What one thread waits for: that a counter moves on.
+typedef struct {
+    const uint64_t *counter;  // NULL: nothing
+    uint64_t seen;
+    const char *what;
+} Wait;
+
+typedef struct {
+    Fiber fiber;
+    unsigned char *stack;  // its low end
+    Block *block;
+    uint32_t index;  // in its block
+    bool live;
+    Wait wait;
+} Thread;
+
+// Lanes of a mask meet here: each leaves some bytes, and when all have come each sees all. Two
+// rounds, so that a fast lane may come again before a slow one has looked.
+typedef struct {
+    uint32_t mask;  // 0: not in use
+    uint64_t met;   // rounds completed
+    uint64_t rounds[WARP];
+    uint32_t arrived[2];
+    const char *what[2];
+    unsigned char bytes[2][WARP][EXCHANGE_BYTES];
+} Channel;
+
+typedef struct {
+    Channel channels[WARP_CHANNELS];
+} Warp;
+
+// Threads that wait for each other.
+typedef struct {
+    uint32_t arrived, expected;
+    uint64_t completed;
+} Meeting;
+
+struct Block {
+    Machine *machine;
+    uint32_t rank, index;    // in the cluster, in the grid
+    unsigned char *dynamic;  // dynamic shared memory
+    unsigned char *statics;  // static shared memory while another block's is in place
+    uint32_t live;
+    Thread *threads;
+    Warp *warps;
+    Meeting meetings[NAMED_BARRIERS];  // 0 is __syncthreads
+};
+
+// A kernel argument, as the machine keeps it.
+typedef struct {
+    unsigned char *data;
+    size_t bytes;
+    Str name;
+    void *mapping;  // inaccessible pages, its memory, inaccessible pages
+    size_t mapped;
+} Argument;
+
+// Written by the child, read by the parent.
+typedef struct {
+    char text[REPORT_BYTES];  // empty: nothing went wrong
+    SimtPlace place;          // of the thread that ran last
+    SimtSchedule schedule;
+} Report;
+
+struct Machine {
+    const SimtEntry *entry;
+    Launch launch;
+    SimtSchedule schedule;
+    Argument arguments[SIMT_ARGUMENTS];
+    uint32_t argument_count;
+    Report *report;
+
+    SimtLink *link;   // in the object
+    Block *blocks;    // launch.cluster
+    Block *resident;  // whose static shared memory is in place
+    Thread *running;
+    Thread **turns;  // all threads of the cluster
+    Fiber scheduler;
+    uint64_t random;
+    uint32_t static_bytes, dynamic_at, shared_end;  // shared addresses
+};
+
+// ---- machine.c
+// Runs one launch in one schedule. Does not return if something goes wrong.
+void machine_run(Machine *m);
+// Says what is wrong and where, and ends the child.
+NORETURN void machine_fail(Machine *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// Until *counter differs from `seen`.
+void machine_wait(Machine *m, const uint64_t *counter, uint64_t seen, const char *what);
+uint32_t machine_random(Machine *m, uint32_t below);
+
+// ---- warp.c
+// Every lane of the mask gives `bytes` and gets what all gave, [lane][EXCHANGE_BYTES].
+const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
+                                    const void *mine, uint32_t bytes))[EXCHANGE_BYTES];
+
+// ---- memory.c
+// Where the byte at a shared address of a block lies; fails if `bytes` do not lie there.
+unsigned char *shared_at(Machine *m, Block *block, uint32_t address, uint32_t bytes);
+
+#define CALL(result, name, parameters) result call_##name parameters;
+#include "tests/simt/calls.def"

@@ -1,0 +1,18 @@
+# Kernels on the CPU; included by tests/CMakeLists.txt. They are compiled by the tests themselves, with $CXX,
+# g++ or clang++; where there is none, the tests are skipped.
+add_library(strata_simt STATIC simt/barrier.c simt/fiber.c simt/machine.c simt/memory.c simt/simt.c simt/warp.c)
+strata_compile_options(strata_simt)
+# The models of products run often enough that a debug build of them is not worth having.
+target_compile_options(strata_simt PRIVATE -O2)
+target_compile_definitions(strata_simt PRIVATE ${STRATA_DEFINITIONS}
+    STRATA_TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+target_link_libraries(strata_simt PUBLIC strata_base ${CMAKE_DL_LIBS})
+
+# strata_simt_test(NAME SOURCES... LIBS LIBRARIES...): like strata_test, and skipped without a C++ compiler.
+function(strata_simt_test name)
+    strata_test(${name} ${ARGN})
+    if(TEST ${name})
+        set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+    endif()
+endfunction()
+strata_simt_test(simt/machine simt/test_simt.c LIBS strata_simt strata_base)
