@@ -70,7 +70,7 @@ static bool pattern_try(const char *pattern) {
 }
 
 static bool folder_try(const char *folder) {
-    char pattern[PATH_CAP];
+    char pattern[PATH_CAP + 16];
     snprintf(pattern, sizeof pattern, "%s/libnvrtc.so*", folder);
     return pattern_try(pattern);
 }
