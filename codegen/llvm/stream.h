@@ -31,7 +31,7 @@ typedef struct {
     IrValue slots[STREAM_SLOTS];
     IrValue pointer;    // of an access: its element at the task's first col
     IrValue condition;  // may it happen at all in this row; NULL: yes
-    IrValue ahead;      // the pointer of the row that is prefetched
+    IrValue ahead;      // the pointer of the row that is prefetched; NULL: none
 } StreamOp;
 
 typedef struct Level Level;
@@ -56,6 +56,7 @@ typedef struct {
     int lanes;
     IrValue mask;  // NULL: all lanes
     int slot;      // of the accumulators
+    int number;    // among the steps of one iteration
     int part;      // which of the row's steps, if the row is in registers; 0 otherwise
 } Step;
 
@@ -64,6 +65,8 @@ typedef struct {
     int first;    // round of the pass that computes it first; -1: none
     bool keep;    // a later pass reads it from `row`
     IrValue row;  // close memory
+    int passes;   // how many compute it
+    int pass;     // how many of them have been emitted
     // Of the current step, or of every step of a row in registers.
     IrValue vec[STREAM_MAX_STEPS];
 } ColValue;
@@ -95,8 +98,9 @@ IrValue access_index(Stream *s, uint32_t i, const Step *step);  // INDEX
 void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal);
 void access_scatter_add(Stream *s, uint32_t i, const Step *step);
 void access_prefetch(Stream *s, uint32_t i, const Step *step);
-bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
-bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
+int access_prefetch_steps(const Stream *s, uint32_t i);  // for one cache line; 0: no prefetch
+bool access_is_dense(const Stream *s, uint32_t i);       // along the cols
+bool access_nontemporal(const Stream *s, uint32_t i);    // may the store bypass the cache
 
 // stream_pass.c
 bool row_fits_registers(const Stream *s);  // for s->cols

@@ -6,6 +6,8 @@
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/stream.h"
 
+enum { CACHE_LINE = 64 };
+
 static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->p->ops.ptr[i]; }
 
 static DType arg_type(const Stream *s, const TileOp *op) {
@@ -222,10 +224,27 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step) {
     return mask == NULL ? x : build_select(b, mask, x, LLVMConstNull(LLVMTypeOf(x)));
 }
 
+int access_prefetch_steps(const Stream *s, uint32_t i) {
+    const TileOp *op = op_at(s, i);
+    if (op->kind != TILE_LOAD || ahead_stride(s, op) == 0 || !access_is_dense(s, i)) return 0;
+    // In a loop inside that of its rows the next row would be the same one.
+    if (s->ops[i].home != s->level->level) return 0;
+    int64_t bytes = s->b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
+    int64_t steps = s->level->cols[i].passes * CACHE_LINE / bytes;
+    return steps < 1 ? 1 : (int)steps;
+}
+
+// All passes that read the row share the one that is prefetched evenly, so that memory is never
+// idle: the first asks for its first part, and so on.
 void access_prefetch(Stream *s, uint32_t i, const Step *step) {
-    if (s->ops[i].ahead == NULL || !access_is_dense(s, i)) return;
-    IrType type = element_type(s->b, arg_type(s, op_at(s, i)));
-    build_prefetch(s->b, build_gep(s->b, type, s->ops[i].ahead, step->at), false, 2);
+    Builder *b = s->b;
+    int steps = access_prefetch_steps(s, i);
+    if (steps == 0 || step->number % steps != 0) return;
+    const ColValue *v = &s->level->cols[i];
+    IrValue at = LLVMBuildUDiv(b->at, step->at, build_i64(b, v->passes), "");
+    at = build_iadd(b, at, build_i64(b, s->cols * v->pass / v->passes));
+    IrType type = element_type(b, arg_type(s, op_at(s, i)));
+    build_prefetch(b, build_gep(b, type, s->ops[i].ahead, at), false, 2);
 }
 
 bool access_nontemporal(const Stream *s, uint32_t i) {

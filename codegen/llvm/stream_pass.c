@@ -9,13 +9,15 @@
 #include "codegen/llvm/map.h"
 #include "codegen/llvm/stream.h"
 
-enum { KEEP_MAX_BYTES = 1 << 20 };
+enum { KEEP_MAX_BYTES = 1 << 20, MAX_PREFETCH_STEPS = 4 };
 
 typedef struct {
     Stream *s;
     Level *level;
-    int round, unroll;
-    bool *in;  // operations at the cols that this pass computes or reads
+    int round;
+    int unroll;   // vectors that have accumulators of their own
+    int vectors;  // of one iteration, a multiple of that
+    bool *in;     // operations at the cols that this pass computes or reads
     bool used[STREAM_SLOTS];
 } Pass;
 
@@ -103,9 +105,17 @@ static Pass pass_new(Stream *s, Level *l, int round) {
     return pass;
 }
 
+static bool computes(const Pass *pass, uint32_t i) { return pass->in[i] && !is_left(pass, i); }
+
+// What is kept is known only once all passes are.
 void passes_plan(Stream *s, Level *l) {
     for (int round = 0; round <= l->last_col; round++)
         pass_new(s, l, round);
+    for (int round = 0; round <= l->last_col; round++) {
+        Pass pass = pass_new(s, l, round);
+        for (uint32_t i = 1; i < s->p->ops.len; i++)
+            l->cols[i].passes += computes(&pass, i);
+    }
     for (uint32_t i = 1; i < s->p->ops.len; i++)
         if (l->cols[i].keep && !s->in_registers)
             l->cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
@@ -122,9 +132,9 @@ static void operand_splat(Stream *s, TileId v) {
 static void op_prepare(Pass *pass, uint32_t i) {
     Stream *s = pass->s;
     const TileOp *op = op_at(s, i);
-    bool computes = pass->in[i] && !is_left(pass, i) && op->kind != TILE_REDUCE;
+    bool starts = computes(pass, i) && op->kind != TILE_REDUCE;
     bool ends = ends_here(s, pass->level, i, pass->round);
-    if (!computes && !ends) return;
+    if (!starts && !ends) return;
     if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || stream_is_store(op))
         access_prepare(s, i);
     for (uint32_t k = 0; k < op->arity; k++)
@@ -285,8 +295,7 @@ static void step_emit(Pass *pass, const Step *step) {
     const Level *l = pass->level;
     for (uint32_t i = 1; i < s->p->ops.len; i++) {
         if (!pass->in[i]) continue;
-        if (op_at(s, i)->kind == TILE_LOAD && pass->round == l->last_col && !is_left(pass, i))
-            access_prefetch(s, i, step);
+        if (op_at(s, i)->kind == TILE_LOAD && computes(pass, i)) access_prefetch(s, i, step);
         value_emit(pass, i, step);
     }
     for (uint32_t i = 1; i < s->p->ops.len; i++) {
@@ -330,7 +339,8 @@ static int static_steps(const Stream *s, int64_t from, Step *out) {
     int count = 0;
     for (; from + s->b->lanes <= s->cols; from += s->b->lanes, count++) {
         ASSERT(count < MAX_STATIC_STEPS - 4);
-        out[count] = (Step){.at = build_i64(s->b, from), .lanes = s->b->lanes, .slot = count};
+        out[count] = (Step){.at = build_i64(s->b, from), .lanes = s->b->lanes};
+        out[count].slot = out[count].number = count;
     }
     return count + tail_steps(s, from, out + count);
 }
@@ -358,8 +368,20 @@ static int pass_unroll(const Pass *pass) {
     return values > 32 ? 1 : values > 8 ? 2 : 4;
 }
 
+// So many that one iteration asks for whole cache lines of the row ahead, within reason.
+static int pass_vectors(const Pass *pass) {
+    int most = 1;
+    for (uint32_t i = 1; i < pass->s->p->ops.len; i++) {
+        if (!computes(pass, i)) continue;
+        int steps = access_prefetch_steps(pass->s, i);
+        if (steps > most) most = steps;
+    }
+    if (most > MAX_PREFETCH_STEPS) most = MAX_PREFETCH_STEPS;
+    return (most + pass->unroll - 1) / pass->unroll * pass->unroll;
+}
+
 typedef struct {
-    int64_t loop_to;  // cols that the loop covers, a multiple of unroll vectors; 0: no loop
+    int64_t loop_to;  // cols that the loop covers, a multiple of its vectors; 0: no loop
     Step rest[MAX_STATIC_STEPS];
     int rest_count;
 } Walk;
@@ -368,7 +390,8 @@ static Walk walk_plan(Pass *pass) {
     const Stream *s = pass->s;
     Walk walk = {0};
     pass->unroll = pass_unroll(pass);
-    int64_t step = (int64_t)pass->unroll * s->b->lanes;
+    pass->vectors = pass_vectors(pass);
+    int64_t step = (int64_t)pass->vectors * s->b->lanes;
     if (!s->in_registers && s->cols / step >= 2) walk.loop_to = s->cols / step * step;
     walk.rest_count = static_steps(s, walk.loop_to, walk.rest);
     for (int k = 0; walk.loop_to > 0 && k < pass->unroll; k++)
@@ -386,11 +409,12 @@ static void walk_emit(Pass *pass, const Walk *walk) {
     Builder *b = pass->s->b;
     if (walk->loop_to > 0) {
         Loop loop = {0};
-        int64_t step = (int64_t)pass->unroll * b->lanes;
-        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), step);
-        for (int k = 0; k < pass->unroll; k++) {
-            IrValue at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
-            step_emit(pass, &(Step){.at = at, .lanes = b->lanes, .slot = k});
+        int64_t by = (int64_t)pass->vectors * b->lanes;
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), by);
+        for (int k = 0; k < pass->vectors; k++) {
+            Step step = {.lanes = b->lanes, .slot = k % pass->unroll, .number = k};
+            step.at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
+            step_emit(pass, &step);
         }
         loop_end(b, &loop);
     }
@@ -408,8 +432,10 @@ void pass_emit(Stream *s, Level *l, int round) {
         if (reduces) accumulators_start(&pass, i);
     }
     walk_emit(&pass, &walk);
-    for (uint32_t i = 1; i < s->p->ops.len; i++)
+    for (uint32_t i = 1; i < s->p->ops.len; i++) {
         if (reduces_here(s, l, i, round)) accumulators_finish(&pass, i);
+        l->cols[i].pass += computes(&pass, i);
+    }
 }
 
 // ---- sums over rows

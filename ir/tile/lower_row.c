@@ -11,9 +11,9 @@ enum {
     DEFAULT_TILE = 4096,
     LEAST_SERIAL = 4096,
     SCATTER_TILE = 64,
-    BYPASS_BYTES = 32 << 20,
-    SHORT_ROW = 256,
-    MANY_ARRAYS = 4,
+    FAR_BYTES = 8 << 20,         // more than the second-level caches hold
+    LONG_ROW_BYTES = 256 << 10,  // this one and the next stay in such a cache
+    AHEAD_BYTES = 8 << 10,       // at least so much is on its way
 };
 
 static bool is_reduce(GraphOp op) { return op == OP_REDUCE_SUM || op == OP_REDUCE_MAX; }
@@ -145,26 +145,31 @@ static bool bypasses_cache(const Lower *w) {
     int64_t all = 0, leaving = 0;
     for (uint32_t i = 0; i < r->output_count; i++)
         all += output_bytes(w, i);
-    if (all < BYPASS_BYTES) return false;
+    if (all < FAR_BYTES) return false;
     for (uint32_t i = 0; i < r->output_count; i++)
         if (!is_update(w, r->outputs[i]) && !is_read(w, r->outputs[i]))
             leaving += output_bytes(w, i);
     return leaving > all / 16 * 15;
 }
 
-// Short rows of several arrays end before the hardware has noticed them all.
+// Between the passes over a row memory would be idle, and the hardware begins anew with every
+// row of every array: unless the rows that come next are asked for while this one is computed.
 static int64_t rows_ahead(const Lower *w) {
     const TileProgram *p = w->program;
     int col = tile_dim_of(p, DIM_COL);
     if (w->schedule->prefetch >= 0) return w->schedule->prefetch;
-    if (col < 0 || p->dims[col].extent > SHORT_ROW || !has_reduction(w)) return 0;
-    uint32_t arrays = 0;
+    if (col < 0 || !has_reduction(w)) return 0;
+    int64_t row = 0, all = 0;
     for (uint32_t i = 1; i < p->ops.len; i++) {
         const TileOp *op = &p->ops.ptr[i];
         bool rows = (op->dims & ~(1U << col)) != 0;
-        arrays += op->kind == TILE_LOAD && op->access.stride[col] == 1 && rows;
+        if (op->kind != TILE_LOAD || op->access.stride[col] != 1 || !rows) continue;
+        const TileArg *arg = &p->args.ptr[op->access.arg];
+        row += p->dims[col].tile * (int64_t)dtype_bytes(arg->type);
+        all += arg->elements * (int64_t)dtype_bytes(arg->type);
     }
-    return arrays >= MANY_ARRAYS ? 1 : 0;
+    bool worthwhile = all >= FAR_BYTES && row <= LONG_ROW_BYTES;
+    return worthwhile ? (AHEAD_BYTES + row - 1) / row : 0;
 }
 
 static void set_knobs(Lower *w) {

@@ -49,10 +49,11 @@ static void softmax_with_knobs(void **state) {
     kernel_need_compiler();
     static const char *const knobs[] = {
         "  knob unroll = 1\n", "  knob unroll = 8\n  knob keep = 0\n",
-        "  knob keep = 1\n  knob prefetch = 2\n", "  knob nt = 1\n"};
-    for (int i = 0; i < 4; i++) {
+        "  knob keep = 1\n  knob prefetch = 2\n", "  knob unroll = 1\n  knob prefetch = 1\n",
+        "  knob nt = 1\n"};
+    for (int i = 0; i < 5; i++) {
         KernelCheck check = kernel_check_usual();
-        check.aligned = i == 3;
+        check.aligned = i == 4;
         kernel_check_text(*state, softmax_text(*state, 3, 512, knobs[i]).ptr, check);
         kernel_check_text(*state, softmax_text(*state, 3, 1000, knobs[i]).ptr, check);
         check.aligned = false;
@@ -478,6 +479,32 @@ static void shows_ir_and_assembly(void **state) {
     assert_null(strstr(text.ptr, "ymm"));
 }
 
+static int occurrences(Str text, const char *word) {
+    int count = 0;
+    for (const char *at = strstr(text.ptr, word); at; at = strstr(at + 1, word))
+        count++;
+    return count;
+}
+
+// A softmax reads its row twice, so each of the two passes asks for half of the next row: one
+// line for every two that it reads.
+static void passes_share_the_row_ahead(void **state) {
+    kernel_need_compiler();
+    static const int asked[] = {[CPU_PORTABLE] = 1, [CPU_AVX2] = 1, [CPU_AVX512] = 2};
+    TileBench *b = *state;
+    for (int level = CPU_PORTABLE; level <= CPU_AVX512; level++)
+        for (int unroll = 1; unroll <= 4; unroll += 3) {
+            const char *knobs = unroll == 1 ? "  knob unroll = 1\n  knob prefetch = 1\n"
+                                            : "  knob unroll = 4\n  knob prefetch = 1\n";
+            TileProgram *p = bench_program(b, softmax_text(b, 2, 512, knobs).ptr);
+            Str text;
+            assert_true(emit_text(&b->diag, &b->arena, p,
+                                  (EmitOptions){.level = (CpuLevel)level}, false, &text));
+            int each = unroll == 1 ? 1 : asked[level];
+            assert_int_equal(occurrences(text, "call void @llvm.prefetch"), 2 * each);
+        }
+}
+
 static void same_program_same_bytes(void **state) {
     kernel_need_compiler();
     TileBench *b = *state;
@@ -568,6 +595,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(softmax_in_place, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_a_sum_that_keeps_an_inner_row, setup, teardown),
         cmocka_unit_test_setup_teardown(shows_ir_and_assembly, setup, teardown),
+        cmocka_unit_test_setup_teardown(passes_share_the_row_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(same_program_same_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(compiles_on_many_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(scalars_alone, setup, teardown),
