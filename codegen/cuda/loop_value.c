@@ -61,7 +61,7 @@ void values_declare(CudaWriter *w, const bool *which, const bool *kept, int slot
     for (uint32_t i = 1; i < w->p->ops.len; i++) {
         const TileOp *op = &w->p->ops.ptr[i];
         if (!which[i] || !kept[i] || op->kind == TILE_CONST) continue;
-        cuda_line(w, "%s %.*s[%d];", cuda_value_type(op->type),
+        cuda_line(w, "%s %.*s[%d] = {};", cuda_value_type(op->type),
                   STR_ARG(array_name(w, (TileId){i})), slots);
     }
 }

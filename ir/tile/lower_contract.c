@@ -115,9 +115,13 @@ static void set_knobs(Lower *w) {
         {"pack_b", s->pack_b, none.pack_b},
         {"bm", s->bm, none.bm},
         {"bn", s->bn, none.bn},
+        {"bk", s->bk, none.bk},
         {"stages", s->stages, none.stages},
         {"consumers", s->consumers, none.consumers},
+        {"turns", s->turns, none.turns},
         {"cluster", s->cluster, none.cluster},
+        {"warps_m", s->warps_m, none.warps_m},
+        {"warps_n", s->warps_n, none.warps_n},
         {"order", s->order, none.order},
     };
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)

@@ -1,0 +1,277 @@
+// loop_cp.c: LOOP_CP: all warps of a block load and multiply. docs/cuda.md shows the kernel.
+//
+//     the task: a tile of m and n at a point of the grid
+//     start to fill all stages but one
+//     for each step of k:
+//         wait for its stage; start to fill the one that the last step left
+//         sums += product of the tiles
+//         store what was computed for the tiles that are being filled
+//     epilogue
+#include "codegen/cuda/loop_cp.h"
+
+#include "base/check.h"
+#include "codegen/cuda/loop_epilogue.h"
+
+// ---- plan
+
+static CpTiles wanted_tiles(const TileProgram *p) {
+    return (CpTiles){.bm = (int)tile_knob(p, "bm", 0),
+                     .bn = (int)tile_knob(p, "bn", 0),
+                     .bk = (int)tile_knob(p, "bk", 0),
+                     .stages = (int)tile_knob(p, "stages", 0),
+                     .warps_m = (int)tile_knob(p, "warps_m", 0),
+                     .warps_n = (int)tile_knob(p, "warps_n", 0),
+                     .order = (int)tile_knob(p, "order", 0)};
+}
+
+static int64_t extents(const TileProgram *p, TileRole role) {
+    int64_t product = 1;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == role) product *= p->dims[d].extent;
+    return product;
+}
+
+static void shape_find(Cp *c) {
+    const TileProgram *p = c->w->p;
+    c->shape = (CpShape){.arch = c->w->arch,
+                         .type = cp_operand_type(p, c->dot),
+                         .points = extents(p, DIM_GRID),
+                         .m = extents(p, DIM_M),
+                         .n = extents(p, DIM_N),
+                         .k = extents(p, DIM_K)};
+    vec_each (const TileOp, op, &p->ops) {
+        bool at_mn = (op->dims & dim_set(c->m)) && (op->dims & dim_set(c->n));
+        if (op->kind == TILE_STORE || (op->kind == TILE_LOAD && at_mn))
+            c->shape.stored_bytes += (int)dtype_bytes(p->args.ptr[op->access.arg].type);
+    }
+}
+
+static bool refuse(const Cp *c, const char *reason) {
+    return diag_fail(c->w->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has no tiles: %s",
+                     STR_ARG(c->w->p->name), reason);
+}
+
+static bool tiles_choose(Cp *c) {
+    CpTiles wanted = wanted_tiles(c->w->p);
+    if (cp_choices(&c->shape, &wanted, &c->tiles, 1) > 0) return true;
+    const char *reason = cp_illegal(&c->shape, &wanted);
+    return refuse(c, reason ? reason : "its knobs do not go together");
+}
+
+static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
+static int64_t tiles_m(const Cp *c) { return parts(c->shape.m, c->tiles.bm); }
+static int64_t tiles_n(const Cp *c) { return parts(c->shape.n, c->tiles.bn); }
+static int64_t steps(const Cp *c) { return parts(c->shape.k, c->tiles.bk); }
+
+static bool is_in_range(const Cp *c) {
+    const int64_t most = INT32_MAX / 4;
+    if (c->shape.m > most || c->shape.n > most || c->shape.k > most) return false;
+    return (double)c->shape.points * (double)tiles_m(c) * (double)tiles_n(c) <= (double)most;
+}
+
+static bool cp_plan(CudaWriter *w, Cp *c) {
+    const TileProgram *p = w->p;
+    *c = (Cp){.w = w, .m = tile_dim_of(p, DIM_M), .n = tile_dim_of(p, DIM_N)};
+    c->k_first = tile_dim_of(p, DIM_K);
+    c->k_last = (int)p->dim_count - 1;
+    for (uint32_t i = 1; i < p->ops.len; i++)
+        if (p->ops.ptr[i].kind == TILE_DOT) c->dot = (TileId){i};
+    const TileOp *dot = tile_op(p, c->dot);
+    shape_find(c);
+    c->a = (CpOperand){.letter = 'a', .value = dot->in[0], .own = c->m};
+    c->b = (CpOperand){.letter = 'b', .value = dot->in[1], .own = c->n};
+    CpOperand *operands[] = {&c->a, &c->b};
+    for (int i = 0; i < 2; i++)
+        cp_operand_plan(c, operands[i]);
+    c->shape.across_a = c->a.across;
+    c->shape.across_b = c->b.across;
+    c->tiles.bk = 16;  // for the fills of operands, which are the same for all tiles
+    for (int i = 0; i < 2; i++)
+        cp_operand_tiles(c, operands[i]);
+    c->shape.computed_a = c->a.fill == FILL_COMPUTED;
+    c->shape.computed_b = c->b.fill == FILL_COMPUTED;
+    if (!tiles_choose(c)) return false;
+    for (int i = 0; i < 2; i++)
+        cp_operand_tiles(c, operands[i]);
+    c->b.offset = cp_a_bytes(&c->shape, &c->tiles);
+    return is_in_range(c) || refuse(c, "an extent is too large");
+}
+
+// ---- the kernel's text
+
+static bool is_copying(const Cp *c) {
+    return c->a.fill != FILL_COMPUTED || c->b.fill != FILL_COMPUTED;
+}
+
+static int stage_bytes(const Cp *c) {
+    return cp_a_bytes(&c->shape, &c->tiles) + cp_b_bytes(&c->shape, &c->tiles);
+}
+
+static void head_print(const Cp *c) {
+    CudaWriter *w = c->w;
+    const CpTiles *t = &c->tiles;
+    cuda_line(
+        w, "// %lld points of %lld x %lld x %lld, in tiles of %d x %d x %d by %d x %d warps.",
+        (long long)c->shape.points, (long long)c->shape.m, (long long)c->shape.n,
+        (long long)c->shape.k, t->bm, t->bn, t->bk, t->warps_m, t->warps_n);
+    cuda_line(w, "enum { STEPS = %lld, STAGES = %d, STAGE_BYTES = %d };", (long long)steps(c),
+              t->stages, stage_bytes(c));
+    cp_operand_place(c, &c->a);
+    cp_operand_place(c, &c->b);
+    cuda_line(w, "%s", "");
+}
+
+// Tasks number the points of the grid, and of each point the tiles of m and n in groups of
+// `order` rows, each group column by column: blocks that run together share what they read.
+static void task_print(Cp *c) {
+    CudaWriter *w = c->w;
+    int64_t inner = tiles_m(c) * tiles_n(c), columns = tiles_n(c);
+    int64_t group = c->tiles.order < tiles_m(c) ? c->tiles.order : tiles_m(c);
+    cuda_line(w, "const int task = (int)blockIdx.x, tile = task %% %lld;", (long long)inner);
+    for (int d = c->m - 1; d >= 0; d--) {
+        int64_t extent = cp_extent(c, d);
+        c->at.at[d] = extent == 1 ? STR("0") : str_printf(w->arena, "grid%d", d);
+        if (extent > 1)
+            cuda_line(w, "const int grid%d = task / %lld %% %lld;  // %.*s", d,
+                      (long long)inner, (long long)extent, STR_ARG(w->p->dims[d].name));
+        inner *= extent;
+    }
+    if (tiles_m(c) % group == 0) {
+        cuda_line(w, "const int m_first = (tile / %lld * %lld + tile %% %lld) * %d;",
+                  (long long)(group * columns), (long long)group, (long long)group,
+                  c->tiles.bm);
+        cuda_line(w, "const int n_first = tile %% %lld / %lld * %d;",
+                  (long long)(group * columns), (long long)group, c->tiles.bn);
+        return;
+    }
+    cuda_line(
+        w, "const int top = tile / %lld * %lld, rows = %lld - top < %lld ? %lld - top : %lld;",
+        (long long)(group * columns), (long long)group, (long long)tiles_m(c), (long long)group,
+        (long long)tiles_m(c), (long long)group);
+    cuda_line(w, "const int m_first = (top + tile %% %lld %% rows) * %d;",
+              (long long)(group * columns), c->tiles.bm);
+    cuda_line(w, "const int n_first = tile %% %lld / rows * %d;", (long long)(group * columns),
+              c->tiles.bn);
+}
+
+// This thread's part of the tile, and its sums.
+static void thread_print(const Cp *c) {
+    CudaWriter *w = c->w;
+    const CpTiles *t = &c->tiles;
+    int wide = t->bn / t->warps_n, high = t->bm / t->warps_m;
+    cuda_line(w,
+              "const int thread = (int)threadIdx.x, lane = thread %% 32, warp = thread / 32;");
+    cuda_line(w, "const int warp_m = warp / %d * %d, warp_n = warp %% %d * %d;", t->warps_n,
+              high, t->warps_n, wide);
+    if (cp_is_mma(&c->shape)) {
+        cuda_line(w, "const int row_m = warp_m + lane / 4, col_n = warp_n + lane %% 4 * 2;");
+        cuda_line(w,
+                  "float sums[%d][%d][4] = {};  // [16 rows][8 columns][part of the fragment]",
+                  high / 16, wide / 8);
+    } else {
+        int group_m = high / 4 < 4 ? high / 4 : 4, group_n = wide / 8 < 4 ? wide / 8 : 4;
+        cuda_line(w,
+                  "const int row_m = warp_m + lane / 8 * %d, col_n = warp_n + lane %% 8 * %d;",
+                  group_m, group_n);
+        cuda_line(w, "float sums[%d][%d] = {};", high / 4, wide / 8);
+    }
+}
+
+static void parts_print(const Cp *c) {
+    CudaWriter *w = c->w;
+    cp_operand_registers(c, &c->a);
+    cp_operand_registers(c, &c->b);
+    cuda_line(w, "// Starts to fill the stage of a step with its tiles of both operands.");
+    cuda_open(w, "auto fetch = [&](int step)");
+    cuda_line(w, "const int k_first = step * %d;", c->tiles.bk);
+    if (is_copying(c)) cuda_line(w, "const u32 stage = (u32)step %% STAGES * STAGE_BYTES;");
+    cp_operand_fetch(c, &c->a);
+    cp_operand_fetch(c, &c->b);
+    w->indent--;
+    cuda_line(w, "};");
+    if (c->shape.computed_a || c->shape.computed_b) {
+        cuda_line(w, "// Stores what was computed for it.");
+        cuda_open(w, "auto put = [&](int step)");
+        cuda_line(w, "const u32 stage = (u32)step %% STAGES * STAGE_BYTES;");
+        cp_operand_put(c, &c->a);
+        cp_operand_put(c, &c->b);
+        w->indent--;
+        cuda_line(w, "};");
+    }
+    cuda_comment(w, tile_op(w->p, c->dot));
+    cuda_open(w, "auto multiply = [&](int step)");
+    cuda_line(w, "const u32 stage = (u32)step %% STAGES * STAGE_BYTES;");
+    if (cp_is_mma(&c->shape))
+        cp_multiply_mma(c);
+    else
+        cp_multiply_fma(c);
+    w->indent--;
+    cuda_line(w, "};");
+}
+
+// One barrier a step: who passes it knows that the step's tiles are complete, and that all have
+// done with those of the step before, whose stage is filled next.
+static void steps_print(const Cp *c) {
+    CudaWriter *w = c->w;
+    bool puts = c->shape.computed_a || c->shape.computed_b;
+    cuda_line(w, "%s", "");
+    cuda_open(w, "NO_UNROLL for (int step = 0; step < STAGES - 1; step++)");
+    cuda_line(w, puts ? "if (step < STEPS) fetch(step), put(step);"
+                      : "if (step < STEPS) fetch(step);");
+    if (is_copying(c)) cuda_line(w, "copy_async_commit();");
+    cuda_close(w);
+    cuda_open(w, "NO_UNROLL for (int step = 0; step < STEPS; step++)");
+    if (is_copying(c)) cuda_line(w, "copy_async_wait<STAGES - 2>();");
+    cuda_line(w, "__syncthreads();");
+    cuda_line(w, "const int next = step + STAGES - 1;");
+    cuda_line(w, "if (next < STEPS) fetch(next);");
+    if (is_copying(c)) cuda_line(w, "copy_async_commit();");
+    cuda_line(w, "multiply(step);");
+    if (puts) cuda_line(w, "if (next < STEPS) put(next);");
+    cuda_close(w);
+    cuda_line(w, "%s", "");
+}
+
+static void epilogue_print(const Cp *c) {
+    CudaWriter *w = c->w;
+    const CpTiles *t = &c->tiles;
+    int wide = t->bn / t->warps_n, high = t->bm / t->warps_m;
+    CudaSums sums = {
+        .at = c->at, .m_whole = c->shape.m % t->bm == 0, .n_whole = c->shape.n % t->bn == 0};
+    if (cp_is_mma(&c->shape)) {
+        sums.rows = high / 8, sums.runs = wide / 8, sums.width = 2;
+        sums.m = STR("m_first + row_m + i * 8");
+        sums.n = STR("n_first + col_n + j * 8");
+        sums.sum = STR("sums[i / 2][j][i % 2 * 2 + e]");
+    } else {
+        int rows = high / 4, cols = wide / 8;
+        int group_m = rows < 4 ? rows : 4, group_n = cols < 4 ? cols : 4;
+        sums.rows = rows, sums.runs = cols / group_n, sums.width = group_n;
+        sums.m = str_printf(w->arena, "m_first + row_m + i / %d * %d + i %% %d", group_m,
+                            group_m * 4, group_m);
+        sums.n = str_printf(w->arena, "n_first + col_n + j * %d", group_n * 8);
+        sums.sum = str_printf(w->arena, "sums[i][j * %d + e]", group_n);
+    }
+    cuda_epilogue(w, &sums);
+}
+
+bool cuda_loop_cp(CudaWriter *w) {
+    Cp c;
+    if (!cp_plan(w, &c)) return false;
+    head_print(&c);
+    cuda_open(w, "KERNEL(%d) kernel(%.*s)", cp_threads(&c.tiles), STR_ARG(cuda_parameters(w)));
+    cuda_line(w, "DYNAMIC_SHARED(shared);");
+    if (is_copying(&c) || cp_is_mma(&c.shape))
+        cuda_line(w, "const u32 stages = shared_address(shared);");
+    task_print(&c);
+    thread_print(&c);
+    parts_print(&c);
+    steps_print(&c);
+    epilogue_print(&c);
+    cuda_close(w);
+    w->launch.blocks = (uint32_t)(c.shape.points * tiles_m(&c) * tiles_n(&c));
+    w->launch.threads = (uint32_t)cp_threads(&c.tiles);
+    w->launch.cluster = 1;
+    w->launch.shared_bytes = (uint32_t)cp_shared_bytes(&c.shape, &c.tiles);
+    return true;
+}

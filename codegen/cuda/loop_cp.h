@@ -1,0 +1,56 @@
+// loop_cp.h: the parts of the skeleton LOOP_CP share this. docs/cuda.md describes the kernel.
+#pragma once
+
+#include "codegen/cuda/loop_cp_choice.h"
+#include "codegen/cuda/loop_value.h"
+
+typedef enum {
+    FILL_WIDE,      // copied 16 bytes at a time, past the registers
+    FILL_NARROW,    // the same, 4 bytes at a time
+    FILL_COMPUTED,  // computed in registers, then stored
+} CpFill;
+
+// An operand's tile in shared memory is rows of `cols` elements: rows are points of m (or n)
+// and run along k, or, where elements lie `across` k in memory, the other way round. Rows are
+// made of chunks of 16 bytes.
+typedef struct {
+    char letter;  // 'a', 'b'
+    TileId value;
+    int own;  // the dimension m or n
+    bool across;
+    CpFill fill;
+    int rows, cols, unit;  // unit: elements that one copy moves, or one chunk has
+    int offset;            // bytes in a stage
+} CpOperand;
+
+typedef struct {
+    CudaWriter *w;
+    TileId dot;
+    int m, n, k_first, k_last;  // dimensions
+    CpShape shape;
+    CpTiles tiles;
+    CpOperand a, b;
+    CudaPoint at;  // the grid dimensions
+} Cp;
+
+static inline int cp_element_bytes(const Cp *c) { return cp_is_mma(&c->shape) ? 2 : 4; }
+static inline int64_t cp_extent(const Cp *c, int d) { return c->w->p->dims[d].extent; }
+
+// The type in which the product's operands are multiplied: that of both, if both are loads of
+// 16-bit floats as they are; F32 otherwise.
+DType cp_operand_type(const TileProgram *p, TileId dot);
+
+// ---- loop_operand.c
+void cp_operand_plan(const Cp *c, CpOperand *o);  // letter, value and own are set; finds across
+void cp_operand_tiles(const Cp *c, CpOperand *o);  // c->tiles are chosen: the rest
+// "place_a(row, chunk)": where in a stage a chunk is.
+void cp_operand_place(const Cp *c, const CpOperand *o);
+// Registers between the two halves of filling a stage; nothing if it is copied.
+void cp_operand_registers(const Cp *c, const CpOperand *o);
+// Starts to fill `stage` (bytes from the first) with the tile at k_first; ends it.
+void cp_operand_fetch(const Cp *c, const CpOperand *o);
+void cp_operand_put(const Cp *c, const CpOperand *o);
+
+// ---- loop_multiply.c: sums += the tiles in `stage`
+void cp_multiply_mma(const Cp *c);
+void cp_multiply_fma(const Cp *c);

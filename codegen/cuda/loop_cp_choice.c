@@ -1,0 +1,223 @@
+// loop_cp_choice.c: see loop_cp_choice.h. The estimate follows DeepGEMM's: a step of k takes as
+// long as the slowest of arithmetic, shared memory and L2; blocks run in waves.
+#include "codegen/cuda/loop_cp_choice.h"
+
+#include <math.h>
+
+enum {
+    MAX_STAGES = 8,
+    OTHER_REGISTERS = 48,  // of a thread, beside sums and operands
+    DEFAULT_ORDER = 8,
+};
+
+// What a multiprocessor has and does in a cycle.
+typedef struct {
+    int blocks;                     // multiprocessors
+    int shared_most, shared_all;    // bytes: of a block; of a multiprocessor
+    double mma, fma;                // products
+    double shared_bytes, l2_bytes;  // moved
+    double memory_bytes;            // moved, of the whole GPU
+} Card;
+
+static const Card *card_of(CpuLevel arch) {
+    static const Card a100 = {108, 99 * 1024, 164 * 1024, 1024, 64, 128, 48, 1400};
+    static const Card h200 = {132, 227 * 1024, 228 * 1024, 1200, 128, 128, 46, 2450};
+    static const Card b200 = {148, 227 * 1024, 228 * 1024, 1200, 128, 128, 64, 4200};
+    return arch == CUDA_SM80 ? &a100 : arch == CUDA_SM90A ? &h200 : &b200;
+}
+
+static int least(int x, int y) { return x < y ? x : y; }
+static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
+static int element_bytes(const CpShape *s) { return cp_is_mma(s) ? 2 : 4; }
+
+// ---- legality
+
+int cp_a_bytes(const CpShape *s, const CpTiles *t) { return t->bm * t->bk * element_bytes(s); }
+int cp_b_bytes(const CpShape *s, const CpTiles *t) { return t->bn * t->bk * element_bytes(s); }
+
+int cp_shared_bytes(const CpShape *s, const CpTiles *t) {
+    return t->stages * (cp_a_bytes(s, t) + cp_b_bytes(s, t));
+}
+
+static int warp_m(const CpTiles *t) { return t->bm / t->warps_m; }
+static int warp_n(const CpTiles *t) { return t->bn / t->warps_n; }
+
+int cp_registers(const CpShape *s, const CpTiles *t) {
+    int sums = warp_m(t) * warp_n(t) / 32;
+    int operands =
+        cp_is_mma(s) ? (warp_m(t) + warp_n(t)) / 4 : 4 * (warp_m(t) / 4 + warp_n(t) / 8);
+    int computed = 0, threads = cp_threads(t);
+    if (s->computed_a) computed += cp_a_bytes(s, t) / threads / 2;
+    if (s->computed_b) computed += cp_b_bytes(s, t) / threads / 2;
+    return sums + operands + computed + OTHER_REGISTERS;
+}
+
+static bool is_power(int x) { return x > 0 && (x & (x - 1)) == 0; }
+
+// Rows of a tile in shared memory: their chunks of 16 bytes are mixed in groups of 8, or of
+// fewer if a row has fewer.
+static bool row_mixes(int elements, int bytes) {
+    int chunks = elements * bytes / CP_CHUNK_BYTES;
+    return chunks > 0 && (chunks % 8 == 0 || is_power(chunks));
+}
+
+static const char *illegal_warps(const CpShape *s, const CpTiles *t) {
+    if (t->warps_m < 1 || t->warps_n < 1 || t->warps_m * t->warps_n > 16)
+        return "warps are 1 to 16";
+    int unit_m = cp_is_mma(s) ? 16 : 4, unit_n = cp_is_mma(s) ? 16 : 8;
+    if (t->bm % (t->warps_m * unit_m) != 0 || t->bn % (t->warps_n * unit_n) != 0)
+        return cp_is_mma(s) ? "a warp's tile is in multiples of 16 x 16"
+                            : "a warp's tile is in multiples of 4 x 8";
+    if (!cp_is_mma(s) && (!is_power(warp_m(t)) || !is_power(warp_n(t))))
+        return "a thread's tile has powers of two as its sides";
+    return NULL;
+}
+
+const char *cp_illegal(const CpShape *s, const CpTiles *t) {
+    if (t->bm < 1 || t->bm > 256 || t->bn < 1 || t->bn > 256) return "bm and bn are 1 to 256";
+    if (t->bk != 16 && t->bk != 32 && t->bk != 64 && t->bk != 128)
+        return "bk is 16, 32, 64 or 128";
+    if (t->stages < 2 || t->stages > MAX_STAGES) return "stages are 2 to 8";
+    if (t->order < 1) return "order is at least 1";
+    const char *reason = illegal_warps(s, t);
+    if (reason) return reason;
+    if (!row_mixes(s->across_a ? t->bm : t->bk, element_bytes(s)) ||
+        !row_mixes(s->across_b ? t->bn : t->bk, element_bytes(s)))
+        return "rows of tiles have 1, 2, 4 or a multiple of 8 pieces of 16 bytes";
+    if (cp_shared_bytes(s, t) > card_of(s->arch)->shared_most)
+        return "the stages do not fit shared memory";
+    if (cp_registers(s, t) > 255 || cp_registers(s, t) * cp_threads(t) > 65536)
+        return "the sums do not fit the registers";
+    return NULL;
+}
+
+// ---- estimate
+
+int cp_resident(const CpShape *s, const CpTiles *t) {
+    const Card *card = card_of(s->arch);
+    int by_shared = card->shared_all / (cp_shared_bytes(s, t) + 1024);
+    int by_registers = 65536 / ((cp_registers(s, t) + 7) / 8 * 8 * cp_threads(t));
+    int resident = least(least(by_shared, by_registers), least(2048 / cp_threads(t), 16));
+    return resident > 1 ? resident : 1;
+}
+
+// Cycles in which a multiprocessor does one step of one block, if it does nothing else.
+static double step_cycles(const CpShape *s, const CpTiles *t) {
+    const Card *card = card_of(s->arch);
+    double bm = t->bm, bn = t->bn, bk = t->bk, bytes = element_bytes(s);
+    double multiply = bm * bn * bk / (cp_is_mma(s) ? card->mma : card->fma);
+    double fill = (bm + bn) * bk * bytes;
+    // Each warp reads its rows of both tiles; a quarter of it FMA's threads share.
+    double warps = t->warps_m * t->warps_n;
+    double read = warps * (warp_m(t) + warp_n(t)) * bk * bytes * (cp_is_mma(s) ? 1 : 4);
+    double computed = 0;
+    if (s->computed_a) computed += bm * bk / 16;
+    if (s->computed_b) computed += bn * bk / 16;
+    return fmax(multiply, fmax((fill + read) / card->shared_bytes, fill / card->l2_bytes)) +
+           computed;
+}
+
+double cp_cycles(const CpShape *s, const CpTiles *t) {
+    const double start = 3000, latency = 900, least_step = 120;
+    const Card *card = card_of(s->arch);
+    double steps = (double)parts(s->k, t->bk);
+    double blocks = (double)s->points * (double)parts(s->m, t->bm) * (double)parts(s->n, t->bn);
+    double epilogue = (double)t->bm * t->bn * (1 + s->stored_bytes) / 48;
+    double busy = steps * step_cycles(s, t) + epilogue;
+    // Alone, a block waits for its loads and barriers, and few warps do not fill the pipelines.
+    double warps = t->warps_m * t->warps_n;
+    double step = fmax(latency / (t->stages - 1), least_step + step_cycles(s, t) * 8 / warps);
+    double alone = 1500 + steps * fmax(step, step_cycles(s, t)) + epilogue;
+    double resident = cp_resident(s, t);
+    double rounds = ceil(blocks / (card->blocks * resident));
+    double waves = fmax(ceil(blocks / card->blocks) * busy, rounds * alone);
+    double m = (double)s->m, n = (double)s->n, k = (double)s->k, points = (double)s->points;
+    double bytes = points * (element_bytes(s) * k * (m + n) + s->stored_bytes * m * n);
+    return start + fmax(waves, bytes / card->memory_bytes);
+}
+
+// ---- choice
+
+typedef struct {
+    const CpShape *shape;
+    CpTiles wanted;
+    CpTiles *out;
+    uint32_t count, most;
+} Choice;
+
+// Among equals the first stays first.
+static void choice_add(Choice *c, const CpTiles *t) {
+    double cycles = cp_cycles(c->shape, t);
+    uint32_t at = c->count;
+    while (at > 0 && cp_cycles(c->shape, &c->out[at - 1]) > cycles)
+        at--;
+    if (at == c->most) return;
+    if (c->count < c->most) c->count++;
+    for (uint32_t i = c->count - 1; i > at; i--)
+        c->out[i] = c->out[i - 1];
+    c->out[at] = *t;
+}
+
+// Halves the longer side of a warp's tile until there are 4 warps and each has no more sums
+// than it keeps well.
+static void warps_choose(const CpShape *s, CpTiles *t) {
+    bool mma = cp_is_mma(s);
+    const int least_m = mma ? 16 : 8, least_n = mma ? 16 : 32;
+    const int most_m = mma ? 64 : 32, most_n = 64, most_sums = 2048;
+    t->warps_m = t->warps_n = 1;
+    for (;;) {
+        int m = warp_m(t), n = warp_n(t), warps = t->warps_m * t->warps_n;
+        bool enough = warps >= 4 && m * n <= most_sums && m <= most_m && n <= most_n;
+        bool can_m = m % (2 * least_m) == 0, can_n = n % (2 * least_n) == 0;
+        if (enough || warps >= 8 || (!can_m && !can_n)) return;
+        bool split_m = can_m && (!can_n || m > n || (!mma && m > most_m));
+        *(split_m ? &t->warps_m : &t->warps_n) *= 2;
+    }
+}
+
+// As many stages as are of use, unless they are given.
+static void choice_with_stages(Choice *c, CpTiles t) {
+    const CpTiles *wanted = &c->wanted;
+    t.order = wanted->order ? wanted->order : DEFAULT_ORDER;
+    warps_choose(c->shape, &t);
+    if (wanted->warps_m) t.warps_m = wanted->warps_m;
+    if (wanted->warps_n) t.warps_n = wanted->warps_n;
+    for (t.stages = 2; t.stages <= MAX_STAGES; t.stages++) {
+        if (wanted->stages ? t.stages != wanted->stages : t.stages > 4) continue;
+        if (cp_illegal(c->shape, &t) == NULL) choice_add(c, &t);
+    }
+}
+
+static void choice_with_step(Choice *c, CpTiles t) {
+    if (c->wanted.bk) {
+        t.bk = c->wanted.bk;
+        choice_with_stages(c, t);
+        return;
+    }
+    int longest = cp_is_mma(c->shape) ? 64 : 32;
+    for (t.bk = 32; t.bk <= longest; t.bk *= 2)
+        if (t.bk == 32 || c->shape->k >= t.bk) choice_with_stages(c, t);
+}
+
+// A side that is not given is a power of two that is less than twice the extent.
+static bool fits(int value, int64_t extent, int smallest) {
+    return value == smallest || value < 2 * extent;
+}
+
+uint32_t cp_choices(const CpShape *s, const CpTiles *wanted, CpTiles *out, uint32_t most) {
+    Choice c = {.shape = s, .wanted = *wanted, .out = out, .most = most};
+    bool mma = cp_is_mma(s);
+    int widest = mma ? 256 : 128;
+    int first_m = wanted->bm ? wanted->bm : widest, last_m = wanted->bm ? first_m
+                                                             : mma      ? 16
+                                                                        : 8;
+    int first_n = wanted->bn ? wanted->bn : widest, last_n = wanted->bn ? first_n
+                                                             : mma      ? 16
+                                                                        : 32;
+    for (int bm = first_m; bm >= last_m; bm /= 2)
+        for (int bn = first_n; bn >= last_n; bn /= 2)
+            if (fits(bm, wanted->bm ? bm : s->m, last_m) &&
+                fits(bn, wanted->bn ? bn : s->n, last_n))
+                choice_with_step(&c, (CpTiles){.bm = bm, .bn = bn});
+    return c.count;
+}

@@ -1,0 +1,96 @@
+// loop_multiply.c: LOOP_CP: from tiles in shared memory to sums in registers.
+//
+// mma.sync: a warp's tile is fragments of 16 x 8. Lane l gives ldmatrix the address of row l %
+// 8 of matrix l / 8; which rows and chunks these are depends on how the tile lies. FMA: the
+// lanes of a warp are 4 x 8. A thread has rows in groups of up to 4, and columns as well: its
+// neighbours' groups lie between, so that 8 lanes read 128 bytes side by side.
+#include "base/check.h"
+#include "codegen/cuda/loop_cp.h"
+
+static int least(int x, int y) { return x < y ? x : y; }
+
+// ---- mma.sync
+
+// Four matrices: of a the halves of 16 rows, of b two fragments of 8 columns, in each case
+// both halves of 16 k. `first`: the row of a (column of b) where they begin.
+static void matrices_load(const Cp *c, const CpOperand *o, const char *to, const char *first) {
+    // Of matrices 0 to 3, a wants the row halves first, b those of k.
+    bool is_a = o->letter == 'a';
+    const char *low = "lane % 8 + lane / 8 % 2 * 8", *high = "lane % 8 + lane / 16 * 8";
+    if (!o->across)
+        cuda_line(c->w, "matrix_load_x4(%s, tiles + place_%c(%s + %s, k / 8 + %s));", to,
+                  o->letter, first, is_a ? low : high, is_a ? "lane / 16" : "lane / 8 % 2");
+    else
+        cuda_line(c->w, "matrix_load_x4_turned(%s, tiles + place_%c(k + %s, (%s) / 8 + %s));",
+                  to, o->letter, is_a ? high : low, first, is_a ? "lane / 8 % 2" : "lane / 16");
+}
+
+void cp_multiply_mma(const Cp *c) {
+    CudaWriter *w = c->w;
+    const CpTiles *t = &c->tiles;
+    int rows = t->bm / t->warps_m / 16, cols = t->bn / t->warps_n / 8;
+    cuda_line(w, "const u32 tiles = stages + stage;");
+    cuda_open(w, "UNROLL for (int k = 0; k < %d; k += 16)", t->bk);
+    cuda_line(w, "u32 a[%d][4], b[%d][4];", rows, cols / 2);
+    cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", rows);
+    matrices_load(c, &c->a, "a[i]", "warp_m + i * 16");
+    cuda_close(w);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", cols / 2);
+    matrices_load(c, &c->b, "b[j]", "warp_n + j * 16");
+    cuda_close(w);
+    cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", rows);
+    cuda_line(w, "UNROLL for (int j = 0; j < %d; j++)", cols);
+    cuda_line(w,
+              "    mma_%s(sums[i][j], a[i], b[j / 2][j %% 2 * 2], b[j / 2][j %% 2 * 2 + 1]);",
+              c->shape.type == DTYPE_BF16 ? "bf16" : "f16");
+    cuda_close(w);
+    cuda_close(w);
+}
+
+// ---- FMA
+
+// `to[point][q]`: k + q of the thread's points, which are `first` + group * step + 0..
+static void points_load(const Cp *c, const CpOperand *o, int points, int lanes) {
+    CudaWriter *w = c->w;
+    int group = least(points, 4), step = group * lanes;
+    const char *first = o->letter == 'a' ? "row_m" : "col_n";
+    if (!o->across) {
+        cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", points);
+        cuda_line(
+            w,
+            "const Words<4> x = load_words<4>(tiles + place_%c(%s + i / %d * %d + i %% %d, "
+            "k / 4));",
+            o->letter, first, group, step, group);
+        cuda_line(w, "UNROLL for (int q = 0; q < 4; q++) %c[i][q] = __uint_as_float(x.w[q]);",
+                  o->letter);
+        cuda_close(w);
+        return;
+    }
+    cuda_open(w, "UNROLL for (int q = 0; q < 4; q++)");
+    cuda_open(w, "UNROLL for (int i = 0; i < %d; i += %d)", points, group);
+    cuda_line(
+        w,
+        "const Words<%d> x = load_words<%d>(tiles + place_%c(k + q, 0) + (%s + i / %d * %d) "
+        "* 4);",
+        group, group, o->letter, first, group, step);
+    cuda_line(w, "UNROLL for (int p = 0; p < %d; p++) %c[i + p][q] = __uint_as_float(x.w[p]);",
+              group, o->letter);
+    cuda_close(w);
+    cuda_close(w);
+}
+
+void cp_multiply_fma(const Cp *c) {
+    CudaWriter *w = c->w;
+    const CpTiles *t = &c->tiles;
+    int rows = t->bm / t->warps_m / 4, cols = t->bn / t->warps_n / 8;
+    cuda_line(w, "const u8 *tiles = shared + stage;");
+    cuda_open(w, "_Pragma(\"unroll 2\") for (int k = 0; k < %d; k += 4)", t->bk);
+    cuda_line(w, "float a[%d][4], b[%d][4];", rows, cols);
+    points_load(c, &c->a, rows, 4);
+    points_load(c, &c->b, cols, 8);
+    cuda_line(w, "UNROLL for (int q = 0; q < 4; q++)");
+    cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", rows);
+    cuda_line(w, "UNROLL for (int j = 0; j < %d; j++)", cols);
+    cuda_line(w, "    sums[i][j] = fmaf(a[i][q], b[j][q], sums[i][j]);");
+    cuda_close(w);
+}

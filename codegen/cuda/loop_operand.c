@@ -1,0 +1,316 @@
+// loop_operand.c: LOOP_CP: from operands in global memory to tiles in shared memory.
+#include "base/check.h"
+#include "codegen/cuda/loop_cp.h"
+
+enum { COPY_BYTES = 4 };  // of a narrow copy
+
+// ---- plan
+
+DType cp_operand_type(const TileProgram *p, TileId dot) {
+    const TileOp *op = tile_op(p, dot);
+    DType type = DTYPE_F32;
+    for (int i = 0; i < 2; i++) {
+        const TileOp *in = tile_op(p, op->in[i]);
+        if (in->kind != TILE_LOAD) return DTYPE_F32;
+        DType found = p->args.ptr[in->access.arg].type;
+        if (i == 1 && found != type) return DTYPE_F32;
+        type = found;
+    }
+    return type == DTYPE_BF16 || type == DTYPE_F16 ? type : DTYPE_F32;
+}
+
+// Do loads of the value have neighbours along d?
+static bool lies_along(const Cp *c, TileId v, int d) {
+    const TileOp *op = tile_op(c->w->p, v);
+    if (op->kind == TILE_LOAD || op->kind == TILE_GATHER)
+        if (op->access.stride[d] == 1 && cp_extent(c, d) > 1) return true;
+    for (uint32_t i = 0; i < op->arity; i++)
+        if (lies_along(c, op->in[i], d)) return true;
+    return false;
+}
+
+// How many k dimensions there are, but for those of extent 1.
+static int k_count(const Cp *c) {
+    int count = 0;
+    for (int d = c->k_first; d <= c->k_last; d++)
+        if (cp_extent(c, d) > 1) count++;
+    return count;
+}
+
+// Does a run of `width` at a multiple of it along the one index of all k stay inside a run of
+// the last k?
+static bool k_runs_whole(const Cp *c, int width) {
+    return k_count(c) < 2 || cp_extent(c, c->k_last) % width == 0;
+}
+
+void cp_operand_plan(const Cp *c, CpOperand *o) {
+    bool along_k = lies_along(c, o->value, c->k_last);
+    bool along_own = lies_along(c, o->value, o->own);
+    int chunk = CP_CHUNK_BYTES / cp_element_bytes(c);
+    o->across = (along_own && !along_k) || !k_runs_whole(c, chunk);
+    const TileOp *op = tile_op(c->w->p, o->value);
+    if (!along_own && !along_k && !(op->dims & dim_set(c->k_last))) o->across = true;
+}
+
+// Can `unit` neighbours along the tile's rows be copied as they are?
+static bool is_copied(const Cp *c, const CpOperand *o, int unit) {
+    const TileProgram *p = c->w->p;
+    const TileOp *op = tile_op(p, o->value);
+    int along = o->across ? o->own : c->k_last;
+    if (op->kind != TILE_LOAD || p->args.ptr[op->access.arg].type != c->shape.type)
+        return false;
+    if (unit > 1) return cp_extent(c, along) % unit == 0 && access_is_wide(p, op, along, unit);
+    return op->access.guard[0].dim < 0 && op->access.guard[1].dim < 0;
+}
+
+void cp_operand_tiles(const Cp *c, CpOperand *o) {
+    int points = o->own == c->m ? c->tiles.bm : c->tiles.bn;
+    o->rows = o->across ? c->tiles.bk : points;
+    o->cols = o->across ? points : c->tiles.bk;
+    int chunk = CP_CHUNK_BYTES / cp_element_bytes(c), narrow = COPY_BYTES / cp_element_bytes(c);
+    o->fill = is_copied(c, o, chunk)    ? FILL_WIDE
+              : is_copied(c, o, narrow) ? FILL_NARROW
+                                        : FILL_COMPUTED;
+    o->unit = o->fill == FILL_NARROW ? narrow : chunk;
+}
+
+// ---- places in a stage
+
+// 8 lanes that read one chunk each of 8 rows, or of every fourth of 32 (FMA), find them in 8
+// different sixteenths of 128 bytes.
+void cp_operand_place(const Cp *c, const CpOperand *o) {
+    int row_bytes = o->cols * cp_element_bytes(c), chunks = row_bytes / CP_CHUNK_BYTES;
+    int mixed = chunks < 8 ? chunks : 8, divide = 8 / mixed;
+    if (!cp_is_mma(&c->shape)) divide = 4;
+    StrBuf chunk = {0};
+    if (mixed > 1 && (cp_is_mma(&c->shape) || !o->across)) {
+        strbuf_addz(&chunk, "(chunk ^ row");
+        if (divide > 1) strbuf_addf(&chunk, " / %d", divide);
+        strbuf_addf(&chunk, " %% %d)", mixed);
+    } else {
+        strbuf_addz(&chunk, "chunk");
+    }
+    cuda_line(c->w, "// Where 16 bytes of %c's tile are in a stage: %d rows of %d bytes.",
+              o->letter, o->rows, row_bytes);
+    cuda_line(c->w,
+              "DEVICE u32 place_%c(u32 row, u32 chunk) { return %d + row * %d + %.*s * 16; }",
+              o->letter, o->offset, row_bytes, STR_ARG(strbuf_view(&chunk)));
+    strbuf_release(&chunk);
+}
+
+// ---- filling
+
+static const char *own_name(const Cp *c, const CpOperand *o) {
+    return o->own == c->m ? "m" : "n";
+}
+
+// One copy or chunk of this thread, and the point where it begins.
+typedef struct {
+    const Cp *c;
+    const CpOperand *o;
+    Str inside;  // a condition; empty: always
+    Str early;   // the index along a chunk that may end within it; empty: none
+    int64_t end;
+    CudaPoint at;
+} Piece;
+
+static Str both(CudaWriter *w, Str x, Str y) {
+    if (x.len == 0) return y;
+    return y.len == 0 ? x : str_printf(w->arena, "%.*s && %.*s", STR_ARG(x), STR_ARG(y));
+}
+
+static Str below(CudaWriter *w, const char *name, int64_t extent) {
+    return str_printf(w->arena, "%s < %lld", name, (long long)extent);
+}
+
+static void conditions_find(Piece *x) {
+    const Cp *c = x->c;
+    CudaWriter *w = c->w;
+    const CpOperand *o = x->o;
+    int64_t points = cp_extent(c, o->own), k = c->shape.k, tile = o->across ? o->cols : o->rows;
+    const char *own = own_name(c, o);
+    bool own_early = o->across && points % o->unit != 0,
+         k_early = !o->across && k % o->unit != 0;
+    x->end = k_early ? k : points;
+    if (own_early)
+        x->early = str_of(own);
+    else if (points % tile != 0)
+        x->inside = below(w, own, points);
+    if (k_early)
+        x->early = STR("k");
+    else if (k % c->tiles.bk != 0)
+        x->inside = both(w, x->inside, below(w, "k", k));
+}
+
+// `k` counts all points of the k dimensions; their own indices are k1, k2, ...
+static void k_indices(Piece *x) {
+    const Cp *c = x->c;
+    CudaWriter *w = c->w;
+    int64_t inner = c->shape.k;
+    for (int d = c->k_first; d <= c->k_last; d++) {
+        int64_t extent = cp_extent(c, d);
+        inner /= extent;
+        x->at.at[d] = extent == 1 ? STR("0") : STR("k");
+        if (extent == 1 || k_count(c) == 1) continue;
+        x->at.at[d] = str_printf(w->arena, "k%d", d - c->k_first + 1);
+        StrBuf text = {0};
+        strbuf_addf(&text, "const int %.*s = (int)((u32)k", STR_ARG(x->at.at[d]));
+        if (inner > 1) strbuf_addf(&text, " / %lld", (long long)inner);
+        if (inner * extent < c->shape.k) strbuf_addf(&text, " %% %lld", (long long)extent);
+        cuda_line(w, "%.*s);  // %.*s", STR_ARG(strbuf_view(&text)),
+                  STR_ARG(w->p->dims[d].name));
+        strbuf_release(&text);
+    }
+}
+
+static int piece_bytes(const Piece *x) { return x->o->unit * cp_element_bytes(x->c); }
+static int row_pieces(const Piece *x) { return x->o->cols / x->o->unit; }
+static int thread_pieces(const Piece *x) {
+    int all = x->o->rows * row_pieces(x), threads = cp_threads(&x->c->tiles);
+    return (all + threads - 1) / threads;
+}
+
+// Opens the loop over this thread's pieces of the tile; names the piece's place.
+static void pieces_open(Piece *x) {
+    CudaWriter *w = x->c->w;
+    int threads = cp_threads(&x->c->tiles), all = x->o->rows * row_pieces(x);
+    cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", thread_pieces(x));
+    cuda_line(w, "const int piece = thread + i * %d, row = piece / %d, col = piece %% %d * %d;",
+              threads, row_pieces(x), row_pieces(x), x->o->unit);
+    if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);
+}
+
+static void pieces_close(const Piece *x) { cuda_close(x->c->w); }
+
+static Str place_text(const Piece *x) {
+    CudaWriter *w = x->c->w;
+    int chunk = CP_CHUNK_BYTES / cp_element_bytes(x->c);
+    Str place = str_printf(w->arena, "place_%c(row, col / %d)", x->o->letter, chunk);
+    if (x->o->fill != FILL_NARROW) return place;
+    return str_printf(w->arena, "%.*s + col %% %d * %d", STR_ARG(place), chunk,
+                      cp_element_bytes(x->c));
+}
+
+static void point_print(Piece *x) {
+    const char *own = own_name(x->c, x->o);
+    cuda_line(x->c->w, "const int %s = %s_first + %s, k = k_first + %s;", own, own,
+              x->o->across ? "col" : "row", x->o->across ? "row" : "col");
+    x->at = x->c->at;
+    x->at.at[x->o->own] = str_of(own);
+    k_indices(x);
+    conditions_find(x);
+}
+
+// ---- copies
+
+static void copies_print(Piece *x) {
+    CudaWriter *w = x->c->w;
+    const TileOp *op = tile_op(w->p, x->o->value);
+    cuda_comment(w, op);
+    pieces_open(x);
+    point_print(x);
+    int bytes = piece_bytes(x);
+    Str read = x->inside.len == 0
+                   ? str_printf(w->arena, "%d", bytes)
+                   : str_printf(w->arena, "%.*s ? %d : 0", STR_ARG(x->inside), bytes);
+    cuda_line(w, "copy_async%d(stages + stage + %.*s, %.*s + (%.*s), %.*s);", bytes,
+              STR_ARG(place_text(x)), STR_ARG(cuda_arg(w, op->access.arg)),
+              STR_ARG(cuda_offset(w, &op->access, &x->at)), STR_ARG(read));
+    pieces_close(x);
+}
+
+// ---- computed tiles
+
+void cp_operand_registers(const Cp *c, const CpOperand *o) {
+    if (o->fill != FILL_COMPUTED) return;
+    Piece x = {.c = c, .o = o};
+    cuda_line(c->w, "Words<4> next_%c[%d];  // of %c's next tile", o->letter, thread_pieces(&x),
+              o->letter);
+}
+
+// Element e of the operand, in text.
+static Str element_text(const Piece *x, const Values *v, int e) {
+    CudaWriter *w = x->c->w;
+    TileId id = x->o->value;
+    const TileOp *op = tile_op(w->p, id);
+    int along = x->o->across ? x->o->own : x->c->k_last;
+    if (op->kind == TILE_CONST || !(op->dims & dim_set(along))) {
+        Str value = v->known[id.i];
+        if (x->early.len == 0) return value;
+        return str_printf(w->arena, "(%.*s + %d < %lld ? %.*s : 0.0f)", STR_ARG(x->early), e,
+                          (long long)x->end, STR_ARG(value));
+    }
+    return values_kept(w, id, e);
+}
+
+static Str word_text(const Piece *x, const Values *v, int q) {
+    CudaWriter *w = x->c->w;
+    if (!cp_is_mma(&x->c->shape))
+        return str_printf(w->arena, "__float_as_uint(%.*s)", STR_ARG(element_text(x, v, q)));
+    return str_printf(
+        w->arena, "%s_pair(%.*s, %.*s)", x->c->shape.type == DTYPE_BF16 ? "bf16" : "f16",
+        STR_ARG(element_text(x, v, 2 * q)), STR_ARG(element_text(x, v, 2 * q + 1)));
+}
+
+// What does not stand along the chunk once, the rest for each of its elements.
+static void chunk_print(Piece *x) {
+    const Cp *c = x->c;
+    CudaWriter *w = c->w;
+    uint32_t count = w->p->ops.len;
+    bool *wanted = arena_array(w->arena, bool, count),
+         *once = arena_array(w->arena, bool, count);
+    bool *each = arena_array(w->arena, bool, count), *kept = arena_array(w->arena, bool, count);
+    int along = x->o->across ? x->o->own : c->k_last;
+    values_mark(w->p, x->o->value, wanted);
+    kept[x->o->value.i] = true;
+    for (uint32_t i = 1; i < count; i++) {
+        bool stands = w->p->ops.ptr[i].dims & dim_set(along);
+        once[i] = wanted[i] && !stands;
+        each[i] = wanted[i] && stands;
+    }
+    Values v = values_new(w);
+    Run point = {.along = -1, .width = 1, .first = x->at};
+    values_print(&v, &point, once, kept);
+    Run run = {.along = along, .width = x->o->unit, .first = x->at, .slot = STR("e")};
+    if (x->early.len > 0)
+        run.only =
+            str_printf(w->arena, "%.*s + e < %lld", STR_ARG(x->early), (long long)x->end);
+    run.wide = x->early.len == 0 && cp_extent(c, along) % x->o->unit == 0;
+    values_declare(w, each, kept, x->o->unit);
+    values_print(&v, &run, each, kept);
+    StrBuf words = {0};
+    for (int q = 0; q < 4; q++)
+        strbuf_addf(&words, "%s%.*s", q ? ", " : "", STR_ARG(word_text(x, &v, q)));
+    cuda_line(w, "next_%c[i] = Words<4>{{%.*s}};", x->o->letter, STR_ARG(strbuf_view(&words)));
+    strbuf_release(&words);
+}
+
+static void computed_print(Piece *x) {
+    CudaWriter *w = x->c->w;
+    pieces_open(x);
+    point_print(x);
+    if (x->inside.len > 0) {
+        cuda_line(w, "next_%c[i] = Words<4>{{0, 0, 0, 0}};", x->o->letter);
+        cuda_open(w, "if (%.*s)", STR_ARG(x->inside));
+    }
+    chunk_print(x);
+    if (x->inside.len > 0) cuda_close(w);
+    pieces_close(x);
+}
+
+void cp_operand_fetch(const Cp *c, const CpOperand *o) {
+    Piece x = {.c = c, .o = o};
+    if (o->fill == FILL_COMPUTED)
+        computed_print(&x);
+    else
+        copies_print(&x);
+}
+
+void cp_operand_put(const Cp *c, const CpOperand *o) {
+    if (o->fill != FILL_COMPUTED) return;
+    Piece x = {.c = c, .o = o};
+    pieces_open(&x);
+    cuda_line(c->w, "store_words(shared + stage + %.*s, next_%c[i]);", STR_ARG(place_text(&x)),
+              o->letter);
+    pieces_close(&x);
+}
