@@ -93,6 +93,17 @@ static void place_print(const Ws *s) {
     blank_line(w);
 }
 
+// A consumer that takes turns passes over the stages of a tile.
+static void skip_print(const Ws *s) {
+    CudaWriter *w = s->w;
+    cuda_open(w, "DEVICE void stages_skip(u32 &stage, u32 &parity)");
+    cuda_line(w, "stage += STEPS %% STAGES;");
+    cuda_line(w, "parity ^= STEPS / STAGES %% 2 ^ (stage >= STAGES);");
+    cuda_line(w, "if (stage >= STAGES) stage -= STAGES;");
+    cuda_close(w);
+    blank_line(w);
+}
+
 static void heading_print(const Ws *s) {
     CudaWriter *w = s->w;
     const WsTiles *t = &s->tiles;
@@ -102,6 +113,7 @@ static void heading_print(const Ws *s) {
     blank_line(w);
     constants_print(s);
     place_print(s);
+    if (t->turns > 1) skip_print(s);
     Str cluster = t->cluster > 1 ? str_printf(w->arena, "CLUSTER(%d) ", t->cluster) : STR("");
     cuda_line(w, "KERNEL_RESIDENT(%d, 1) %.*skernel(%.*s,", 128 * (t->consumers + 1),
               STR_ARG(cluster), STR_ARG(cuda_parameters(w)));
@@ -131,7 +143,8 @@ static void start_print(const Ws *s) {
     if (s->staged) cuda_line(w, "tensor_map_prefetch(&map_result);");
     cuda_open(w, "for (int i = 0; i < STAGES; i++)");
     cuda_line(w, "barrier_init(full + 8 * i, 1);");
-    cuda_line(w, "barrier_init(empty + 8 * i, 4 * CONSUMERS * %d);", s->tiles.cluster);
+    cuda_line(w, "barrier_init(empty + 8 * i, %d);  // warps that read it",
+              4 * ws_sharers(&s->tiles) * s->tiles.cluster);
     cuda_close(w);
     cuda_line(w, "barrier_init_done();");
     cuda_close(w);
@@ -139,9 +152,10 @@ static void start_print(const Ws *s) {
 }
 
 // Opens the loop over tiles.
-static void tiles_open(const Ws *s) {
+static void tiles_open(const Ws *s, bool in_turn) {
     CudaWriter *w = s->w;
-    cuda_open(w, "NO_UNROLL for (int tile = first_tile; tile < TILES; tile += more_tiles)");
+    cuda_open(w, "NO_UNROLL for (int tile = first_tile%s; tile < TILES; tile += %smore_tiles)",
+              in_turn ? " + group * more_tiles" : "", in_turn ? "2 * " : "");
     cuda_line(w, "int m0, n0%.*s;", STR_ARG(place_list(s, "")));
     cuda_line(w, "tile_place(tile, rank, m0, n0%.*s);", STR_ARG(place_list(s, "")));
 }
@@ -204,7 +218,7 @@ static void producer_print(const Ws *s) {
     registers_print(s, false);
     cuda_open(w, "if (thread == 0)");
     cuda_line(w, "u32 stage = 0, parity = 1;");
-    tiles_open(s);
+    tiles_open(s, false);
     cuda_open(w, "NO_UNROLL for (int k = 0; k < STEPS; k++)");
     cuda_line(w, "const u32 a = tiles_a + stage * A_BYTES, b = tiles_b + stage * B_BYTES;");
     cuda_line(w, "const u32 ready = full + 8 * stage;");
@@ -235,7 +249,7 @@ static void release_print(const Ws *s, const char *condition) {
 static void multiply_print(const Ws *s) {
     CudaWriter *w = s->w;
     const char *type = s->type == DTYPE_BF16 ? "bf16" : "f16";
-    cuda_line(w, "const u32 at_a = tiles_a + stage * A_BYTES + group * (BLOCKS * 8192);");
+    cuda_line(w, "const u32 at_a = tiles_a + stage * A_BYTES + first_row * 128;");
     cuda_line(w, "const u32 at_b = tiles_b + stage * B_BYTES;");
     cuda_line(w, "const u64 a = %s;",
               s->a.across ? "wgmma_tile_across_k(at_a, 8192)" : "wgmma_tile_along_k(at_a)");
@@ -295,7 +309,7 @@ static void epilogue_print(const Ws *s) {
         sums.at.at[d] = is_grid(s, d) ? str_printf(w->arena, "point%u", d) : STR("0");
     cuda_line(w, "{");
     w->indent++;
-    cuda_line(w, "const int row = group * (BLOCKS * 64) + thread / 32 * 16 + lane / 4;");
+    cuda_line(w, "const int row = first_row + thread / 32 * 16 + lane / 4;");
     cuda_line(w, "const int column = lane %% 4 * 2;");
     cuda_epilogue(w, &sums);
     cuda_close(w);
@@ -326,7 +340,7 @@ static void results_print(const Ws *s) {
     cuda_line(w, "named_barrier_sync(1 + group, 128);");
     cuda_open(w, "if (thread == 0)");
     cuda_line(w, "tensor_store(&map_result, slice, n0 + column,");
-    cuda_line(w, "             m0 + (group * BLOCKS + i) * 64%.*s);",
+    cuda_line(w, "             m0 + first_row + 64 * i%.*s);",
               STR_ARG(coordinates(s, &s->result)));
     cuda_line(w, "bulk_commit();");
     cuda_close(w);
@@ -336,10 +350,14 @@ static void results_print(const Ws *s) {
 static void consumers_print(const Ws *s) {
     CudaWriter *w = s->w;
     registers_print(s, true);
+    bool in_turn = s->tiles.turns > 1;
+    cuda_line(w, "const int first_row = %s;", in_turn ? "0" : "group * (BLOCKS * 64)");
     cuda_line(w, "float sums[BLOCKS][TILE_N / 2];");
     cuda_line(w, "u32 stage = 0, parity = 0;");
-    tiles_open(s);
+    if (in_turn) cuda_line(w, "if (group == 1) stages_skip(stage, parity);");
+    tiles_open(s, in_turn);
     steps_print(s);
+    if (in_turn) cuda_line(w, "stages_skip(stage, parity);  // the other consumer's");
     epilogue_print(s);
     if (s->staged) results_print(s);
     cuda_close(w);

@@ -37,7 +37,9 @@ static int registers_of(int consumers) {
 
 const char *ws_illegal(const WsShape *s, const WsTiles *t) {
     if (t->consumers < 1 || t->consumers > 3) return "consumers are 1 to 3";
-    if (t->bm < 64 || t->bm > 256 || t->bm % (64 * t->consumers) != 0)
+    if (t->turns != 1 && !(t->turns == 2 && t->consumers == 2))
+        return "only two consumers take turns";
+    if (t->bm < 64 || t->bm > 256 || t->bm % (64 * ws_sharers(t)) != 0)
         return "bm is at most 256 and a multiple of 64 for each consumer";
     if (t->bn < 8 || t->bn > 256 || t->bn % 8 != 0) return "bn is a multiple of 8 up to 256";
     if (t->cluster < 1 || t->cluster > 2) return "cluster is 1 or 2";
@@ -47,6 +49,9 @@ const char *ws_illegal(const WsShape *s, const WsTiles *t) {
     if (ws_shared_bytes(s, t) > SHARED_MOST) return "the stages do not fit shared memory";
     if (ws_blocks(t) * t->bn / 2 + OTHER_REGISTERS > registers_of(t->consumers))
         return "the accumulators do not fit the registers";
+    // ptxas wants an instruction's operands, and 26 more, in the registers that threads have at
+    // the start: 128 of each of four warpgroups.
+    if (t->consumers == 3 && t->bn / 2 + 26 > 128) return "bn is too large for three consumers";
     return NULL;
 }
 
@@ -70,11 +75,14 @@ double ws_cycles(const WsShape *s, const WsTiles *t) {
     double tiles = (double)s->points * (double)parts(s->m, (int64_t)t->bm * t->cluster) *
                    (double)parts(s->n, t->bn);
     double waves = ceil(tiles / (WS_BLOCKS / t->cluster));
-    double store = ws_staged(s, t) ? 1 : 1.5;
+    double store = ws_staged(s, t) ? 1 : 1.5, products = steps * step_cycles(t);
     double epilogue = 500 + (double)t->bm * t->bn * (1 + store * s->stored_bytes) / 64;
+    double work = waves * (products + epilogue);
+    // In turns one consumer's epilogue hides behind the other's products.
+    if (t->turns == 2) work = waves * fmax(products, (products + epilogue) / 2) + epilogue;
     double m = (double)s->m, n = (double)s->n, k = (double)s->k, points = (double)s->points;
     double bytes = points * (2 * k * (m + n) + s->stored_bytes * m * n);
-    return start + fmax(waves * (steps * step_cycles(t) + epilogue), bytes / memory_bytes);
+    return start + fmax(work, bytes / memory_bytes);
 }
 
 // ---- choice
@@ -110,14 +118,15 @@ static void choice_with_stages(Choice *c, WsTiles t) {
 
 static bool fits_wish(int value, int wanted) { return wanted == 0 || wanted == value; }
 
-static void choice_of_rows(Choice *c, int bm, int consumers) {
+static void choice_of_rows(Choice *c, WsTiles t) {
     const WsTiles *wanted = &c->wanted;
     int widest = (int)(c->shape->n < 256 ? parts(c->shape->n, 16) * 16 : 256);
     for (int cluster = 1; cluster <= 2; cluster++) {
         if (!fits_wish(cluster, wanted->cluster)) continue;
         // A lone row of tiles has nothing to share.
-        if (cluster == 2 && !wanted->cluster && c->shape->m <= bm) continue;
-        WsTiles t = {.bm = bm, .bn = wanted->bn, .consumers = consumers, .cluster = cluster};
+        if (cluster == 2 && !wanted->cluster && c->shape->m <= t.bm) continue;
+        t.cluster = cluster;
+        t.bn = wanted->bn;
         if (wanted->bn) choice_with_stages(c, t);
         for (t.bn = widest; t.bn >= 16 && !wanted->bn; t.bn -= 16)
             choice_with_stages(c, t);
@@ -125,13 +134,21 @@ static void choice_of_rows(Choice *c, int bm, int consumers) {
 }
 
 uint32_t ws_choices(const WsShape *s, const WsTiles *wanted, WsTiles *out, uint32_t most) {
-    static const int usual[][2] = {{128, 2}, {256, 2}, {192, 3}, {64, 1}};
+    static const WsTiles usual[] = {
+        {.bm = 128, .consumers = 2, .turns = 1}, {.bm = 128, .consumers = 2, .turns = 2},
+        {.bm = 256, .consumers = 2, .turns = 1}, {.bm = 192, .consumers = 3, .turns = 1},
+        {.bm = 64, .consumers = 1, .turns = 1},  {.bm = 64, .consumers = 2, .turns = 2},
+    };
     Choice c = {.shape = s, .wanted = *wanted, .out = out, .most = most};
-    if (wanted->bm && wanted->consumers)
-        choice_of_rows(&c, wanted->bm, wanted->consumers);
-    else
-        for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
-            if (fits_wish(usual[i][0], wanted->bm) && fits_wish(usual[i][1], wanted->consumers))
-                choice_of_rows(&c, usual[i][0], usual[i][1]);
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (fits_wish(usual[i].bm, wanted->bm) &&
+            fits_wish(usual[i].consumers, wanted->consumers) &&
+            fits_wish(usual[i].turns, wanted->turns))
+            choice_of_rows(&c, usual[i]);
+    if (c.count > 0 || !wanted->bm) return c.count;
+    WsTiles t = *wanted;
+    if (!t.consumers) t.consumers = 1;
+    if (!t.turns) t.turns = 1;
+    choice_of_rows(&c, t);
     return c.count;
 }

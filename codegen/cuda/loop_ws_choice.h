@@ -22,11 +22,12 @@ typedef struct {
 } WsShape;
 
 typedef struct {
-    int bm, bn, stages, consumers, cluster, order;  // see ir/tile/knobs.def
+    int bm, bn, stages, consumers, turns, cluster, order;  // see ir/tile/knobs.def
 } WsTiles;
 
-// Rows of 64 of the accumulators of one consumer.
-static inline int ws_blocks(const WsTiles *t) { return t->bm / 64 / t->consumers; }
+// Consumers of one tile, and the rows of 64 that each of them has.
+static inline int ws_sharers(const WsTiles *t) { return t->consumers / t->turns; }
+static inline int ws_blocks(const WsTiles *t) { return t->bm / 64 / ws_sharers(t); }
 bool ws_staged(const WsShape *s, const WsTiles *t);
 // Bytes of a stage's tiles, and of all dynamic shared memory.
 size_t ws_a_bytes(const WsTiles *t);

@@ -115,6 +115,7 @@ static WsTiles wanted_tiles(const TileProgram *p) {
                      .bn = (int)tile_knob(p, "bn", 0),
                      .stages = (int)tile_knob(p, "stages", 0),
                      .consumers = (int)tile_knob(p, "consumers", 0),
+                     .turns = (int)tile_knob(p, "turns", 0),
                      .cluster = (int)tile_knob(p, "cluster", 0),
                      .order = (int)tile_knob(p, "order", 0)};
 }
