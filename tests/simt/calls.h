@@ -21,7 +21,7 @@ typedef struct {
 
 typedef struct {
 #define CALL(result, name, parameters) result(*name) parameters;
-#include "calls.def"
+#include "tests/simt/calls.def"
 } SimtCalls;
 
 // One kernel of an object: its function, called with `arguments` of the link, and where

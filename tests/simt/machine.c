@@ -100,6 +100,7 @@ static void thread_main(void *argument) {
     Thread *t = argument;
     Machine *m = t->block->machine;
     m->entry->run();
+    thread_end_copies(m, t);
     t->live = false;
     t->block->live--;
     fiber_switch(&t->fiber, &m->scheduler);
@@ -186,6 +187,7 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
         Thread *thread = &block->threads[t];
         thread->live = true;
         thread->wait = (Wait){0};
+        thread->copies.first = thread->copies.count = thread->copies.group = 0;
         fiber_init(&thread->fiber, thread->stack, STACK_BYTES, thread_main, thread);
     }
 }

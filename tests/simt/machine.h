@@ -30,6 +30,18 @@ typedef struct {
     const char *what;
 } Wait;
 
+// Asynchronous copies of one thread (cp.async), in the order in which it asked for them.
+typedef struct {
+    uint32_t to, size, bytes;  // shared address; of `size` bytes `bytes` are copied, the rest 0
+    uint32_t group;
+    const unsigned char *from;
+} Copy;
+typedef struct {
+    Copy *ops;
+    uint32_t first, count, cap;
+    uint32_t group;  // groups that the thread has closed
+} CopyQueue;
+
 typedef struct {
     Fiber fiber;
     unsigned char *stack;  // its low end
@@ -37,6 +49,7 @@ typedef struct {
     uint32_t index;  // in its block
     bool live;
     Wait wait;
+    CopyQueue copies;
 } Thread;
 
 // Lanes of a mask meet here: each leaves some bytes, and when all have come each sees all. Two
@@ -119,7 +132,12 @@ uint32_t machine_random(Machine *m, uint32_t below);
 const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
                                     const void *mine, uint32_t bytes))[EXCHANGE_BYTES];
 
+// ---- copy.c
+void thread_end_copies(Machine *m, Thread *t);
+
 // ---- memory.c
+// Fails unless the bytes belong to an argument.
+void global_check(Machine *m, const void *at, uint32_t bytes, bool write);
 // Where the byte at a shared address of a block lies; fails if `bytes` do not lie there.
 unsigned char *shared_at(Machine *m, Block *block, uint32_t address, uint32_t bytes);
 

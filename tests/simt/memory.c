@@ -47,6 +47,12 @@ void call_access(Machine *m, const void *at, uint32_t bytes, bool write) {
                      write ? "writes" : "reads", bytes);
 }
 
+void global_check(Machine *m, const void *at, uint32_t bytes, bool write) {
+    for (uint32_t i = 0; i < m->argument_count; i++)
+        if (within(at, bytes, m->arguments[i].data, m->arguments[i].bytes)) return;
+    fail_access(m, at, bytes, write);
+}
+
 void *call_dynamic_shared(Machine *m) { return m->running->block->dynamic; }
 
 uint32_t call_shared_address(Machine *m, const void *at) {

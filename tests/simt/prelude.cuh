@@ -4,7 +4,7 @@
 // No header of C++ is included: a kernel compiles in some tens of milliseconds.
 #pragma once
 
-#include "calls.h"
+#include "tests/simt/calls.h"
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -240,6 +240,16 @@ DEVICE void store16_once(void *p, Words4 v) { *(Words4 *)p = v; }
 // ---- shared memory
 DEVICE u32 shared_address(const void *p) { return SIMT(shared_address, p); }
 DEVICE void named_barrier_sync(u32 id, u32 threads) { SIMT(barrier_sync, id, threads); }
+
+// ---- sm_80
+DEVICE void copy_async16(u32 to, const void *from, u32 bytes) { SIMT(copy_async, to, from, 16, bytes); }
+DEVICE void copy_async4(u32 to, const void *from, u32 bytes) { SIMT(copy_async, to, from, 4, bytes); }
+DEVICE void copy_async_commit() { SIMT(copy_async_commit); }
+template <int N> DEVICE void copy_async_wait() { SIMT(copy_async_wait, N); }
+DEVICE void matrix_load_x4(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, false); }
+DEVICE void matrix_load_x4_turned(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, true); }
+DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, false); }
+DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, true); }
 
 // ---- calling a kernel with the addresses of its arguments
 template <class T> struct SimtArgument {

@@ -78,9 +78,10 @@ static bool compile(Diag *diag, Arena *arena, const char *directory) {
     Str command = str_printf(arena,
                              "cd %s && %s -std=c++17 -O1 -w -fPIC -fno-strict-aliasing "
                              "-fno-exceptions -fno-rtti -ffp-contract=off -fsanitize=thread "
-                             "-I%s/tests/simt -c batch.cpp -o batch.o 2>log && "
+                             "-I%s/tests/simt -I%s -c batch.cpp -o batch.o 2>log && "
                              "%s -shared batch.o -o batch.so -lm 2>>log",
-                             directory, compiler, STRATA_TEST_SOURCE_DIR, compiler);
+                             directory, compiler, STRATA_TEST_SOURCE_DIR,
+                             STRATA_TEST_SOURCE_DIR, compiler);
     if (system(command.ptr) == 0) return true;
     Str log;
     if (!io_read(diag, arena, str_printf(arena, "%s/log", directory), &log)) return false;

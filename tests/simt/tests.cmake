@@ -1,6 +1,14 @@
 # Kernels on the CPU; included by tests/CMakeLists.txt. They are compiled by the tests themselves, with $CXX,
 # g++ or clang++; where there is none, the tests are skipped.
-add_library(strata_simt STATIC simt/barrier.c simt/fiber.c simt/machine.c simt/memory.c simt/simt.c simt/warp.c)
+add_library(strata_simt STATIC
+    simt/barrier.c
+    simt/copy.c
+    simt/fiber.c
+    simt/machine.c
+    simt/matrix.c
+    simt/memory.c
+    simt/simt.c
+    simt/warp.c)
 strata_compile_options(strata_simt)
 # The models of products run often enough that a debug build of them is not worth having.
 target_compile_options(strata_simt PRIVATE -O2)

@@ -1,0 +1,60 @@
+// matrix.c: ldmatrix and mma.m16n8k16. Layouts: PTX ISA, "Matrix Fragments for mma.m16n8k16
+// with floating point type", and the table of ldmatrix.
+#include <string.h>
+
+#include "base/dtype.h"
+#include "tests/simt/machine.h"
+
+#define ALL_LANES 0xffffffffU
+
+static uint32_t word_at(const unsigned char *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static float half_of(uint32_t pair, uint32_t which, bool f16) {
+    uint16_t bits = (uint16_t)(pair >> 16 * which);
+    return f16 ? f16_to(bits) : bf16_to(bits);
+}
+
+void call_matrix_load(Machine *m, uint32_t *r, uint32_t at, bool turned) {
+    Block *block = m->running->block;
+    if (at % 16) machine_fail(m, "matrix_load_x4 of a row at %u, no multiple of 16", at);
+    shared_at(m, block, at, 16);
+    const unsigned char(*rows)[EXCHANGE_BYTES] =
+        warp_exchange(m, "matrix_load_x4", ALL_LANES, &at, sizeof at);
+    uint32_t lane = m->running->index % WARP;
+    for (uint32_t i = 0; i < 4; i++) {
+        r[i] = 0;
+        for (uint32_t e = 0; e < 2; e++) {
+            uint32_t row = lane / 4, column = 2 * (lane % 4) + e;
+            uint32_t from = turned ? column : row, element = turned ? row : column;
+            uint16_t bits;
+            memcpy(&bits, shared_at(m, block, word_at(rows[8 * i + from]), 16) + 2 * element,
+                   2);
+            r[i] |= (uint32_t)bits << 16 * e;
+        }
+    }
+}
+
+// A lane gives a[4], b0 and b1. Element (row, k) of A lies in register row / 8 + 2 (k / 8) of
+// lane 4 (row % 8) + k % 8 / 2; element (k, column) of B in register k / 8 of lane
+// 4 column + k % 8 / 2.
+void call_mma(Machine *m, float *d, const uint32_t *a, uint32_t b0, uint32_t b1, bool f16) {
+    uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    const unsigned char(*all)[EXCHANGE_BYTES] =
+        warp_exchange(m, f16 ? "mma_f16" : "mma_bf16", ALL_LANES, mine, sizeof mine);
+    uint32_t lane = m->running->index % WARP;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        float sum = 0;
+        for (uint32_t k = 0; k < 16; k++) {
+            uint32_t pair = k % 8 / 2;
+            uint32_t x = word_at(all[4 * (row % 8) + pair] + 4 * (row / 8 + 2 * (k / 8)));
+            uint32_t y = word_at(all[4 * column + pair] + 16 + 4 * (k / 8));
+            sum += half_of(x, k % 2, f16) * half_of(y, k % 2, f16);
+        }
+        d[i] += sum;
+    }
+}
