@@ -98,7 +98,7 @@ TrainSetup cli_train_setup(const Cli *cli) {
 
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
     TrainSetup setup = cli_train_setup(cli);
-    ModelGraphRequest request = {model, kind, bindings, &setup};
+    ModelGraphRequest request = {model, kind, bindings, &setup, cli_storage(cli)};
     if (!model_graph(&cli->diag, &cli->arena, &request, out)) return false;
     for (uint32_t a = 1; a < (*out)->axes.len; a++) {
         const Axis *axis = &(*out)->axes.ptr[a];
@@ -145,9 +145,27 @@ static void show_compiling(void *context, uint32_t done, uint32_t count) {
     progress_show(context, done, count, "%s", "");
 }
 
+DType cli_storage(const Cli *cli) {
+    Str chosen = cli->options.dtype;
+    if (chosen.len) return str_eq(chosen, STR("bf16")) ? DTYPE_BF16 : DTYPE_F32;
+    return level_is_cuda(cli->level) ? DTYPE_BF16 : DTYPE_F32;
+}
+
+bool cli_choose_target(Cli *cli) {
+    Str target = cli->options.target, cuda = STR("cuda:");
+    cli->level = cpu_level_here();
+    if (str_starts(target, cuda))
+        return cpu_level_parse((Str){target.ptr + cuda.len, target.len - cuda.len},
+                               &cli->level);
+    if (!str_eq(target, STR("cuda"))) return true;
+    return diag_fail(&cli->diag, FAIL_ENVIRONMENT,
+                     "there is no CUDA device here; cuda:sm_80, cuda:sm_90a and cuda:sm_100a "
+                     "compile without one");
+}
+
 CompileTarget cli_target(Cli *cli) {
     progress_begin(&cli->compiling, "compiling", "kernels", 0);
-    return (CompileTarget){.level = cpu_level_here(),
+    return (CompileTarget){.level = cli->level,
                            .threads = cli->options.threads,
                            .db = cli->db,
                            .progress = show_compiling,
@@ -160,6 +178,7 @@ bool cli_plan(Cli *cli, const Model *model, EntryKinds entries, Bindings binding
                                 .entry_count = entries.count,
                                 .bindings = bindings,
                                 .setup = cli_train_setup(cli),
+                                .storage = cli_storage(cli),
                                 .target = cli_target(cli),
                                 .run_threads = cli->options.threads};
     double start = clock_seconds();

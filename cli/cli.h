@@ -16,6 +16,7 @@ enum { TRAIN_BATCH = 8 };
 
 typedef struct {
     Options options;
+    CpuLevel level;  // of the target
     Arena arena;
     Diag diag;
     StrBuf out;
@@ -54,7 +55,10 @@ MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings b
 // Opens the tuning database. Without --db and $STRATA_DB one that cannot be used is a warning,
 // and the command goes on without, unless `must`.
 MUST_USE bool cli_database(Cli *cli, bool must);
+// Sets `level` from --target.
+MUST_USE bool cli_choose_target(Cli *cli);
 CompileTarget cli_target(Cli *cli);
+DType cli_storage(const Cli *cli);  // --dtype; without it f32 on the CPU, bf16 on a GPU
 typedef struct {
     const EntryKind *items;
     uint32_t count;

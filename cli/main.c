@@ -35,7 +35,7 @@ int main(int argc, char **argv) {
     json_init(&cli.json, &cli.out, true);
     bool good = options_parse(&cli.diag, &cli.arena, argc, argv, &cli.options);
     cli.compiling.quiet = cli.options.verbosity < 0;
-    good = good && run_command(&cli);
+    good = good && cli_choose_target(&cli) && run_command(&cli);
     progress_end(&cli.compiling);
     // An interrupted command may still have a result.
     if (good || cli.diag.fail == FAIL_INTERRUPTED) good = print_result(&cli) && good;

@@ -356,11 +356,8 @@ static bool check_target(Diag *diag, Str target) {
 
 static bool check_supported(Diag *diag, const Options *o) {
     if (!check_target(diag, o->target)) return false;
-    if (str_eq(o->dtype, STR("bf16")))
-        return diag_fail(diag, FAIL_ENVIRONMENT,
-                         "this version of strata stores f32 only, not bf16");
-    if (o->dtype.len && !str_eq(o->dtype, STR("f32")))
-        return diag_fail(diag, FAIL_USAGE, "there is no storage type '%.*s'; use f32",
+    if (o->dtype.len && !str_eq(o->dtype, STR("f32")) && !str_eq(o->dtype, STR("bf16")))
+        return diag_fail(diag, FAIL_USAGE, "there is no storage type '%.*s'; use f32 or bf16",
                          STR_ARG(o->dtype));
     if (o->layout.len)
         return diag_fail(diag, FAIL_ENVIRONMENT,

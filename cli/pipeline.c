@@ -245,6 +245,7 @@ bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Gra
     if (!bind_axes(g, request->bindings)) return true;
     *out = pass_simplify(g, arena);
     if (kind >= ENTRY_GRAD) *out = pass_recompute(*out, arena, HELD_COST);
+    if (request->storage == DTYPE_BF16) *out = pass_precision(*out, arena);
     return true;
 }
 
@@ -262,8 +263,8 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
     PlanRequestEntry *entries = arena_array(arena, PlanRequestEntry, request->entry_count);
     for (uint32_t i = 0; i < request->entry_count; i++) {
         Graph *g;
-        ModelGraphRequest one = {model, request->entries[i], request->bindings,
-                                 &request->setup};
+        ModelGraphRequest one = {model, request->entries[i], request->bindings, &request->setup,
+                                 request->storage};
         if (!model_graph(diag, arena, &one, &g) || !all_bound(diag, model, g)) return false;
         entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
     }

@@ -50,6 +50,7 @@ typedef struct {
     EntryKind kind;
     Bindings bindings;        // axes left open stay open; the graph is then not simplified
     const TrainSetup *setup;  // for the training entries
+    DType storage;            // of activations and working weights: F32 or BF16
 } ModelGraphRequest;
 // The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
 MUST_USE bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,
@@ -60,6 +61,7 @@ typedef struct {
     uint32_t entry_count;
     Bindings bindings;
     TrainSetup setup;
+    DType storage;
     CompileTarget target;
     uint32_t run_threads;
 } ModelPlanRequest;

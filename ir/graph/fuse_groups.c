@@ -32,7 +32,8 @@ static bool unrolled_all(const Fuse *f, const AxisId *axes, uint32_t count) {
 ValueId fuse_through_views(const Fuse *f, ValueId v) {
     while (f->homes[v.i] == HOME_VIEW) {
         const Value *value = graph_value(f->graph, v);
-        bool free = value->op == OP_BROADCAST || value->op == OP_TRANSPOSE ||
+        bool free = value->op == OP_CAST || value->op == OP_BROADCAST ||
+                    value->op == OP_TRANSPOSE ||
                     (value->op == OP_TAKE && f->unrolled[value->attr.along[0].i]);
         if (!free) return (ValueId){0};
         v = value->in[0];

@@ -65,9 +65,15 @@ static bool layout_through(const Graph *g, const Value *v, const ValueLayout *fr
     return true;
 }
 
+// Widening what is stored in 16 bits is part of loading it.
+static bool is_view(const Graph *g, const Value *v) {
+    return op_is_view(v->op) ||
+           (v->op == OP_CAST && graph_value(g, v->in[0])->type == DTYPE_BF16);
+}
+
 ValueLayout value_layout(const Graph *g, ValueId v) {
     const Value *value = graph_value(g, v);
-    if (!op_is_view(value->op)) return layout_dense(g, v);
+    if (!is_view(g, value)) return layout_dense(g, v);
     ValueLayout from = value_layout(g, value->in[0]), out;
     return layout_through(g, value, &from, &out) ? out : layout_dense(g, v);
 }
@@ -113,7 +119,7 @@ ValueHome *value_homes(const Graph *g, Arena *arena) {
         else if (constant)
             homes[i] = home_of_constant(v, homes);
         else
-            homes[i] = op_is_view(v->op) && value_layout(g, (ValueId){i}).base.i != i
+            homes[i] = is_view(g, v) && value_layout(g, (ValueId){i}).base.i != i
                            ? HOME_VIEW
                            : HOME_COMPUTED;
     }

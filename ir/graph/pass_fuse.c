@@ -105,19 +105,33 @@ static const char *epilogue_refused(Fuse *f, Group *p, Group *q) {
                : NULL;
 }
 
-// An elementwise group over just the contraction's axes becomes its epilogue.
-static void join_epilogue(Fuse *f, uint32_t c) {
+// What a contraction's result is kept as is stored by the contraction.
+static void join_kept_form(Fuse *f, uint32_t v) {
+    const Value *value = &f->graph->values.ptr[v];
+    if (f->homes[v] != HOME_COMPUTED || value->op != OP_CAST || value->type != DTYPE_BF16)
+        return;
+    if (graph_value(f->graph, value->in[0])->op != OP_CONTRACT) return;
+    Group *p = fuse_group(f, value->in[0]), *q = fuse_group(f, (ValueId){v});
+    group_join(f, p, q, &p->cols);
+}
+
+// An elementwise group over just the contraction's axes becomes its epilogue. `at` is the
+// contraction c or a form of it.
+static void join_epilogue(Fuse *f, uint32_t c, uint32_t at) {
     Group *p = fuse_group(f, (ValueId){c});
-    for (uint32_t u = f->users_at[c]; u < f->users_at[c + 1]; u++) {
+    for (uint32_t u = f->users_at[at]; u < f->users_at[at + 1]; u++) {
         uint32_t user = f->users[u];
+        if (f->graph->values.ptr[user].op == OP_CAST && f->base[user].i == f->base[at].i)
+            join_epilogue(f, c, user);
         if (f->homes[user] != HOME_COMPUTED) continue;
         Group *q = fuse_group(f, (ValueId){user});
-        if (q == p) continue;
-        const char *reason = epilogue_refused(f, p, q);
+        const char *reason = q == p ? NULL : epilogue_refused(f, p, q);
         if (reason)
             record_refusal(f, (ValueId){c}, (ValueId){user}, reason);
-        else
+        else if (q != p)
             group_join(f, p, q, &p->cols);
+        else if (f->graph->values.ptr[user].op == OP_CAST)
+            join_epilogue(f, c, user);
     }
 }
 
@@ -145,6 +159,8 @@ static const char *prologue_refused(Fuse *f, Group *p, Group *q, uint32_t c, uin
     if (q->sealed || q->contract.i) return "one contraction a kernel";
     if (!elementwise_only(f, q))
         return "the prologue works on tiles: only elementwise operations";
+    if (graph_value(f->graph, x)->op == OP_CAST && graph_value(f->graph, x)->type == DTYPE_BF16)
+        return "its bf16 form is wanted in memory";
     for (uint32_t m = q->first; m; m = f->next[m])
         if (!feeds_only(f, q, m, c, operand)) return "others need it too";
     return fuse_path_around(f, q, p) || fuse_path_around(f, p, q)
@@ -389,10 +405,12 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
     Fuse *f = fuse_new(g, arena);
     for (uint32_t v = 1; v < g->values.len; v++)
         f->roots[v] = is_root(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        join_kept_form(f, v);
     join_rows(f);
     for (uint32_t v = 1; v < g->values.len; v++)
         if (f->homes[v] == HOME_COMPUTED && g->values.ptr[v].op == OP_CONTRACT)
-            join_epilogue(f, v);
+            join_epilogue(f, v, v);
     for (uint32_t v = 1; v < g->values.len; v++) {
         if (f->homes[v] != HOME_COMPUTED || g->values.ptr[v].op != OP_CONTRACT) continue;
         join_prologue(f, v, 0);

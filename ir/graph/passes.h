@@ -23,5 +23,11 @@ Graph *pass_simplify(const Graph *g, Arena *arena);
 // are never computed again. Run after pass_simplify, which would share the copies again.
 // requires: every axis bound.  ensures: same leaves, outputs and updates with the same values.
 Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost);
+// The graph, or a new one, in which activations and working weights are kept in bf16, and sums,
+// row statistics, parameters and their gradients in f32. Outputs with a run-time axis become
+// bf16. Comes last: it looks at what kernels will write.
+// requires: every axis bound.
+Graph *pass_precision(Graph *g, Arena *arena);
+
 // Bytes of the values that the forward part makes and the backward part reads.
 int64_t graph_kept_bytes(const Graph *g);

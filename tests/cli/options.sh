@@ -53,7 +53,7 @@ for target in cuda cuda:sm_90a; do
     expect 3 check $model --target $target
     err_has 'cpu only'
 done
-expect 3 check $model --dtype bf16
+expect 0 check $model --dtype bf16
 expect 3 check $model --layout B:dp=2
 expect 3 show $model --stage cuda
 expect 3 inspect $model
