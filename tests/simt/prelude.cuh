@@ -236,6 +236,11 @@ DEVICE Words4 load16(const void *p) { return *(const Words4 *)p; }
 DEVICE Words4 load16_once(const void *p) { return *(const Words4 *)p; }
 DEVICE void store16(void *p, Words4 v) { *(Words4 *)p = v; }
 DEVICE void store16_once(void *p, Words4 v) { *(Words4 *)p = v; }
+template <int N> struct alignas(N >= 4 ? 16 : 4 * N) Words {
+    u32 w[N];
+};
+template <int N> DEVICE Words<N> load_words(const void *p) { return *(const Words<N> *)p; }
+template <int N> DEVICE void store_words(void *p, Words<N> v) { *(Words<N> *)p = v; }
 
 // ---- shared memory
 DEVICE u32 shared_address(const void *p) { return SIMT(shared_address, p); }

@@ -1,0 +1,131 @@
+// cuda_bench.c: see cuda_bench.h.
+#include "tests/codegen/cuda_bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "tests/simt/simt.h"
+
+enum { MAX_ARGS = 24 };
+
+static void fail_diag(const Diag *diag, Str text) {
+    StrBuf out = {0};
+    diag_render(diag, &out);
+    print_error("%s\n%.*s", out.ptr ? out.ptr : "no reason given", STR_ARG(text));
+    strbuf_release(&out);
+    fail();
+}
+
+void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, CpuLevel arch,
+                    CudaCheck check) {
+    Arena *arena = &b->bench->arena;
+    CudaWriter w = {.diag = &b->bench->diag,
+                    .arena = arena,
+                    .p = p,
+                    .arch = arch,
+                    .launch = {.cluster = 1}};
+    cuda_line(&w, "#include \"prelude.cuh\"");
+    bool ok = skeleton(&w);
+    Str text = str_copy(arena, strbuf_view(&w.text));
+    strbuf_release(&w.text);
+    if (!ok) fail_diag(&b->bench->diag, text);
+    CudaCase added = {p, check};
+    vec_push(arena, &b->cases, added);
+    CudaKernel kernel = {text, w.launch};
+    vec_push(arena, &b->kernels, kernel);
+}
+
+// ---- on the CPU
+
+static void fill(const TileArg *arg, void *data, const CudaCheck *check, uint64_t stream) {
+    for (int64_t i = 0; i < arg->elements; i++) {
+        double u = rng_uniform(stream, (uint64_t)i), x = (2 * u - 1) * check->range;
+        if (arg->type == DTYPE_BOOL)
+            x = u < 0.5;
+        else if (!dtype_is_float(arg->type))
+            x = floor(u * (double)check->whole);
+        dtype_set(arg->type, data, i, x);
+    }
+}
+
+typedef struct {
+    void *data[MAX_ARGS];
+} Arguments;
+
+static Arguments arguments_new(Arena *arena, const CudaCase *c) {
+    Arguments a = {{0}};
+    const TileProgram *p = c->program;
+    assert_true(p->args.len <= MAX_ARGS);
+    for (uint32_t i = 0; i < p->args.len; i++) {
+        const TileArg *arg = &p->args.ptr[i];
+        a.data[i] = arena_alloc(arena, (size_t)arg->elements + 1, dtype_bytes(arg->type));
+        fill(arg, a.data[i], &c->check, i);
+    }
+    const int *same = c->check.in_place;
+    if (same[0] != same[1]) a.data[same[1]] = a.data[same[0]];
+    return a;
+}
+
+// A unit in the last place: what lies beside a tie may be rounded either way.
+static double rounding_of(DType t) {
+    return t == DTYPE_BF16 ? 0x1p-7 : t == DTYPE_F16 ? 0x1p-10 : 0;
+}
+
+static void compare(const CudaCase *c, const CudaKernel *kernel, uint32_t i, const void *got,
+                    const void *expected) {
+    const TileArg *arg = &c->program->args.ptr[i];
+    double tolerance = c->check.tolerance + rounding_of(arg->type);
+    for (int64_t k = 0; k < arg->elements; k++) {
+        double g = dtype_get(arg->type, got, k), e = dtype_get(arg->type, expected, k);
+        if (g == e || (isnan(g) && isnan(e))) continue;
+        if (dtype_is_float(arg->type) && fabs(g - e) <= tolerance * (1 + fabs(e))) continue;
+        print_error("%.*s\n", STR_ARG(kernel->text));
+        fail_msg("%.*s: %.*s[%lld] is %.9g instead of %.9g", STR_ARG(c->program->name),
+                 STR_ARG(arg->name), (long long)k, g, e);
+    }
+}
+
+static void case_run(CudaBench *b, const Simt *simt, uint32_t number) {
+    const CudaCase *c = &b->cases.ptr[number];
+    const TileProgram *p = c->program;
+    Arena arena = {0};
+    Arguments expected = arguments_new(&arena, c), got = arguments_new(&arena, c);
+    tile_interpret(p, expected.data);
+    SimtArg args[MAX_ARGS];
+    for (uint32_t i = 0; i < p->args.len; i++)
+        args[i] = (SimtArg){str_copy(&arena, p->args.ptr[i].name).ptr, got.data[i],
+                            (size_t)p->args.ptr[i].elements * dtype_bytes(p->args.ptr[i].type)};
+    if (!simt_check(&b->bench->diag, simt, number, args, p->args.len))
+        fail_diag(&b->bench->diag, b->kernels.ptr[number].text);
+    for (uint32_t i = 0; i < p->args.len; i++)
+        compare(c, &b->kernels.ptr[number], i, got.data[i], expected.data[i]);
+    arena_release(&arena);
+}
+
+void cuda_bench_run(CudaBench *b) {
+    if (!simt_available()) skip();
+    Simt *simt;
+    if (!simt_build(&b->bench->diag, &b->bench->arena, b->kernels.ptr, b->kernels.len, &simt))
+        fail_diag(&b->bench->diag, (Str){0});
+    for (uint32_t i = 0; i < b->cases.len; i++)
+        case_run(b, simt, i);
+    simt_close(simt);
+}
+
+// ---- NVRTC
+
+void cuda_bench_compile(CudaBench *b, CpuLevel arch) {
+    if (nvrtc_version(&b->bench->arena).len == 0) skip();
+    for (uint32_t i = 0; i < b->kernels.len; i++) {
+        Str text = b->kernels.ptr[i].text;
+        CudaCode code;
+        if (!nvrtc_compile(&b->bench->diag, &b->bench->arena, text, arch, &code))
+            fail_diag(&b->bench->diag, text);
+        if (code.spill_bytes == 0 && code.stack_bytes == 0 && code.notes.len == 0) continue;
+        print_error("%.*s\n", STR_ARG(text));
+        fail_msg("%s: %u registers, %u bytes of stack, %u of spills; %.*s",
+                 cpu_level_text(arch), code.registers, code.stack_bytes, code.spill_bytes,
+                 STR_ARG(code.notes));
+    }
+}
