@@ -7,7 +7,12 @@
 #include "codegen/cuda/cuda.h"
 
 enum { INSTRUCTION_BYTES = 16, OPCODE_MASK = 0xfff };
-enum { OPCODE_HGMMA = 0x9f0, OPCODE_UTMALDG = 0x5b4, OPCODE_HMMA = 0x23c };
+enum {
+    OPCODE_HGMMA = 0x9f0,
+    OPCODE_UTMALDG = 0x5b4,
+    OPCODE_UTMALDG_MULTICAST = 0x3b4,
+    OPCODE_HMMA = 0x23c
+};
 
 static bool range_fits(Str file, uint64_t at, uint64_t bytes) {
     return at <= file.len && bytes <= file.len - at;
@@ -24,7 +29,7 @@ static void count_instructions(const char *code, uint64_t bytes, CubinCounts *ou
         unsigned opcode = low & OPCODE_MASK;
         out->instructions++;
         out->wgmma += opcode == OPCODE_HGMMA;
-        out->tensor_copies += opcode == OPCODE_UTMALDG;
+        out->tensor_copies += opcode == OPCODE_UTMALDG || opcode == OPCODE_UTMALDG_MULTICAST;
         out->mma += opcode == OPCODE_HMMA;
     }
 }
