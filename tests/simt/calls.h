@@ -3,17 +3,32 @@
 // when it is loaded, so that it links to nothing.
 #pragma once
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define SIMT_ARGUMENTS 72
+#define SIMT_MAPS      4
+#define SIMT_MAP_MARK  0x7374726174614d61ULL  // first word of a tensor map; then its number
+#define SIMT_OWN       0xffffffffU
 
 typedef struct Machine Machine;
 
 typedef struct {
     uint32_t x, y, z;
 } SimtDim;
+// Of a box in a tensor, innermost first.
+typedef struct {
+    int32_t at[5];
+    uint32_t rank;
+} SimtCoordinates;
+// d[64 x columns] = a b (+ d if add): descriptors of shared memory.
+typedef struct {
+    uint64_t a, b;
+    uint32_t columns;
+    bool f16, across_a, across_b, add;
+} SimtProduct;
 // What the built-in variables say of the thread that runs.
 typedef struct {
     SimtDim thread, block, threads, blocks;
@@ -38,5 +53,6 @@ typedef struct {
     Machine *machine;
     SimtPlace place;
     void *arguments[SIMT_ARGUMENTS];  // pointers; of a tensor map its address
+    alignas(128) uint64_t maps[SIMT_MAPS][16];
     SimtCalls calls;
 } SimtLink;

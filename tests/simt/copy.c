@@ -9,6 +9,10 @@ static void copy_run(Machine *m, Thread *t) {
     CopyQueue *q = &t->copies;
     Copy c = q->ops[q->first++];
     if (q->first == q->count) q->first = q->count = 0;
+    if (!c.size) {
+        barrier_count(m, t->block, c.to, 1, 0);
+        return;
+    }
     unsigned char *to = shared_at(m, t->block, c.to, c.size);
     memcpy(to, c.from, c.bytes);
     memset(to + c.bytes, 0, c.size - c.bytes);
@@ -49,6 +53,36 @@ void call_copy_async_wait(Machine *m, uint32_t groups) {
         copy_run(m, t);
 }
 
+void call_copy_async_arrive(Machine *m, uint32_t at) {
+    Thread *t = m->running;
+    copy_push(&t->copies, (Copy){.to = at, .group = t->copies.group});
+    if (m->schedule.completion == SIMT_EAGER)
+        while (t->copies.count)
+            copy_run(m, t);
+}
+
+static bool has_arrival(const CopyQueue *q) {
+    for (uint32_t i = q->first; i < q->count; i++)
+        if (!q->ops[i].size) return true;
+    return false;
+}
+
+bool copy_step(Machine *m) {
+    uint32_t count = m->launch.cluster * m->launch.threads;
+    for (uint32_t i = 0; i < count; i++) {
+        Thread *t = m->turns[i];
+        if (!has_arrival(&t->copies)) continue;
+        while (t->copies.ops[t->copies.first].size)
+            copy_run(m, t);
+        copy_run(m, t);
+        return true;
+    }
+    return false;
+}
+
+// Copies that an arrival follows may outlive their thread: somebody waits at the barrier.
 void thread_end_copies(Machine *m, Thread *t) {
-    if (t->copies.count) machine_fail(m, "a thread ends while its copies are under way");
+    const CopyQueue *q = &t->copies;
+    if (q->count && q->ops[q->count - 1].size)
+        machine_fail(m, "a thread ends while its copies are under way");
 }

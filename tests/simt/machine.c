@@ -101,6 +101,8 @@ static void thread_main(void *argument) {
     Machine *m = t->block->machine;
     m->entry->run();
     thread_end_copies(m, t);
+    thread_end_stores(m, t);
+    thread_end_products(m, t);
     t->live = false;
     t->block->live--;
     fiber_switch(&t->fiber, &m->scheduler);
@@ -159,6 +161,7 @@ static void blocks_init(Machine *m) {
         block->rank = b;
         block->threads = map_memory(threads * sizeof *block->threads);
         block->warps = map_memory(warps * sizeof *block->warps);
+        block->groups = map_memory(threads / GROUP * sizeof *block->groups + 1);
         block->dynamic = map_memory(m->launch.shared_bytes + 1);
         block->statics = map_memory(m->static_bytes + 1);
         for (uint32_t t = 0; t < threads; t++) {
@@ -169,6 +172,7 @@ static void blocks_init(Machine *m) {
             ASSERT(rc == 0);
             block->threads[t].block = block;
             block->threads[t].index = t;
+            block->threads[t].accumulators = map_memory(ACCUMULATORS * sizeof(Accumulator));
             m->turns[place] = &block->threads[t];
         }
     }
@@ -183,11 +187,21 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
     memset(block->meetings, 0, sizeof block->meetings);
     uint32_t warps = (m->launch.threads + WARP - 1) / WARP;
     memset(block->warps, 0, warps * sizeof *block->warps);
+    memset(block->groups, 0, m->launch.threads / GROUP * sizeof *block->groups);
+    block->barrier_count = 0;
+    uint32_t registers = REGISTERS / (warps * WARP) / 8 * 8;
+    if (registers > 255) registers = 255;
+    for (uint32_t w = 0; w < warps; w++)
+        block->registers[w] = registers;
+    block->registers_free = REGISTERS - registers * warps * WARP;
     for (uint32_t t = 0; t < m->launch.threads; t++) {
         Thread *thread = &block->threads[t];
         thread->live = true;
         thread->wait = (Wait){0};
         thread->copies.first = thread->copies.count = thread->copies.group = 0;
+        thread->store_group = thread->product_group = 0;
+        thread->products = 0;
+        thread->product_fence = false;
         fiber_init(&thread->fiber, thread->stack, STACK_BYTES, thread_main, thread);
     }
 }
@@ -199,8 +213,15 @@ static void run_cluster(Machine *m, uint32_t first) {
     m->resident = NULL;
     for (uint32_t i = 0; i < count; i++)
         m->turns[i] = &m->blocks[i / m->launch.threads].threads[i % m->launch.threads];
-    while (any_live(m))
-        if (!run_round(m, count)) fail_deadlock(m);
+    memset(&m->cluster_meeting, 0, sizeof m->cluster_meeting);
+    while (any_live(m)) {
+        bool any = m->schedule.completion == SIMT_ANY_TIME && !machine_random(m, 4);
+        if (any) transfer_step(m);
+        if (run_round(m, count) || any) continue;
+        // Nobody can run: what is under way must come to its end now.
+        if (!transfer_step(m) && !copy_step(m)) fail_deadlock(m);
+    }
+    transfer_finish(m);
 }
 
 static void check_launch(Machine *m) {

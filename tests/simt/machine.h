@@ -18,6 +18,11 @@
 #define NAMED_BARRIERS 16
 #define EXCHANGE_BYTES 32
 #define WARP_CHANNELS  8
+#define BARRIERS_MAX   64
+#define GROUP          128  // threads of a warpgroup
+#define PRODUCTS_MAX   64   // of a warpgroup under way
+#define ACCUMULATORS   8    // of a thread under way
+#define REGISTERS      65536
 #define REPORT_BYTES   8192
 #define STACK_BYTES    (128 << 10)
 
@@ -33,7 +38,7 @@ typedef struct {
 // Asynchronous copies of one thread (cp.async), in the order in which it asked for them.
 typedef struct {
     uint32_t to, size, bytes;  // shared address; of `size` bytes `bytes` are copied, the rest 0
-    uint32_t group;
+    uint32_t group;            // size 0: no copy, but an arrival at the barrier `to`
     const unsigned char *from;
 } Copy;
 typedef struct {
@@ -41,6 +46,30 @@ typedef struct {
     uint32_t first, count, cap;
     uint32_t group;  // groups that the thread has closed
 } CopyQueue;
+
+// A copy by the copy engine between shared memory and rows of bytes or a box of a tensor.
+typedef struct {
+    Block *block;
+    uint32_t shared, bytes;
+    unsigned char *global;     // rows; of a tensor its first element
+    const TensorMapSpec *map;  // NULL: rows
+    SimtCoordinates at;
+    uint32_t barrier;     // of a load
+    uint32_t group;       // of a store
+    unsigned char *data;  // of a store that has been read
+} Transfer;
+typedef struct {
+    Transfer *ops;
+    uint32_t count, cap;
+} TransferList;
+
+// Sums of wgmma are taken from the thread until it waits for all products that add to them.
+typedef struct {
+    float *d;  // NULL: not in use
+    uint32_t count;
+    uint64_t last;  // product
+    float sums[128];
+} Accumulator;
 
 typedef struct {
     Fiber fiber;
@@ -50,6 +79,12 @@ typedef struct {
     bool live;
     Wait wait;
     CopyQueue copies;
+    TransferList stores;
+    uint32_t store_group;  // groups that it has closed
+    uint64_t products;     // that it has begun
+    uint32_t product_group;
+    bool product_fence;  // since it last got sums back
+    Accumulator *accumulators;
 } Thread;
 
 // Lanes of a mask meet here: each leaves some bytes, and when all have come each sees all. Two
@@ -73,6 +108,25 @@ typedef struct {
     uint64_t completed;
 } Meeting;
 
+// mbarrier: in phase `phase` until so many more arrivals and bytes have come.
+typedef struct {
+    uint32_t address, expected, pending;
+    int64_t bytes;
+    uint64_t phase;
+} Barrier;
+
+// One wgmma of a warpgroup, begun by each of its threads on its own.
+typedef struct {
+    SimtProduct product;
+    uint32_t group, begun;   // threads
+    uint32_t taking[GROUP];  // the accumulator of each thread
+} Product;
+typedef struct {
+    Product ops[PRODUCTS_MAX];  // a ring
+    uint64_t begun, done;
+    uint64_t changes;  // of any `begun`
+} Warpgroup;
+
 struct Block {
     Machine *machine;
     uint32_t rank, index;    // in the cluster, in the grid
@@ -81,7 +135,13 @@ struct Block {
     uint32_t live;
     Thread *threads;
     Warp *warps;
+    Warpgroup *groups;
     Meeting meetings[NAMED_BARRIERS];  // 0 is __syncthreads
+    Barrier barriers[BARRIERS_MAX];
+    uint32_t barrier_count;
+    uint32_t registers[32];   // of a thread of each warp
+    uint64_t registers_free;  // of the block
+    uint64_t registers_changes;
 };
 
 // A kernel argument, as the machine keeps it.
@@ -115,6 +175,8 @@ struct Machine {
     Thread **turns;  // all threads of the cluster
     Fiber scheduler;
     uint64_t random;
+    Meeting cluster_meeting;
+    TransferList loads;                             // under way, of the cluster
     uint32_t static_bytes, dynamic_at, shared_end;  // shared addresses
 };
 
@@ -132,7 +194,27 @@ uint32_t machine_random(Machine *m, uint32_t below);
 const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
                                     const void *mine, uint32_t bytes))[EXCHANGE_BYTES];
 
+// ---- barrier.c
+void meet(Machine *m, Meeting *b, uint32_t expected, const char *what);
+// At the barrier at this shared address: arrivals, and bytes that have come (or are expected: <
+// 0)
+void barrier_count(Machine *m, Block *block, uint32_t address, uint32_t arrivals,
+                   int64_t bytes);
+
+// ---- transfer.c
+// Does one copy of the cluster that is under way; false: there is none.
+bool transfer_step(Machine *m);
+void thread_end_stores(Machine *m, Thread *t);
+// Writes what the cluster's stores have read.
+void transfer_finish(Machine *m);
+uint32_t swizzle(uint32_t address, uint32_t span);
+
+// ---- product.c
+void thread_end_products(Machine *m, Thread *t);
+
 // ---- copy.c
+// Does a copy of some thread on which a barrier waits; false: there is none.
+bool copy_step(Machine *m);
 void thread_end_copies(Machine *m, Thread *t);
 
 // ---- memory.c

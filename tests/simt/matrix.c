@@ -1,5 +1,5 @@
-// matrix.c: ldmatrix and mma.m16n8k16. Layouts: PTX ISA, "Matrix Fragments for mma.m16n8k16
-// with floating point type", and the table of ldmatrix.
+// matrix.c: ldmatrix, stmatrix and mma.m16n8k16. Layouts: PTX ISA, "Matrix Fragments for
+// mma.m16n8k16 with floating point type", and the tables of ldmatrix and stmatrix.
 #include <string.h>
 
 #include "base/dtype.h"
@@ -36,6 +36,18 @@ void call_matrix_load(Machine *m, uint32_t *r, uint32_t at, bool turned) {
             r[i] |= (uint32_t)bits << 16 * e;
         }
     }
+}
+
+// Lane 8 i + row writes row `row` of matrix i, whose elements the lanes 4 row to 4 row + 3
+// have.
+void call_matrix_store(Machine *m, uint32_t at, const uint32_t *r) {
+    if (at % 16) machine_fail(m, "matrix_store_x4 of a row at %u, no multiple of 16", at);
+    unsigned char *to = shared_at(m, m->running->block, at, 16);
+    const unsigned char(*all)[EXCHANGE_BYTES] =
+        warp_exchange(m, "matrix_store_x4", ALL_LANES, r, 4 * sizeof *r);
+    uint32_t lane = m->running->index % WARP;
+    for (uint32_t i = 0; i < 4; i++)
+        memcpy(to + 4 * i, all[4 * (lane % 8) + i] + 4 * (lane / 8), 4);
 }
 
 // A lane gives a[4], b0 and b1. Element (row, k) of A lies in register row / 8 + 2 (k / 8) of

@@ -52,6 +52,7 @@ struct alignas(128) TensorMap {
 #define SIMT_EXPORT __attribute__((visibility("default")))
 extern "C" {
 SIMT_EXPORT SimtLink simt_link;
+SIMT_EXPORT extern const size_t simt_link_bytes = sizeof(SimtLink);
 SIMT_EXPORT extern const SimtEntry simt_entries[];
 }
 #define SIMT(name, ...) simt_link.calls.name(simt_link.machine, ##__VA_ARGS__)
@@ -241,7 +242,6 @@ template <int N> struct alignas(N >= 4 ? 16 : 4 * N) Words {
 };
 template <int N> DEVICE Words<N> load_words(const void *p) { return *(const Words<N> *)p; }
 template <int N> DEVICE void store_words(void *p, Words<N> v) { *(Words<N> *)p = v; }
-
 // ---- shared memory
 DEVICE u32 shared_address(const void *p) { return SIMT(shared_address, p); }
 DEVICE void named_barrier_sync(u32 id, u32 threads) { SIMT(barrier_sync, id, threads); }
@@ -255,6 +255,59 @@ DEVICE void matrix_load_x4(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, false
 DEVICE void matrix_load_x4_turned(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, true); }
 DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, false); }
 DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, true); }
+
+// ---- sm_90
+DEVICE void barrier_init(u32 barrier, u32 arrivals) { SIMT(barrier_init, barrier, arrivals); }
+DEVICE void barrier_init_done() { SIMT(barrier_init_done); }
+DEVICE void barrier_expect(u32 barrier, u32 bytes) { SIMT(barrier_arrive, barrier, SIMT_OWN, bytes); }
+DEVICE void barrier_arrive(u32 barrier) { SIMT(barrier_arrive, barrier, SIMT_OWN, 0); }
+DEVICE void barrier_arrive_at(u32 barrier, u32 rank) { SIMT(barrier_arrive, barrier, rank, 0); }
+DEVICE void barrier_wait(u32 barrier, u32 parity) { SIMT(barrier_wait, barrier, parity); }
+DEVICE void copy_async_arrive(u32 barrier) { SIMT(copy_async_arrive, barrier); }
+DEVICE void async_fence() { SIMT(async_fence); }
+DEVICE void bulk_load(u32 to, const void *from, u32 bytes, u32 barrier) {
+    SIMT(bulk_load, to, from, bytes, barrier);
+}
+DEVICE void bulk_store(void *to, u32 from, u32 bytes) { SIMT(bulk_store, to, from, bytes); }
+DEVICE void bulk_commit() { SIMT(bulk_commit); }
+template <int N> DEVICE void bulk_wait_read() { SIMT(bulk_wait, N, true); }
+template <int N> DEVICE void bulk_wait() { SIMT(bulk_wait, N, false); }
+DEVICE void tensor_map_prefetch(const TensorMap *map) { SIMT(tensor_map_check, map); }
+template <class... At> DEVICE SimtCoordinates simt_at(At... at) {
+    return {{at...}, sizeof...(at)};
+}
+template <class... At>
+DEVICE void tensor_load(u32 to, const TensorMap *map, u32 barrier, int x, At... at) {
+    SIMT(tensor_load, to, map, barrier, 0, simt_at(x, at...));
+}
+template <class... At>
+DEVICE void tensor_load_shared(u32 to, const TensorMap *map, u32 barrier, u16 blocks, int x, At... at) {
+    SIMT(tensor_load, to, map, barrier, blocks, simt_at(x, at...));
+}
+template <class... At> DEVICE void tensor_store(const TensorMap *map, u32 from, int x, At... at) {
+    SIMT(tensor_store, map, from, simt_at(x, at...));
+}
+DEVICE u32 cluster_rank() { return SIMT(cluster_rank); }
+DEVICE void cluster_sync() { SIMT(cluster_sync); }
+DEVICE void matrix_store_x4(u32 at, u32 r0, u32 r1, u32 r2, u32 r3) {
+    const u32 r[4] = {r0, r1, r2, r3};
+    SIMT(matrix_store, at, r);
+}
+
+// ---- sm_90a
+template <int N> DEVICE void registers_shrink() { SIMT(registers_set, N, false); }
+template <int N> DEVICE void registers_grow() { SIMT(registers_set, N, true); }
+DEVICE void wgmma_fence() { SIMT(wgmma_fence); }
+DEVICE void wgmma_commit() { SIMT(wgmma_commit); }
+template <int N> DEVICE void wgmma_wait() { SIMT(wgmma_wait, N); }
+// The machine takes the accumulators away until they are waited for.
+template <int N> DEVICE void wgmma_hold(float (&)[N]) {}
+DEVICE u64 wgmma_tile_along_k(u32 at) {
+    return (u64)((at & 0x3ffffU) >> 4) | (1ULL << 16) | (64ULL << 32) | (1ULL << 62);
+}
+DEVICE u64 wgmma_tile_across_k(u32 at, u32 pitch) {
+    return (u64)((at & 0x3ffffU) >> 4) | ((u64)(pitch >> 4) << 16) | (64ULL << 32) | (1ULL << 62);
+}
 
 // ---- calling a kernel with the addresses of its arguments
 template <class T> struct SimtArgument {

@@ -2,6 +2,7 @@
 #include "tests/simt/simt.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,8 @@ bool simt_available(void) { return compiler_find(); }
 
 // Each text in a namespace and with its own name for `kernel`; then the table of entries.
 static void print_source(StrBuf *out, const CudaKernel *kernels, uint32_t count) {
-    strbuf_addz(out, "#include \"prelude.cuh\"\n#include \"wgmma.cuh\"\n");
+    strbuf_addz(out,
+                "#include \"prelude.cuh\"\n#include \"wgmma.cuh\"\n#include \"stream.cuh\"\n");
     for (uint32_t i = 0; i < count; i++)
         strbuf_addf(out,
                     "#undef SIMT_SECTION\n#define SIMT_SECTION \"simt_shared_%u\"\n"
@@ -75,13 +77,14 @@ static bool compile(Diag *diag, Arena *arena, const char *directory) {
     const char *compiler = compiler_find();
     if (!compiler)
         return diag_fail(diag, FAIL_ENVIRONMENT, "no C++ compiler: install g++ or set CXX");
-    Str command = str_printf(arena,
-                             "cd %s && %s -std=c++17 -O1 -w -fPIC -fno-strict-aliasing "
-                             "-fno-exceptions -fno-rtti -ffp-contract=off -fsanitize=thread "
-                             "-I%s/tests/simt -I%s -c batch.cpp -o batch.o 2>log && "
-                             "%s -shared batch.o -o batch.so -lm 2>>log",
-                             directory, compiler, STRATA_TEST_SOURCE_DIR,
-                             STRATA_TEST_SOURCE_DIR, compiler);
+    const char *root = STRATA_TEST_SOURCE_DIR;
+    Str command =
+        str_printf(arena,
+                   "cd %s && %s -std=c++17 -O1 -w -fPIC -fno-strict-aliasing "
+                   "-fno-exceptions -fno-rtti -ffp-contract=off -fsanitize=thread "
+                   "-I%s/tests/simt -I%s/codegen/cuda -I%s -c batch.cpp -o batch.o 2>log && "
+                   "%s -shared batch.o -o batch.so -lm 2>>log",
+                   directory, compiler, root, root, root, compiler);
     if (system(command.ptr) == 0) return true;
     Str log;
     if (!io_read(diag, arena, str_printf(arena, "%s/log", directory), &log)) return false;
@@ -96,7 +99,11 @@ static bool load(Diag *diag, const char *directory, Simt *simt) {
     if (!simt->object) return diag_fail(diag, FAIL_ENVIRONMENT, "%s", dlerror());
     simt->link = dlsym(simt->object, "simt_link");
     simt->entries = dlsym(simt->object, "simt_entries");
-    ASSERT(simt->link && simt->entries);
+    const size_t *bytes = dlsym(simt->object, "simt_link_bytes");
+    ASSERT(simt->link && simt->entries && bytes);
+    if (*bytes != sizeof *simt->link)
+        return diag_fail(diag, FAIL_ENVIRONMENT,
+                         "prelude.cuh is newer than this program: build it again");
     return true;
 }
 
@@ -197,6 +204,11 @@ static void run_schedule(const Job *job, Machine *m, SimtSchedule schedule, bool
     map_arguments(job, m, schedule.order == SIMT_REVERSE || schedule.order == SIMT_STARVE);
     for (uint32_t i = 0; i < job->count; i++)
         m->link->arguments[i] = m->arguments[i].data;
+    for (uint32_t i = 0; i < m->launch.map_count; i++) {
+        m->link->maps[i][0] = SIMT_MAP_MARK;
+        m->link->maps[i][1] = i;
+        m->link->arguments[job->count + i] = m->link->maps[i];
+    }
     machine_run(m);
     unsigned char *at = job->results;
     for (uint32_t i = 0; i < job->count; i++) {
@@ -212,6 +224,10 @@ static void run_schedule(const Job *job, Machine *m, SimtSchedule schedule, bool
 }
 
 NORETURN static void child(const Job *job, const SimtSchedule *schedules, uint32_t count) {
+    // The test's own handlers would go on with the next test, in the child.
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        signal(signals[i], SIG_DFL);
     alarm(LAUNCH_SECONDS);
     Machine *m = map_shared(sizeof *m);
     m->entry = &job->simt->entries[job->kernel];

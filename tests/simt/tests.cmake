@@ -7,11 +7,13 @@ add_library(strata_simt STATIC
     simt/machine.c
     simt/matrix.c
     simt/memory.c
+    simt/product.c
     simt/simt.c
+    simt/transfer.c
     simt/warp.c)
 strata_compile_options(strata_simt)
 # The models of products run often enough that a debug build of them is not worth having.
-target_compile_options(strata_simt PRIVATE -O2)
+target_compile_options(strata_simt PRIVATE -O3)
 target_compile_definitions(strata_simt PRIVATE ${STRATA_DEFINITIONS}
     STRATA_TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 target_link_libraries(strata_simt PUBLIC strata_base ${CMAKE_DL_LIBS})
