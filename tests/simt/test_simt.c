@@ -1,40 +1,5 @@
-// test_simt.c: what the machine does, and what it notices.
-#include "tests/simt/simt.h"
-#include "tests/test.h"
-
-typedef struct {
-    Arena arena;
-    Diag diag;
-} Fixture;
-
-static int setup(void **state) {
-    static Fixture f;
-    arena_init(&f.arena);
-    diag_init(&f.diag, &f.arena);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    Fixture *f = *state;
-    arena_release(&f->arena);
-    return 0;
-}
-
-#define TEXT(...) "#include \"prelude.cuh\"\n" #__VA_ARGS__
-
-static CudaKernel kernel_of(const char *text, Launch launch) {
-    if (!launch.cluster) launch.cluster = 1;
-    return (CudaKernel){.text = str_of(text), .launch = launch};
-}
-
-static void expect(Fixture *f, bool ok) {
-    StrBuf out = {0};
-    if (!ok) diag_render(&f->diag, &out);
-    if (!ok) print_error("%s\n", out.ptr);
-    strbuf_release(&out);
-    assert_true(ok);
-}
+// test_simt.c: the models of what sm_80 has: threads, shuffles, barriers, copies, matrices.
+#include "tests/simt/simt_bench.h"
 
 static const char sum_rows[] =
     TEXT(KERNEL(256) kernel(float *__restrict__ y, const bf16 *__restrict__ x) {
@@ -52,9 +17,6 @@ static const char sum_rows[] =
 
 static void rows_are_summed(void **state) {
     Fixture *f = *state;
-    CudaKernel kernel = kernel_of(sum_rows, (Launch){.blocks = 3, .threads = 256});
-    Simt *simt;
-    expect(f, simt_build(&f->diag, &f->arena, &kernel, 1, &simt));
     uint16_t *x = arena_alloc(&f->arena, 3 * 2048, sizeof *x);
     float y[3], expected[3] = {0};
     for (int i = 0; i < 3 * 2048; i++) {
@@ -62,10 +24,9 @@ static void rows_are_summed(void **state) {
         expected[i / 2048] += (float)(i % 7);
     }
     SimtArg args[] = {{"y", y, sizeof y}, {"x", x, 3 * 2048 * sizeof *x}};
-    expect(f, simt_check(&f->diag, simt, 0, args, 2));
+    run_text(f, sum_rows, (Launch){.blocks = 3, .threads = 256}, args, 2);
     for (int i = 0; i < 3; i++)
         assert_float_equal(y[i], expected[i], 0);
-    simt_close(simt);
 }
 
 // y[16 x 16] = a[16 x 16] b[16 x 16]: b once as it is, k outermost, and once with k innermost.
@@ -102,10 +63,6 @@ static const char product[] =
 
 static void products_of_a_warp(void **state) {
     Fixture *f = *state;
-    CudaKernel kernel =
-        kernel_of(product, (Launch){.blocks = 1, .threads = 32, .shared_bytes = 1536});
-    Simt *simt;
-    expect(f, simt_build(&f->diag, &f->arena, &kernel, 1, &simt));
     uint16_t a[256], b[256], bt[256];
     float y[256] = {0}, z[256] = {0};
     for (int i = 0; i < 256; i++) {
@@ -117,7 +74,7 @@ static void products_of_a_warp(void **state) {
                       {"a", a, sizeof a},
                       {"b", b, sizeof b},
                       {"bt", bt, sizeof bt}};
-    expect(f, simt_check(&f->diag, simt, 0, args, 5));
+    run_text(f, product, (Launch){.blocks = 1, .threads = 32, .shared_bytes = 1536}, args, 5);
     for (int i = 0; i < 256; i++) {
         float sum = 0;
         for (int k = 0; k < 16; k++)
@@ -125,7 +82,6 @@ static void products_of_a_warp(void **state) {
         assert_float_equal(y[i], sum, 0);
         assert_float_equal(z[i], sum, 0);
     }
-    simt_close(simt);
 }
 
 int main(void) {
@@ -137,5 +93,5 @@ int main(void) {
         cmocka_unit_test(rows_are_summed),
         cmocka_unit_test(products_of_a_warp),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }
