@@ -6,7 +6,7 @@
 #include "codegen/emitter.h"
 
 typedef struct {
-    Str text;  // CUDA C++: includes "prelude.cuh", and "wgmma.cuh" if it uses wgmma; one
+    Str text;  // CUDA C++: includes "prelude.cuh", and "stream.cuh" or "wgmma.cuh"; one
                // function "kernel"
     Launch launch;
 } CudaKernel;
@@ -43,6 +43,7 @@ typedef struct {
 } CubinCounts;
 MUST_USE bool cubin_count(Diag *diag, Str cubin, CubinCounts *out);
 
-// prelude.cuh and wgmma.cuh, as they are compiled into this program.
+// prelude.cuh, stream.cuh and wgmma.cuh, as they are compiled into this program.
 Str cuda_prelude(void);
+Str cuda_stream_library(void);
 Str cuda_wgmma(void);

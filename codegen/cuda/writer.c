@@ -126,6 +126,14 @@ Str cuda_arg(CudaWriter *w, uint32_t arg) {
     return str_printf(w->arena, "%.*s_ptr", STR_ARG(name));
 }
 
+Str cuda_dim(CudaWriter *w, uint32_t dim) {
+    Str name = identifier(w, w->p->dims[dim].name);
+    for (uint32_t d = 0; d < w->p->dim_count; d++)
+        if (d != dim && str_eq(identifier(w, w->p->dims[d].name), name))
+            return str_printf(w->arena, "%.*s_%u", STR_ARG(name), dim);
+    return name;
+}
+
 // ---- numbers
 
 // The shortest decimal number that is read back as the same float.

@@ -29,6 +29,7 @@ const char *cuda_value_type(DType type);  // of a value: "float", "int", "bool"
 // may end in "_" and a number.
 Str cuda_name(CudaWriter *w, TileId v);
 Str cuda_arg(CudaWriter *w, uint32_t arg);  // "x_ptr": unique, after the argument
+Str cuda_dim(CudaWriter *w, uint32_t dim);  // "t": unique among dimensions, for a longer name
 // Exact: the shortest decimal number that is read back as the same float; +-INFINITY, NAN.
 // Negative ones stand in parentheses.
 Str cuda_number(CudaWriter *w, double x, DType type);
@@ -49,6 +50,8 @@ Str cuda_index(CudaWriter *w, const TileOp *op, const CudaPoint *at);  // of a T
 // The guards, and that the row number of a GATHER or SCATTER_ADD is in range; empty: always
 // true.
 Str cuda_access_condition(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row);
+// Where the element is, guards or not: "x_ptr + (m*512 + k)".
+Str cuda_address(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row);
 // An expression of the value type; a guarded-out load is 0. `row` is the row number of a
 // GATHER.
 Str cuda_load(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row);

@@ -178,6 +178,10 @@ static void set_knobs(Lower *w) {
     if (s->keep != none.keep) tile_knob_set(w->program, "keep", s->keep);
     if (bypasses_cache(w)) tile_knob_set(w->program, "nt", 1);
     if (rows_ahead(w) > 0) tile_knob_set(w->program, "prefetch", rows_ahead(w));
+    if (s->threads > 0) tile_knob_set(w->program, "threads", s->threads);
+    if (s->rows > 0) tile_knob_set(w->program, "rows", s->rows);
+    if (s->width > 0) tile_knob_set(w->program, "width", s->width);
+    if (s->blocks > 0) tile_knob_set(w->program, "blocks", s->blocks);
 }
 
 static TileKernel finish(Lower *w) {

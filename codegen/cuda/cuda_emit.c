@@ -1,0 +1,45 @@
+// cuda_emit.c: see cuda_emit in cuda.h. Chooses the skeleton.
+#include "base/check.h"
+#include "codegen/cuda/writer.h"
+
+static void heading(CudaWriter *w) {
+    cuda_line(w, "// %.*s, for %s", STR_ARG(w->p->name), cpu_level_text(w->arch));
+    cuda_line(w, "#include \"prelude.cuh\"");
+}
+
+// What does not suit the copy engine and wgmma is multiplied as on sm_80.
+static bool loop_emit(CudaWriter *w) {
+    if (w->arch == CUDA_SM90A) {
+        Diag *diag = w->diag, reasons;
+        diag_init(&reasons, w->arena);
+        size_t start = w->text.len;
+        w->diag = &reasons;
+        bool ok = cuda_loop_ws(w);
+        w->diag = diag;
+        if (ok) return true;
+        w->text.len = start;
+        w->indent = 0;
+        w->launch = (Launch){.cluster = 1};
+    }
+    return cuda_loop_cp(w);
+}
+
+static bool skeleton_emit(CudaWriter *w) {
+    return w->p->skeleton == TILE_STREAM ? cuda_stream(w) : loop_emit(w);
+}
+
+bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, CpuLevel arch, const Diag *lines,
+               CudaKernel *out) {
+    ASSERT(level_is_cuda(arch));
+    CudaWriter w = {.diag = diag,
+                    .lines = lines,
+                    .arena = arena,
+                    .p = p,
+                    .arch = arch,
+                    .launch = {.cluster = 1}};
+    heading(&w);
+    bool ok = skeleton_emit(&w);
+    if (ok) *out = (CudaKernel){str_copy(arena, strbuf_view(&w.text)), w.launch};
+    strbuf_release(&w.text);
+    return ok;
+}

@@ -1,0 +1,361 @@
+// stream.c: the STREAM skeleton for CUDA: the kernel, its tasks, the loops over serial
+// dimensions and what is computed between the passes over the cols.
+#include "codegen/cuda/stream.h"
+
+#include "base/check.h"
+#include "ir/tile/tile_access.h"
+
+static void level_write(Stream *s, int level, const bool *target);
+
+static uint32_t op_count(const Stream *s) { return s->plan.p->ops.len; }
+
+// ---- scalars
+
+static Str scalar_text(Stream *s, const TileOp *op) {
+    switch (op->kind) {
+    case TILE_INDEX: return cuda_index(s->w, op, &s->at);
+    case TILE_LOAD: return cuda_load(s->w, op, &s->at, (Str){0});
+    case TILE_GATHER: return cuda_load(s->w, op, &s->at, stream_scalar_text(s, op->in[0]));
+    case TILE_MAP: {
+        Str in[3] = {0};
+        for (uint32_t k = 0; k < op->arity; k++)
+            in[k] = stream_scalar_text(s, op->in[k]);
+        return cuda_map(s->w, op, in);
+    }
+    case TILE_NONE:
+    case TILE_CONST:
+    case TILE_REDUCE:
+    case TILE_DOT:
+    case TILE_STORE:
+    case TILE_SCATTER_ADD: break;
+    }
+    BUG("operation %d is not a scalar", (int)op->kind);
+}
+
+static void scalars_write(Stream *s, const Level *l, int round) {
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if (op->kind == TILE_CONST || !stream_scalar(&s->plan, &l->plan, i, round)) continue;
+        cuda_comment(s->w, op);
+        cuda_line(s->w, "const %s %.*s = %.*s;", cuda_value_type(op->type),
+                  STR_ARG(cuda_name(s->w, (TileId){i})), STR_ARG(scalar_text(s, op)));
+    }
+}
+
+// Sums over rows that get a scalar.
+static void scalar_sums_write(Stream *s, const Level *l) {
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if (op->kind != TILE_REDUCE || !stream_ends(&s->plan, &l->plan, i) ||
+            s->plan.ops[op->in[0].i].col)
+            continue;
+        cuda_comment(s->w, op);
+        Str sum = cuda_name(s->w, (TileId){i});
+        cuda_line(s->w, "%.*s",
+                  STR_ARG(stream_add(s->w, op, sum, stream_scalar_text(s, op->in[0]))));
+    }
+}
+
+static bool stores_scalar(const Stream *s, const Level *l, uint32_t i) {
+    return tile_op_writes(stream_op(s, i)->kind) && !s->plan.ops[i].col &&
+           stream_ends(&s->plan, &l->plan, i);
+}
+
+// May a thread of the team still have to load what this store writes? Then the memory is also
+// that of a load without cols, which every thread makes.
+static bool store_waits(const Stream *s, const TileOp *store) {
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if ((op->kind != TILE_LOAD && op->kind != TILE_GATHER) || s->plan.ops[i].col) continue;
+        uint32_t in = op->access.arg, out = store->access.arg;
+        if (in == out || store->kind == TILE_SCATTER_ADD || tile_in_place(s->plan.p, in, out))
+            return true;
+    }
+    return false;
+}
+
+static void scalar_store_write(Stream *s, const TileOp *op) {
+    cuda_comment(s->w, op);
+    Str value = stream_scalar_text(s, op->in[op->arity - 1]);
+    if (op->kind == TILE_STORE) {
+        cuda_store(s->w, op, &s->at, value);
+        return;
+    }
+    CudaScatter what = {.row = stream_scalar_text(s, op->in[0]), .value = value};
+    cuda_scatter_add(s->w, op, &s->at, &what);
+}
+
+// One thread stores what all have computed.
+static void scalar_stores_write(Stream *s, const Level *l) {
+    bool any = false, waits = false;
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        if (!stores_scalar(s, l, i)) continue;
+        any = true;
+        waits = waits || store_waits(s, stream_op(s, i));
+    }
+    if (!any) return;
+    if (s->shape.threads > 1) {
+        if (waits) cuda_line(s->w, "team_sync<%d>();", s->shape.threads);
+        cuda_open(s->w, "if (lane == 0)");
+    }
+    for (uint32_t i = 1; i < op_count(s); i++)
+        if (stores_scalar(s, l, i)) scalar_store_write(s, stream_op(s, i));
+    if (s->shape.threads > 1) cuda_close(s->w);
+}
+
+// ---- tasks
+
+static Str index_name(Stream *s, uint32_t d) {
+    return str_printf(s->w->arena, "%.*s_at", STR_ARG(cuda_dim(s->w, d)));
+}
+
+static int64_t cols_tiles(const Stream *s) {
+    if (s->plan.col < 0) return 1;
+    return (s->plan.p->dims[s->plan.col].extent - 1) / s->shape.tile + 1;
+}
+
+int64_t stream_tasks(const Stream *s) {
+    int64_t tasks = cols_tiles(s);
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
+        if (s->plan.p->dims[d].role == DIM_GRID) tasks *= s->plan.p->dims[d].extent;
+    return tasks;
+}
+
+// `task / after % extent`, without what does nothing.
+static Str digit(Stream *s, int64_t after, int64_t extent, int64_t tasks) {
+    StrBuf text = {0};
+    strbuf_addz(&text, after > 1 || after * extent < tasks ? "(int)((u32)task" : "task");
+    if (after > 1) strbuf_addf(&text, " / %lld", (long long)after);
+    if (after * extent < tasks) strbuf_addf(&text, " %% %lld", (long long)extent);
+    if (after > 1 || after * extent < tasks) strbuf_addc(&text, ')');
+    Str out = str_copy(s->w->arena, strbuf_view(&text));
+    strbuf_release(&text);
+    return out;
+}
+
+// Task numbers run row-major over the dimensions in their order.
+static void indices_write(Stream *s) {
+    int64_t tasks = stream_tasks(s), after = tasks;
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++) {
+        const TileDim *dim = &s->plan.p->dims[d];
+        Str name = index_name(s, d);
+        bool col = (int)d == s->plan.col;
+        s->at.at[d] = col || dim->role == DIM_SERIAL || dim->extent > 1 ? name : STR("0");
+        int64_t extent = col ? cols_tiles(s) : dim->role == DIM_GRID ? dim->extent : 1;
+        if (extent == 1) continue;
+        after /= extent;
+        Str index = digit(s, after, extent, tasks);
+        if (!col) {
+            cuda_line(s->w, "const int %.*s = %.*s;", STR_ARG(name), STR_ARG(index));
+            continue;
+        }
+        cuda_line(s->w, "const int %.*s_first = %.*s * %lld;", STR_ARG(name), STR_ARG(index),
+                  (long long)s->shape.tile);
+        s->col_first = str_printf(s->w->arena, "%.*s_first + ", STR_ARG(name));
+    }
+}
+
+static void tasks_write(Stream *s, const bool *target) {
+    int teams = s->shape.teams;
+    const char *team = s->shape.threads == 1
+                           ? "threadIdx.x"
+                           : arena_printf(s->w->arena, "threadIdx.x / %d", s->shape.threads);
+    const char *first = teams == 1
+                            ? "blockIdx.x"
+                            : arena_printf(s->w->arena, "blockIdx.x * %d + %s", teams, team);
+    const char *step =
+        teams == 1 ? "gridDim.x" : arena_printf(s->w->arena, "gridDim.x * %d", teams);
+    cuda_open(s->w, "NO_UNROLL for (int task = %s; task < %lld; task += %s)", first,
+              (long long)stream_tasks(s), step);
+    indices_write(s);
+    level_write(s, LEVEL_TASK, target);
+    cuda_close(s->w);
+}
+
+// ---- loops inside a level
+
+static void sum_start(Stream *s, uint32_t i) {
+    if (s->plan.ops[i].col) {
+        col_sums_start(s, i);
+        return;
+    }
+    const TileOp *op = stream_op(s, i);
+    cuda_line(s->w, "%s %.*s = %.*s;", cuda_value_type(op->type),
+              STR_ARG(cuda_name(s->w, (TileId){i})), STR_ARG(stream_start(s->w, op)));
+}
+
+// Where rows are only added up, those of several iterations are loaded at once.
+static bool loop_only_sums(const Stream *s, const bool *target) {
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        if (target[i] && tile_op_writes(stream_op(s, i)->kind)) return false;
+        if (stream_op(s, i)->kind == TILE_REDUCE && !s->plan.ops[i].over_serial) return false;
+    }
+    return true;
+}
+
+static void serial_write(Stream *s, const Level *l, const bool *target) {
+    int d = s->plan.serial[l->plan.level - LEVEL_TASK];
+    Str name = index_name(s, (uint32_t)d);
+    cuda_open(s->w, "%s for (int %.*s = 0; %.*s < %lld; %.*s++)",
+              loop_only_sums(s, target) ? "UNROLL_4" : "NO_UNROLL", STR_ARG(name),
+              STR_ARG(name), (long long)s->plan.p->dims[d].extent, STR_ARG(name));
+    level_write(s, l->plan.level + 1, target);
+    cuda_close(s->w);
+}
+
+// One run through the loop of the next level: the sums over rows that it completes, and in its
+// last round all deeper stores.
+static void inner_write(Stream *s, const Level *l, int round) {
+    const bool *target = stream_inner_targets(&s->plan, &l->plan, round);
+    if (target == NULL) return;
+    int opened = 0;
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        if (!stream_sums(&s->plan, &l->plan, i, round)) continue;
+        sum_start(s, i);
+        opened += s->plan.ops[i].col;
+    }
+    s->open_sums += opened;
+    if (l->plan.level == LEVEL_KERNEL)
+        tasks_write(s, target);
+    else
+        serial_write(s, l, target);
+}
+
+static void level_write(Stream *s, int level, const bool *target) {
+    Level l = {.plan = stream_level(&s->plan, level, target)};
+    rounds_plan(s, &l);
+    int open_sums = s->open_sums;
+    for (int round = 0; round <= l.plan.last; round++) {
+        scalars_write(s, &l, round);
+        if (stream_pass_due(&s->plan, &l.plan, round)) pass_write(s, &l, round);
+        if (round <= l.plan.last_inner) inner_write(s, &l, round);
+    }
+    scalar_sums_write(s, &l);
+    scalar_stores_write(s, &l);
+    s->open_sums = open_sums;
+}
+
+// ---- the kernel
+
+static int shared_half(const Stream *s) {
+    int most = s->needs.reduced > 32 ? 32 : s->needs.reduced, all = 1;
+    while (all < most)
+        all *= 2;
+    return s->shape.threads / 32 * all;
+}
+
+static void team_declare(Stream *s) {
+    const StreamShape *shape = &s->shape;
+    if (shape->threads == 1) return;
+    cuda_line(s->w,
+              shape->teams == 1 ? "const int lane = threadIdx.x;"
+                                : "const int lane = threadIdx.x %% %d;",
+              shape->threads);
+    if (s->needs.reduced == 0) return;
+    if (shape->threads <= 32) {
+        cuda_line(s->w, "Team<%d> team = {};", shape->threads);
+        return;
+    }
+    int half = shared_half(s);
+    cuda_line(s->w, "__shared__ u32 team_words[%d];", 2 * half);
+    cuda_line(s->w, "Team<%d> team = {team_words, %d, 0};", shape->threads, half);
+}
+
+static void shape_comment(Stream *s) {
+    const StreamShape *shape = &s->shape;
+    if (s->plan.col < 0) {
+        cuda_line(s->w, "// One thread a task.");
+        return;
+    }
+    cuda_line(
+        s->w,
+        "// %d thread%s a row of %lld cols, each with %d x %d of them%s; %d row%s a block.",
+        shape->threads, shape->threads > 1 ? "s" : "", (long long)shape->tile, shape->steps,
+        shape->width, shape->resident ? "" : " at a time", shape->teams,
+        shape->teams > 1 ? "s" : "");
+}
+
+static void kernel_write(Stream *s) {
+    CudaWriter *w = s->w;
+    cuda_line(w, "#include \"stream.cuh\"");
+    cuda_line(w, "%s", "");
+    shape_comment(s);
+    cuda_open(w, "KERNEL(%d) kernel(%.*s)", s->shape.threads * s->shape.teams,
+              STR_ARG(cuda_parameters(w)));
+    if (s->needs.kept_sums > 0) cuda_line(w, "DYNAMIC_SHARED(sums);");
+    s->needs.kept_sums = 0;
+    team_declare(s);
+    level_write(s, LEVEL_KERNEL, stream_targets(&s->plan));
+    cuda_close(w);
+}
+
+static void shape_set(Stream *s, StreamShape shape) {
+    s->shape = shape;
+    s->col_first = (Str){0};
+    if (s->plan.col < 0) return;
+    s->at.at[s->plan.col] = index_name(s, (uint32_t)s->plan.col);
+    int64_t extent = s->plan.p->dims[s->plan.col].extent;
+    s->needs_tail = extent % ((int64_t)shape.threads * shape.width * shape.steps) != 0;
+}
+
+// Writes the kernel with teams of some size, only to see what it needs.
+static void needs_find(Stream *s, bool resident, int width) {
+    size_t start = s->w->text.len;
+    int64_t cols = s->plan.col < 0 ? 1 : s->plan.p->dims[s->plan.col].extent;
+    s->needs = (StreamNeeds){0};
+    shape_set(s, (StreamShape){.threads = 32,
+                               .teams = 1,
+                               .width = width,
+                               .steps = 1,
+                               .resident = resident,
+                               .tile = cols});
+    kernel_write(s);
+    s->w->text.len = start;
+}
+
+static bool shape_find(Stream *s, bool resident, bool strict) {
+    if (resident && tile_knob(s->plan.p, "keep", -1) == 0) return false;
+    for (int width = stream_width(&s->plan); width >= 1; width /= 2) {
+        StreamShape shape;
+        needs_find(s, resident, width);
+        if (!stream_shape_choose(s, strict, &shape)) continue;
+        shape_set(s, shape);
+        return true;
+    }
+    return false;
+}
+
+// Tasks and indices are of type int in the kernel.
+static bool is_small(const Stream *s) {
+    double points = tile_points(s->plan.p, (DimSet)-1);
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
+        if (s->plan.p->dims[d].role == DIM_SERIAL) points /= (double)s->plan.p->dims[d].extent;
+    return points < INT32_MAX;
+}
+
+static void launch_set(Stream *s) {
+    Launch *launch = &s->w->launch;
+    int64_t tasks = stream_tasks(s), knob = tile_knob(s->w->p, "blocks", 0);
+    int64_t blocks = (tasks - 1) / s->shape.teams + 1;
+    int64_t cols = s->plan.col < 0 ? 0 : s->w->p->dims[s->plan.col].extent;
+    launch->blocks = (uint32_t)(knob > 0 && knob < blocks ? knob : blocks);
+    launch->threads = (uint32_t)(s->shape.threads * s->shape.teams);
+    launch->shared_bytes = (uint32_t)(s->needs.kept_sums * cols * 4);
+}
+
+bool cuda_stream(CudaWriter *w) {
+    Stream s = {.w = w};
+    if (!stream_plan_make(w->diag, w->arena, w->p, &s.plan)) return false;
+    w->p = s.plan.p;
+    if (!is_small(&s))
+        return diag_fail(w->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has more than 2^31 points",
+                         STR_ARG(w->p->name));
+    if (!shape_find(&s, true, true) && !shape_find(&s, true, false) &&
+        !shape_find(&s, false, true) && !shape_find(&s, false, false))
+        return diag_fail(w->diag, FAIL_ENVIRONMENT,
+                         "kernel '%.*s' keeps more sums of rows than shared memory holds",
+                         STR_ARG(w->p->name));
+    kernel_write(&s);
+    launch_set(&s);
+    return true;
+}

@@ -1,0 +1,73 @@
+// stream.h: the parts of the STREAM skeleton for CUDA share this. docs/cuda.md follows a
+// kernel.
+//
+// A team of threads shares a row: 1 to 32 lanes of a warp, or a whole block. Each thread has
+// `steps` vectors of `width` neighbouring cols; between its vectors lie those of the others, so
+// that a team's accesses are side by side. What one thread stores no other loads, so nothing
+// but reductions needs a barrier. Scalars are computed by every thread of the team.
+//
+// A row that fits stays in registers: each element is loaded once, however many passes there
+// are. Else every pass loads it again.
+#pragma once
+
+#include "codegen/cuda/writer.h"
+#include "codegen/stream_plan.h"
+
+typedef struct {
+    int threads;    // of a team
+    int teams;      // of a block
+    int width;      // cols of a vector: 1, 2, 4 or 8
+    int steps;      // vectors of a thread
+    bool resident;  // the row stays in registers
+    int64_t tile;   // cols of a task: all of them, or those that a team covers at once
+} StreamShape;
+
+// What the shape follows from, measured by writing the kernel once for any shape.
+typedef struct {
+    double live;        // values at the cols that are needed at once, in registers an element
+    int scalars;        // values without cols that a pass uses or makes
+    int reduced;        // reductions at once
+    int64_t kept_sums;  // sums over rows at the cols: in shared memory if the row does not stay
+} StreamNeeds;
+
+typedef struct {
+    CudaWriter *w;
+    StreamPlan plan;
+    StreamShape shape;
+    StreamNeeds needs;
+    CudaPoint at;     // grid and serial dims; the col: of the vector of step k
+    Str col_first;    // what is added to a thread's col: "d_base + ", or empty
+    bool needs_tail;  // not all vectors of a thread lie in the row
+    int open_sums;    // sums over rows at the cols that the loops around have open
+} Stream;
+
+// A level's passes. Arrays are by TileId.
+typedef struct {
+    StreamLevel plan;
+    int *first, *last;  // rounds whose passes compute and use a value at the cols first and
+                        // last; -1: none
+} Level;
+
+static inline const TileOp *stream_op(const Stream *s, uint32_t i) {
+    return &s->plan.p->ops.ptr[i];
+}
+// stream_pass.c
+void rounds_plan(Stream *s, Level *l);
+void pass_write(Stream *s, Level *l, int round);
+void col_sums_start(Stream *s, uint32_t i);  // declares and clears a sum over rows at the cols
+Str stream_start(CudaWriter *w, const TileOp *reduce);  // neutral element
+Str stream_add(CudaWriter *w, const TileOp *reduce, Str sum, Str x);
+Str stream_scalar_text(Stream *s, TileId v);  // a value without cols: its name, or the number
+
+// stream_access.c: accesses at the cols
+bool stream_is_vector(const Stream *s, uint32_t i);  // 16 bytes at once, or what `width` gives
+bool stream_is_packed(const Stream *s, uint32_t i);  // two elements stay in one register
+bool stream_width_fits(const StreamPlan *s, uint32_t i, int width);
+
+// stream_shape.c
+int stream_width(const StreamPlan *s);  // of the widest vectors that are of use
+// Of the width and residence of s->shape, for what it needs. False: it does not fit; strict: or
+// leaves a large GPU idle.
+MUST_USE bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out);
+
+int64_t stream_tasks(const Stream *s);  // of s->shape
