@@ -66,7 +66,9 @@ bool session_open(Diag *diag, const Plan *plan, uint32_t threads, Session **out)
     if (!plan_verify(diag, plan->model, plan)) return false;
     Arena arena = {0};
     Session *s = arena_new(&arena, Session);
-    *s = (Session){.arena = arena, .plan = plan, .backend = &backend_cpu};
+    *s = (Session){.arena = arena,
+                   .plan = plan,
+                   .backend = plan_is_cuda(plan) ? &backend_cuda : &backend_cpu};
     s->host = arena_array(&s->arena, void *, plan->tensor_count);
     s->value = arena_array(&s->arena, ValueSide, plan->tensor_count);
     s->entries = arena_array(&s->arena, SessionEntry, plan->entry_count);

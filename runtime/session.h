@@ -28,7 +28,7 @@ typedef struct {
     bool (*download)(Diag *diag, Session *s, uint32_t tensor, size_t offset, size_t bytes);
     bool (*run)(Diag *diag, Session *s, uint32_t entry);  // sets step_ns if s->profile
 } Backend;
-extern const Backend backend_cpu;
+extern const Backend backend_cpu, backend_cuda;
 
 struct Session {
     Arena arena;

@@ -110,22 +110,43 @@ static void fill_entry(Arena *arena, Plan *plan, uint32_t index) {
         .kind = STEP_LAUNCH, .kernel = index, .args = args, .arg_count = form->count};
 }
 
+// Tests are built for the CPU, and for the GPU of fake_cuda.h.
+#ifdef STRATA_TINY_CUDA
+static const char target[] = "cuda:sm_90a";
+static const Launch launch = {.blocks = 1, .threads = 1, .cluster = 1};
+
+static Str read_object(Diag *diag, Arena *arena, const EntryForm *form) {
+    (void)diag;
+    return str_printf(arena, "fake-cubin %.*s 1 0 %s", (int)form->count, "ppppppppppp",
+                      form->object);
+}
+#else
+static const char target[] = "cpu";
+static const Launch launch;
+
+static Str read_object(Diag *diag, Arena *arena, const EntryForm *form) {
+    Str object;
+    assert_true(io_read(diag, arena, str_of(form->object), &object));
+    return object;
+}
+#endif
+
 Plan *tiny_plan(Diag *diag, Arena *arena) {
     Plan *plan = arena_new(arena, Plan);
     plan->model = STR("tiny");
-    plan->target = STR("cpu");
+    plan->target = str_of(target);
     fill_tensors(arena, plan);
     plan->kernel_count = plan->entry_count = ENTRIES;
     plan->kernels = arena_array(arena, PlanKernel, ENTRIES);
     plan->entries = arena_array(arena, PlanEntry, ENTRIES);
     for (uint32_t i = 0; i < ENTRIES; i++) {
-        Str object;
-        assert_true(io_read(diag, arena, str_of(forms[i].object), &object));
+        Str object = read_object(diag, arena, &forms[i]);
         plan->kernels[i] = (PlanKernel){.name = str_of(forms[i].name),
                                         .object = object,
                                         .hash = hash_bytes(object.ptr, object.len),
                                         .tasks = 1,
-                                        .scratch_bytes = TINY_VOCAB * sizeof(float)};
+                                        .scratch_bytes = TINY_VOCAB * sizeof(float),
+                                        .launch = launch};
         fill_entry(arena, plan, i);
     }
     return plan;

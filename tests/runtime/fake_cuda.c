@@ -1,0 +1,491 @@
+// fake_cuda.c: the driver's functions of runtime/cuda/driver.def. A stream runs what is put on
+// it at once, or, while it is captured, appends it to a graph.
+#include "tests/runtime/fake_cuda.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/object.h"
+#include "tests/runtime/fake_stream.h"
+
+enum {
+    LOG_CAP = 1 << 16,
+    PARAMS_MAX = 32,
+    ALLOCATIONS_MAX = 64,
+    FILL_MAX = 1 << 16,
+    INVALID_VALUE = 1
+};
+enum { SHARED_BYTES = 232448, DEFAULT_SHARED = 49152 };
+
+struct CuModule {
+    char params[PARAMS_MAX];
+    int64_t tasks;
+    int cluster, shared;
+    Object object;
+};
+
+typedef struct {
+    CuAddress base;
+    size_t bytes;
+} Allocation;
+
+// A library's state is the process's: there is one fake driver.
+static struct {
+    char log[LOG_CAP];
+    size_t log_length;
+    const char *fail_name;
+    int fail_in, fail_error;  // calls until then; error 0: none
+    int devices, major, minor, live;
+    size_t memory;
+    Allocation allocations[ALLOCATIONS_MAX];
+    float clock;
+} fake = {.devices = 1, .major = 9, .memory = (size_t)1 << 30};
+
+const char *fake_cuda_log(void) { return fake.log; }
+void fake_cuda_clear(void) { fake.log[fake.log_length = 0] = 0; }
+int fake_cuda_live(void) { return fake.live; }
+void fake_cuda_set_memory(size_t bytes) { fake.memory = bytes; }
+
+void fake_cuda_fail(const char *function, int calls, int error) {
+    fake.fail_name = function;
+    fake.fail_in = calls;
+    fake.fail_error = error;
+}
+
+void fake_cuda_set_device(int count, int major, int minor) {
+    fake.devices = count;
+    fake.major = major;
+    fake.minor = minor;
+}
+
+int fake_error(const char *function) {
+    if (!fake.fail_error || (fake.fail_name && strcmp(fake.fail_name, function) != 0)) return 0;
+    if (fake.fail_in-- > 0) return 0;
+    int error = fake.fail_error;
+    fake.fail_error = 0;
+    return error;
+}
+
+void fake_log(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    size_t room = LOG_CAP - fake.log_length;
+    int n = vsnprintf(fake.log + fake.log_length, room, fmt, args);
+    va_end(args);
+    if (n > 0) fake.log_length += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+// What every function that may fail begins with.
+#define ENTER(name)                  \
+    int injected = fake_error(name); \
+    if (injected) return injected
+
+void *fake_pointer(CuAddress address) {
+    uintptr_t at = (uintptr_t)address;
+    void *p;
+    memcpy(&p, &at, sizeof p);
+    return p;
+}
+
+static CuAddress address_of(const void *p) { return (CuAddress)(uintptr_t)p; }
+
+static bool on_device(CuAddress at, size_t bytes) {
+    for (int i = 0; i < ALLOCATIONS_MAX; i++) {
+        const Allocation *a = &fake.allocations[i];
+        if (a->base && at >= a->base && at - a->base <= a->bytes &&
+            bytes <= a->bytes - (at - a->base))
+            return true;
+    }
+    return false;
+}
+
+// ---- the driver's own prototypes
+#define DRIVER_FUNCTION(name, symbol, parameters) typedef int Type_##name parameters;
+#include "runtime/cuda/driver.def"
+#undef DRIVER_FUNCTION
+Type_init cuInit;
+Type_version cuDriverGetVersion;
+Type_error_name cuGetErrorName;
+Type_error_text cuGetErrorString;
+Type_device_count cuDeviceGetCount;
+Type_device_name cuDeviceGetName;
+Type_device_attribute cuDeviceGetAttribute;
+Type_device_memory cuDeviceTotalMem_v2;
+Type_context_retain cuDevicePrimaryCtxRetain;
+Type_context_release cuDevicePrimaryCtxRelease_v2;
+Type_context_use cuCtxSetCurrent;
+Type_memory_info cuMemGetInfo_v2;
+Type_memory_new cuMemAlloc_v2;
+Type_memory_free cuMemFree_v2;
+Type_pinned_new cuMemHostAlloc;
+Type_pinned_free cuMemFreeHost;
+Type_upload cuMemcpyHtoDAsync_v2;
+Type_download cuMemcpyDtoHAsync_v2;
+Type_copy cuMemcpyDtoDAsync_v2;
+Type_fill cuMemsetD8Async;
+Type_stream_new cuStreamCreate;
+Type_stream_free cuStreamDestroy_v2;
+Type_stream_wait cuStreamSynchronize;
+Type_event_new cuEventCreate;
+Type_event_free cuEventDestroy_v2;
+Type_event_record cuEventRecordWithFlags;
+Type_event_elapsed cuEventElapsedTime;
+Type_module_load cuModuleLoadData;
+Type_module_unload cuModuleUnload;
+Type_module_function cuModuleGetFunction;
+Type_function_attribute cuFuncGetAttribute;
+Type_function_set_attribute cuFuncSetAttribute;
+Type_launch cuLaunchKernelEx;
+Type_tensor_map cuTensorMapEncodeTiled;
+Type_capture_begin cuStreamBeginCapture_v2;
+Type_capture_end cuStreamEndCapture;
+Type_graph_free cuGraphDestroy;
+Type_graph_instantiate cuGraphInstantiateWithFlags;
+Type_graph_launch cuGraphLaunch;
+Type_graph_exec_free cuGraphExecDestroy;
+
+// ---- devices
+
+int cuInit(unsigned flags) {
+    ENTER("cuInit");
+    return flags ? INVALID_VALUE : 0;
+}
+
+int cuDriverGetVersion(int *version) {
+    *version = 13000;
+    return 0;
+}
+
+int cuGetErrorName(int error, const char **out) {
+    *out = error == CU_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
+    return 0;
+}
+
+int cuGetErrorString(int error, const char **out) {
+    *out = error == CU_OUT_OF_MEMORY ? "out of memory" : "made to fail";
+    return 0;
+}
+
+int cuDeviceGetCount(int *count) {
+    ENTER("cuDeviceGetCount");
+    *count = fake.devices;
+    return fake.devices ? 0 : CU_NO_DEVICE;
+}
+
+int cuDeviceGetName(char *out, int bytes, int device) {
+    ENTER("cuDeviceGetName");
+    snprintf(out, (size_t)bytes, "Fake %d", device);
+    return 0;
+}
+
+int cuDeviceGetAttribute(int *out, int attribute, int device) {
+    ENTER("cuDeviceGetAttribute");
+    if (device >= fake.devices) return INVALID_VALUE;
+    *out = attribute == CU_DEVICE_MAJOR        ? fake.major
+           : attribute == CU_DEVICE_MINOR      ? fake.minor
+           : attribute == CU_DEVICE_PROCESSORS ? 132
+                                               : SHARED_BYTES;
+    return 0;
+}
+
+int cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    ENTER("cuDeviceTotalMem_v2");
+    *bytes = fake.memory;
+    return device >= fake.devices ? INVALID_VALUE : 0;
+}
+
+int cuDevicePrimaryCtxRetain(CuContext **out, int device) {
+    ENTER("cuDevicePrimaryCtxRetain");
+    *out = (CuContext *)&fake;
+    fake.live++;
+    return device >= fake.devices ? INVALID_VALUE : 0;
+}
+
+int cuDevicePrimaryCtxRelease_v2(int device) {
+    (void)device;
+    fake.live--;
+    return 0;
+}
+
+int cuCtxSetCurrent(CuContext *context) {
+    ENTER("cuCtxSetCurrent");
+    return context == (CuContext *)&fake ? 0 : INVALID_VALUE;
+}
+
+// ---- memory
+
+int cuMemGetInfo_v2(size_t *free_bytes, size_t *bytes) {
+    *free_bytes = *bytes = fake.memory;
+    return 0;
+}
+
+int cuMemAlloc_v2(CuAddress *out, size_t bytes) {
+    ENTER("cuMemAlloc_v2");
+    fake_log("cuMemAlloc_v2 %zu\n", bytes);
+    if (bytes > fake.memory) return CU_OUT_OF_MEMORY;
+    for (int i = 0; i < ALLOCATIONS_MAX; i++) {
+        if (fake.allocations[i].base) continue;
+        void *data = aligned_alloc(256, (bytes + 255) / 256 * 256);
+        if (!data) return CU_OUT_OF_MEMORY;
+        // As on a device, nothing is zero by itself; of a workspace a part is enough.
+        memset(data, 0x7e, bytes < FILL_MAX ? bytes : FILL_MAX);
+        *out = address_of(data);
+        fake.allocations[i] = (Allocation){*out, bytes};
+        fake.live++;
+        return 0;
+    }
+    return CU_OUT_OF_MEMORY;
+}
+
+int cuMemFree_v2(CuAddress address) {
+    for (int i = 0; i < ALLOCATIONS_MAX; i++) {
+        if (fake.allocations[i].base != address) continue;
+        fake.allocations[i] = (Allocation){0};
+        free(fake_pointer(address));
+        fake.live--;
+        return 0;
+    }
+    return INVALID_VALUE;
+}
+
+int cuMemHostAlloc(void **out, size_t bytes, unsigned flags) {
+    ENTER("cuMemHostAlloc");
+    if (flags) return INVALID_VALUE;
+    *out = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (!*out) return CU_OUT_OF_MEMORY;
+    memset(*out, 0x7e, bytes);
+    fake.live++;
+    return 0;
+}
+
+int cuMemFreeHost(void *data) {
+    free(data);
+    fake.live--;
+    return 0;
+}
+
+int cuMemcpyHtoDAsync_v2(CuAddress to, const void *from, size_t bytes, CuStream *stream) {
+    ENTER("cuMemcpyHtoDAsync_v2");
+    fake_log("upload %zu\n", bytes);
+    if (!on_device(to, bytes) || fake_is_captured(stream)) return INVALID_VALUE;
+    memcpy(fake_pointer(to), from, bytes);
+    return 0;
+}
+
+int cuMemcpyDtoHAsync_v2(void *to, CuAddress from, size_t bytes, CuStream *stream) {
+    ENTER("cuMemcpyDtoHAsync_v2");
+    fake_log("download %zu\n", bytes);
+    if (!on_device(from, bytes) || fake_is_captured(stream)) return INVALID_VALUE;
+    memcpy(to, fake_pointer(from), bytes);
+    return 0;
+}
+
+int cuMemcpyDtoDAsync_v2(CuAddress to, CuAddress from, size_t bytes, CuStream *stream) {
+    ENTER("cuMemcpyDtoDAsync_v2");
+    if (!on_device(to, bytes) || !on_device(from, bytes)) return INVALID_VALUE;
+    fake_submit(stream, (FakeOp){.kind = FAKE_COPY, .to = to, .from = from, .bytes = bytes});
+    return 0;
+}
+
+int cuMemsetD8Async(CuAddress to, unsigned char value, size_t bytes, CuStream *stream) {
+    ENTER("cuMemsetD8Async");
+    if (!on_device(to, bytes)) return INVALID_VALUE;
+    fake_submit(stream, (FakeOp){.kind = FAKE_FILL, .to = to, .value = value, .bytes = bytes});
+    return 0;
+}
+
+// ---- streams, events and graphs
+
+void fake_object_count(int change) { fake.live += change; }
+
+int cuStreamCreate(CuStream **out, unsigned flags) {
+    ENTER("cuStreamCreate");
+    *out = fake_stream_new();
+    return flags == CU_STREAM_NON_BLOCKING ? 0 : INVALID_VALUE;
+}
+
+int cuStreamDestroy_v2(CuStream *stream) {
+    fake_stream_free(stream);
+    return 0;
+}
+
+int cuStreamSynchronize(CuStream *stream) {
+    ENTER("cuStreamSynchronize");
+    fake_log("wait\n");
+    return fake_is_captured(stream) ? INVALID_VALUE : 0;
+}
+
+int cuEventCreate(CuEvent **out, unsigned flags) {
+    ENTER("cuEventCreate");
+    *out = calloc(1, sizeof **out);
+    fake.live++;
+    return flags || !*out ? INVALID_VALUE : 0;
+}
+
+int cuEventDestroy_v2(CuEvent *event) {
+    free(event);
+    fake.live--;
+    return 0;
+}
+
+int cuEventRecordWithFlags(CuEvent *event, CuStream *stream, unsigned flags) {
+    ENTER("cuEventRecordWithFlags");
+    // Without a graph, the flag is an error.
+    if (fake_is_captured(stream) != (flags == CU_EVENT_RECORD_EXTERNAL)) return INVALID_VALUE;
+    fake_submit(stream, (FakeOp){.kind = FAKE_EVENT, .event = event});
+    return 0;
+}
+
+int cuEventElapsedTime(float *ms, CuEvent *from, CuEvent *to) {
+    ENTER("cuEventElapsedTime");
+    *ms = to->time - from->time;
+    return from->time > 0 ? 0 : INVALID_VALUE;
+}
+
+int cuStreamBeginCapture_v2(CuStream *stream, int mode) {
+    ENTER("cuStreamBeginCapture_v2");
+    fake_log("capture\n");
+    if (mode != CU_CAPTURE_RELAXED || fake_is_captured(stream)) return INVALID_VALUE;
+    fake_capture_begin(stream);
+    return 0;
+}
+
+int cuStreamEndCapture(CuStream *stream, CuGraph **out) {
+    int injected = fake_error("cuStreamEndCapture");
+    fake_log("end of capture\n");
+    *out = fake_capture_end(stream);
+    if (injected) {
+        fake_graph_free(*out);
+        *out = NULL;
+    }
+    return injected;
+}
+
+int cuGraphDestroy(CuGraph *graph) {
+    fake_graph_free(graph);
+    return 0;
+}
+
+int cuGraphInstantiateWithFlags(CuGraphExec **out, CuGraph *graph, unsigned long long flags) {
+    ENTER("cuGraphInstantiateWithFlags");
+    *out = fake_graph_copy(graph);
+    return flags ? INVALID_VALUE : 0;
+}
+
+int cuGraphLaunch(CuGraphExec *graph, CuStream *stream) {
+    ENTER("cuGraphLaunch");
+    fake_log("graph\n");
+    if (fake_is_captured(stream)) return INVALID_VALUE;
+    fake_graph_run(graph);
+    return 0;
+}
+
+int cuGraphExecDestroy(CuGraphExec *graph) {
+    fake_exec_free(graph);
+    return 0;
+}
+
+// ---- code. A module is its only function.
+
+int cuModuleLoadData(CuModule **out, const void *image) {
+    enum { NO_BINARY_FOR_GPU = 209, PATH_CAP = 512 };
+    ENTER("cuModuleLoadData");
+    char path[PATH_CAP];
+    CuModule *m = calloc(1, sizeof *m);
+    long long tasks = 0;
+    bool fits = m && sscanf(image, "fake-cubin %31s %lld %d %511s", m->params, &tasks,
+                            &m->cluster, path) == 4;
+    Arena arena = {0};
+    Diag diag;
+    Str object;
+    diag_init(&diag, &arena);
+    fits = fits && io_read(&diag, &arena, str_of(path), &object) &&
+           object_load(&diag, STR("fake"), object, &m->object);
+    arena_release(&arena);
+    if (!fits) {
+        free(m);
+        return NO_BINARY_FOR_GPU;
+    }
+    m->tasks = tasks;
+    m->shared = DEFAULT_SHARED;
+    *out = m;
+    fake.live++;
+    fake_log("module\n");
+    return 0;
+}
+
+int cuModuleUnload(CuModule *module) {
+    object_unload(&module->object);
+    free(module);
+    fake.live--;
+    return 0;
+}
+
+int cuModuleGetFunction(CuFunction **out, CuModule *module, const char *name) {
+    ENTER("cuModuleGetFunction");
+    *out = (CuFunction *)module;
+    return strcmp(name, "kernel") == 0 ? 0 : INVALID_VALUE;
+}
+
+int cuFuncGetAttribute(int *out, int attribute, CuFunction *function) {
+    ENTER("cuFuncGetAttribute");
+    const CuModule *m = (CuModule *)function;
+    if (attribute != CU_FUNCTION_CLUSTER_WIDTH && attribute != CU_FUNCTION_DYNAMIC_SHARED)
+        return INVALID_VALUE;
+    *out = attribute == CU_FUNCTION_CLUSTER_WIDTH ? m->cluster : m->shared;
+    return 0;
+}
+
+int cuFuncSetAttribute(CuFunction *function, int attribute, int value) {
+    ENTER("cuFuncSetAttribute");
+    CuModule *m = (CuModule *)function;
+    fake_log("attribute %d = %d\n", attribute, value);
+    if (attribute == CU_FUNCTION_LARGE_CLUSTERS) return 0;
+    if (attribute != CU_FUNCTION_DYNAMIC_SHARED) return INVALID_VALUE;
+    m->shared = value;
+    return 0;
+}
+
+int cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction *function, void **params,
+                     void **extra) {
+    ENTER("cuLaunchKernelEx");
+    const CuModule *m = (CuModule *)function;
+    uint32_t cluster[3] = {0};
+    if (config->attribute_count) memcpy(cluster, config->attributes[0].value, sizeof cluster);
+    fake_log("launch %u x %u shared %u cluster %u\n", config->grid[0], config->block[0],
+             config->shared_bytes, cluster[0]);
+    if (extra || config->attribute_count > 1 || (int)config->shared_bytes > m->shared)
+        return INVALID_VALUE;
+    FakeOp op = {.kind = FAKE_LAUNCH, .function = m->object.entry, .tasks = m->tasks};
+    for (const char *p = m->params; *p && op.arg_count < FAKE_ARGS_MAX; p++) {
+        // A pointer, or the first word of a map, which is where its tensor is.
+        CuAddress at;
+        memcpy(&at, params[op.arg_count], sizeof at);
+        if (!on_device(at, 1)) return INVALID_VALUE;
+        op.args[op.arg_count++] = fake_pointer(at);
+    }
+    fake_submit(config->stream, op);
+    return 0;
+}
+
+int cuTensorMapEncodeTiled(CuTensorMap *out, int type, uint32_t rank, void *address,
+                           const uint64_t *extents, const uint64_t *stride_bytes,
+                           const uint32_t *box, const uint32_t *element_strides, int interleave,
+                           int swizzle, int promotion, int fill) {
+    ENTER("cuTensorMapEncodeTiled");
+    fake_log("map type %d swizzle %d:", type, swizzle);
+    for (uint32_t i = 0; i < rank; i++) {
+        fake_log(" %llu", (unsigned long long)extents[i]);
+        if (i) fake_log(" by %llu", (unsigned long long)stride_bytes[i - 1]);
+        fake_log(" box %u", box[i]);
+        if (element_strides[i] != 1) return INVALID_VALUE;
+    }
+    fake_log("\n");
+    if (address_of(out) % 64 || address_of(address) % 16 || !on_device(address_of(address), 1))
+        return INVALID_VALUE;
+    memset(out, 0, sizeof *out);
+    out->words[0] = address_of(address);
+    return interleave || fill || promotion < 0 ? INVALID_VALUE : 0;
+}
