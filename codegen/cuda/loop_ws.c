@@ -51,7 +51,7 @@ static void constants_print(const Ws *s) {
     cuda_line(w, "A_BYTES = %zu, B_BYTES = %zu,", a, b);
     cuda_line(w, "RESULTS = %zu, BARRIERS = %zu  // where they begin in shared memory",
               (size_t)t->stages * (a + b),
-              ws_shared_bytes(&s->shape, t) - (size_t)t->stages * 16);
+              (size_t)t->stages * (a + b) + ws_staging_bytes(&s->shape, t));
     w->indent--;
     cuda_line(w, "};");
     blank_line(w);
@@ -93,7 +93,9 @@ static void place_print(const Ws *s) {
     blank_line(w);
 }
 
-// A consumer that takes turns passes over the stages of a tile.
+// A consumer that takes turns passes over the stages of a tile. It begins a tile when the other
+// has waited for all stages of the one before: parities tell neighbouring rounds of the ring
+// apart, no more.
 static void skip_print(const Ws *s) {
     CudaWriter *w = s->w;
     cuda_open(w, "DEVICE void stages_skip(u32 &stage, u32 &parity)");
@@ -130,6 +132,7 @@ static void start_print(const Ws *s) {
     cuda_line(
         w, "const u32 tiles_a = shared_address(shared), tiles_b = tiles_a + STAGES * A_BYTES;");
     cuda_line(w, "const u32 full = tiles_a + BARRIERS, empty = full + 8 * STAGES;");
+    if (s->tiles.turns > 1) cuda_line(w, "const u32 turns = empty + 8 * STAGES;");
     cuda_line(w, "const int group = threadIdx.x / 128, thread = threadIdx.x %% 128;");
     cuda_line(w, "const int lane = threadIdx.x %% 32;");
     cuda_line(w,
@@ -146,6 +149,7 @@ static void start_print(const Ws *s) {
     cuda_line(w, "barrier_init(empty + 8 * i, %d);  // warps that read it",
               4 * ws_sharers(&s->tiles) * s->tiles.cluster);
     cuda_close(w);
+    if (s->tiles.turns > 1) cuda_line(w, "barrier_init(turns, 4), barrier_init(turns + 8, 4);");
     cuda_line(w, "barrier_init_done();");
     cuda_close(w);
     cuda_line(w, cluster ? "cluster_sync();" : "__syncthreads();");
@@ -269,6 +273,11 @@ static void multiply_print(const Ws *s) {
 
 static void steps_print(const Ws *s) {
     CudaWriter *w = s->w;
+    bool in_turn = s->tiles.turns > 1;
+    if (in_turn) {
+        cuda_line(w, "barrier_wait(turns + 8 * group, turn);");
+        cuda_line(w, "turn ^= 1;");
+    }
     cuda_line(w, "u32 before = 0;");
     cuda_open(w, "NO_UNROLL for (int k = 0; k < STEPS; k++)");
     multiply_print(s);
@@ -277,6 +286,7 @@ static void steps_print(const Ws *s) {
     cuda_line(w, "before = stage;");
     stage_advance(s);
     cuda_close(w);
+    if (in_turn) cuda_line(w, "if (lane == 0) barrier_arrive(turns + 8 * (1 - group));");
     cuda_line(w, "wgmma_wait<0>();");
     cuda_line(w, "UNROLL for (int i = 0; i < BLOCKS; i++) wgmma_hold(sums[i]);");
     release_print(s, "");
@@ -323,9 +333,9 @@ static void results_print(const Ws *s) {
     cuda_line(w, "UNROLL for (int i = 0; i < BLOCKS; i++)");
     cuda_open(w, "UNROLL for (int q = 0; q < (TILE_N + 63) / 64; q++)");
     cuda_line(w, "const int column = 64 * q < TILE_N - 64 ? 64 * q : TILE_N - 64;");
-    cuda_line(w, "const int buffer = (i * ((TILE_N + 63) / 64) + q) %% 2;");
     cuda_line(w, "const u32 slice = tiles_a + RESULTS + (2 * group + buffer) * %d;",
               WS_SLICE_BYTES);
+    cuda_line(w, "buffer ^= 1;");
     cuda_line(w, "if (thread == 0) bulk_wait_read<1>();");
     cuda_line(w, "named_barrier_sync(1 + group, 128);");
     cuda_open(w, "UNROLL for (int j = 0; j < 4; j++)");
@@ -354,7 +364,11 @@ static void consumers_print(const Ws *s) {
     cuda_line(w, "const int first_row = %s;", in_turn ? "0" : "group * (BLOCKS * 64)");
     cuda_line(w, "float sums[BLOCKS][TILE_N / 2];");
     cuda_line(w, "u32 stage = 0, parity = 0;");
-    if (in_turn) cuda_line(w, "if (group == 1) stages_skip(stage, parity);");
+    if (in_turn) {
+        cuda_line(w, "u32 turn = group == 0;  // parity; the first consumer need not wait");
+        cuda_line(w, "if (group == 1) stages_skip(stage, parity);");
+    }
+    if (s->staged) cuda_line(w, "u32 buffer = 0;  // the one that is used next");
     tiles_open(s, in_turn);
     steps_print(s);
     if (in_turn) cuda_line(w, "stages_skip(stage, parity);  // the other consumer's");

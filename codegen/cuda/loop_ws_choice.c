@@ -23,10 +23,14 @@ size_t ws_b_bytes(const WsShape *s, const WsTiles *t) {
     return (size_t)columns * WS_TILE_K * 2;
 }
 
+size_t ws_staging_bytes(const WsShape *s, const WsTiles *t) {
+    return ws_staged(s, t) ? (size_t)t->consumers * 2 * WS_SLICE_BYTES : 0;
+}
+
 size_t ws_shared_bytes(const WsShape *s, const WsTiles *t) {
-    size_t staging = ws_staged(s, t) ? (size_t)t->consumers * 2 * WS_SLICE_BYTES : 0;
     size_t stage = ws_a_bytes(t) + ws_b_bytes(s, t) + BARRIER_BYTES;
-    return (size_t)t->stages * stage + staging;
+    size_t turns = t->turns > 1 ? BARRIER_BYTES : 0;
+    return (size_t)t->stages * stage + ws_staging_bytes(s, t) + turns;
 }
 
 // The register file has 512 for each thread of a warpgroup; the producer keeps 32 or 40.
@@ -82,7 +86,9 @@ double ws_cycles(const WsShape *s, const WsTiles *t) {
     if (t->turns == 2) work = waves * fmax(products, (products + epilogue) / 2) + epilogue;
     double m = (double)s->m, n = (double)s->n, k = (double)s->k, points = (double)s->points;
     double bytes = points * (2 * k * (m + n) + s->stored_bytes * m * n);
-    return start + fmax(work, bytes / memory_bytes);
+    // Of two that memory holds up equally the one with less work is better.
+    double memory = bytes / memory_bytes;
+    return start + fmax(work, memory) + fmin(work, memory) / 16;
 }
 
 // ---- choice

@@ -29,9 +29,10 @@ typedef struct {
 static inline int ws_sharers(const WsTiles *t) { return t->consumers / t->turns; }
 static inline int ws_blocks(const WsTiles *t) { return t->bm / 64 / ws_sharers(t); }
 bool ws_staged(const WsShape *s, const WsTiles *t);
-// Bytes of a stage's tiles, and of all dynamic shared memory.
+// Bytes of a stage's tiles, of the buffers for results, and of all dynamic shared memory.
 size_t ws_a_bytes(const WsTiles *t);
 size_t ws_b_bytes(const WsShape *s, const WsTiles *t);
+size_t ws_staging_bytes(const WsShape *s, const WsTiles *t);
 size_t ws_shared_bytes(const WsShape *s, const WsTiles *t);
 // NULL: legal; else which rule is broken.
 const char *ws_illegal(const WsShape *s, const WsTiles *t);
