@@ -157,16 +157,25 @@ static bool has_row_number(const TileOp *op) {
     return op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD;
 }
 
-static Str element_text(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) {
-    Str arg = cuda_arg(w, op->access.arg), offset = cuda_offset(w, &op->access, at);
-    if (!has_row_number(op))
-        return str_printf(w->arena, "%.*s[%.*s]", STR_ARG(arg), STR_ARG(offset));
+// Where in the argument: the access, and a row number's way from there.
+static Str subscript(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) {
+    Str offset = cuda_offset(w, &op->access, at);
+    if (!has_row_number(op)) return offset;
     double reach = fabs((double)op->index_stride) * (double)op->index_count;
     bool wide = reach > INT32_MAX / 2 || offset_is_wide(w, &op->access) ||
                 w->p->args.ptr[op->access.arg].elements > INT32_MAX / 2;
-    return str_printf(w->arena, "%.*s[%.*s + %s%.*s*%lld]", STR_ARG(arg), STR_ARG(offset),
-                      wide ? "(i64)" : "", STR_ARG(factor(w, row)),
-                      (long long)op->index_stride);
+    return str_printf(w->arena, "%.*s + %s%.*s*%lld", STR_ARG(offset), wide ? "(i64)" : "",
+                      STR_ARG(factor(w, row)), (long long)op->index_stride);
+}
+
+static Str element_text(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) {
+    return str_printf(w->arena, "%.*s[%.*s]", STR_ARG(cuda_arg(w, op->access.arg)),
+                      STR_ARG(subscript(w, op, at, row)));
+}
+
+Str cuda_address(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) {
+    return str_printf(w->arena, "%.*s + (%.*s)", STR_ARG(cuda_arg(w, op->access.arg)),
+                      STR_ARG(subscript(w, op, at, row)));
 }
 
 Str cuda_access_condition(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) {

@@ -121,37 +121,51 @@ static void head_print(const Cp *c) {
     cuda_line(w, "%s", "");
 }
 
-// Tasks number the points of the grid, and of each point the tiles of m and n in groups of
-// `order` rows, each group column by column: blocks that run together share what they read.
+// Tiles of a point in groups of `order` rows, each group column by column: blocks that run
+// together share what they read.
+static void place_tile(const Cp *c) {
+    CudaWriter *w = c->w;
+    long long rows = tiles_m(c), columns = tiles_n(c), bm = c->tiles.bm, bn = c->tiles.bn;
+    long long group = c->tiles.order < rows ? c->tiles.order : rows, inner = group * columns;
+    if (rows == 1 || columns == 1) {
+        Str m = rows == 1 ? STR("0") : str_printf(w->arena, "tile * %lld", bm);
+        Str n = columns == 1 ? STR("0") : str_printf(w->arena, "tile * %lld", bn);
+        cuda_line(w, "const int m_first = %.*s, n_first = %.*s;", STR_ARG(m), STR_ARG(n));
+    } else if (rows % group == 0) {
+        cuda_line(w, "const int m_first = (tile / %lld * %lld + tile %% %lld) * %lld;", inner,
+                  group, group, bm);
+        cuda_line(w, "const int n_first = tile %% %lld / %lld * %lld;", inner, group, bn);
+    } else {
+        cuda_line(
+            w,
+            "const int top = tile / %lld * %lld, rows = %lld - top < %lld ? %lld - top : %lld;",
+            inner, group, rows, group, rows, group);
+        cuda_line(w, "const int m_first = (top + tile %% %lld %% rows) * %lld;", inner, bm);
+        cuda_line(w, "const int n_first = tile %% %lld / rows * %lld;", inner, bn);
+    }
+}
+
+// Tasks number the points of the grid, and for each of them the tiles of m and n.
 static void task_print(Cp *c) {
     CudaWriter *w = c->w;
-    int64_t inner = tiles_m(c) * tiles_n(c), columns = tiles_n(c);
-    int64_t group = c->tiles.order < tiles_m(c) ? c->tiles.order : tiles_m(c);
-    cuda_line(w, "const int task = (int)blockIdx.x, tile = task %% %lld;", (long long)inner);
+    long long inner = tiles_m(c) * tiles_n(c), left = c->shape.points;
+    if (left == 1)
+        cuda_line(w, "const int tile = (int)blockIdx.x;");
+    else
+        cuda_line(w, "const int task = (int)blockIdx.x, tile = task %% %lld;", inner);
     for (int d = c->m - 1; d >= 0; d--) {
-        int64_t extent = cp_extent(c, d);
+        long long extent = cp_extent(c, d);
         c->at.at[d] = extent == 1 ? STR("0") : str_printf(w->arena, "grid%d", d);
-        if (extent > 1)
-            cuda_line(w, "const int grid%d = task / %lld %% %lld;  // %.*s", d,
-                      (long long)inner, (long long)extent, STR_ARG(w->p->dims[d].name));
+        if (extent == 1) continue;
+        Str number = inner == 1 ? STR("task") : str_printf(w->arena, "task / %lld", inner);
+        if (left > extent)
+            number = str_printf(w->arena, "%.*s %% %lld", STR_ARG(number), extent);
+        cuda_line(w, "const int grid%d = %.*s;  // %.*s", d, STR_ARG(number),
+                  STR_ARG(w->p->dims[d].name));
         inner *= extent;
+        left /= extent;
     }
-    if (tiles_m(c) % group == 0) {
-        cuda_line(w, "const int m_first = (tile / %lld * %lld + tile %% %lld) * %d;",
-                  (long long)(group * columns), (long long)group, (long long)group,
-                  c->tiles.bm);
-        cuda_line(w, "const int n_first = tile %% %lld / %lld * %d;",
-                  (long long)(group * columns), (long long)group, c->tiles.bn);
-        return;
-    }
-    cuda_line(
-        w, "const int top = tile / %lld * %lld, rows = %lld - top < %lld ? %lld - top : %lld;",
-        (long long)(group * columns), (long long)group, (long long)tiles_m(c), (long long)group,
-        (long long)tiles_m(c), (long long)group);
-    cuda_line(w, "const int m_first = (top + tile %% %lld %% rows) * %d;",
-              (long long)(group * columns), c->tiles.bm);
-    cuda_line(w, "const int n_first = tile %% %lld / rows * %d;", (long long)(group * columns),
-              c->tiles.bn);
+    place_tile(c);
 }
 
 // This thread's part of the tile, and its sums.
@@ -177,8 +191,9 @@ static void thread_print(const Cp *c) {
     }
 }
 
-static void parts_print(const Cp *c) {
+static void parts_print(Cp *c) {
     CudaWriter *w = c->w;
+    cp_operands_fixed(c);
     cp_operand_registers(c, &c->a);
     cp_operand_registers(c, &c->b);
     cuda_line(w, "// Starts to fill the stage of a step with its tiles of both operands.");
@@ -252,14 +267,24 @@ static void epilogue_print(const Cp *c) {
         sums.n = str_printf(w->arena, "n_first + col_n + j * %d", group_n * 8);
         sums.sum = str_printf(w->arena, "sums[i][j * %d + e]", group_n);
     }
+    cuda_line(w, "{  // the rest of the program, on this thread's sums");
+    w->indent++;
     cuda_epilogue(w, &sums);
+    cuda_close(w);
+}
+
+// Left to itself, ptxas may spill a few registers for one more block on a multiprocessor.
+static int least_blocks(const Cp *c) {
+    int resident = cp_resident(&c->shape, &c->tiles), most = 512 / cp_threads(&c->tiles);
+    return resident < most ? resident : most > 1 ? most : 1;
 }
 
 bool cuda_loop_cp(CudaWriter *w) {
     Cp c;
     if (!cp_plan(w, &c)) return false;
     head_print(&c);
-    cuda_open(w, "KERNEL(%d) kernel(%.*s)", cp_threads(&c.tiles), STR_ARG(cuda_parameters(w)));
+    cuda_open(w, "KERNEL_RESIDENT(%d, %d) kernel(%.*s)", cp_threads(&c.tiles), least_blocks(&c),
+              STR_ARG(cuda_parameters(w)));
     cuda_line(w, "DYNAMIC_SHARED(shared);");
     if (is_copying(&c) || cp_is_mma(&c.shape))
         cuda_line(w, "const u32 stages = shared_address(shared);");

@@ -21,6 +21,7 @@ typedef struct {
     CpFill fill;
     int rows, cols, unit;  // unit: elements that one copy moves, or one chunk has
     int offset;            // bytes in a stage
+    Values fixed;          // values that are the same for all steps of k
 } CpOperand;
 
 typedef struct {
@@ -36,8 +37,8 @@ typedef struct {
 static inline int cp_element_bytes(const Cp *c) { return cp_is_mma(&c->shape) ? 2 : 4; }
 static inline int64_t cp_extent(const Cp *c, int d) { return c->w->p->dims[d].extent; }
 
-// The type in which the product's operands are multiplied: that of both, if both are loads of
-// 16-bit floats as they are; F32 otherwise.
+// The type in which the product's operands are multiplied: that of both, if both are 16-bit
+// floats as they lie in memory; F32 otherwise.
 DType cp_operand_type(const TileProgram *p, TileId dot);
 
 // ---- loop_operand.c
@@ -45,6 +46,8 @@ void cp_operand_plan(const Cp *c, CpOperand *o);  // letter, value and own are s
 void cp_operand_tiles(const Cp *c, CpOperand *o);  // c->tiles are chosen: the rest
 // "place_a(row, chunk)": where in a stage a chunk is.
 void cp_operand_place(const Cp *c, const CpOperand *o);
+// Before the steps: values that no k moves.
+void cp_operands_fixed(Cp *c);
 // Registers between the two halves of filling a stage; nothing if it is copied.
 void cp_operand_registers(const Cp *c, const CpOperand *o);
 // Starts to fill `stage` (bytes from the first) with the tile at k_first; ends it.

@@ -89,8 +89,8 @@ void cp_multiply_fma(const Cp *c) {
     points_load(c, &c->a, rows, 4);
     points_load(c, &c->b, cols, 8);
     cuda_line(w, "UNROLL for (int q = 0; q < 4; q++)");
-    cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", rows);
-    cuda_line(w, "UNROLL for (int j = 0; j < %d; j++)", cols);
-    cuda_line(w, "    sums[i][j] = fmaf(a[i][q], b[j][q], sums[i][j]);");
+    cuda_line(w, "    UNROLL for (int i = 0; i < %d; i++)", rows);
+    cuda_line(w, "        UNROLL for (int j = 0; j < %d; j++)", cols);
+    cuda_line(w, "            sums[i][j] = fmaf(a[i][q], b[j][q], sums[i][j]);");
     cuda_close(w);
 }

@@ -11,7 +11,7 @@ DType cp_operand_type(const TileProgram *p, TileId dot) {
     DType type = DTYPE_F32;
     for (int i = 0; i < 2; i++) {
         const TileOp *in = tile_op(p, op->in[i]);
-        if (in->kind != TILE_LOAD) return DTYPE_F32;
+        if (in->kind != TILE_LOAD && in->kind != TILE_GATHER) return DTYPE_F32;
         DType found = p->args.ptr[in->access.arg].type;
         if (i == 1 && found != type) return DTYPE_F32;
         type = found;
@@ -23,7 +23,7 @@ DType cp_operand_type(const TileProgram *p, TileId dot) {
 static bool lies_along(const Cp *c, TileId v, int d) {
     const TileOp *op = tile_op(c->w->p, v);
     if (op->kind == TILE_LOAD || op->kind == TILE_GATHER)
-        if (op->access.stride[d] == 1 && cp_extent(c, d) > 1) return true;
+        return op->access.stride[d] == 1 && cp_extent(c, d) > 1;
     for (uint32_t i = 0; i < op->arity; i++)
         if (lies_along(c, op->in[i], d)) return true;
     return false;
@@ -57,10 +57,9 @@ static bool is_copied(const Cp *c, const CpOperand *o, int unit) {
     const TileProgram *p = c->w->p;
     const TileOp *op = tile_op(p, o->value);
     int along = o->across ? o->own : c->k_last;
-    if (op->kind != TILE_LOAD || p->args.ptr[op->access.arg].type != c->shape.type)
-        return false;
-    if (unit > 1) return cp_extent(c, along) % unit == 0 && access_is_wide(p, op, along, unit);
-    return op->access.guard[0].dim < 0 && op->access.guard[1].dim < 0;
+    if (op->kind != TILE_LOAD && op->kind != TILE_GATHER) return false;
+    if (p->args.ptr[op->access.arg].type != c->shape.type) return false;
+    return unit == 1 || (cp_extent(c, along) % unit == 0 && access_is_wide(p, op, along, unit));
 }
 
 void cp_operand_tiles(const Cp *c, CpOperand *o) {
@@ -174,9 +173,12 @@ static int thread_pieces(const Piece *x) {
 static void pieces_open(Piece *x) {
     CudaWriter *w = x->c->w;
     int threads = cp_threads(&x->c->tiles), all = x->o->rows * row_pieces(x);
-    cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", thread_pieces(x));
-    cuda_line(w, "const int piece = thread + i * %d, row = piece / %d, col = piece %% %d * %d;",
-              threads, row_pieces(x), row_pieces(x), x->o->unit);
+    bool many = x->o->fill == FILL_NARROW && thread_pieces(x) > 4;
+    cuda_open(w, "%s for (int i = 0; i < %d; i++)", many ? "_Pragma(\"unroll 4\")" : "UNROLL",
+              thread_pieces(x));
+    Str scale = x->o->unit == 1 ? (Str){0} : str_printf(w->arena, " * %d", x->o->unit);
+    cuda_line(w, "const int piece = thread + i * %d, row = piece / %d, col = piece %% %d%.*s;",
+              threads, row_pieces(x), row_pieces(x), STR_ARG(scale));
     if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);
 }
 
@@ -201,21 +203,116 @@ static void point_print(Piece *x) {
     conditions_find(x);
 }
 
+// ---- values that no k moves
+
+static bool moves_along_k(const Cp *c, const TileOp *op) {
+    for (int d = c->k_first; d <= c->k_last; d++)
+        if (op->dims & dim_set(d)) return true;
+    return false;
+}
+
+// Of what the operand is made: what stands at the grid alone, and what else no k moves. Rows
+// across k are other points of k at every step, so there the latter saves nothing.
+static void fixed_find(const Cp *c, const CpOperand *o, bool *at_grid, bool *at_own) {
+    const TileProgram *p = c->w->p;
+    bool *wanted = arena_array(c->w->arena, bool, p->ops.len);
+    values_mark(p, o->value, wanted);
+    for (uint32_t i = 1; i < p->ops.len; i++) {
+        const TileOp *op = &p->ops.ptr[i];
+        if (!wanted[i] || moves_along_k(c, op)) continue;
+        if (!(op->dims & dim_set(o->own)))
+            at_grid[i] = true;
+        else if (!o->across)
+            at_own[i] = true;
+    }
+}
+
+static void fixed_by_rows(const Cp *c, CpOperand *o, const bool *which) {
+    CudaWriter *w = c->w;
+    bool some = false;
+    bool *kept = arena_array(w->arena, bool, w->p->ops.len);
+    for (uint32_t i = 1; i < w->p->ops.len; i++) {
+        some = some || which[i];
+        kept[i] = true;
+    }
+    if (!some) return;
+    Piece x = {.c = c, .o = o};
+    values_declare(w, which, kept, thread_pieces(&x));
+    pieces_open(&x);
+    const char *own = own_name(c, o);
+    cuda_line(w, "const int %s = %s_first + row;", own, own);
+    Run run = {.along = -1, .width = 1, .first = c->at, .slot = STR("i")};
+    run.first.at[o->own] = str_of(own);
+    if (cp_extent(c, o->own) % o->rows != 0) run.only = below(w, own, cp_extent(c, o->own));
+    values_print(&o->fixed, &run, which, kept);
+    pieces_close(&x);
+}
+
+void cp_operands_fixed(Cp *c) {
+    CudaWriter *w = c->w;
+    CpOperand *operands[] = {&c->a, &c->b};
+    bool *at_grid = arena_array(w->arena, bool, w->p->ops.len), *at_own[2];
+    for (int k = 0; k < 2; k++) {
+        at_own[k] = arena_array(w->arena, bool, w->p->ops.len);
+        fixed_find(c, operands[k], at_grid, at_own[k]);
+    }
+    Values all = values_new(w);
+    Run grid = {.along = -1, .width = 1, .first = c->at};
+    values_print(&all, &grid, at_grid, at_grid);
+    for (int k = 0; k < 2; k++) {
+        operands[k]->fixed = values_inside(&all);
+        fixed_by_rows(c, operands[k], at_own[k]);
+    }
+}
+
+// What the operand is made of and what is not known yet.
+static bool *unknown_find(const Piece *x) {
+    const TileProgram *p = x->c->w->p;
+    bool *wanted = arena_array(x->c->w->arena, bool, p->ops.len);
+    values_mark(p, x->o->value, wanted);
+    for (uint32_t i = 1; i < p->ops.len; i++)
+        if (x->o->fixed.known[i].len > 0) wanted[i] = false;
+    return wanted;
+}
+
 // ---- copies
+
+// The row number that a copy's address needs, as far as it is not known: none outside.
+static Str row_number(const Piece *x) {
+    CudaWriter *w = x->c->w;
+    const TileOp *op = tile_op(w->p, x->o->value);
+    if (op->kind != TILE_GATHER) return (Str){0};
+    Values v = values_inside(&x->o->fixed);
+    if (v.known[op->in[0].i].len > 0) return v.known[op->in[0].i];
+    bool *which = unknown_find(x);
+    which[x->o->value.i] = false;
+    Run point = {.along = -1, .width = 1, .first = x->at};
+    if (x->inside.len == 0) {
+        values_print(&v, &point, which, which);
+        return v.known[op->in[0].i];
+    }
+    cuda_line(w, "int picked = -1;");
+    cuda_open(w, "if (%.*s)", STR_ARG(x->inside));
+    values_print(&v, &point, which, which);
+    cuda_line(w, "picked = %.*s;", STR_ARG(v.known[op->in[0].i]));
+    cuda_close(w);
+    return STR("picked");
+}
 
 static void copies_print(Piece *x) {
     CudaWriter *w = x->c->w;
     const TileOp *op = tile_op(w->p, x->o->value);
-    cuda_comment(w, op);
     pieces_open(x);
     point_print(x);
     int bytes = piece_bytes(x);
-    Str read = x->inside.len == 0
+    Str row = row_number(x);
+    Str condition = both(w, x->inside, cuda_access_condition(w, op, &x->at, row));
+    Str read = condition.len == 0
                    ? str_printf(w->arena, "%d", bytes)
-                   : str_printf(w->arena, "%.*s ? %d : 0", STR_ARG(x->inside), bytes);
-    cuda_line(w, "copy_async%d(stages + stage + %.*s, %.*s + (%.*s), %.*s);", bytes,
-              STR_ARG(place_text(x)), STR_ARG(cuda_arg(w, op->access.arg)),
-              STR_ARG(cuda_offset(w, &op->access, &x->at)), STR_ARG(read));
+                   : str_printf(w->arena, "%.*s ? %d : 0", STR_ARG(condition), bytes);
+    cuda_comment(w, op);
+    cuda_line(w, "copy_async%d(stages + stage + %.*s, %.*s, %.*s);", bytes,
+              STR_ARG(place_text(x)), STR_ARG(cuda_address(w, op, &x->at, row)), STR_ARG(read));
     pieces_close(x);
 }
 
@@ -257,18 +354,15 @@ static void chunk_print(Piece *x) {
     const Cp *c = x->c;
     CudaWriter *w = c->w;
     uint32_t count = w->p->ops.len;
-    bool *wanted = arena_array(w->arena, bool, count),
-         *once = arena_array(w->arena, bool, count);
-    bool *each = arena_array(w->arena, bool, count), *kept = arena_array(w->arena, bool, count);
+    bool *once = unknown_find(x), *each = arena_array(w->arena, bool, count);
+    bool *kept = arena_array(w->arena, bool, count);
     int along = x->o->across ? x->o->own : c->k_last;
-    values_mark(w->p, x->o->value, wanted);
     kept[x->o->value.i] = true;
     for (uint32_t i = 1; i < count; i++) {
-        bool stands = w->p->ops.ptr[i].dims & dim_set(along);
-        once[i] = wanted[i] && !stands;
-        each[i] = wanted[i] && stands;
+        each[i] = once[i] && (w->p->ops.ptr[i].dims & dim_set(along));
+        if (each[i]) once[i] = false;
     }
-    Values v = values_new(w);
+    Values v = values_inside(&x->o->fixed);
     Run point = {.along = -1, .width = 1, .first = x->at};
     values_print(&v, &point, once, kept);
     Run run = {.along = along, .width = x->o->unit, .first = x->at, .slot = STR("e")};

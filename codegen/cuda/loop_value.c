@@ -30,10 +30,18 @@ void values_mark(const TileProgram *p, TileId v, bool *wanted) {
         values_mark(p, op->in[i], wanted);
 }
 
+// Is the condition of the access the same for a whole run, and its row number?
+static bool is_even(const TileProgram *p, const TileOp *op, int along, int unit) {
+    for (int k = 0; k < 2; k++)
+        if (op->access.guard[k].dim == along) return false;
+    if (op->kind != TILE_GATHER) return true;
+    return op->index_stride % unit == 0 && !(tile_op(p, op->in[0])->dims & dim_set(along));
+}
+
 bool access_is_wide(const TileProgram *p, const TileOp *op, int along, int width) {
-    if (op->kind != TILE_LOAD && op->kind != TILE_STORE) return false;
+    if (op->kind != TILE_LOAD && op->kind != TILE_STORE && op->kind != TILE_GATHER)
+        return false;
     const TileAccess *access = &op->access;
-    if (access->guard[0].dim >= 0 || access->guard[1].dim >= 0) return false;
     if (along < 0 || access->stride[along] != 1) return false;
     DType type = p->args.ptr[access->arg].type;
     if (type != DTYPE_F32 && type != DTYPE_I32 && type != DTYPE_BF16 && type != DTYPE_F16)
@@ -44,7 +52,7 @@ bool access_is_wide(const TileProgram *p, const TileOp *op, int along, int width
     if (width % unit != 0 || access->offset % unit != 0) return false;
     for (int d = 0; d < (int)p->dim_count; d++)
         if (d != along && p->dims[d].extent > 1 && access->stride[d] % unit != 0) return false;
-    return true;
+    return is_even(p, op, along, unit);
 }
 
 // ---- names
@@ -90,13 +98,22 @@ static Str words_element(CudaWriter *w, TileId v) {
     }
 }
 
-static void words_load(CudaWriter *w, TileId v, const Run *run) {
-    const TileOp *op = tile_op(w->p, v);
+static void words_load(const Values *v, TileId id, const Run *run) {
+    CudaWriter *w = v->w;
+    const TileOp *op = tile_op(w->p, id);
     int words = run->width * (int)dtype_bytes(w->p->args.ptr[op->access.arg].type) / 4;
+    Str name = words_name(w, id),
+        row = op->kind == TILE_GATHER ? v->known[op->in[0].i] : (Str){0};
+    Str condition = cuda_access_condition(w, op, &run->first, row);
+    Str load = str_printf(w->arena, "load_words<%d>(%.*s)", words,
+                          STR_ARG(cuda_address(w, op, &run->first, row)));
     cuda_comment(w, op);
-    cuda_line(w, "const Words<%d> %.*s = load_words<%d>(%.*s + (%.*s));", words,
-              STR_ARG(words_name(w, v)), words, STR_ARG(cuda_arg(w, op->access.arg)),
-              STR_ARG(cuda_offset(w, &op->access, &run->first)));
+    if (condition.len == 0) {
+        cuda_line(w, "const Words<%d> %.*s = %.*s;", words, STR_ARG(name), STR_ARG(load));
+        return;
+    }
+    cuda_line(w, "Words<%d> %.*s = {};", words, STR_ARG(name));
+    cuda_line(w, "if (%.*s) %.*s = %.*s;", STR_ARG(condition), STR_ARG(name), STR_ARG(load));
 }
 
 // ---- runs
@@ -123,29 +140,43 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
     BUG("operation %d has no value in a loop program", (int)op->kind);
 }
 
-static bool is_word_load(const Values *v, const Run *run, uint32_t i) {
+// Which of the operations are loaded for the whole run at once.
+static const bool *word_loads(const Values *v, const Run *run, const bool *which) {
     const TileProgram *p = v->w->p;
-    return run->wide && access_is_wide(p, &p->ops.ptr[i], run->along, run->width);
+    bool *wide = arena_array(v->w->arena, bool, p->ops.len);
+    for (uint32_t i = 1; i < p->ops.len; i++) {
+        const TileOp *op = &p->ops.ptr[i];
+        wide[i] = run->wide && which[i] && access_is_wide(p, op, run->along, run->width) &&
+                  (op->kind != TILE_GATHER || v->known[op->in[0].i].len > 0);
+    }
+    return wide;
 }
+
+// What values_print was asked for.
+typedef struct {
+    Values *v;
+    const Run *run;
+    const bool *which, *kept, *wide;
+} Printing;
 
 // One operation for element e (or for the single point).
-static void element_print(Values *v, const Run *run, uint32_t i, const CudaPoint *at) {
-    CudaWriter *w = v->w;
+static void element_print(const Printing *x, uint32_t i, const CudaPoint *at) {
+    CudaWriter *w = x->v->w;
     const TileOp *op = &w->p->ops.ptr[i];
-    Str name = cuda_name(w, (TileId){i}), value;
-    if (is_word_load(v, run, i)) {
-        value = words_element(w, (TileId){i});
-    } else {
-        value = op_expression(v, op, at);
-        if (op->kind != TILE_DOT) cuda_comment(w, op);
-    }
+    Str name = cuda_name(w, (TileId){i});
+    Str value = x->wide[i] ? words_element(w, (TileId){i}) : op_expression(x->v, op, at);
+    if (!x->wide[i] && op->kind != TILE_DOT) cuda_comment(w, op);
     cuda_line(w, "const %s %.*s = %.*s;", cuda_value_type(op->type), STR_ARG(name),
               STR_ARG(value));
-    v->known[i] = name;
+    x->v->known[i] = name;
+    if (x->kept[i] && x->run->slot.len > 0)
+        cuda_line(w, "%.*s[%.*s] = %.*s;", STR_ARG(array_name(w, (TileId){i})),
+                  STR_ARG(x->run->slot), STR_ARG(name));
 }
 
-static void elements_print(Values *v, const Run *run, const bool *which, const bool *kept) {
-    CudaWriter *w = v->w;
+static void elements_print(const Printing *x) {
+    CudaWriter *w = x->v->w;
+    const Run *run = x->run;
     CudaPoint at = run->first;
     bool loop = run->along >= 0;
     if (loop) {
@@ -154,27 +185,22 @@ static void elements_print(Values *v, const Run *run, const bool *which, const b
         cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", run->width);
     }
     if (run->only.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(run->only));
-    for (uint32_t i = 1; i < w->p->ops.len; i++) {
-        if (!which[i] || w->p->ops.ptr[i].kind == TILE_CONST) continue;
-        element_print(v, run, i, &at);
-        if (kept[i] && run->slot.len > 0)
-            cuda_line(w, "%.*s[%.*s] = %.*s;", STR_ARG(array_name(w, (TileId){i})),
-                      STR_ARG(run->slot), STR_ARG(v->known[i]));
-    }
+    for (uint32_t i = 1; i < w->p->ops.len; i++)
+        if (x->which[i] && w->p->ops.ptr[i].kind != TILE_CONST) element_print(x, i, &at);
     if (run->only.len > 0) cuda_close(w);
     if (loop) cuda_close(w);
 }
 
 void values_print(Values *v, const Run *run, const bool *which, const bool *kept) {
     CudaWriter *w = v->w;
+    Printing x = {v, run, which, kept, word_loads(v, run, which)};
     bool some = false;
     for (uint32_t i = 1; i < w->p->ops.len; i++) {
-        if (!which[i]) continue;
-        some = some || w->p->ops.ptr[i].kind != TILE_CONST;
-        if (is_word_load(v, run, i)) words_load(w, (TileId){i}, run);
+        some = some || (which[i] && w->p->ops.ptr[i].kind != TILE_CONST);
+        if (x.wide[i]) words_load(v, (TileId){i}, run);
     }
     if (!some) return;
-    elements_print(v, run, which, kept);
+    elements_print(&x);
     if (run->slot.len == 0) return;
     for (uint32_t i = 1; i < w->p->ops.len; i++) {
         if (!which[i] || w->p->ops.ptr[i].kind == TILE_CONST) continue;
