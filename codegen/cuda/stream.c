@@ -337,10 +337,10 @@ static void launch_set(Stream *s) {
     Launch *launch = &s->w->launch;
     int64_t tasks = stream_tasks(s), knob = tile_knob(s->w->p, "blocks", 0);
     int64_t blocks = (tasks - 1) / s->shape.teams + 1;
-    int64_t cols = s->plan.col < 0 ? 0 : s->w->p->dims[s->plan.col].extent;
+    int64_t sums = s->needs.kept_sums;
     launch->blocks = (uint32_t)(knob > 0 && knob < blocks ? knob : blocks);
     launch->threads = (uint32_t)(s->shape.threads * s->shape.teams);
-    launch->shared_bytes = (uint32_t)(s->needs.kept_sums * cols * 4);
+    launch->shared_bytes = sums == 0 ? 0 : (uint32_t)(sums * stream_sum_cols(s) * 4);
 }
 
 bool cuda_stream(CudaWriter *w) {

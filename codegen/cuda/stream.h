@@ -55,6 +55,8 @@ static inline const TileOp *stream_op(const Stream *s, uint32_t i) {
 void rounds_plan(Stream *s, Level *l);
 void pass_write(Stream *s, Level *l, int round);
 void col_sums_start(Stream *s, uint32_t i);  // declares and clears a sum over rows at the cols
+// Elements of such a sum in shared memory: whole vectors of every thread.
+int64_t stream_sum_cols(const Stream *s);
 Str stream_start(CudaWriter *w, const TileOp *reduce);  // neutral element
 Str stream_add(CudaWriter *w, const TileOp *reduce, Str sum, Str x);
 Str stream_scalar_text(Stream *s, TileId v);  // a value without cols: its name, or the number

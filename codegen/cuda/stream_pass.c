@@ -414,9 +414,8 @@ static void reduce_write(Pass *pass, uint32_t i) {
     Str sum = !over_rows
                   ? name
                   : str_printf(s->w->arena, "%.*s[%.*s]", STR_ARG(name), STR_ARG(sum_index(s)));
-    // Registers beside the row may hold anything, but they must not be added to a sum of cols,
-    // and shared memory ends with the row.
-    Str only = over_rows && s->shape.resident ? (Str){0} : tail_text(s, col_name(s));
+    // What lies beside the row may hold anything, but it must not be added to a sum of cols.
+    Str only = over_rows ? (Str){0} : tail_text(s, col_name(s));
     cuda_comment(s->w, op);
     cuda_line(s->w, "%s%.*s%s%.*s", only.len ? "if (" : "", STR_ARG(only), only.len ? ") " : "",
               STR_ARG(stream_add(s->w, op, sum, element_text(pass, op->in[0]))));
@@ -640,6 +639,11 @@ void pass_write(Stream *s, Level *l, int round) {
 
 // ---- sums over rows
 
+int64_t stream_sum_cols(const Stream *s) {
+    int64_t step = (int64_t)s->shape.threads * s->shape.width * s->shape.steps;
+    return ((s->plan.p->dims[s->plan.col].extent - 1) / step + 1) * step;
+}
+
 void col_sums_start(Stream *s, uint32_t i) {
     const TileOp *op = stream_op(s, i);
     Str name = cuda_name(s->w, (TileId){i}), start = stream_start(s->w, op);
@@ -651,18 +655,15 @@ void col_sums_start(Stream *s, uint32_t i) {
                   STR_ARG(name), STR_ARG(start));
         return;
     }
-    int64_t cols = s->plan.p->dims[s->plan.col].extent;
     cuda_line(s->w, "%s *const %.*s = (%s *)sums + %lld;", type, STR_ARG(name), type,
-              (long long)(s->needs.kept_sums * cols));
+              (long long)(s->needs.kept_sums * stream_sum_cols(s)));
     s->needs.kept_sums++;
     parts_open(s);
     vectors_open(s);
     singles_open(s);
     Str col = s->shape.width == 1 ? col_name(s)
                                   : str_printf(s->w->arena, "%.*s + v", STR_ARG(col_name(s)));
-    Str tail = tail_text(s, col);
-    cuda_line(s->w, "%s%.*s%s%.*s[%.*s] = %.*s;", tail.len ? "if (" : "", STR_ARG(tail),
-              tail.len ? ") " : "", STR_ARG(name), STR_ARG(col), STR_ARG(start));
+    cuda_line(s->w, "%.*s[%.*s] = %.*s;", STR_ARG(name), STR_ARG(col), STR_ARG(start));
     singles_close(s);
     cuda_close(s->w);
     parts_close(s);

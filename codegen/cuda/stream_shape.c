@@ -166,9 +166,8 @@ static int64_t shared_most(CpuLevel arch) { return arch == CUDA_SM80 ? 163 << 10
 static bool choose(const Search *q, StreamShape *shape) {
     const StreamPlan *plan = &q->s->plan;
     if (scatters_meet(plan)) {
-        shape->threads = 1;
-        shape->steps = 1;
-        return true;
+        shape->threads = shape->steps = 1;
+        return !shape->resident;
     }
     if (!shape->resident) return team_of_passes(q, shape);
     if (!reduces_cols(plan) && !stores_scalars(plan)) return team_of_part(q, shape);
@@ -191,6 +190,7 @@ bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out) {
     q.s = &chosen;
     out->teams = teams_of_block(&q, out);
     int64_t words = 32 * 32 * 2;  // of reductions, at most
-    return (s->needs.kept_sums * cols + words) * 4 <= shared_most(s->w->arch) ||
-           s->needs.kept_sums == 0;
+    int64_t sums = s->needs.kept_sums;
+    return sums == 0 ||
+           (sums * stream_sum_cols(&chosen) + words) * 4 <= shared_most(s->w->arch);
 }

@@ -168,6 +168,10 @@ DEVICE float __uint_as_float(u32 x) { return simt_bits<float>(x); }
 DEVICE float __int_as_float(int x) { return simt_bits<float>(x); }
 DEVICE u32 __float_as_uint(float x) { return simt_bits<u32>(x); }
 DEVICE int __float_as_int(float x) { return simt_bits<int>(x); }
+DEVICE int __float2int_rz(float x) {
+    if (!(x > -2147483648.0F)) return x != x ? 0 : -2147483647 - 1;
+    return x < 2147483648.0F ? (int)x : 2147483647;
+}
 DEVICE int isnan(float x) { return __builtin_isnan(x); }
 DEVICE int isinf(float x) { return __builtin_isinf(x); }
 DEVICE int __popc(u32 x) { return __builtin_popcount(x); }
