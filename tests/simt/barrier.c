@@ -4,7 +4,15 @@
 
 #include "tests/simt/machine.h"
 
-void meet(Machine *m, Meeting *b, uint32_t expected, const char *what) {
+// One view of each round: of the last, which threads may still have to take on, and of this
+// one.
+static uint32_t *meeting_view(Machine *m, Meeting *b, uint64_t round) {
+    uint32_t **view = &b->view[round & 1];
+    if (!*view) *view = view_new(m);
+    return *view;
+}
+
+static void arrive_and_wait(Machine *m, Meeting *b, uint32_t expected, const char *what) {
     if (b->arrived && b->expected != expected)
         machine_fail(m, "%s with %u threads, where others came with %u", what, expected,
                      b->expected);
@@ -18,14 +26,26 @@ void meet(Machine *m, Meeting *b, uint32_t expected, const char *what) {
     }
 }
 
+static void meet(Machine *m, Meeting *b, uint32_t expected, const char *what) {
+    uint32_t *view = meeting_view(m, b, b->completed);
+    if (!b->arrived) view_clear(m, view);
+    view_release(m, m->running, view);
+    arrive_and_wait(m, b, expected, what);
+    view_acquire(m, m->running, view);
+}
+
 // Every thread must come to __syncthreads, as CUDA says, though a GPU lets those off that
 // ended.
 void call_block_sync(Machine *m) {
-    meet(m, &m->running->block->meetings[0], m->launch.threads, "__syncthreads");
+    Thread *t = m->running;
+    view_release_block(m, t);
+    arrive_and_wait(m, &t->block->meetings[0], m->launch.threads, "__syncthreads");
+    view_acquire_block(t);
 }
 
 void call_barrier_sync(Machine *m, uint32_t id, uint32_t threads) {
-    if (id >= NAMED_BARRIERS || !threads || threads % WARP || threads > m->launch.threads)
+    if (!id || id >= NAMED_BARRIERS || !threads || threads % WARP ||
+        threads > m->launch.threads)
         machine_fail(m, "named barrier %u of %u threads", id, threads);
     meet(m, &m->running->block->meetings[id], threads, "named_barrier_sync");
 }
@@ -53,9 +73,20 @@ static Barrier *barrier_find(Machine *m, Block *block, uint32_t address) {
 }
 
 static Barrier *barrier_get(Machine *m, Block *block, uint32_t address) {
+    if (!block->live) machine_fail(m, "use of a barrier of a block that has ended");
     Barrier *b = barrier_find(m, block, address);
     if (!b) machine_fail(m, "there is no barrier at shared address %u", address);
     return b;
+}
+
+void barrier_check(Machine *m, Block *block, uint32_t address, bool async) {
+    const Barrier *b = barrier_get(m, block, address);
+    if (!view_has(m, m->running, b->made, false))
+        machine_fail(m, "race: no barrier lies between barrier_init at %u and this use",
+                     address);
+    if (async && !view_has(m, m->running, b->made, true))
+        machine_fail(m, "missing fence: no barrier_init_done after barrier_init at %u",
+                     address);
 }
 
 void call_barrier_init(Machine *m, uint32_t at, uint32_t arrivals) {
@@ -67,24 +98,43 @@ void call_barrier_init(Machine *m, uint32_t at, uint32_t arrivals) {
     if (block->barrier_count == BARRIERS_MAX)
         machine_fail(m, "more than %u barriers", BARRIERS_MAX);
     b = &block->barriers[block->barrier_count++];
-    *b = (Barrier){.address = at, .expected = arrivals, .pending = arrivals};
+    *b = (Barrier){.address = at,
+                   .expected = arrivals,
+                   .pending = arrivals,
+                   .view = {view_new(m), view_new(m)},
+                   .made = epoch_thread(m, m->running)};
     memcpy(shared_at(m, block, at, 8), barrier_mark, 8);
 }
 
-void call_barrier_init_done(Machine *m) { (void)m; }
+void call_barrier_init_done(Machine *m) { view_fence(m, m->running); }
 
-void barrier_count(Machine *m, Block *block, uint32_t address, uint32_t arrivals,
-                   int64_t bytes) {
-    if (!block->live) machine_fail(m, "an arrival at a barrier of a block that has ended");
-    Barrier *b = barrier_get(m, block, address);
-    if (b->pending < arrivals)
-        machine_fail(m, "more than %u arrivals in a phase of the barrier at %u", b->expected,
-                     address);
-    b->pending -= arrivals;
-    b->bytes -= bytes;
+static void barrier_step(Machine *m, Barrier *b) {
     if (b->pending || b->bytes) return;
     b->pending = b->expected;
     b->phase++;
+    view_clear(m, b->view[b->phase & 1]);
+}
+
+void barrier_complete(Machine *m, Block *block, uint32_t address, uint32_t bytes,
+                      uint32_t epoch) {
+    Barrier *b = barrier_get(m, block, address);
+    view_mark(b->view[b->phase & 1], epoch);
+    b->bytes -= bytes;
+    barrier_step(m, b);
+}
+
+static void barrier_arrival(Machine *m, Barrier *b) {
+    if (!b->pending)
+        machine_fail(m, "more than %u arrivals in a phase of the barrier at %u", b->expected,
+                     b->address);
+    b->pending--;
+    barrier_step(m, b);
+}
+
+void barrier_arrive_copies(Machine *m, Block *block, uint32_t address, uint32_t epoch) {
+    Barrier *b = barrier_get(m, block, address);
+    view_mark(b->view[b->phase & 1], epoch);
+    barrier_arrival(m, b);
 }
 
 void call_barrier_arrive(Machine *m, uint32_t at, uint32_t rank, uint32_t expected_bytes) {
@@ -92,15 +142,20 @@ void call_barrier_arrive(Machine *m, uint32_t at, uint32_t rank, uint32_t expect
     if (rank != SIMT_OWN && rank >= m->launch.cluster)
         machine_fail(m, "an arrival in block %u of a cluster of %u", rank, m->launch.cluster);
     if (rank != SIMT_OWN) block = &m->blocks[rank];
+    barrier_check(m, block, at, false);
+    Barrier *b = barrier_get(m, block, at);
+    view_release(m, m->running, b->view[b->phase & 1]);
     // The bytes must be expected before the arrival, which may end the phase.
-    barrier_get(m, block, at)->bytes += expected_bytes;
-    barrier_count(m, block, at, 1, 0);
+    b->bytes += expected_bytes;
+    barrier_arrival(m, b);
 }
 
 void call_barrier_wait(Machine *m, uint32_t at, uint32_t parity) {
     if (parity > 1) machine_fail(m, "barrier_wait for parity %u", parity);
+    barrier_check(m, m->running->block, at, false);
     const Barrier *b = barrier_get(m, m->running->block, at);
     // As on the GPU, only the parity is compared: who is two phases late waits on.
     while ((b->phase & 1) == parity)
         machine_wait(m, &b->phase, b->phase, "barrier_wait");
+    view_acquire(m, m->running, b->view[parity]);
 }

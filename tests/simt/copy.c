@@ -10,7 +10,7 @@ static void copy_run(Machine *m, Thread *t) {
     Copy c = q->ops[q->first++];
     if (q->first == q->count) q->first = q->count = 0;
     if (!c.size) {
-        barrier_count(m, t->block, c.to, 1, 0);
+        barrier_arrive_copies(m, t->block, c.to, c.epoch);
         return;
     }
     unsigned char *to = shared_at(m, t->block, c.to, c.size);
@@ -33,29 +33,42 @@ void call_copy_async(Machine *m, uint32_t to, const void *from, uint32_t size, u
     if (to % size || (bytes && (uintptr_t)from % size))
         machine_fail(m, "copy_async%u between addresses that are no multiples of it", size);
     shared_at(m, t->block, to, size);
+    t->copy_clock++;
+    uint32_t epoch = epoch_copy(m, t);
+    shared_access(m, t->block, t, to, size, ACCESS_WRITE, epoch);
     // Hardware reads nothing where nothing is asked for.
-    if (bytes) global_check(m, from, bytes, false);
-    copy_push(
-        &t->copies,
-        (Copy){.to = to, .size = size, .bytes = bytes, .group = t->copies.group, .from = from});
+    if (bytes) global_access(m, from, bytes, ACCESS_READ, epoch);
+    copy_push(&t->copies, (Copy){.to = to,
+                                 .size = size,
+                                 .bytes = bytes,
+                                 .group = t->copies.group,
+                                 .epoch = epoch,
+                                 .from = from});
     bool now = m->schedule.completion == SIMT_EAGER ||
                (m->schedule.completion == SIMT_ANY_TIME && machine_random(m, 2));
     while (now && t->copies.count)
         copy_run(m, t);
 }
 
-void call_copy_async_commit(Machine *m) { m->running->copies.group++; }
+void call_copy_async_commit(Machine *m) {
+    Thread *t = m->running;
+    t->copies.ends[t->copies.group++ % COPY_GROUPS] = t->copy_clock;
+}
 
 void call_copy_async_wait(Machine *m, uint32_t groups) {
     Thread *t = m->running;
     CopyQueue *q = &t->copies;
     while (q->count && q->ops[q->first].group + groups < q->group)
         copy_run(m, t);
+    if (groups >= COPY_GROUPS) machine_fail(m, "copy_async_wait for all but %u groups", groups);
+    if (q->group > groups) t->copies_seen = q->ends[(q->group - groups - 1) % COPY_GROUPS];
 }
 
 void call_copy_async_arrive(Machine *m, uint32_t at) {
     Thread *t = m->running;
-    copy_push(&t->copies, (Copy){.to = at, .group = t->copies.group});
+    barrier_check(m, t->block, at, false);
+    copy_push(&t->copies,
+              (Copy){.to = at, .group = t->copies.group, .epoch = epoch_copy(m, t)});
     if (m->schedule.completion == SIMT_EAGER)
         while (t->copies.count)
             copy_run(m, t);

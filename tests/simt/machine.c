@@ -149,6 +149,10 @@ static void *map_memory(size_t bytes) {
     return p;
 }
 
+static size_t cells_bytes(const Machine *m) {
+    return ((m->shared_end - SHARED_BASE) / 2 + 1) * sizeof(Cell);
+}
+
 static void blocks_init(Machine *m) {
     uint32_t cluster = m->launch.cluster, threads = m->launch.threads;
     uint32_t warps = (threads + WARP - 1) / WARP;
@@ -162,6 +166,7 @@ static void blocks_init(Machine *m) {
         block->threads = map_memory(threads * sizeof *block->threads);
         block->warps = map_memory(warps * sizeof *block->warps);
         block->groups = map_memory(threads / GROUP * sizeof *block->groups + 1);
+        block->cells = map_memory(cells_bytes(m));
         block->dynamic = map_memory(m->launch.shared_bytes + 1);
         block->statics = map_memory(m->static_bytes + 1);
         for (uint32_t t = 0; t < threads; t++) {
@@ -188,6 +193,7 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
     uint32_t warps = (m->launch.threads + WARP - 1) / WARP;
     memset(block->warps, 0, warps * sizeof *block->warps);
     memset(block->groups, 0, m->launch.threads / GROUP * sizeof *block->groups);
+    memset(block->cells, 0, cells_bytes(m));
     block->barrier_count = 0;
     uint32_t registers = REGISTERS / (warps * WARP) / 8 * 8;
     if (registers > 255) registers = 255;
@@ -200,7 +206,8 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
         thread->wait = (Wait){0};
         thread->copies.first = thread->copies.count = thread->copies.group = 0;
         thread->store_group = thread->product_group = 0;
-        thread->products = 0;
+        thread->products = thread->products_known = 0;
+        thread->stores.count = 0;
         thread->product_fence = false;
         fiber_init(&thread->fiber, thread->stack, STACK_BYTES, thread_main, thread);
     }
@@ -211,6 +218,7 @@ static void run_cluster(Machine *m, uint32_t first) {
     for (uint32_t b = 0; b < cluster; b++)
         block_start(m, &m->blocks[b], first + b);
     m->resident = NULL;
+    order_start(m);
     for (uint32_t i = 0; i < count; i++)
         m->turns[i] = &m->blocks[i / m->launch.threads].threads[i % m->launch.threads];
     memset(&m->cluster_meeting, 0, sizeof m->cluster_meeting);
@@ -248,7 +256,13 @@ void machine_run(Machine *m) {
     m->link->place.threads = (SimtDim){m->launch.threads, 1, 1};
     m->link->place.blocks = (SimtDim){m->launch.blocks, 1, 1};
     check_launch(m);
-    if (!m->blocks) blocks_init(m);
-    for (uint32_t first = 0; first < m->launch.blocks; first += m->launch.cluster)
+    if (!m->blocks) {
+        order_init(m);
+        blocks_init(m);
+    }
+    m->cluster_number = 0;
+    for (uint32_t first = 0; first < m->launch.blocks; first += m->launch.cluster) {
+        m->cluster_number++;
         run_cluster(m, first);
+    }
 }

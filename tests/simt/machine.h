@@ -23,10 +23,30 @@
 #define PRODUCTS_MAX   64   // of a warpgroup under way
 #define ACCUMULATORS   8    // of a thread under way
 #define REGISTERS      65536
-#define REPORT_BYTES   8192
-#define STACK_BYTES    (128 << 10)
+#define ENGINE_SLOTS   128
+#define COPY_GROUPS    16  // that a thread can tell apart
+
+// An event: a slot of a view (order.c) and its clock; 0: none.
+#define EPOCH_CLOCK_BITS 19
+#define EPOCH_CLOCK_MASK ((1U << EPOCH_CLOCK_BITS) - 1)
+#define EPOCH_SLOTS      (1U << (32 - EPOCH_CLOCK_BITS))
+#define CELL_READERS     3
+#define REPORT_BYTES     8192
+#define STACK_BYTES      (128 << 10)
 
 typedef struct Block Block;
+
+// Who last accessed two bytes of shared memory. Of the readers since the last write some are
+// kept, of different warps.
+typedef struct {
+    uint32_t write, reads[CELL_READERS];
+} Cell;
+// The same of an argument; clusters are numbered from 1.
+typedef struct {
+    uint32_t write, write_cluster, reads[2], read_cluster;
+    bool several;  // clusters have read it
+} GlobalCell;
+typedef enum { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_ASYNC = 2 } AccessKind;
 
 // What one thread waits for: that a counter moves on.
 typedef struct {
@@ -39,12 +59,14 @@ typedef struct {
 typedef struct {
     uint32_t to, size, bytes;  // shared address; of `size` bytes `bytes` are copied, the rest 0
     uint32_t group;            // size 0: no copy, but an arrival at the barrier `to`
+    uint32_t epoch;            // its event, or that of the last copy before
     const unsigned char *from;
 } Copy;
 typedef struct {
     Copy *ops;
     uint32_t first, count, cap;
-    uint32_t group;  // groups that the thread has closed
+    uint32_t group;              // groups that the thread has closed
+    uint32_t ends[COPY_GROUPS];  // clocks of the last copies of groups
 } CopyQueue;
 
 // A copy by the copy engine between shared memory and rows of bytes or a box of a tensor.
@@ -57,6 +79,8 @@ typedef struct {
     uint32_t barrier;     // of a load
     uint32_t group;       // of a store
     unsigned char *data;  // of a store that has been read
+    bool written;
+    uint32_t epoch, write_epoch;  // of the access to shared memory; of a store to global memory
 } Transfer;
 typedef struct {
     Transfer *ops;
@@ -76,12 +100,18 @@ typedef struct {
     unsigned char *stack;  // its low end
     Block *block;
     uint32_t index;  // in its block
+    uint32_t slot;   // in views
     bool live;
+    // order.c: the own clock, that of its copies, and which of those it has waited for
+    uint32_t clock, copy_clock, copies_seen;
+    uint32_t *view;  // if own_view; otherwise the block's
+    bool own_view;
     Wait wait;
     CopyQueue copies;
     TransferList stores;
-    uint32_t store_group;  // groups that it has closed
-    uint64_t products;     // that it has begun
+    uint32_t store_group;     // groups that it has closed
+    uint64_t products;        // that it has begun
+    uint64_t products_known;  // to have ended
     uint32_t product_group;
     bool product_fence;  // since it last got sums back
     Accumulator *accumulators;
@@ -95,6 +125,7 @@ typedef struct {
     uint64_t rounds[WARP];
     uint32_t arrived[2];
     const char *what[2];
+    uint32_t *view[2];  // of __syncwarp
     unsigned char bytes[2][WARP][EXCHANGE_BYTES];
 } Channel;
 
@@ -106,6 +137,7 @@ typedef struct {
 typedef struct {
     uint32_t arrived, expected;
     uint64_t completed;
+    uint32_t *view[2];  // of this round and the last; __syncthreads has its own
 } Meeting;
 
 // mbarrier: in phase `phase` until so many more arrivals and bytes have come.
@@ -113,6 +145,8 @@ typedef struct {
     uint32_t address, expected, pending;
     int64_t bytes;
     uint64_t phase;
+    uint32_t *view[2];  // of phases of either parity
+    uint32_t made;      // its initialisation
 } Barrier;
 
 // One wgmma of a warpgroup, begun by each of its threads on its own.
@@ -120,6 +154,7 @@ typedef struct {
     SimtProduct product;
     uint32_t group, begun;   // threads
     uint32_t taking[GROUP];  // the accumulator of each thread
+    uint32_t epoch;
 } Product;
 typedef struct {
     Product ops[PRODUCTS_MAX];  // a ring
@@ -136,6 +171,8 @@ struct Block {
     Thread *threads;
     Warp *warps;
     Warpgroup *groups;
+    Cell *cells;                       // of its shared memory
+    uint32_t *shared_view[2];          // after an even and an odd number of __syncthreads
     Meeting meetings[NAMED_BARRIERS];  // 0 is __syncthreads
     Barrier barriers[BARRIERS_MAX];
     uint32_t barrier_count;
@@ -151,6 +188,7 @@ typedef struct {
     Str name;
     void *mapping;  // inaccessible pages, its memory, inaccessible pages
     size_t mapped;
+    GlobalCell *cells;
 } Argument;
 
 // Written by the child, read by the parent.
@@ -176,7 +214,17 @@ struct Machine {
     Fiber scheduler;
     uint64_t random;
     Meeting cluster_meeting;
-    TransferList loads;                             // under way, of the cluster
+    TransferList loads;  // under way, of the cluster
+    // order.c
+    unsigned char *views;  // memory of the cluster's views
+    size_t views_used;
+    uint32_t slots_used;
+    uint32_t cluster_number;  // from 1
+    bool fenced;              // there has been an async_fence
+    uint32_t engine_next;
+    struct {
+        uint32_t clock, owner;
+    } engine[ENGINE_SLOTS];
     uint32_t static_bytes, dynamic_at, shared_end;  // shared addresses
 };
 
@@ -194,17 +242,45 @@ uint32_t machine_random(Machine *m, uint32_t below);
 const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
                                     const void *mine, uint32_t bytes))[EXCHANGE_BYTES];
 
+// ---- order.c
+void order_init(Machine *m);
+void order_start(Machine *m);  // of a cluster
+uint32_t *view_new(Machine *m);
+// A thread's view goes to a barrier; a barrier's (NULL: empty) to a thread.
+void view_release(Machine *m, Thread *t, uint32_t *to);
+void view_acquire(Machine *m, Thread *t, const uint32_t *from);
+// The same at __syncthreads, before the arrival is counted and after the wait.
+void view_release_block(Machine *m, Thread *t);
+void view_acquire_block(Thread *t);
+void view_fence(Machine *m, Thread *t);
+void view_learn(Machine *m, Thread *t, uint32_t epoch);
+// Has it happened before what the thread (or, with `async`, the copy engine for it) does now?
+bool view_has(const Machine *m, const Thread *t, uint32_t epoch, bool async);
+void view_clear(Machine *m, uint32_t *view);
+void view_mark(uint32_t *view, uint32_t epoch);
+// The event of a thread now, of its last copy; a new one of the copy engine or wgmma.
+uint32_t epoch_thread(Machine *m, const Thread *t);
+uint32_t epoch_copy(Machine *m, const Thread *t);
+uint32_t epoch_engine(Machine *m, const Thread *t);
+// Fails if the access, as this event, races with an earlier one.
+void shared_access(Machine *m, Block *block, const Thread *t, uint32_t address, uint32_t bytes,
+                   AccessKind kind, uint32_t epoch);
+void argument_access(Machine *m, const Thread *t, const Argument *arg, size_t at,
+                     uint32_t bytes, AccessKind kind, uint32_t epoch);
+
 // ---- barrier.c
-void meet(Machine *m, Meeting *b, uint32_t expected, const char *what);
-// At the barrier at this shared address: arrivals, and bytes that have come (or are expected: <
-// 0)
-void barrier_count(Machine *m, Block *block, uint32_t address, uint32_t arrivals,
-                   int64_t bytes);
+// Fails unless the running thread may use the barrier at this shared address, itself or through
+// the copy engine.
+void barrier_check(Machine *m, Block *block, uint32_t address, bool async);
+// Bytes have come; a thread's copies have come and arrive. The event is theirs.
+void barrier_complete(Machine *m, Block *block, uint32_t address, uint32_t bytes,
+                      uint32_t epoch);
+void barrier_arrive_copies(Machine *m, Block *block, uint32_t address, uint32_t epoch);
 
 // ---- transfer.c
 // Does one copy of the cluster that is under way; false: there is none.
 bool transfer_step(Machine *m);
-void thread_end_stores(Machine *m, Thread *t);
+void thread_end_stores(Machine *m, const Thread *t);
 // Writes what the cluster's stores have read.
 void transfer_finish(Machine *m);
 uint32_t swizzle(uint32_t address, uint32_t span);
@@ -218,7 +294,9 @@ bool copy_step(Machine *m);
 void thread_end_copies(Machine *m, Thread *t);
 
 // ---- memory.c
-// Fails unless the bytes belong to an argument.
+// Fails unless the bytes belong to an argument, and if the access races.
+void global_access(Machine *m, const void *at, uint32_t bytes, AccessKind kind, uint32_t epoch);
+// Without an event: only the place.
 void global_check(Machine *m, const void *at, uint32_t bytes, bool write);
 // Where the byte at a shared address of a block lies; fails if `bytes` do not lie there.
 unsigned char *shared_at(Machine *m, Block *block, uint32_t address, uint32_t bytes);

@@ -22,6 +22,7 @@ void call_matrix_load(Machine *m, uint32_t *r, uint32_t at, bool turned) {
     Block *block = m->running->block;
     if (at % 16) machine_fail(m, "matrix_load_x4 of a row at %u, no multiple of 16", at);
     shared_at(m, block, at, 16);
+    shared_access(m, block, m->running, at, 16, ACCESS_READ, epoch_thread(m, m->running));
     const unsigned char(*rows)[EXCHANGE_BYTES] =
         warp_exchange(m, "matrix_load_x4", ALL_LANES, &at, sizeof at);
     uint32_t lane = m->running->index % WARP;
@@ -42,10 +43,12 @@ void call_matrix_load(Machine *m, uint32_t *r, uint32_t at, bool turned) {
 // have.
 void call_matrix_store(Machine *m, uint32_t at, const uint32_t *r) {
     if (at % 16) machine_fail(m, "matrix_store_x4 of a row at %u, no multiple of 16", at);
-    unsigned char *to = shared_at(m, m->running->block, at, 16);
+    Thread *t = m->running;
+    unsigned char *to = shared_at(m, t->block, at, 16);
+    shared_access(m, t->block, t, at, 16, ACCESS_WRITE, epoch_thread(m, t));
     const unsigned char(*all)[EXCHANGE_BYTES] =
         warp_exchange(m, "matrix_store_x4", ALL_LANES, r, 4 * sizeof *r);
-    uint32_t lane = m->running->index % WARP;
+    uint32_t lane = t->index % WARP;
     for (uint32_t i = 0; i < 4; i++)
         memcpy(to + 4 * i, all[4 * (lane % 8) + i] + 4 * (lane / 8), 4);
 }

@@ -32,25 +32,53 @@ NORETURN static void fail_access(Machine *m, const unsigned char *p, uint32_t by
     machine_fail(m, "%s %u bytes at %p, where nothing lies", verb, bytes, (const void *)p);
 }
 
-void call_access(Machine *m, const void *at, uint32_t bytes, bool write) {
-    const unsigned char *p = at;
-    const Thread *t = m->running;
-    if (within(p, bytes, t->stack, STACK_BYTES)) return;
-    if (within(p, bytes, (const unsigned char *)m->link, sizeof *m->link)) return;
-    bool known = within(p, bytes, t->block->dynamic, m->launch.shared_bytes) ||
-                 within(p, bytes, m->entry->shared, m->static_bytes);
-    for (uint32_t i = 0; !known && i < m->argument_count; i++)
-        known = within(p, bytes, m->arguments[i].data, m->arguments[i].bytes);
-    if (!known) fail_access(m, p, bytes, write);
+static void check_aligned(Machine *m, const void *p, uint32_t bytes, bool write) {
     if (bytes <= 16 && (bytes & (bytes - 1)) == 0 && (uintptr_t)p % bytes)
         machine_fail(m, "%s %u bytes at an address that is no multiple of it",
                      write ? "writes" : "reads", bytes);
 }
 
-void global_check(Machine *m, const void *at, uint32_t bytes, bool write) {
+static const Argument *argument_find(const Machine *m, const unsigned char *p, uint32_t bytes) {
     for (uint32_t i = 0; i < m->argument_count; i++)
-        if (within(at, bytes, m->arguments[i].data, m->arguments[i].bytes)) return;
-    fail_access(m, at, bytes, write);
+        if (within(p, bytes, m->arguments[i].data, m->arguments[i].bytes))
+            return &m->arguments[i];
+    return NULL;
+}
+
+static const Argument *argument_get(Machine *m, const unsigned char *p, uint32_t bytes,
+                                    bool write) {
+    const Argument *arg = argument_find(m, p, bytes);
+    if (!arg) fail_access(m, p, bytes, write);
+    return arg;
+}
+
+void global_check(Machine *m, const void *at, uint32_t bytes, bool write) {
+    argument_get(m, at, bytes, write);
+}
+
+void global_access(Machine *m, const void *at, uint32_t bytes, AccessKind kind,
+                   uint32_t epoch) {
+    const unsigned char *p = at;
+    const Argument *arg = argument_get(m, p, bytes, kind & ACCESS_WRITE);
+    argument_access(m, m->running, arg, (size_t)(p - arg->data), bytes, kind, epoch);
+}
+
+void call_access(Machine *m, const void *at, uint32_t bytes, bool write) {
+    const unsigned char *p = at;
+    const Thread *t = m->running;
+    if (within(p, bytes, t->stack, STACK_BYTES)) return;
+    if (within(p, bytes, (const unsigned char *)m->link, sizeof *m->link)) return;
+    AccessKind kind = write ? ACCESS_WRITE : ACCESS_READ;
+    uint32_t epoch = epoch_thread(m, t), shared = 0;
+    check_aligned(m, p, bytes, write);
+    if (within(p, bytes, t->block->dynamic, m->launch.shared_bytes))
+        shared = m->dynamic_at + (uint32_t)(p - t->block->dynamic);
+    else if (within(p, bytes, m->entry->shared, m->static_bytes))
+        shared = SHARED_BASE + (uint32_t)(p - m->entry->shared);
+    if (shared)
+        shared_access(m, t->block, t, shared, bytes, kind, epoch);
+    else
+        global_access(m, p, bytes, kind, epoch);
 }
 
 void *call_dynamic_shared(Machine *m) { return m->running->block->dynamic; }
@@ -87,4 +115,4 @@ uint16_t call_f16_of(Machine *m, float x) {
     return f16_of(x);
 }
 
-void call_async_fence(Machine *m) { (void)m; }
+void call_async_fence(Machine *m) { view_fence(m, m->running); }

@@ -53,6 +53,20 @@ static void operand_read(Machine *m, Block *block, const SimtProduct *p, bool b,
         }
 }
 
+// Swizzles leave 16 bytes together: 8 values of k, or of m or n.
+static void operand_access(Machine *m, const SimtProduct *p, bool b, uint32_t epoch) {
+    const Thread *t = m->running;
+    Operand o = operand_of(m, b ? p->b : p->a);
+    bool across = b ? p->across_b : p->across_a;
+    uint32_t count = b ? p->columns : ROWS;
+    for (uint32_t i = 0; i < count; i += across ? 8 : 1)
+        for (uint32_t k = 0; k < DEPTH; k += across ? 1 : 8) {
+            uint32_t at = swizzle(operand_at(&o, across, i, k), o.span);
+            shared_at(m, t->block, at, 16);
+            shared_access(m, t->block, t, at, 16, ACCESS_READ | ACCESS_ASYNC, epoch);
+        }
+}
+
 // ---- sums
 
 static Accumulator *accumulator_find(Thread *t, const float *d) {
@@ -139,12 +153,17 @@ void call_wgmma(Machine *m, float *d, SimtProduct product) {
     if (number == g->begun) {
         if (g->begun - g->done == PRODUCTS_MAX)
             machine_fail(m, "more than %u wgmma under way", PRODUCTS_MAX);
-        g->ops[g->begun++ % PRODUCTS_MAX] =
-            (Product){.product = product, .group = t->product_group};
+        g->ops[g->begun++ % PRODUCTS_MAX] = (Product){
+            .product = product, .group = t->product_group, .epoch = epoch_engine(m, t)};
     }
     Product *op = &g->ops[number % PRODUCTS_MAX];
     if (!same_product(&op->product, &product) || op->group != t->product_group)
         machine_fail(m, "divergence: threads of a warpgroup begin different wgmma");
+    // Each warp must know that the operands are there.
+    if (t->index % WARP == 0) {
+        operand_access(m, &product, false, op->epoch);
+        operand_access(m, &product, true, op->epoch);
+    }
     op->taking[t->index % GROUP] = accumulator_take(m, t, d, product.columns / 2);
     op->begun++;
     g->changes++;
@@ -178,6 +197,8 @@ void call_wgmma_wait(Machine *m, uint32_t groups) {
     while (waited > 0 && waited + PRODUCTS_MAX > t->products &&
            g->ops[(waited - 1) % PRODUCTS_MAX].group + groups >= t->product_group)
         waited--;
+    for (; t->products_known < waited; t->products_known++)
+        view_learn(m, t, g->ops[t->products_known % PRODUCTS_MAX].epoch);
     accumulators_give_back(m, t, waited);
 }
 

@@ -190,13 +190,19 @@ static void map_arguments(const Job *job, Machine *m, bool low) {
             a->data = m->arguments[job->same_as[i]].data;
         else
             map_guarded(a, low);
+        // Lookups find the first argument at an address, so a second needs no cells.
+        if (job->same_as[i] == i) a->cells = map_shared((a->bytes / 2 + 1) * sizeof *a->cells);
         memcpy(a->data, from->data, a->bytes);
     }
 }
 
 static void unmap_arguments(const Machine *m) {
-    for (uint32_t i = 0; i < m->argument_count; i++)
-        if (m->arguments[i].mapping) munmap(m->arguments[i].mapping, m->arguments[i].mapped);
+    for (uint32_t i = 0; i < m->argument_count; i++) {
+        const Argument *a = &m->arguments[i];
+        if (!a->mapping) continue;
+        munmap(a->mapping, a->mapped);
+        munmap(a->cells, (a->bytes / 2 + 1) * sizeof *a->cells);
+    }
 }
 
 static void run_schedule(const Job *job, Machine *m, SimtSchedule schedule, bool first) {

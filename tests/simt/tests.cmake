@@ -7,6 +7,7 @@ add_library(strata_simt STATIC
     simt/machine.c
     simt/matrix.c
     simt/memory.c
+    simt/order.c
     simt/product.c
     simt/simt.c
     simt/transfer.c

@@ -53,31 +53,45 @@ static uint32_t box_bytes(const TensorMapSpec *s) {
     return bytes;
 }
 
-// One row of a box, from its first element on: what lies outside of the tensor is read as 0 and
-// not written.
-static void row_copy(Machine *m, const Transfer *t, int64_t offset, unsigned char *data,
-                     bool store) {
-    const TensorMapSpec *s = t->map;
-    int64_t size = (int64_t)dtype_bytes(s->type), x = t->at.at[0];
-    int64_t skip = x < 0 ? -x : 0,
-            end = s->extent[0] - x < s->box[0] ? s->extent[0] - x : s->box[0];
-    if (skip >= end) return;
-    unsigned char *there = t->global + (offset + x + skip) * size;
-    uint32_t bytes = (uint32_t)((end - skip) * size);
-    global_check(m, there, bytes, store);
-    memcpy(store ? there : data + skip * size, store ? data + skip * size : there, bytes);
+// What is done with a part of a copy.
+typedef enum { PART_CHECK, PART_LOAD, PART_STORE } Part;
+
+static void part_run(Machine *m, const Transfer *t, Part part, unsigned char *global,
+                     unsigned char *data, uint32_t bytes) {
+    bool load = t->barrier != 0;
+    if (part == PART_CHECK)
+        global_access(m, global, bytes, load ? ACCESS_ASYNC : ACCESS_ASYNC | ACCESS_WRITE,
+                      load ? t->epoch : t->write_epoch);
+    else if (part == PART_LOAD)
+        memcpy(data, global, bytes);
+    else
+        memcpy(global, data, bytes);
 }
 
-// Between the tensor or the rows in global memory and `data`, where elements lie side by side.
-static void global_copy(Machine *m, const Transfer *t, unsigned char *data, bool store) {
+// One row of a box, from its first element on: what lies outside of the tensor is read as 0 and
+// not written.
+static void row_run(Machine *m, const Transfer *t, Part part, int64_t offset,
+                    unsigned char *data) {
+    const TensorMapSpec *s = t->map;
+    int64_t size = (int64_t)dtype_bytes(s->type), x = t->at.at[0];
+    int64_t skip = x < 0 ? -x : 0, end = s->extent[0] - x;
+    if (end > s->box[0]) end = s->box[0];
+    if (skip >= end) return;
+    part_run(m, t, part, t->global + (offset + x + skip) * size, data + skip * size,
+             (uint32_t)((end - skip) * size));
+}
+
+// All of a copy: between the tensor or the rows in global memory and `data`, where elements lie
+// side by side.
+static void global_run(Machine *m, const Transfer *t, Part part, unsigned char *data) {
     const TensorMapSpec *s = t->map;
     if (!s) {
-        memcpy(store ? t->global : data, store ? data : t->global, t->bytes);
+        part_run(m, t, part, t->global, data, t->bytes);
         return;
     }
     uint32_t at[TENSOR_MAP_RANK] = {0};
     uint32_t row = s->box[0] * (uint32_t)dtype_bytes(s->type);
-    if (!store) memset(data, 0, t->bytes);
+    if (part == PART_LOAD) memset(data, 0, t->bytes);
     for (uint32_t i = 0; i < t->bytes; i += row) {
         bool inside = true;
         int64_t offset = 0;
@@ -86,17 +100,25 @@ static void global_copy(Machine *m, const Transfer *t, unsigned char *data, bool
             inside &= x >= 0 && x < s->extent[d];
             offset += x * s->stride[d];
         }
-        if (inside) row_copy(m, t, offset, data + i, store);
+        if (inside) row_run(m, t, part, offset, data + i);
         for (uint32_t d = 1; d < s->rank && ++at[d] == s->box[d]; d++)
             at[d] = 0;
     }
 }
 
-static void shared_copy(Machine *m, const Transfer *t, unsigned char *data, bool store) {
+static void shared_run(Machine *m, const Transfer *t, Part part, unsigned char *data) {
     uint32_t span = t->map ? t->map->swizzle : 0;
+    bool load = t->barrier != 0;
     for (uint32_t i = 0; i < t->bytes; i += 16) {
-        unsigned char *here = shared_at(m, t->block, swizzle(t->shared + i, span), 16);
-        memcpy(store ? data + i : here, store ? here : data + i, 16);
+        uint32_t at = swizzle(t->shared + i, span);
+        unsigned char *here = shared_at(m, t->block, at, 16);
+        if (part == PART_CHECK)
+            shared_access(m, t->block, m->running, at, 16,
+                          load ? ACCESS_ASYNC | ACCESS_WRITE : ACCESS_ASYNC, t->epoch);
+        else if (part == PART_LOAD)
+            memcpy(here, data + i, 16);
+        else
+            memcpy(data + i, here, 16);
     }
 }
 
@@ -117,10 +139,10 @@ static void check_box(Machine *m, const Transfer *t) {
 
 static void load_run(Machine *m, const Transfer *t) {
     unsigned char *data = data_new(t->bytes);
-    global_copy(m, t, data, false);
-    shared_copy(m, t, data, false);
+    global_run(m, t, PART_LOAD, data);
+    shared_run(m, t, PART_LOAD, data);
     free(data);
-    barrier_count(m, t->block, t->barrier, 0, t->bytes);
+    barrier_complete(m, t->block, t->barrier, t->bytes, t->epoch);
 }
 
 static bool now(Machine *m) {
@@ -130,7 +152,10 @@ static bool now(Machine *m) {
 
 static void load_begin(Machine *m, Transfer t) {
     if (!t.block->live) machine_fail(m, "a load into a block that has ended");
-    shared_at(m, t.block, t.shared, t.bytes);
+    t.epoch = epoch_engine(m, m->running);
+    barrier_check(m, t.block, t.barrier, true);
+    shared_run(m, &t, PART_CHECK, NULL);
+    global_run(m, &t, PART_CHECK, NULL);
     transfer_push(&m->loads, t);
     if (now(m)) {
         t = transfer_take(&m->loads, m->loads.count - 1);
@@ -161,7 +186,6 @@ static unsigned char *writable(const void *p) {
 void call_bulk_load(Machine *m, uint32_t to, const void *from, uint32_t bytes,
                     uint32_t barrier) {
     check_rows(m, from, to, bytes);
-    global_check(m, from, bytes, false);
     load_begin(m, (Transfer){.block = m->running->block,
                              .shared = to,
                              .bytes = bytes,
@@ -189,30 +213,34 @@ void call_tensor_load(Machine *m, uint32_t to, const void *map, uint32_t barrier
 // ---- stores: read from shared memory first, written later
 
 static void store_read(Machine *m, Transfer *t) {
-    if (t->data) return;
+    if (t->data || t->written) return;
     t->data = data_new(t->bytes);
-    shared_copy(m, t, t->data, true);
+    shared_run(m, t, PART_STORE, t->data);
 }
 
-static void store_write(Machine *m, TransferList *list, uint32_t i) {
-    Transfer t = transfer_take(list, i);
-    store_read(m, &t);
-    global_copy(m, &t, t.data, true);
-    free(t.data);
+static void store_write(Machine *m, Transfer *t) {
+    if (t->written) return;
+    store_read(m, t);
+    global_run(m, t, PART_STORE, t->data);
+    free(t->data);
+    t->data = NULL;
+    t->written = true;
 }
 
 static void store_begin(Machine *m, Transfer t) {
-    TransferList *list = &m->running->stores;
     t.block = m->running->block;
     t.group = m->running->store_group;
-    Transfer *op = transfer_push(list, t);
+    t.epoch = epoch_engine(m, m->running);
+    t.write_epoch = epoch_engine(m, m->running);
+    shared_run(m, &t, PART_CHECK, NULL);
+    global_run(m, &t, PART_CHECK, NULL);
+    Transfer *op = transfer_push(&m->running->stores, t);
     if (now(m)) store_read(m, op);
-    if (op->data && now(m)) store_write(m, list, list->count - 1);
+    if (op->data && now(m)) store_write(m, op);
 }
 
 void call_bulk_store(Machine *m, void *to, uint32_t from, uint32_t bytes) {
     check_rows(m, to, from, bytes);
-    global_check(m, to, bytes, true);
     store_begin(m, (Transfer){.shared = from, .bytes = bytes, .global = to});
 }
 
@@ -229,18 +257,23 @@ void call_bulk_commit(Machine *m) { m->running->store_group++; }
 void call_bulk_wait(Machine *m, uint32_t groups, bool read) {
     Thread *t = m->running;
     TransferList *list = &t->stores;
-    for (uint32_t i = 0; i < list->count;) {
-        if (list->ops[i].group + groups >= t->store_group) break;
-        if (read)
-            store_read(m, &list->ops[i++]);
-        else
-            store_write(m, list, i);
+    uint32_t i = 0;
+    for (; i < list->count && list->ops[i].group + groups < t->store_group; i++) {
+        Transfer *op = &list->ops[i];
+        store_read(m, op);
+        view_learn(m, t, op->epoch);
+        if (read) continue;
+        store_write(m, op);
+        view_learn(m, t, op->write_epoch);
     }
+    if (read) return;
+    list->count -= i;
+    memmove(list->ops, list->ops + i, list->count * sizeof *list->ops);
 }
 
-void thread_end_stores(Machine *m, Thread *t) {
+void thread_end_stores(Machine *m, const Thread *t) {
     for (uint32_t i = 0; i < t->stores.count; i++)
-        if (!t->stores.ops[i].data)
+        if (!view_has(m, t, t->stores.ops[i].epoch, false))
             machine_fail(m, "a thread ends while its stores read shared memory");
 }
 
@@ -249,7 +282,8 @@ void transfer_finish(Machine *m) {
     for (uint32_t b = 0; b < m->launch.cluster; b++)
         for (uint32_t t = 0; t < m->launch.threads; t++) {
             TransferList *list = &m->blocks[b].threads[t].stores;
-            while (list->count)
-                store_write(m, list, 0);
+            for (uint32_t i = 0; i < list->count; i++)
+                store_write(m, &list->ops[i]);
+            list->count = 0;
         }
 }

@@ -22,14 +22,17 @@ static Channel *channel_find(Machine *m, Warp *warp, uint32_t mask) {
     machine_fail(m, "a warp uses more than %u masks", WARP_CHANNELS);
 }
 
-const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
-                                    const void *mine, uint32_t bytes))[EXCHANGE_BYTES] {
+static Channel *channel_enter(Machine *m, const char *what, uint32_t mask) {
     Thread *t = m->running;
-    uint32_t lane = lane_of(t);
-    ASSERT(bytes <= EXCHANGE_BYTES);
     mask = mask_present(m, t, mask);
-    if (!(mask >> lane & 1)) machine_fail(m, "%s with a mask that lacks the own lane", what);
-    Channel *c = channel_find(m, &t->block->warps[t->index / WARP], mask);
+    if (!(mask >> lane_of(t) & 1))
+        machine_fail(m, "%s with a mask that lacks the own lane", what);
+    return channel_find(m, &t->block->warps[t->index / WARP], mask);
+}
+
+// Waits for the other lanes; gives the half in which they met.
+static uint32_t channel_meet(Machine *m, Channel *c, const char *what) {
+    uint32_t lane = lane_of(m->running);
     uint64_t round = c->rounds[lane]++;
     uint32_t half = round & 1;
     if (!c->arrived[half]) c->what[half] = what;
@@ -37,19 +40,33 @@ const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
         machine_fail(m, "divergence: lanes of a warp are at %s, this one at %s", c->what[half],
                      what);
     c->arrived[half] |= 1U << lane;
-    memcpy(c->bytes[half][lane], mine, bytes);
-    if (c->arrived[half] == mask) {
+    if (c->arrived[half] == c->mask) {
         c->arrived[half] = 0;
         c->met = round + 1;
     } else {
         machine_wait(m, &c->met, round, what);
     }
-    return (const unsigned char(*)[EXCHANGE_BYTES])c->bytes[half];
+    return half;
 }
 
+const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
+                                    const void *mine, uint32_t bytes))[EXCHANGE_BYTES] {
+    ASSERT(bytes <= EXCHANGE_BYTES);
+    Channel *c = channel_enter(m, what, mask);
+    uint32_t lane = lane_of(m->running);
+    memcpy(c->bytes[c->rounds[lane] & 1][lane], mine, bytes);
+    return (const unsigned char(*)[EXCHANGE_BYTES])c->bytes[channel_meet(m, c, what)];
+}
+
+// Shuffles and votes order no memory; __syncwarp does.
 void call_warp_sync(Machine *m, uint32_t mask) {
-    char nothing = 0;
-    warp_exchange(m, "__syncwarp", mask, &nothing, 1);
+    Channel *c = channel_enter(m, "__syncwarp", mask);
+    uint32_t half = c->rounds[lane_of(m->running)] & 1;
+    if (!c->view[half]) c->view[half] = view_new(m);
+    if (!c->arrived[half]) view_clear(m, c->view[half]);
+    view_release(m, m->running, c->view[half]);
+    channel_meet(m, c, "__syncwarp");
+    view_acquire(m, m->running, c->view[half]);
 }
 
 void call_shuffle(Machine *m, const char *what, uint32_t mask, void *value, uint32_t bytes,
