@@ -61,7 +61,8 @@ bool cubin_count(Diag *diag, Str cubin, CubinCounts *out) {
         bool named =
             names.sh_size >= sizeof prefix && section.sh_name <= names.sh_size - sizeof prefix;
         if (section.sh_type != SHT_PROGBITS || !named) continue;
-        if (memcmp(cubin.ptr + names.sh_offset + section.sh_name, prefix, sizeof prefix - 1))
+        if (memcmp(cubin.ptr + names.sh_offset + section.sh_name, prefix, sizeof prefix - 1) !=
+            0)
             continue;
         if (!range_fits(cubin, section.sh_offset, section.sh_size))
             return damaged(diag, "its code reaches past its end");

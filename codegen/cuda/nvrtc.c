@@ -22,7 +22,7 @@ typedef struct NvrtcProgram NvrtcProgram;
 enum { NVRTC_OK = 0, NVRTC_INVALID_OPTION = 5, NVRTC_COMPILATION = 6 };  // nvrtcResult
 
 typedef struct {
-#define NVRTC_FUNCTION(name, symbol, parameters) int(*name) parameters;
+#define NVRTC_FUNCTION(name, symbol, ...) int (*name)(__VA_ARGS__);
 #include "codegen/cuda/nvrtc.def"
 #undef NVRTC_FUNCTION
 } NvrtcTable;
@@ -39,7 +39,7 @@ static struct {
 } nvrtc = {.once = PTHREAD_ONCE_INIT};
 
 static bool table_fill(void *handle, NvrtcTable *out) {
-#define NVRTC_FUNCTION(name, symbol, parameters)      \
+#define NVRTC_FUNCTION(name, symbol, ...)             \
     {                                                 \
         void *address = dlsym(handle, symbol);        \
         if (!address) return false;                   \
@@ -144,17 +144,18 @@ static Str first_error(const char *log) {
 }
 
 static bool program_fail(Compilation *c, int result) {
+    const char *log = c->log ? c->log : "";
     if (result == NVRTC_INVALID_OPTION) {
         return diag_fail(c->diag, FAIL_ENVIRONMENT, "NVRTC %d.%d does not compile for %s",
                          nvrtc.major, nvrtc.minor, c->arch);
     }
     if (result != NVRTC_COMPILATION) {
         return diag_fail(c->diag, FAIL_ENVIRONMENT, "NVRTC %d.%d failed with code %d %s",
-                         nvrtc.major, nvrtc.minor, result, c->log ? c->log : "");
+                         nvrtc.major, nvrtc.minor, result, log);
     }
-    Str line = first_error(c->log);
+    Str line = first_error(log);
     diag_fail(c->diag, FAIL_INPUT, "strata's CUDA code does not compile: %.*s", STR_ARG(line));
-    diag_note(c->diag, (Span){0}, "the whole log of NVRTC:\n%s", c->log);
+    diag_note(c->diag, (Span){0}, "the whole log of NVRTC:\n%s", log);
     return false;
 }
 
@@ -166,7 +167,7 @@ static int program_compile(Compilation *c, const char *text, bool minimal) {
     char arch[64];
     snprintf(arch, sizeof arch, "--gpu-architecture=%s", c->arch);
     const char *options[] = {arch, "--std=c++17", "--ptxas-options=-v", "--minimal"};
-    int count = sizeof options / sizeof *options - !minimal;
+    int count = (int)(sizeof options / sizeof *options) - !minimal;
     int result = nvrtc.table.create(&c->program, text, "kernel.cu", 3, texts, names);
     if (result != NVRTC_OK) return result;
     result = nvrtc.table.compile(c->program, count, options);

@@ -40,7 +40,7 @@ enum {
 };
 
 typedef struct {
-#define CUBLASLT_FUNCTION(name, symbol, parameters) int(*name) parameters;
+#define CUBLASLT_FUNCTION(name, symbol, ...) int (*name)(__VA_ARGS__);
 #include "runtime/cuda/cublaslt.def"
 #undef CUBLASLT_FUNCTION
 } LtTable;
@@ -57,7 +57,7 @@ static struct {
 static bool library_try(const char *path) {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) return false;
-#define CUBLASLT_FUNCTION(name, symbol, parameters)            \
+#define CUBLASLT_FUNCTION(name, symbol, ...)                   \
     {                                                          \
         void *address = dlsym(handle, symbol);                 \
         if (!address) return false;                            \

@@ -32,7 +32,7 @@ static void *library_open(void) {
 
 // The first symbol that is missing; NULL: none.
 static const char *table_fill(void *handle, CudaDriver *out) {
-#define DRIVER_FUNCTION(name, symbol, parameters)     \
+#define DRIVER_FUNCTION(name, symbol, ...)            \
     {                                                 \
         void *address = dlsym(handle, symbol);        \
         if (!address) return symbol;                  \

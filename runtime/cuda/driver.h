@@ -48,7 +48,7 @@ enum {
 };
 
 typedef struct {
-#define DRIVER_FUNCTION(name, symbol, parameters) int(*name) parameters;
+#define DRIVER_FUNCTION(name, symbol, ...) int (*name)(__VA_ARGS__);
 #include "runtime/cuda/driver.def"
 #undef DRIVER_FUNCTION
 } CudaDriver;

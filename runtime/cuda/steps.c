@@ -251,9 +251,11 @@ static bool run_timed(Diag *diag, Session *s, uint32_t entry) {
     if (!e->events && !make_events(diag, s, entry)) return false;
     if (!e->timed && !capture(diag, s, entry, e->events, &e->timed)) return false;
     if (!launch_graph(diag, s, entry, e->timed)) return false;
+    CuEvent *const *events = e->events;
+    ASSERT(events);
     for (uint32_t i = 0; i < s->plan->entries[entry].step_count; i++) {
         float ms = 0;
-        int error = cuda->cu->event_elapsed(&ms, e->events[i], e->events[i + 1]);
+        int error = cuda->cu->event_elapsed(&ms, events[i], events[i + 1]);
         if (error) return cuda_fail(diag, cuda->cu, error, "a step cannot be timed");
         s->entries[entry].step_ns[i] = (int64_t)((double)ms * 1e6);
     }

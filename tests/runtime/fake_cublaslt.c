@@ -31,7 +31,7 @@ typedef struct {
 
 enum { OK = 0, INVALID = 7, UNSUPPORTED = 15, ALGORITHM = 4711 };
 
-#define CUBLASLT_FUNCTION(name, symbol, parameters) typedef int Type_##name parameters;
+#define CUBLASLT_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
 #include "runtime/cuda/cublaslt.def"
 #undef CUBLASLT_FUNCTION
 Type_create cublasLtCreate;
@@ -140,6 +140,7 @@ int cublasLtMatmulPreferenceSetAttribute(LtPreference *preference, int attribute
 
 int cublasLtMatmulPreferenceDestroy(LtPreference *preference) { return release(preference); }
 
+// NOLINTNEXTLINE(readability-function-size): the library's parameters
 int cublasLtMatmulAlgoGetHeuristic(LtHandle *handle, LtProduct *product, LtLayout *a,
                                    LtLayout *b, LtLayout *c, LtLayout *d,
                                    LtPreference *preference, int wanted, LtChoice *out,
@@ -188,6 +189,7 @@ static void multiply(const void *description) {
             }
 }
 
+// NOLINTNEXTLINE(readability-function-size): the library's parameters
 int cublasLtMatmul(LtHandle *handle, LtProduct *product, const void *alpha, CuAddress a,
                    LtLayout *a_layout, CuAddress b, LtLayout *b_layout, const void *beta,
                    CuAddress c, LtLayout *c_layout, CuAddress d, LtLayout *d_layout,

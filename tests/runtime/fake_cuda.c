@@ -102,7 +102,7 @@ static bool on_device(CuAddress at, size_t bytes) {
 }
 
 // ---- the driver's own prototypes
-#define DRIVER_FUNCTION(name, symbol, parameters) typedef int Type_##name parameters;
+#define DRIVER_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
 #include "runtime/cuda/driver.def"
 #undef DRIVER_FUNCTION
 Type_init cuInit;
@@ -470,6 +470,7 @@ int cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction *function, void **
     return 0;
 }
 
+// NOLINTNEXTLINE(readability-function-size): the driver's parameters
 int cuTensorMapEncodeTiled(CuTensorMap *out, int type, uint32_t rank, void *address,
                            const uint64_t *extents, const uint64_t *stride_bytes,
                            const uint32_t *box, const uint32_t *element_strides, int interleave,

@@ -11,6 +11,7 @@
 #include "tests/test.h"
 
 enum { N = 100, M_ROWS = 6, M_COLUMNS = 5, M_INNER = 7, OUTER = 2, INNER = 3 };
+enum { A_ONE = M_ROWS * M_INNER, C_ONE = M_ROWS * M_COLUMNS };  // elements of one matrix
 
 // Tensors of the plan.
 enum { X, Y, TOKENS, A, B, C, MATRIX, TENSORS };
@@ -93,10 +94,10 @@ static void fill_scale(Fixture *f, PlanEntry *e) {
     e->arena_bytes = 1024;
     e->buffer_count = 7;
     e->buffers = arena_array(&f->arena, PlanBuffer, 7);
-    e->buffers[0] = buffer(BUFFER_TENSOR, X, 0, N * 4);
-    e->buffers[1] = buffer(BUFFER_ARENA, 0, 0, N * 4);
-    e->buffers[2] = buffer(BUFFER_ARENA, 0, 512, N * 4);
-    e->buffers[3] = buffer(BUFFER_TENSOR, Y, 0, N * 4);
+    e->buffers[0] = buffer(BUFFER_TENSOR, X, 0, (int64_t)N * 4);
+    e->buffers[1] = buffer(BUFFER_ARENA, 0, 0, (int64_t)N * 4);
+    e->buffers[2] = buffer(BUFFER_ARENA, 0, 512, (int64_t)N * 4);
+    e->buffers[3] = buffer(BUFFER_TENSOR, Y, 0, (int64_t)N * 4);
     e->buffers[4] = buffer(BUFFER_CONSTANT, 0, 4, 8);
     e->buffers[5] = buffer(BUFFER_TENSOR, Y, 0, 8);
     e->buffers[6] = buffer(BUFFER_TENSOR, Y, 8, 8);
@@ -130,8 +131,8 @@ static void fill_product(Fixture *f, PlanEntry *e) {
                                   .ldb = M_INNER,
                                   .ldc = M_COLUMNS,
                                   .batch = {OUTER, INNER},
-                                  .stride_a = {INNER * M_ROWS * M_INNER, M_ROWS * M_INNER},
-                                  .stride_c = {INNER * M_ROWS * M_COLUMNS, M_ROWS * M_COLUMNS},
+                                  .stride_a = {(int64_t)INNER * A_ONE, A_ONE},
+                                  .stride_c = {(int64_t)INNER * C_ONE, C_ONE},
                                   .transpose_b = true};
 }
 
@@ -344,8 +345,8 @@ static void multiplies_transposed(void **state) {
 static void multiplies_over_two_axes(void **state) {
     Fixture *f = *state;
     PlanGemm *g = &f->plan.entries[PRODUCT].steps[0].gemm;
-    g->stride_a[0] = M_ROWS * M_INNER;
-    g->stride_a[1] = OUTER * M_ROWS * M_INNER;
+    g->stride_a[0] = A_ONE;
+    g->stride_a[1] = (int64_t)OUTER * A_ONE;
     open_session(f);
     session_init(f->session, 5);
     run(f, PRODUCT);
