@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
+#include "codegen/cuda/cuda.h"
 
 typedef struct {
     const TileProgram *program;
@@ -18,24 +19,55 @@ typedef struct {
 
 typedef struct {
     const CompileTarget *target;
+    const Diag *lines;  // where spans of the model are looked up
+    Str emitter;
     Job *jobs;
     uint32_t count;
     atomic_uint next, done;
 } Work;
 
-static void compile_one(const CompileTarget *target, Job *job) {
+// CUDA C++ is quickly written and slowly compiled, so the text is the key of its machine code;
+// without the model's line numbers, which change nothing.
+static bool compile_cuda(const Work *work, Job *job) {
+    CpuLevel level = work->target->level;
+    Database *db = work->target->db;
+    CudaKernel kernel;
+    if (!cuda_emit(&job->diag, &job->arena, job->program, level, NULL, &kernel)) return false;
+    Hash text = hash_bytes(kernel.text.ptr, kernel.text.len);
+    Hash key = code_key(text, level, work->emitter);
+    if (!db || !database_code_find(db, &job->arena, key, &job->kernel)) {
+        CudaCode code;
+        if (!cuda_emit(&job->diag, &job->arena, job->program, level, work->lines, &kernel) ||
+            !nvrtc_compile(&job->diag, &job->arena, kernel.text, level, &code))
+            return false;
+        job->kernel = (EmittedKernel){.object = code.cubin, .scratch_bytes = code.stack_bytes};
+        if (db) database_code_add(db, key, &job->kernel);
+    }
+    job->kernel.tasks = tile_task_count(job->program);
+    job->kernel.launch = kernel.launch;
+    return true;
+}
+
+static bool compile_cpu(const Work *work, Job *job) {
+    EmitOptions options = {.level = work->target->level};
+    if (!emit_kernel(&job->diag, &job->arena, job->program, options, &job->kernel))
+        return false;
+    if (work->target->db) database_code_add(work->target->db, job->key, &job->kernel);
+    return true;
+}
+
+static void compile_one(const Work *work, Job *job) {
     arena_init(&job->arena);
     diag_init(&job->diag, &job->arena);
-    job->failed = !emit_kernel(&job->diag, &job->arena, job->program,
-                               (EmitOptions){.level = target->level}, &job->kernel);
-    if (!job->failed && target->db) database_code_add(target->db, job->key, &job->kernel);
+    job->failed = !(level_is_cuda(work->target->level) ? compile_cuda(work, job)
+                                                       : compile_cpu(work, job));
 }
 
 static void *worker(void *context) {
     Work *work = context;
     for (uint32_t i = atomic_fetch_add(&work->next, 1); i < work->count;
          i = atomic_fetch_add(&work->next, 1)) {
-        if (!work->jobs[i].known) compile_one(work->target, &work->jobs[i]);
+        if (!work->jobs[i].known) compile_one(work, &work->jobs[i]);
         atomic_fetch_add(&work->done, 1);
     }
     return NULL;
@@ -52,7 +84,7 @@ static void run_jobs(Work *work) {
         started++;
     for (uint32_t i = atomic_fetch_add(&work->next, 1); i < work->count;
          i = atomic_fetch_add(&work->next, 1)) {
-        if (!work->jobs[i].known) compile_one(work->target, &work->jobs[i]);
+        if (!work->jobs[i].known) compile_one(work, &work->jobs[i]);
         uint32_t done = atomic_fetch_add(&work->done, 1) + 1;
         if (work->target->progress)
             work->target->progress(work->target->progress_context, done, work->count);
@@ -79,7 +111,7 @@ bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
     Map by_hash = {0};
     Job *jobs = arena_array(arena, Job, count);
     uint32_t *job_of = arena_array(arena, uint32_t, count), job_count = 0;
-    Str emitter = emitter_version(arena);
+    Str emitter = emitter_version(arena, target->level);
     for (uint32_t i = 0; i < count; i++) {
         Hash hash = tile_hash(programs[i]);
         Str key = str_copy(arena, (Str){(const char *)&hash, sizeof hash});
@@ -90,12 +122,13 @@ bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
             jobs[seen] =
                 (Job){.program = programs[i], .key = code_key(hash, target->level, emitter)};
             jobs[seen].known =
-                target->db &&
+                target->db && !level_is_cuda(target->level) &&
                 database_code_find(target->db, arena, jobs[seen].key, &jobs[seen].kernel);
         }
         job_of[i] = (uint32_t)seen;
     }
-    Work work = {.target = target, .jobs = jobs, .count = job_count};
+    Work work = {
+        .target = target, .lines = diag, .emitter = emitter, .jobs = jobs, .count = job_count};
     run_jobs(&work);
     bool ok = true;
     for (uint32_t i = 0; i < job_count; i++)

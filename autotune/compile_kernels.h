@@ -14,7 +14,8 @@ typedef struct {
     void *progress_context;
 } CompileTarget;
 
-// out[i] is the code of programs[i]; equal programs (by tile_hash) are compiled once.
+// out[i] is the code of programs[i]; equal programs (by tile_hash) are compiled once. The
+// model's lines are looked up in diag.
 MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
                               const TileProgram *const *programs, uint32_t count,
                               EmittedKernel *out);

@@ -39,7 +39,7 @@ static Str hash_key(Arena *arena, Hash h) {
 
 void schedule_chooser_init(ScheduleChooser *c, Arena *arena, const PlanRequest *request) {
     TuneContext context = {cpu_name_here(arena), request->target.level, request->run_threads,
-                           emitter_version(arena)};
+                           emitter_version(arena, request->target.level)};
     *c = (ScheduleChooser){
         .arena = arena, .request = request, .context = tune_context_hash(&context)};
 }
@@ -312,6 +312,7 @@ static bool plan_kernels(Builder *b, Plan *plan, Map *kernel_of) {
                          .hash = hash_bytes(code[i].object.ptr, code[i].object.len),
                          .tasks = code[i].tasks,
                          .scratch_bytes = code[i].scratch_bytes,
+                         .launch = code[i].launch,
                          .flops = tile_flops(programs.ptr[i]),
                          .bytes = tile_bytes(programs.ptr[i])};
     }
@@ -342,6 +343,15 @@ static void plan_entry_of(Builder *b, const Draft *d, const Map *kernel_of, Plan
     }
 }
 
+static void plan_target(Builder *b, Plan *plan) {
+    CpuLevel level = b->request->target.level;
+    plan->target = level_is_cuda(level) ? str_printf(b->arena, "cuda:%s", cpu_level_text(level))
+                                        : STR("cpu");
+    if (level_is_cuda(level)) return;
+    plan->cpu_features = level == CPU_PORTABLE ? STR("sse2")  // every x86-64 has it
+                                               : str_of(cpu_level_text(level));
+}
+
 static void plan_extents(Builder *b, Plan *plan) {
     const Graph *g = b->request->entries[0].graph;
     plan->extents = arena_array(b->arena, PlanExtent, g->axes.len);
@@ -365,10 +375,7 @@ bool graph_to_plan(Diag *diag, Arena *arena, const PlanRequest *request, Plan **
     bool ok = plan_kernels(&b, plan, &kernel_of);
     if (ok) {
         plan->model = request->model;
-        plan->target = STR("cpu");
-        plan->cpu_features = request->target.level == CPU_PORTABLE
-                                 ? STR("sse2")  // every x86-64 has it
-                                 : str_of(cpu_level_text(request->target.level));
+        plan_target(&b, plan);
         plan_extents(&b, plan);
         plan->tensors = b.tensors.ptr;
         plan->tensor_count = b.tensors.len;

@@ -131,7 +131,7 @@ static void sum_up(const Session *s, TuneReport *out) {
 
 static TuneContext context_of(const PlanRequest *plan, Arena *arena) {
     return (TuneContext){cpu_name_here(arena), plan->target.level, plan->run_threads,
-                         emitter_version(arena)};
+                         emitter_version(arena, plan->target.level)};
 }
 
 static bool set_up(Diag *diag, Arena *arena, Session *s) {

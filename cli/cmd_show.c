@@ -1,5 +1,6 @@
 // cmd_show.c: the intermediate forms of a model.
 #include "cli/cli.h"
+#include "codegen/cuda/cuda.h"
 
 typedef enum {
     STAGE_AST,
@@ -16,20 +17,19 @@ typedef enum {
 
 static const char *const stage_text[STAGE_COUNT] = {"ast", "graph", "regions", "tile", "llvm",
                                                     "asm", "plan",  "cuda",    "ptx"};
+static const char *const comment_text[STAGE_COUNT] = {
+    [STAGE_LLVM] = ";", [STAGE_ASM] = "#", [STAGE_CUDA] = "//", [STAGE_PTX] = "//"};
+
+static bool is_cuda(Stage stage) { return stage == STAGE_CUDA || stage == STAGE_PTX; }
 
 static bool find_stage(Cli *cli, Stage *out) {
     if (!cli_need(cli, cli->options.stage, "--stage STAGE")) return false;
     for (uint32_t i = 0; i < STAGE_COUNT; i++)
         if (str_eq(cli->options.stage, str_of(stage_text[i]))) *out = (Stage)i;
-    if (*out == STAGE_CUDA || *out == STAGE_PTX)
-        return diag_fail(
-            &cli->diag, FAIL_ENVIRONMENT,
-            "this version of strata makes code for cpu only, so it has no stage %s",
-            stage_text[*out]);
     if (*out != STAGE_COUNT) return true;
     return cli_usage(cli,
-                     "there is no stage '%.*s'; stages are ast, graph, regions, tile, llvm, "
-                     "asm and plan",
+                     "there is no stage '%.*s'; stages are ast, graph, regions, tile, cuda, "
+                     "ptx, llvm, asm and plan",
                      STR_ARG(cli->options.stage));
 }
 
@@ -49,16 +49,36 @@ static void show_region_text(Cli *cli, const Regions *regions, const Region *reg
     regions_print(&one, &cli->out);
 }
 
+// Forms for the other kind of target than the chosen one are shown as this machine, or the
+// newest GPU with forms of its own, would have them.
+static CpuLevel stage_level(const Cli *cli, Stage stage) {
+    bool is_form = is_cuda(stage) || stage == STAGE_LLVM || stage == STAGE_ASM;
+    if (!is_form || is_cuda(stage) == level_is_cuda(cli->level)) return cli->level;
+    return is_cuda(stage) ? CUDA_SM90A : cpu_level_here();
+}
+
+static bool cuda_text(Cli *cli, Stage stage, const TileProgram *p, Str *out) {
+    CpuLevel level = stage_level(cli, stage);
+    CudaKernel kernel;
+    if (!cuda_emit(&cli->diag, &cli->arena, p, level, &cli->diag, &kernel)) return false;
+    *out = kernel.text;
+    return stage == STAGE_CUDA || nvrtc_ptx(&cli->diag, &cli->arena, kernel.text, level, out);
+}
+
+static bool cpu_text(Cli *cli, Stage stage, const TileProgram *p, Str *out) {
+    EmitOptions options = {.level = stage_level(cli, stage)};
+    return emit_text(&cli->diag, &cli->arena, p, options, stage == STAGE_ASM, out);
+}
+
 static bool show_program(Cli *cli, Stage stage, const TileProgram *p) {
     if (stage == STAGE_TILE) {
         tile_print(p, &cli->out);
         return true;
     }
     Str text;
-    EmitOptions options = {.level = cpu_level_here()};
-    if (!emit_text(&cli->diag, &cli->arena, p, options, stage == STAGE_ASM, &text))
+    if (!(is_cuda(stage) ? cuda_text(cli, stage, p, &text) : cpu_text(cli, stage, p, &text)))
         return false;
-    strbuf_addf(&cli->out, "%s %.*s\n", stage == STAGE_ASM ? "#" : ";", STR_ARG(p->name));
+    strbuf_addf(&cli->out, "%s %.*s\n", comment_text[stage], STR_ARG(p->name));
     strbuf_add(&cli->out, text);
     return true;
 }
@@ -83,6 +103,7 @@ static bool show_regions(Cli *cli, Stage stage, const Graph *g) {
     if (!cli_database(cli, false)) return false;
     PlanRequest request = {.target = cli_target(cli), .run_threads = cli->options.threads};
     ScheduleChooser chooser;
+    request.target.level = stage_level(cli, stage);
     schedule_chooser_init(&chooser, &cli->arena, &request);
     bool found = false;
     for (uint32_t i = 0; i < regions->count; i++) {

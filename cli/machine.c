@@ -5,7 +5,7 @@ TuneContext machine_context(Cli *cli) {
     return (TuneContext){.cpu = cpu_name_here(&cli->arena),
                          .level = cpu_level_here(),
                          .threads = cli->options.threads,
-                         .emitter = emitter_version(&cli->arena)};
+                         .emitter = emitter_version(&cli->arena, cpu_level_here())};
 }
 
 bool machine_measure(Cli *cli, const TuneContext *context, MachinePeaks *out) {

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "codegen/cuda/cuda.h"
 #include "codegen/llvm/module.h"
 
 #define MODULE_FILE "libstrata_llvm.so"
@@ -126,7 +127,16 @@ static bool module_need(Diag *diag) {
         module.reason);
 }
 
-Str emitter_version(Arena *arena) {
+// The CUDA emitter's sources are hashed by the build.
+static Str cuda_version(Arena *arena) {
+    Str nvrtc = nvrtc_version(arena);
+    return nvrtc.len
+               ? str_printf(arena, "nvrtc %.*s, %s", STR_ARG(nvrtc), STRATA_CUDA_SOURCES_HASH)
+               : STR("none");
+}
+
+Str emitter_version(Arena *arena, CpuLevel level) {
+    if (level_is_cuda(level)) return cuda_version(arena);
     // The module's bytes stand for the emitter's source and for the LLVM that it was built
     // with; nothing has to be counted up by hand, and LLVM need not be loaded.
     char path[PATH_CAP], text[HASH_TEXT];

@@ -28,13 +28,14 @@ typedef struct {
 typedef struct {
     Str object;  // relocatable ELF, one function "kernel" of type KernelFn (runtime/plan.h); no
                  // undefined symbols. For CUDA: a cubin with one kernel "kernel"
-    int64_t scratch_bytes;  // per thread
+    int64_t scratch_bytes;  // per thread; of a GPU, what does not fit its registers
     int64_t tasks;
     Launch launch;  // of a CUDA kernel; zero otherwise
 } EmittedKernel;
 
-// Version of the emitter and of LLVM, part of every cache key.
-Str emitter_version(Arena *arena);
+// Version of the emitter for a level and of the compiler behind it (LLVM, NVRTC), part of every
+// cache key.
+Str emitter_version(Arena *arena, CpuLevel level);
 // False: no LLVM on this machine (FAIL_ENVIRONMENT, naming the package), or the program has no
 // code for this level. Thread-safe: any number of calls at once, each with its own arena and
 // diag.

@@ -331,9 +331,8 @@ TileKernels *lower_row(Lower *w) {
         split_cols(w);
     else
         flatten(w);
-    w->parts = w->schedule->parts > 0                                  ? w->schedule->parts
-               : rows < DEFAULT_PARTS && serial * cols >= LEAST_SERIAL ? DEFAULT_PARTS
-                                                                       : 1;
+    int64_t parts = w->schedule->parts > 0 ? w->schedule->parts : DEFAULT_PARTS;
+    w->parts = rows < parts && serial * cols >= LEAST_SERIAL ? parts : 1;
     nest_build(w);
     TileKernels *kernels = emit(w);
     if (!reduces) choose_tile(w);

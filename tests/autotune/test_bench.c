@@ -83,7 +83,7 @@ static const float *run_y(Fixture *f, Session *s) {
 static void prefer_library(Fixture *f) {
     Regions *regions = pass_fuse(f->entry.graph, &f->arena);
     TuneContext context = {cpu_name_here(&f->arena), f->request.target.level, 1,
-                           emitter_version(&f->arena)};
+                           emitter_version(&f->arena, f->request.target.level)};
     for (uint32_t i = 0; i < regions->count; i++) {
         const Region *region = &regions->regions[i];
         if (region->kind != REGION_CONTRACT) continue;
@@ -99,7 +99,7 @@ static void prefer_library(Fixture *f) {
 }
 
 static void need(Fixture *f, bool library) {
-    if (str_eq(emitter_version(&f->arena), STR("none"))) skip();
+    if (str_eq(emitter_version(&f->arena, cpu_level_here()), STR("none"))) skip();
     if (library && !gemm_available()) skip();
 }
 

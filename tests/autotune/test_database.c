@@ -86,7 +86,8 @@ static int in_process(Fixture *f, int (*body)(Fixture *f, int number), int numbe
 static void code_is_found_by_its_key(void **state) {
     Fixture *f = *state;
     Database *db = begin(f);
-    EmittedKernel kernel = {STR("machine\0code"), 64, 7}, got = {0};
+    EmittedKernel kernel = {.object = STR("machine\0code"), .scratch_bytes = 64, .tasks = 7},
+                  got = {0};
     Hash key = code_key(hash_of("program"), CPU_AVX2, STR("emitter 1"));
     assert_false(database_code_find(db, &f->arena, key, &got));
     database_code_add(db, key, &kernel);
@@ -435,7 +436,8 @@ static int fill_up(Fixture *f, int bytes) {
     if (open_without_space(f, bytes) != 100) return 1;
     Database *db;
     if (!database_open(&f->diag, f->path, &db)) return 2;
-    EmittedKernel kernel = {{arena_alloc(&f->arena, 1 << 20, 1), 1 << 20}, 0, 1};
+    EmittedKernel kernel = {.object = {arena_alloc(&f->arena, 1 << 20, 1), 1 << 20},
+                            .tasks = 1};
     database_code_add(db, hash_of("key"), &kernel);
     if (database_write_failures(db) == 0) return 3;
     bool found = database_code_find(db, &f->arena, hash_of("key"), &kernel);
@@ -477,7 +479,7 @@ static void merging_is_a_union(void **state) {
     assert_true(database_claim(copy, hash_of("key"), 1000));
     assert_true(database_trial_add(copy, &b));
     assert_true(database_trial_add(copy, &c));
-    EmittedKernel kernel = {STR("code"), 0, 1};
+    EmittedKernel kernel = {.object = STR("code"), .tasks = 1};
     database_code_add(copy, hash_of("key"), &kernel);
     database_close(copy);
     int64_t added;
@@ -508,7 +510,7 @@ static void merging_a_missing_or_wrong_file_changes_nothing(void **state) {
 
 static void verify_finds_changed_code(void **state) {
     Fixture *f = *state;
-    EmittedKernel kernel = {STR("machine code"), 0, 1};
+    EmittedKernel kernel = {.object = STR("machine code"), .tasks = 1};
     database_code_add(begin(f), hash_of("key"), &kernel);
     assert_true(database_verify(&f->diag, f->db));
     run_sql(f, "UPDATE blob SET bytes = x'00'");
@@ -531,7 +533,7 @@ static void pruning_keeps_what_was_measured(void **state) {
     Fixture *f = *state;
     Trial t = trial_of(0, 6, 2, 0.5);
     assert_true(database_trial_add(begin(f), &t));
-    EmittedKernel kernel = {STR("machine code"), 0, 1};
+    EmittedKernel kernel = {.object = STR("machine code"), .tasks = 1};
     database_code_add(f->db, hash_of("key"), &kernel);
     assert_true(database_prune(&f->diag, f->db));
     DatabaseCounts counts = database_counts(f->db);

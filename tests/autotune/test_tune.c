@@ -58,7 +58,7 @@ static void progress(void *context, const TuneProgress *p) {
 
 static TuneContext context_of(Fixture *f) {
     return (TuneContext){cpu_name_here(&f->arena), f->plan.target.level, f->plan.run_threads,
-                         emitter_version(&f->arena)};
+                         emitter_version(&f->arena, f->plan.target.level)};
 }
 
 static int setup(void **state) {
@@ -93,7 +93,7 @@ static int teardown(void **state) {
 }
 
 static void need_compiler(Fixture *f) {
-    if (str_eq(emitter_version(&f->arena), STR("none"))) skip();
+    if (str_eq(emitter_version(&f->arena, cpu_level_here()), STR("none"))) skip();
 }
 
 static TuneReport run(Fixture *f, uint32_t trials) {

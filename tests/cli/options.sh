@@ -49,13 +49,11 @@ expect 2 devices here
 expect 2 check $model --target tpu
 expect 2 check $model --dtype f8
 
-for target in cuda cuda:sm_90a; do
-    expect 3 check $model --target $target
-    err_has 'cpu only'
+for target in cpu cuda:sm_80 cuda:sm_90a cuda:sm_100a; do
+    expect 0 check $model --target $target
 done
 expect 0 check $model --dtype bf16
 expect 3 check $model --layout B:dp=2
-expect 3 show $model --stage cuda
 expect 3 inspect $model
 expect 3 plan $model
 expect 3 run $model --decode

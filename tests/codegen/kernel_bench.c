@@ -39,7 +39,7 @@ static void fail_diag(const Diag *diag) {
 
 void kernel_need_compiler(void) {
     Arena arena = {0};
-    bool there = !str_eq(emitter_version(&arena), STR("none"));
+    bool there = !str_eq(emitter_version(&arena, cpu_level_here()), STR("none"));
     arena_release(&arena);
     if (!there) skip();
 }

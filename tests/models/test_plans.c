@@ -1,132 +1,10 @@
-// Compiled plans of whole models, every entry, against the reference evaluator on the same
-// graph.
-#include <math.h>
-
-#include "base/rng.h"
-#include "cli/pipeline.h"
-#include "ir/graph/evaluate.h"
-#include "runtime/device.h"
+// Compiled plans of whole models, every entry, on the CPU.
+#include "tests/models/plan_check.h"
 #include "tests/test.h"
-
-// f32 sums of up to a few hundred terms through a dozen layers: errors stay near sqrt(terms) *
-// layers * 2^-24 of the largest element.
-#define TOLERANCE 1e-4
-// Values kept in bf16 may round to one neighbour in the kernels and to the other in the
-// reference: each may be as far from the exact result as the other is, and the largest of few
-// deviations varies by as much again.
-#define ROUNDINGS 4
-
-typedef struct {
-    Arena arena;
-    Diag diag;
-    Graph *graph, *exact_graph;  // as planned, and with all values in f32
-    Plan *plan;
-    Session *session;
-    Evaluation reference, exact;
-} Run;
-
-static void must(Run *run, bool ok) {
-    if (ok) return;
-    StrBuf text = {0};
-    diag_render(&run->diag, &text);
-    fail_msg("%s", text.ptr ? text.ptr : "failed without a message");
-}
-
-static double draw(const Graph *g, const Leaf *leaf, double deviation, uint64_t counter) {
-    if (leaf->index_of.i)
-        return (double)(rng_u64(3, counter) % (uint64_t)graph_extent(g, leaf->index_of));
-    bool positive = leaf->kind == OP_STATE || leaf->rank == 0;
-    return positive ? 0.5 + rng_uniform(3, counter) : deviation * rng_normal(3, counter);
-}
-
-static TensorKind kind_of(GraphOp op) {
-    return op == OP_PARAM ? TENSOR_PARAM : op == OP_STATE ? TENSOR_STATE : TENSOR_INPUT;
-}
-
-// Steep weights show mistakes best; in bf16 they would amplify rounding beyond any bound.
-static void fill(Run *run, double deviation) {
-    for (uint32_t i = 0; i < run->graph->leaves.len; i++) {
-        const Leaf *leaf = &run->graph->leaves.ptr[i];
-        int tensor = plan_tensor_find(run->plan, kind_of(leaf->kind), leaf->path);
-        assert_true(tensor >= 0);
-        void *to = session_write(run->session, (uint32_t)tensor);
-        double *reference = evaluation_leaf(&run->reference, i),
-               *exact = evaluation_leaf(&run->exact, i);
-        int64_t n = graph_elements(run->graph, run->graph->leaf_values.ptr[i]);
-        for (int64_t k = 0; k < n; k++) {
-            dtype_set(leaf->type, to, k,
-                      draw(run->graph, leaf, deviation, (uint64_t)k * 977 + i));
-            exact[k] = reference[k] = dtype_get(leaf->type, to, k);
-        }
-    }
-}
-
-static void compare(Run *run, TensorKind kind, Str name, ValueId v, ValueId exact_v) {
-    int tensor = plan_tensor_find(run->plan, kind, name);
-    assert_true(tensor >= 0);
-    const void *got = session_read(&run->diag, run->session, (uint32_t)tensor);
-    const double *expected = evaluation_value(&run->reference, v),
-                 *exact = evaluation_value(&run->exact, exact_v);
-    int64_t n = graph_elements(run->graph, v);
-    double largest = 0, rounding = 0;
-    for (int64_t i = 0; i < n; i++) {
-        largest = fmax(largest, fabs(expected[i]));
-        rounding = fmax(rounding, fabs(expected[i] - exact[i]));
-    }
-    double bound = TOLERANCE * largest + ROUNDINGS * rounding;
-    for (int64_t i = 0; i < n; i++) {
-        double x = dtype_get(graph_value(run->graph, v)->type, got, i);
-        if (!(fabs(x - expected[i]) <= bound))
-            fail_msg("%.*s[%lld] is %.9g, expected %.9g within %.3g (largest %.3g)",
-                     STR_ARG(name), (long long)i, x, expected[i], bound, largest);
-    }
-}
-
-// What updates write is compared after one run from the same start.
-static void check_entry(const char *path, EntryKind kind, CpuLevel level, DType storage) {
-    const Setting settings[] = {{STR("size"), STR("tiny")},
-                                {STR("vocab"), STR("37")},
-                                {STR("d"), STR("40")},
-                                {STR("ff"), STR("72")}};
-    const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 21}};
-    Run run = {0};
-    arena_init(&run.arena);
-    diag_init(&run.diag, &run.arena);
-    Model model;
-    must(&run,
-         model_load(&run.diag, &run.arena, str_of(path), (Settings){settings, 4}, &model));
-    ModelPlanRequest request = {.entries = &kind,
-                                .entry_count = 1,
-                                .bindings = {bindings, 2},
-                                .setup = {.optimizer = STR("adamw")},
-                                .storage = storage,
-                                .run_threads = 2};
-    request.target = (CompileTarget){.level = level, .threads = 2};
-    ModelGraphRequest graph = {&model, kind, request.bindings, &request.setup, storage};
-    must(&run, model_graph(&run.diag, &run.arena, &graph, &run.graph));
-    graph.storage = DTYPE_F32;
-    must(&run, model_graph(&run.diag, &run.arena, &graph, &run.exact_graph));
-    must(&run, model_plan(&run.diag, &run.arena, &model, &request, &run.plan));
-    must(&run, session_open(&run.diag, run.plan, 2, &run.session));
-    evaluation_init(&run.reference, run.graph, &run.arena);
-    evaluation_init(&run.exact, run.exact_graph, &run.arena);
-    fill(&run, storage == DTYPE_BF16 ? 0.2 : 0.5);
-    must(&run, session_run(&run.diag, run.session, plan_entry(run.plan, entry_name(kind))));
-    for (uint32_t i = 0; i < run.graph->outputs.len; i++)
-        compare(&run, TENSOR_OUTPUT, run.graph->outputs.ptr[i].name,
-                run.graph->outputs.ptr[i].value, run.exact_graph->outputs.ptr[i].value);
-    for (uint32_t i = 0; i < run.graph->updates.len; i++) {
-        const Leaf *leaf = &run.graph->leaves.ptr[run.graph->updates.ptr[i].leaf];
-        compare(&run, kind_of(leaf->kind), leaf->path, run.graph->updates.ptr[i].value,
-                run.exact_graph->updates.ptr[i].value);
-    }
-    session_close(run.session);
-    arena_release(&run.arena);
-}
 
 static void check_model(const char *path) {
     for (int kind = 0; kind < ENTRY_KINDS; kind++)
-        check_entry(path, (EntryKind)kind, cpu_level_here(), DTYPE_F32);
+        plan_check(path, (EntryKind)kind, cpu_level_here(), DTYPE_F32);
 }
 
 static void test_prenorm(void **state) {
@@ -147,14 +25,14 @@ static void test_attnres_block(void **state) {
 static void test_narrower_machines(void **state) {
     (void)state;
     for (int level = CPU_PORTABLE; level < (int)cpu_level_here(); level++)
-        check_entry("models/attnres_block.strata", ENTRY_TRAIN, (CpuLevel)level, DTYPE_F32);
+        plan_check("models/attnres_block.strata", ENTRY_TRAIN, (CpuLevel)level, DTYPE_F32);
 }
 
 static void test_bf16(void **state) {
     (void)state;
     for (int kind = 0; kind < ENTRY_KINDS; kind++)
-        check_entry("models/attnres_block.strata", (EntryKind)kind, cpu_level_here(),
-                    DTYPE_BF16);
+        plan_check("models/attnres_block.strata", (EntryKind)kind, cpu_level_here(),
+                   DTYPE_BF16);
 }
 
 int main(void) {

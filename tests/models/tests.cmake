@@ -1,10 +1,28 @@
-strata_test(models/plans models/test_plans.c ../cli/pipeline.c
-    LIBS strata_frontend strata_autotune strata_codegen strata_ir strata_runtime strata_base)
+set(MODEL_LIBRARIES strata_frontend strata_autotune strata_codegen strata_ir strata_runtime strata_base)
+strata_test(models/plans models/test_plans.c models/plan_check.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
 if(TARGET models_plans)
     target_compile_definitions(models_plans PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
     if(TARGET strata_llvm)
         add_dependencies(models_plans strata_llvm)
     endif()
+endif()
+
+# Plans for GPUs, run on the CPU: NVRTC's place is taken by a library that keeps the text, the session's by one
+# that runs it.
+add_library(strata_nvrtc_text MODULE simt/nvrtc_text.c)
+strata_compile_options(strata_nvrtc_text)
+strata_simt_test(models/cuda_plans models/test_cuda_plans.c models/plan_check.c simt/session_simt.c ../cli/pipeline.c
+    LIBS strata_simt ${MODEL_LIBRARIES})
+if(TARGET models_cuda_plans)
+    target_compile_definitions(models_cuda_plans PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models"
+        STRATA_NVRTC_TEXT="$<TARGET_FILE:strata_nvrtc_text>")
+    add_dependencies(models_cuda_plans strata_nvrtc_text)
+endif()
+
+strata_test(models/cuda_compile models/test_cuda_compile.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
+if(TARGET models_cuda_compile)
+    target_compile_definitions(models_cuda_compile PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
+    set_tests_properties(models/cuda_compile PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
 
 # models_python(NAME ARGUMENTS...): compare.sh with the arguments; skipped where there is no NumPy.

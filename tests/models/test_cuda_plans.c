@@ -1,0 +1,41 @@
+// Whole models as plans for GPUs: their kernels' text runs on the CPU (tests/simt), in turn
+// under every schedule, and gives the evaluator's numbers.
+#include <stdlib.h>
+
+#include "tests/models/plan_check.h"
+#include "tests/simt/simt.h"
+#include "tests/test.h"
+
+static void test_f32(void **state) {
+    (void)state;
+    plan_check("models/attnres_block.strata", ENTRY_TRAIN, CUDA_SM80, DTYPE_F32);
+}
+
+static void test_sm80(void **state) {
+    (void)state;
+    plan_check("models/prenorm.strata", ENTRY_GRAD, CUDA_SM80, DTYPE_BF16);
+    plan_check("models/attnres_block.strata", ENTRY_FORWARD, CUDA_SM80, DTYPE_BF16);
+}
+
+static void test_sm90a(void **state) {
+    (void)state;
+    plan_check("models/attnres_block.strata", ENTRY_TRAIN, CUDA_SM90A, DTYPE_BF16);
+    plan_check("models/attnres_full.strata", ENTRY_GRAD, CUDA_SM90A, DTYPE_BF16);
+}
+
+static void test_sm100a(void **state) {
+    (void)state;
+    plan_check("models/attnres_block.strata", ENTRY_FORWARD, CUDA_SM100A, DTYPE_BF16);
+}
+
+int main(void) {
+    if (!simt_available()) {
+        fputs("skipped: no C++ compiler; install g++\n", stderr);
+        return 77;
+    }
+    setenv("STRATA_NVRTC", STRATA_NVRTC_TEXT, 1);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_f32), cmocka_unit_test(test_sm80),
+                                       cmocka_unit_test(test_sm90a),
+                                       cmocka_unit_test(test_sm100a)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
