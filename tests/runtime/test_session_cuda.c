@@ -316,8 +316,8 @@ static void check_product(Fixture *f) {
                     sum +=
                         dtype_get(t[A].type, a,
                                   at_a + (g->transpose_a ? k * M_ROWS + i : i * M_INNER + k)) *
-                        dtype_get(t[B].type, b, j * M_INNER + k);
-                double got = dtype_get(t[C].type, c, at_c + i * M_COLUMNS + j);
+                        dtype_get(t[B].type, b, (int64_t)j * M_INNER + k);
+                double got = dtype_get(t[C].type, c, at_c + (int64_t)i * M_COLUMNS + j);
                 assert_true(fabs(got - sum) <= epsilon * fabs(sum) + 1e-12);
             }
 }
