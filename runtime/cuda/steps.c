@@ -232,10 +232,28 @@ static bool make_events(Diag *diag, Session *s, uint32_t entry) {
     return true;
 }
 
-static bool launch_graph(Diag *diag, const Session *s, uint32_t entry, CuGraphExec *graph) {
+// Losses and other scalars are read after nearly every run: they come along, so that reading
+// them waits for nothing.
+static int fetch_scalars(Session *s, uint32_t entry) {
+    const CudaState *cuda = s->state;
+    const SessionEntry *e = &s->entries[entry];
+    int error = 0;
+    for (uint32_t i = 0; i < e->tensor_count && !error; i++) {
+        uint32_t tensor = e->tensors[i];
+        const PlanTensor *t = &s->plan->tensors[tensor];
+        if (t->kind != TENSOR_OUTPUT || t->rank) continue;
+        error = cuda->cu->download(s->host[tensor], cuda->tensors[tensor], dtype_bytes(t->type),
+                                   cuda->stream);
+        s->value[tensor] = VALUE_BOTH;
+    }
+    return error;
+}
+
+static bool launch_graph(Diag *diag, Session *s, uint32_t entry, CuGraphExec *graph) {
     const CudaState *cuda = s->state;
     const PlanEntry *e = &s->plan->entries[entry];
     int error = cuda->cu->graph_launch(graph, cuda->stream);
+    if (!error) error = fetch_scalars(s, entry);
     if (!error) error = cuda->cu->stream_wait(cuda->stream);
     return !error || cuda_fail(diag, cuda->cu, error,
                                "'%.*s' of model '%.*s' failed on the GPU (with "

@@ -1,5 +1,5 @@
-// test_train_transfers.c: what a training step on a GPU moves: its inputs and the scalars that
-// are read; parameters and states only for a checkpoint.
+// test_train_transfers.c: what a training step on a GPU moves: its inputs and scalars, and it
+// waits once; parameters and states move only for a checkpoint.
 #include "tests/runtime/fake_cuda.h"
 #include "tests/runtime/tiny_model.h"
 
@@ -9,11 +9,8 @@ static void check_step(void *context, const TrainStep *step) {
                                "upload 4\n"
                                "upload 4\n"
                                "graph\n"
-                               "wait\n"
                                "download 4\n"  // loss, report, gradient norm
-                               "wait\n"
                                "download 4\n"
-                               "wait\n"
                                "download 4\n"
                                "wait\n";
     (void)context;
