@@ -103,7 +103,7 @@ static void candidates_of_block(Space *s, int32_t mr, int32_t nv, bool dot_form)
     Schedule schedule = schedule_none();
     schedule.mr = mr;
     schedule.nv = nv;
-    schedule.ku = 4;
+    schedule.ku = 8;
     for (uint32_t i = 0; i < mc.count; i++)
         for (uint32_t j = 0; j < nc.count; j++)
             for (uint32_t k = 0; k < kc.count; k++) {

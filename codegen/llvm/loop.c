@@ -44,6 +44,7 @@ static void operand_plan(const Contract *c, Operand *o, TileId v, int dim) {
     *o = (Operand){.value = v, .dim = dim, .type = DTYPE_F32};
     o->along_k = c->dot_form || (walks_along(c, v, c->k_last) && !walks_along(c, v, dim));
     if (op->kind != TILE_LOAD || is_guarded(op)) return;
+    o->plain = true;
     if (c->dot_form && op->access.stride[c->k_last] != 1) return;
     if (!c->dot_form && dim == c->col && op->access.stride[dim] != 1 &&
         dim_at(c, dim)->extent > 1)
@@ -105,7 +106,7 @@ static void block_plan(Contract *c) {
         c->mr = (int)least(c->mr, c->lanes);
         c->nv = 1;
     }
-    c->ku = (int)knob(c, "ku", 1, 16, 4);
+    c->ku = (int)knob(c, "ku", 1, 16, 8);
 }
 
 static bool cols_want_packing(const Contract *c) {
@@ -135,6 +136,7 @@ static void packing_plan(Contract *c) {
     if (c->rows.packed) c->rows.copy = build_scratch(b, c->block_rows * c->row_pitch * 4);
     c->one_panel = c->block_rows >= row->tile;
     int64_t copied = c->one_panel ? (int64_t)c->nv * c->lanes : panels;
+    if (blocks_copy(c)) copied *= 2;
     if (c->cols.packed) c->cols.copy = build_scratch(b, copied * c->k_pitch * 4);
     if (c->steps) c->partial = build_scratch(b, round_up(row->tile, c->mr) * panels * 4);
     if (c->dot_form) c->turned = build_scratch(b, (int64_t)c->lanes * c->lanes * 4);
@@ -212,15 +214,86 @@ typedef struct {
     IrValue from, count;
 } Run;
 
-static void panel_blocks(Contract *c, const Run *run, IrValue col, Width w) {
+// Cols of a panel: [at, at + count); those of whole panels end at `whole`.
+typedef struct {
+    IrValue at, whole;
+    Width width;
+    bool is_whole;
+} Panel;
+
+static IrValue panel_end(const Contract *c, const Panel *p) {
+    return build_iadd(c->b, p->at, build_i64(c->b, (int64_t)c->nv * c->lanes));
+}
+
+// Where the cols of the panel after this one begin in memory. Behind the last panel it is the
+// first one of the next step of k.
+static IrValue next_in_place(const Contract *c, const Panel *p) {
     Builder *b = c->b;
-    Block block = {.col = col, .block = run->from, .rows = c->mr, .width = w};
-    IrValue whole = whole_pieces(b, run->count, c->mr);
+    const Operand *o = &c->cols;
+    if (o->load == NULL || c->dot_form || o->load->access.stride[c->col] != 1) return NULL;
+    Walk first = walk_in_place(c, o, build_i64(b, 0));
+    IrValue end = panel_end(c, p);
+    IrValue step = walk_on(c, &first, first.base, c->k_count, c->k_last);
+    return build_select(b, build_icmp(b, LLVMIntSLT, end, c->col_count),
+                        walk_in_place(c, o, end).base, step);
+}
+
+// The same for what blocks copy. Behind the last whole panel nothing is to be copied: this
+// panel once more does no harm.
+static IrValue next_whole(const Contract *c, const Panel *p) {
+    Builder *b = c->b;
+    IrValue end = panel_end(c, p);
+    IrValue from = build_select(b, build_icmp(b, LLVMIntSLT, end, p->whole), end, p->at);
+    return walk_in_place(c, &c->cols, from).base;
+}
+
+// Can the first block of rows copy the cols that it reads?
+static bool first_block_copies(const Contract *c) {
+    const TileDim *row = dim_at(c, c->row);
+    int64_t last = row->extent % row->tile;
+    return c->cols.packed && c->cols.load != NULL && !c->cols.along_k && c->one_panel &&
+           row->tile >= c->mr && (last == 0 || last >= c->mr);
+}
+
+// Blocks of mr rows from [from, to) of the run.
+static void blocks_emit(Contract *c, Block *block, IrValue from, IrValue to) {
+    Builder *b = c->b;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), whole, c->mr);
-    block.row = build_iadd(b, run->from, loop.index);
-    block_emit(c, &block);
+    loop_begin(b, &loop, from, to, c->mr);
+    block->row = build_iadd(b, block->block, loop.index);
+    block->number = LLVMBuildUDiv(b->at, loop.index, build_i64(b, c->mr), "");
+    block_emit(c, block);
     loop_end(b, &loop);
+}
+
+// Rows [0, *from) are done when this returns.
+static void first_blocks_emit(Contract *c, const Panel *p, Block *block, IrValue *from) {
+    Builder *b = c->b;
+    if (p->is_whole && helping_blocks(c) > 0) {
+        IrValue to = build_i64(b, (int64_t)helping_blocks(c) * c->mr);
+        block->next = next_whole(c, p);
+        if (blocks_copy(c)) block->next_copy = panel_copy(c, panel_end(c, p));
+        blocks_emit(c, block, *from, to);
+        block->next = block->next_copy = NULL;
+        *from = to;
+    } else if (first_block_copies(c)) {
+        block->copies = true;
+        block->row = block->block;
+        block->number = build_i64(b, 0);
+        block_emit(c, block);
+        block->copies = false;
+        *from = build_i64(b, c->mr);
+    }
+}
+
+static void panel_blocks(Contract *c, const Run *run, const Panel *p) {
+    Builder *b = c->b;
+    Block block = {.col = p->at, .block = run->from, .rows = c->mr, .width = p->width};
+    IrValue whole = whole_pieces(b, run->count, c->mr), from = build_i64(b, 0);
+    if (!c->cols.packed) block.next = next_in_place(c, p);
+    first_blocks_emit(c, p, &block, &from);
+    blocks_emit(c, &block, from, whole);
+    block.number = LLVMBuildUDiv(b->at, whole, build_i64(b, c->mr), "");
     int64_t rests[2];
     for (int i = remainders(dim_at(c, c->row), c->mr, rests); i-- > 0;) {
         Branch some = rest_begin(b, run->count, c->mr, rests[i]);
@@ -231,16 +304,22 @@ static void panel_blocks(Contract *c, const Run *run, IrValue col, Width w) {
     }
 }
 
-static void panel_emit(Contract *c, const Run *run, IrValue col, int64_t cols) {
+// Copies the panel at once, unless blocks of rows do that.
+static void panel_pack(Contract *c, const Run *run, const Panel *p) {
     Builder *b = c->b;
-    Width w = {.vectors = (int)((cols + c->lanes - 1) / c->lanes)};
-    w.tail = (int)(cols - (int64_t)(w.vectors - 1) * c->lanes);
-    if (c->cols.packed) {
-        Branch first = branch_begin(b, build_icmp(b, LLVMIntEQ, run->from, build_i64(b, 0)));
-        pack_panel(c, col, w);
-        branch_end(b, first);
-    }
-    panel_blocks(c, run, col, w);
+    bool by_blocks = p->is_whole && blocks_copy(c);
+    if (!by_blocks && first_block_copies(c)) return;
+    IrValue begins = by_blocks ? p->at : run->from;
+    Branch first = branch_begin(b, build_icmp(b, LLVMIntEQ, begins, build_i64(b, 0)));
+    pack_panel(c, p->at, p->width);
+    branch_end(b, first);
+}
+
+static void panel_emit(Contract *c, const Run *run, Panel *p, int64_t cols) {
+    p->width.vectors = (int)((cols + c->lanes - 1) / c->lanes);
+    p->width.tail = (int)(cols - (int64_t)(p->width.vectors - 1) * c->lanes);
+    if (c->cols.packed) panel_pack(c, run, p);
+    panel_blocks(c, run, p);
 }
 
 static void run_panels(Contract *c, const Run *run) {
@@ -250,13 +329,15 @@ static void run_panels(Contract *c, const Run *run) {
     if (dim_at(c, c->col)->tile >= panel) {
         Loop loop = {.count = 0};
         loop_begin(b, &loop, build_i64(b, 0), whole, panel);
-        panel_emit(c, run, loop.index, panel);
+        Panel p = {.at = loop.index, .whole = whole, .is_whole = true};
+        panel_emit(c, run, &p, panel);
         loop_end(b, &loop);
     }
     int64_t rests[2];
     for (int i = remainders(dim_at(c, c->col), panel, rests); i-- > 0;) {
         Branch some = rest_begin(b, c->col_count, panel, rests[i]);
-        panel_emit(c, run, whole, rests[i]);
+        Panel p = {.at = whole, .whole = whole};
+        panel_emit(c, run, &p, rests[i]);
         branch_end(b, some);
     }
 }

@@ -26,6 +26,7 @@ typedef struct {
     const TileOp *load;  // reads memory as it is; NULL: computed while it is packed
     bool packed;         // the register kernel reads a copy in close memory
     bool along_k;        // the copy is made by vectors along the innermost k
+    bool plain;          // a load without guards, so that its memory can be asked for early
     DType type;          // of the elements that the register kernel reads
     IrValue copy;        // NULL unless packed
 } Operand;
@@ -71,6 +72,8 @@ IrValue value_one(const Contract *c, TileId v, Place *at);  // v does not stand 
 IrValue value_all(const Contract *c, TileId v, Place *at);  // spread over the lanes
 // Computes what `v` needs and does not stand outside `known`.
 void place_prepare(const Contract *c, Place *at, TileId v, DimSet known);
+// Element that an access reaches at the place, without row number.
+IrValue place_pointer(const Contract *c, const TileOp *op, Place *at);
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
 IrValue mask_below(const Contract *c,
                    IrValue count);  // lanes below an i64; NULL if all always are
@@ -87,6 +90,10 @@ typedef struct {
     IrValue row, col, block;
     int rows;
     Width width;
+    IrValue number;     // of the block in its panel
+    bool copies;        // reads the cols from their memory and leaves the copy behind
+    IrValue next;       // first element of the cols that come next, in memory; NULL: unknown
+    IrValue next_copy;  // where their copy goes, if this block makes some of it
 } Block;
 void block_emit(Contract *c, const Block *block);
 
@@ -98,6 +105,23 @@ typedef struct {
     int64_t step[TILE_MAX_DIMS];  // between indices of each k
 } Walk;
 IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int k);
+// From `first` rows or cols after the start of the task on, in the operand's own memory.
+Walk walk_in_place(const Contract *c, const Operand *o, IrValue first);
+
+// loop_ahead.c: what a block does for later ones.
+typedef struct {
+    Walk walk;     // of the next panel in memory
+    IrValue copy;  // where it is copied to; NULL: it is only asked for
+    int fast;      // k that are asked for every ku k
+    int share;     // or k that are copied, or cols along k that are asked for
+} Ahead;
+void ahead_plan(Ahead *a, const Contract *c, const Block *block);
+void ahead_on(Ahead *a, const Contract *c, IrValue index, int k);  // like walk_on
+// At the k that is u behind `index`, a multiple of ku.
+void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u);
+// The first blocks of a panel that do something for the next one; 0: none does.
+int helping_blocks(const Contract *c);
+bool blocks_copy(const Contract *c);  // they copy it
 
 // loop_dot.c: adds the sums of a block whose operands both lie along k: vectors walk k, and
 // their lanes are summed at the end.
@@ -105,4 +129,5 @@ void dot_sums(Contract *c, const Block *block, const Walk walks[2], IrValue *sum
 
 // loop_epilogue.c
 bool epilogue_is_costly(const Contract *c);
+void epilogue_ahead(Contract *c, const Block *block);  // asks for the places of its stores
 void epilogue_emit(Contract *c, const Block *block, IrValue *sums);  // [rows][vectors]

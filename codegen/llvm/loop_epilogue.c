@@ -31,6 +31,25 @@ static void point_finish(const Contract *c, Place *at, IrValue sum) {
     }
 }
 
+void epilogue_ahead(Contract *c, const Block *k) {
+    enum { LINE_BYTES = 64 };
+    Builder *b = c->b;
+    Place at = place_inside(c, &c->at);
+    at.index[c->row] = build_iadd(b, at.index[c->row], k->row);
+    at.index[c->col] = build_iadd(b, at.index[c->col], k->col);
+    for (uint32_t i = c->dot.i + 1; i < c->p->ops.len; i++) {
+        const TileOp *op = &c->p->ops.ptr[i];
+        if (op->kind != TILE_STORE || op->access.stride[c->col] != 1) continue;
+        int64_t element = (int64_t)dtype_bytes(c->p->args.ptr[op->access.arg].type);
+        IrValue first = place_pointer(c, op, &at);
+        int64_t row = op->access.stride[c->row] * element,
+                width = (int64_t)k->width.vectors * c->lanes * element;
+        for (int r = 0; r < k->rows; r++)
+            for (int64_t byte = 0; byte < width; byte += LINE_BYTES)
+                build_prefetch(b, build_gep_bytes(b, first, r * row + byte), true, 3);
+    }
+}
+
 // Place of each vector of the block, with what is the same for all rows.
 static void places_of_cols(const Contract *c, const Block *k, Place *cols) {
     Builder *b = c->b;

@@ -12,17 +12,24 @@ typedef struct {
     const Block *block;
     IrValue sums[MAX_SUMS];  // [rows][vectors]
     int count;
+    Ahead ahead;
+    bool in_close;  // the cols are read from a copy
 } Micro;
+
+typedef struct {
+    Walk rows, cols;
+    Walk copy;  // of the cols, if the block makes it
+} Walks;
 
 IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int d) {
     return build_gep(c->b, element_type(c->b, w->type), base,
                      build_imul(c->b, index, w->step[d]));
 }
 
-static Walk walk_in_place(const Contract *c, const Operand *o, IrValue first) {
+Walk walk_in_place(const Contract *c, const Operand *o, IrValue first) {
     Builder *b = c->b;
-    const TileAccess *access = &o->load->access;
-    Walk w = {.type = o->type, .across = access->stride[o->dim]};
+    const TileAccess *access = &tile_op(c->p, o->value)->access;
+    Walk w = {.type = c->p->args.ptr[access->arg].type, .across = access->stride[o->dim]};
     IrValue offset = build_i64(b, access->offset);
     for (int d = 0; d < (int)c->p->dim_count; d++) {
         w.step[d] = access->stride[d];
@@ -47,9 +54,7 @@ static Walk walk_rows(const Contract *c, const Block *k) {
     return w;
 }
 
-static Walk walk_cols(const Contract *c, const Block *k) {
-    const Operand *o = &c->cols;
-    if (!o->packed) return walk_in_place(c, o, k->col);
+static Walk walk_copy(const Contract *c, const Block *k) {
     Walk w = {.type = DTYPE_F32, .base = panel_copy(c, k->col)};
     for (int d = c->k_inside; d <= c->k_last; d++)
         w.step[d] = c->k_flat[d] * k->width.vectors * c->lanes;
@@ -63,7 +68,7 @@ static IrValue load_vector(const Micro *m, const Walk *w, IrValue at, int j) {
     const Width *width = &m->block->width;
     int64_t bytes = (int64_t)j * c->lanes * (int64_t)dtype_bytes(w->type);
     IrValue pointer = build_gep_bytes(c->b, at, bytes);
-    if (c->cols.packed)
+    if (m->in_close)
         return build_load(c->b, type_vector(c->b->f32, c->lanes), pointer,
                           (unsigned)c->lanes * 4);
     bool partial = j == width->vectors - 1 && width->tail < c->lanes;
@@ -71,17 +76,22 @@ static IrValue load_vector(const Micro *m, const Walk *w, IrValue at, int j) {
     return element_load(c->b, w->type, pointer, c->lanes, mask);
 }
 
-static void k_step(Micro *m, const Walk *rows, const Walk *cols, IrValue row_at,
-                   IrValue col_at) {
+// One k; the bases of the walks are there.
+static void k_step(Micro *m, const Walks *at) {
     const Contract *c = m->c;
     Builder *b = c->b;
-    int vectors = m->block->width.vectors;
+    const Walk *rows = &at->rows;
+    int vectors = m->block->width.vectors, bytes_a_vector = c->lanes * 4;
     IrValue x[MAX_SUMS];
-    for (int j = 0; j < vectors; j++)
-        x[j] = load_vector(m, cols, col_at, j);
+    for (int j = 0; j < vectors; j++) {
+        x[j] = load_vector(m, &at->cols, at->cols.base, j);
+        if (!m->block->copies) continue;
+        IrValue to = build_gep_bytes(b, at->copy.base, (int64_t)j * bytes_a_vector);
+        build_store(b, x[j], to, (unsigned)bytes_a_vector);
+    }
     for (int i = 0; i < m->block->rows; i++) {
         int64_t bytes = i * rows->across * (int64_t)dtype_bytes(rows->type);
-        IrValue a = element_load(b, rows->type, build_gep_bytes(b, row_at, bytes), 1, NULL);
+        IrValue a = element_load(b, rows->type, build_gep_bytes(b, rows->base, bytes), 1, NULL);
         a = build_splat(b, a, c->lanes);
         for (int j = 0; j < vectors; j++) {
             IrValue *sum = &m->sums[i * vectors + j];
@@ -105,40 +115,49 @@ static void sums_loop_end(Micro *m, Loop *loop) {
     memcpy(m->sums, loop->carried, (size_t)m->count * sizeof(IrValue));
 }
 
-static void k_loop(Micro *m, Walk rows, Walk cols, IrValue from, IrValue to, int unroll) {
+static Walks walks_on(const Micro *m, const Walks *w, IrValue index, int d) {
+    Walks on = *w;
+    on.rows.base = walk_on(m->c, &w->rows, w->rows.base, index, d);
+    on.cols.base = walk_on(m->c, &w->cols, w->cols.base, index, d);
+    if (m->block->copies) on.copy.base = walk_on(m->c, &w->copy, w->copy.base, index, d);
+    return on;
+}
+
+static void k_loop(Micro *m, const Walks *w, IrValue from, IrValue to, int unroll) {
     const Contract *c = m->c;
     if (LLVMIsConstant(from) && LLVMIsConstant(to) &&
         LLVMConstIntGetSExtValue(from) >= LLVMConstIntGetSExtValue(to))
         return;
     Loop loop;
     sums_loop_begin(m, &loop, from, to, unroll);
-    IrValue row_at = walk_on(c, &rows, rows.base, loop.index, c->k_last);
-    IrValue col_at = walk_on(c, &cols, cols.base, loop.index, c->k_last);
+    Walks here = walks_on(m, w, loop.index, c->k_last);
     for (int u = 0; u < unroll; u++) {
-        IrValue by = build_i64(c->b, u);
-        k_step(m, &rows, &cols, walk_on(c, &rows, row_at, by, c->k_last),
-               walk_on(c, &cols, col_at, by, c->k_last));
+        Walks at = walks_on(m, &here, build_i64(c->b, u), c->k_last);
+        if (unroll == c->ku) ahead_step(&m->ahead, c, loop.index, u);
+        k_step(m, &at);
     }
     sums_loop_end(m, &loop);
 }
 
-static void k_nest(Micro *m, Walk rows, Walk cols, int d) {
+static void k_nest(Micro *m, const Walks *w, int d) {
     const Contract *c = m->c;
     Builder *b = c->b;
     if (d < c->k_last) {
         Loop loop;
         sums_loop_begin(m, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d].extent), 1);
-        rows.base = walk_on(c, &rows, rows.base, loop.index, d);
-        cols.base = walk_on(c, &cols, cols.base, loop.index, d);
-        k_nest(m, rows, cols, d + 1);
+        Walks inner = walks_on(m, w, loop.index, d);
+        Ahead ahead = m->ahead;
+        ahead_on(&m->ahead, c, loop.index, d);
+        k_nest(m, &inner, d + 1);
+        m->ahead = ahead;
         sums_loop_end(m, &loop);
         return;
     }
     IrValue unroll = build_i64(b, c->ku);
     IrValue rest = LLVMBuildURem(b->at, c->k_count, unroll, "");
     IrValue main = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
-    k_loop(m, rows, cols, build_i64(b, 0), main, c->ku);
-    k_loop(m, rows, cols, main, c->k_count, 1);
+    k_loop(m, w, build_i64(b, 0), main, c->ku);
+    k_loop(m, w, main, c->k_count, 1);
 }
 
 // ---- partial sums between steps of k
@@ -180,14 +199,19 @@ static void partial_store(Micro *m) {
 void block_emit(Contract *c, const Block *block) {
     Micro m = {.c = c, .block = block, .count = block->rows * block->width.vectors};
     ASSERT(m.count <= MAX_SUMS);
+    epilogue_ahead(c, block);
+    ahead_plan(&m.ahead, c, block);
     for (int i = 0; i < m.count; i++)
         m.sums[i] = build_f32(c->b, 0, c->lanes);
     if (c->steps) partial_load(&m);
-    Walk walks[] = {walk_rows(c, block), walk_cols(c, block)};
+    m.in_close = c->cols.packed && !block->copies;
+    Walks w = {.rows = walk_rows(c, block)};
+    w.cols = m.in_close ? walk_copy(c, block) : walk_in_place(c, &c->cols, block->col);
+    if (block->copies) w.copy = walk_copy(c, block);
     if (c->dot_form)
-        dot_sums(c, block, walks, m.sums);
+        dot_sums(c, block, (const Walk[]){w.rows, w.cols}, m.sums);
     else
-        k_nest(&m, walks[0], walks[1], c->k_inside);
+        k_nest(&m, &w, c->k_inside);
     if (!c->steps) {
         epilogue_emit(c, block, m.sums);
         return;

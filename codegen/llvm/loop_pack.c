@@ -9,7 +9,9 @@
 
 enum {
     MAX_LANES = 16,
-    FEW_K = 64,  // rows of memory that the first level of the TLB holds
+    FEW_K = 8,  // so many rows of memory stay in a set of the first-level cache
+    EARLY_ROWS = 8,
+    EARLY_COLS = 16,  // k before it is copied a vector is asked for
 };
 
 // One index of every k dimension but the innermost, which the body walks as it likes.
@@ -102,8 +104,18 @@ typedef struct {
     Place places[LOOP_MAX_CARRIED];  // of each vector
     int vectors;
     int pitch;            // elements of one k
+    int early;            // k before it is read memory is asked for
     IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
 } Strip;
+
+// The rows of memory that follow are far from each other: nothing but this fetches them early.
+static void strip_ask(Contract *c, const Strip *s, Place *at) {
+    const TileOp *op = s->operand->load;
+    if (op == NULL) return;
+    int64_t bytes = s->early * op->access.stride[c->k_last] *
+                    (int64_t)dtype_bytes(c->p->args.ptr[op->access.arg].type);
+    build_prefetch(c->b, build_gep_bytes(c->b, place_pointer(c, op, at), bytes), false, 3);
+}
 
 // k in [from, end).
 static void strip_walk(Contract *c, const Strip *s, const Place *outer, IrValue to,
@@ -116,6 +128,7 @@ static void strip_walk(Contract *c, const Strip *s, const Place *outer, IrValue 
         Place at = place_inside(c, &s->places[j]);
         memcpy(at.index, outer->index, sizeof at.index);
         at.index[c->k_last] = build_iadd(b, outer->index[c->k_last], loop.index);
+        strip_ask(c, s, &at);
         IrValue x = value_all(c, s->operand->value, &at);
         IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
         build_store_masked(b, x, build_gep_bytes(b, row, (int64_t)j * c->lanes * 4), 4, mask);
@@ -164,7 +177,7 @@ static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     IrValue end = build_iadd(b, few.index, build_i64(b, FEW_K));
     end = build_select(b, build_icmp(b, LLVMIntSLT, end, c->k_count), end, c->k_count);
     loop_begin(b, &rows, build_i64(b, 0), run->count, c->mr);
-    Strip s = {.operand = &c->rows, .pitch = c->mr};
+    Strip s = {.operand = &c->rows, .pitch = c->mr, .early = EARLY_ROWS};
     s.vectors = (c->mr + c->lanes - 1) / c->lanes;
     int last = c->mr - (s.vectors - 1) * c->lanes;
     if (last < c->lanes) s.last_stored = build_mask_first(b, last, c->lanes);
@@ -272,8 +285,15 @@ static void panel_along_k(Contract *c, IrValue first, Width w, IrValue to) {
 }
 
 IrValue panel_copy(const Contract *c, IrValue first) {
-    if (c->one_panel) return c->cols.copy;
-    return build_gep(c->b, c->b->f32, c->cols.copy, build_imul(c->b, first, c->k_pitch));
+    Builder *b = c->b;
+    if (c->one_panel && !blocks_copy(c)) return c->cols.copy;
+    if (c->one_panel) {
+        int64_t panel = (int64_t)c->nv * c->lanes;
+        IrValue number = LLVMBuildUDiv(b->at, first, build_i64(b, panel), "");
+        number = LLVMBuildAnd(b->at, number, build_i64(b, 1), "");
+        first = build_imul(b, number, panel);
+    }
+    return build_gep(b, b->f32, c->cols.copy, build_imul(b, first, c->k_pitch));
 }
 
 static void panel_body(Contract *c, Place *at, IrValue to, void *context) {
@@ -287,7 +307,10 @@ void pack_panel(Contract *c, IrValue first, Width w) {
         panel_along_k(c, first, w, to);
         return;
     }
-    Strip s = {.operand = &c->cols, .vectors = w.vectors, .pitch = w.vectors * c->lanes};
+    Strip s = {.operand = &c->cols,
+               .vectors = w.vectors,
+               .pitch = w.vectors * c->lanes,
+               .early = EARLY_COLS};
     if (w.tail < c->lanes) s.places[w.vectors - 1].mask = build_mask_first(b, w.tail, c->lanes);
     Place at = place_inside(c, &c->at);
     at.index[c->col] = build_iadd(b, at.index[c->col], first);

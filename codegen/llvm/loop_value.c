@@ -117,8 +117,7 @@ static DType arg_type(const Contract *c, const TileOp *op) {
     return c->p->args.ptr[op->access.arg].type;
 }
 
-// Element at the place, without row number.
-static IrValue access_pointer(const Contract *c, const TileOp *op, Place *at) {
+IrValue place_pointer(const Contract *c, const TileOp *op, Place *at) {
     Builder *b = c->b;
     IrValue *known = &at->pointer[op - c->p->ops.ptr];
     IrType type = element_type(b, arg_type(c, op));
@@ -169,7 +168,7 @@ typedef struct {
 
 static Reach reach_of(const Contract *c, const TileOp *op, Place *at, bool vector) {
     Builder *b = c->b;
-    Reach r = {.pointer = access_pointer(c, op, at), .mask = vector ? at->mask : NULL};
+    Reach r = {.pointer = place_pointer(c, op, at), .mask = vector ? at->mask : NULL};
     for (int k = 0; k < 2; k++) {
         const TileGuard *g = &op->access.guard[k];
         if (g->dim < 0) continue;
@@ -263,7 +262,7 @@ IrValue value_all(const Contract *c, TileId v, Place *at) {
 
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at) {
     DType type = arg_type(c, op);
-    IrValue pointer = access_pointer(c, op, at);
+    IrValue pointer = place_pointer(c, op, at);
     if (is_dense(c, op, at))
         element_store(c->b, type, x, pointer, at->mask);
     else

@@ -35,6 +35,7 @@ enum {
     SPIN_FIRST_NS = 200000,
     SPIN_MOST_NS = 1000000,
     CACHE_LINE = 64,
+    HUGE_PAGE = 1 << 21,
 };
 
 // One thread's share of the job: pieces not yet begun are [next, PIECES). On a line of its own.
@@ -55,6 +56,12 @@ typedef struct {
     pthread_t thread;
 } Worker;
 
+// Where workers may run: anywhere but on the caller's CPU.
+typedef struct {
+    cpu_set_t all;  // that the process may use; none: unknown, so workers stay as they are
+    int caller;     // -1: not known yet
+} Cpus;
+
 struct Pool {
     _Alignas(CACHE_LINE) _Atomic uint32_t gate;
     _Alignas(CACHE_LINE) _Atomic uint32_t bell;  // changes with every job; sleepers wait on it
@@ -63,11 +70,14 @@ struct Pool {
     bool busy;
     unsigned char *scratch;
     size_t scratch_bytes;  // per thread
-    size_t mapped;         // of this struct and what follows it
+    void *scratch_map;     // what `scratch` lies in
+    size_t scratch_mapped;
+    size_t mapped;  // of this struct and what follows it
     Worker *workers;
     _Alignas(CACHE_LINE) Job job;
     Share *shares;
     uint32_t threads;
+    Cpus cpus;
 };
 
 static void pause_cpu(void) {
@@ -168,6 +178,20 @@ static void ring(Pool *pool) {
     if (atomic_load(&pool->sleepers)) wake_all(&pool->bell);
 }
 
+// On a busy machine the scheduler puts a thread that is woken on the CPU of the one that woke
+// it. There the worker would wait for the caller's time to run out: milliseconds.
+static void workers_keep_off(Pool *pool) {
+    Cpus *cpus = &pool->cpus;
+    int caller = sched_getcpu();
+    if (caller == cpus->caller || caller < 0) return;
+    cpus->caller = caller;
+    cpu_set_t others = cpus->all;
+    if (caller < CPU_SETSIZE) CPU_CLR((size_t)caller, &others);
+    if (CPU_COUNT(&others) + 1 < (int)pool->threads) return;
+    for (uint32_t i = 1; i < pool->threads; i++)
+        pthread_setaffinity_np(pool->workers[i].thread, sizeof others, &others);
+}
+
 static void wait_until_empty(Pool *pool) {
     for (uint32_t i = 1; atomic_load_explicit(&pool->gate, memory_order_acquire) & GATE_INSIDE;
          i++) {
@@ -192,6 +216,7 @@ void pool_run(Pool *pool, int64_t n, PoolFn *fn, void *context) {
     uint32_t generation = atomic_load_explicit(&pool->gate, memory_order_relaxed);
     generation = (generation & ~(uint32_t)(GATE_GENERATION - 1)) + GATE_GENERATION;
     atomic_store_explicit(&pool->gate, generation | GATE_OPEN, memory_order_release);
+    workers_keep_off(pool);
     ring(pool);
     run_shares(pool, 0);
     atomic_fetch_and_explicit(&pool->gate, ~(uint32_t)GATE_OPEN, memory_order_acq_rel);
@@ -235,15 +260,19 @@ bool pool_reserve(Diag *diag, Pool *pool, int64_t bytes) {
         return diag_fail(diag, FAIL_INPUT, "scratch of %lld bytes is too large",
                          (long long)bytes);
     // A page between two threads' scratch keeps their lines and prefetches apart.
-    size_t each = ((size_t)bytes + 4095) / 4096 * 4096 + 4096;
-    unsigned char *scratch = map_memory(each * pool->threads);
-    if (!scratch) {
+    size_t each = ((size_t)bytes + 4095) / 4096 * 4096 + 4096, all = each * pool->threads;
+    unsigned char *map = map_memory(all + HUGE_PAGE);
+    if (!map) {
         return diag_fail(diag, FAIL_ENVIRONMENT, "not enough memory for scratch of %zu bytes",
-                         each * pool->threads);
+                         all);
     }
-    if (pool->scratch) munmap(pool->scratch, pool->scratch_bytes * pool->threads);
-    pool->scratch = scratch;
+    if (pool->scratch) munmap(pool->scratch_map, pool->scratch_mapped);
+    pool->scratch_map = map;
+    pool->scratch_mapped = all + HUGE_PAGE;
+    pool->scratch = map + (HUGE_PAGE - (uintptr_t)map % HUGE_PAGE) % HUGE_PAGE;
     pool->scratch_bytes = each;
+    // Copies of operands are walked in many orders; what is too small for a huge page is not.
+    madvise(pool->scratch, all / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return true;
 }
 
@@ -275,6 +304,8 @@ bool pool_open(Diag *diag, uint32_t threads, Pool **out) {
     *out = NULL;
     if (!pool) return diag_fail(diag, FAIL_ENVIRONMENT, "not enough memory for threads");
     pool->threads = 1;
+    pool->cpus.caller = -1;
+    if (sched_getaffinity(0, sizeof pool->cpus.all, &pool->cpus.all)) CPU_ZERO(&pool->cpus.all);
     for (uint32_t i = 1; i < threads; i++) {
         Worker *w = &pool->workers[i];
         *w = (Worker){.pool = pool, .index = i};
@@ -296,6 +327,6 @@ void pool_close(Pool *pool) {
     ring(pool);
     for (uint32_t i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
-    if (pool->scratch) munmap(pool->scratch, pool->scratch_bytes * pool->threads);
+    if (pool->scratch) munmap(pool->scratch_map, pool->scratch_mapped);
     munmap(pool, pool->mapped);
 }

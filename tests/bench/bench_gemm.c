@@ -1,15 +1,21 @@
 // bench_gemm.c: speed of generated contractions beside oneDNN and the measured peak, as a
-// Markdown table. Kernels are called in turns; the least and the median time of each are kept.
-// Operands are f32 or bf16; sums and results are f32. Without --type, all is done for both.
+// Markdown table. Operands are f32 or bf16; sums and results are f32. Without --type, all is
+// done for both. Operands and results lie in huge pages, as a session's data does.
 //
-//     bench_gemm [--type T]                the tables, with the schedules of the prior
-//     bench_gemm [--type T] THREADS M N K LAYOUT [SCHEDULE...]    one shape; LAYOUT is NN, NT
-//     or TN
+//     bench_gemm [--type T] [--threads N] [--m M] [--layout L]
+//         the tables, or the rows of them that are asked for, with the schedules of the prior
+//     bench_gemm [--type T] THREADS M N K LAYOUT [SCHEDULE...]
+//         one shape; LAYOUT is NN, NT or TN
+//
+// How two programs are compared says turns.h: in turns, with threads bound alike, while nobody
+// else's threads spin. One thread is timed by its own clock, which stands still while others
+// have the CPU; two by the wall clock.
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "autotune/prior.h"
@@ -19,8 +25,9 @@
 #include "runtime/cpu/pool.h"
 #include "runtime/object.h"
 #include "tests/bench/onednn.h"
+#include "tests/bench/turns.h"
 
-enum { LANES_MOST = 16, REPEATS_MOST = 400, REPEATS_LEAST = 5, CHECKS = 100 };
+enum { LANES_MOST = 16, CHECKS = 100 };
 
 // Longer calls are not warmed up before each measurement: their operands outgrow the caches.
 #define FLOPS_LONG 1e9
@@ -30,7 +37,8 @@ typedef struct {
     Diag diag;
     Pool *pool;
     uint32_t threads;
-    double peak;  // flops a second of all threads
+    double peak;     // flops a second of all threads
+    cpu_set_t cpus;  // that this process may use
 } Bench;
 
 static void fail(const Bench *b, const char *what) {
@@ -147,23 +155,18 @@ static double shape_flops(const Shape *s) {
     return 2.0 * (double)s->m * (double)s->n * (double)s->k;
 }
 
-typedef struct {
-    double least, median;
-} Times;
-
 static int by_value(const void *x, const void *y) {
     double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
 }
 
-static Times times_of(double *samples, int count) {
-    qsort(samples, (size_t)count, sizeof *samples, by_value);
-    return (Times){samples[0], samples[count / 2]};
-}
-
+// Of the kind that a session keeps its data in.
 static void *pages(Bench *b, size_t bytes) {
-    char *raw = arena_alloc(&b->arena, bytes + 4096, 1);
-    return raw + (4096 - (uintptr_t)raw % 4096);
+    enum { HUGE_PAGE = 1 << 21 };
+    char *raw = arena_alloc(&b->arena, bytes + 2 * HUGE_PAGE, 1);
+    char *first = raw + (HUGE_PAGE - (uintptr_t)raw % HUGE_PAGE);
+    madvise(first, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return first;
 }
 
 static void *numbers(Bench *b, DType type, int64_t count, uint64_t seed) {
@@ -198,68 +201,38 @@ static void results_compare(Bench *b, const Shape *s, const float *ours, const f
 }
 
 typedef struct {
-    Times ours, library;
-    double compile_ms;
-} Outcome;
+    Bench *bench;
+    const Kernel *kernel;  // or
+    Product *product;
+} Side;
 
-// OpenMP's threads and those of the pool spin for a while after their work: whoever is measured
-// next on the same cores waits until they sleep.
-static void settle(const Bench *b) {
-    enum { SPIN_NS = 25000000 };
-    struct timespec spin = {.tv_nsec = SPIN_NS};
-    if (b->threads > 1) nanosleep(&spin, NULL);
+static double side_seconds(void *context) {
+    const Side *side = context;
+    return side->kernel ? kernel_time(side->bench, side->kernel)
+                        : library_time(side->bench, side->product);
 }
 
-// Then it runs until its own threads are awake, which takes longer than a short call.
-#define AWAKE_SECONDS 0.0005
-
-static double library_turn(Bench *b, Product *product, bool is_long) {
-    settle(b);
-    double awake = clock_seconds() + (b->threads > 1 ? AWAKE_SECONDS : 0);
-    bool warm = !is_long || b->threads > 1;
-    while (warm) {
-        library_time(b, product);
-        warm = clock_seconds() < awake;
-    }
-    return library_time(b, product);
-}
-
-static double kernel_turn(Bench *b, const Kernel *kernel, bool is_long) {
-    settle(b);
-    double awake = clock_seconds() + (b->threads > 1 ? AWAKE_SECONDS : 0);
-    bool warm = !is_long || b->threads > 1;
-    while (warm) {
-        kernel_time(b, kernel);
-        warm = clock_seconds() < awake;
-    }
-    return kernel_time(b, kernel);
-}
-
-// Both in turns, for `budget` seconds.
 static Outcome both_measure(Bench *b, const Kernel *kernel, Product *product, double budget) {
-    static double ours[REPEATS_MOST], library[REPEATS_MOST];
-    bool is_long = shape_flops(&product->shape) > FLOPS_LONG;
-    int count = 0;
-    double end = clock_seconds() + budget;
-    while (count < REPEATS_LEAST || (clock_seconds() < end && count < REPEATS_MOST)) {
-        library[count] = library_turn(b, product, is_long);
-        ours[count++] = kernel_turn(b, kernel, is_long);
-    }
-    return (Outcome){times_of(ours, count), times_of(library, count), kernel->compile_ms};
+    Side ours = {.bench = b, .kernel = kernel}, library = {.bench = b, .product = product};
+    const Contender contenders[] = {{side_seconds, &ours}, {side_seconds, &library}};
+    TurnOptions options = {.threads = b->threads,
+                           .is_long = shape_flops(&product->shape) > FLOPS_LONG,
+                           .budget = budget};
+    threads_place(&b->cpus, b->threads - 1);
+    return turns_measure(contenders, &options);
 }
 
 static void row_print(const Bench *b, const Shape *s, const Outcome *out,
-                      const Schedule *schedule) {
+                      const Schedule *schedule, double compile_ms) {
     StrBuf text = {0};
     schedule_print(schedule, &text);
     double flops = shape_flops(s);
     printf("| %u | %s | %lld x %lld x %lld | %c%c | %.1f | %.1f | %.2f | %.2f | %.2f | %.0f | "
            "%s |\n",
            b->threads, dtype_text(s->type), (long long)s->m, (long long)s->n, (long long)s->k,
-           s->turned_a ? 'T' : 'N', s->turned_b ? 'T' : 'N', flops / out->ours.least * 1e-9,
-           flops / out->library.least * 1e-9, out->library.least / out->ours.least,
-           out->library.median / out->ours.median, flops / out->ours.least / b->peak,
-           out->compile_ms, text.ptr ? text.ptr : "");
+           s->turned_a ? 'T' : 'N', s->turned_b ? 'T' : 'N', flops / out->least[0] * 1e-9,
+           flops / out->least[1] * 1e-9, out->least[1] / out->least[0], out->ratio,
+           flops / out->least[0] / b->peak, compile_ms, text.ptr ? text.ptr : "");
     fflush(stdout);
     strbuf_release(&text);
 }
@@ -292,7 +265,7 @@ static Outcome shape_run(Bench *b, const Shape *s, Data *data, const Schedule *w
     if (product_open(&product, s, data->library) && product_run(&product))
         results_compare(b, s, data->ours[PRODUCT_Y], data->library[PRODUCT_Y]);
     Outcome out = both_measure(b, &kernel, &product, budget);
-    row_print(b, s, &out, &schedule);
+    row_print(b, s, &out, &schedule, kernel.compile_ms);
     product_close(&product);
     object_unload(&kernel.object);
     arena_rewind(&b->arena, mark);
@@ -301,13 +274,16 @@ static Outcome shape_run(Bench *b, const Shape *s, Data *data, const Schedule *w
 
 static void bench_start(Bench *b, uint32_t threads) {
     *b = (Bench){.threads = threads};
+    if (sched_getaffinity(0, sizeof b->cpus, &b->cpus)) CPU_ZERO(&b->cpus);
     diag_init(&b->diag, &b->arena);
     if (!pool_open(&b->diag, threads, &b->pool)) fail(b, "no threads");
     onednn_threads((int)threads);
+    threads_place(&b->cpus, threads - 1);
     b->peak = peak_measure(b);
 }
 
 static void bench_end(Bench *b) {
+    (void)sched_setaffinity(0, sizeof b->cpus, &b->cpus);
     pool_close(b->pool);
     arena_release(&b->arena);
 }
@@ -323,26 +299,54 @@ static void heading(const Bench *b, DType type) {
         " ratio of medians | of peak | compile ms | schedule |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
 }
 
-static void table(DType type, uint32_t threads) {
+// Which rows of the tables are wanted, and how.
+typedef struct {
+    DType types[2];
+    int type_count;
+    int64_t threads, m;  // 0: all
+    const char *layout;  // NULL: all
+} Request;
+
+static const char *const layouts[] = {"NN", "NT", "TN"};
+
+static Shape shape_of(DType type, const int64_t extents[3], const char *layout) {
+    return (Shape){extents[0],       extents[1],       extents[2],
+                   layout[0] == 'T', layout[1] == 'T', type};
+}
+
+static double shape_ratio(Bench *b, const Shape *s, Data *data) {
+    return shape_run(b, s, data, NULL, 0.05).ratio;
+}
+
+static void ratios_print(const Bench *b, DType type, double *ratios, int count) {
+    int good = 0;
+    for (int i = 0; i < count; i++)
+        good += ratios[i] >= 0.95;
+    qsort(ratios, (size_t)count, sizeof *ratios, by_value);
+    printf("\n%s, %u threads: ratio to oneDNN over %d shapes: worst %.2f, tenth %.2f, median "
+           "%.2f; %d of at least 0.95\n",
+           dtype_text(type), b->threads, count, ratios[0], ratios[count / 10],
+           ratios[count / 2], good);
+}
+
+static void table(const Request *request, DType type, uint32_t threads) {
     static const int64_t rows[] = {1, 8, 256, 2048}, sides[] = {256, 512, 1024, 2048};
-    static double ratios[1024];
+    double ratios[3 * 4 * 4 * 4];
     int count = 0;
+    if (request->threads && request->threads != threads) return;
     Bench b;
     bench_start(&b, threads);
     heading(&b, type);
     Data data = data_new(&b, &(Shape){2048, 2048, 2048, .type = type});
     for (int layout = 0; layout < 3; layout++)
         for (int i = 0; i < 4 * 4 * 4; i++) {
-            Shape s = {rows[i / 16], sides[i / 4 % 4], sides[i % 4],
-                       layout == 2,  layout == 1,      type};
-            Outcome out = shape_run(&b, &s, &data, NULL, 0.05);
-            ratios[count++] = out.library.median / out.ours.median;
+            int64_t extents[] = {rows[i / 16], sides[i / 4 % 4], sides[i % 4]};
+            if (request->m && request->m != extents[0]) continue;
+            if (request->layout && strcmp(request->layout, layouts[layout]) != 0) continue;
+            Shape s = shape_of(type, extents, layouts[layout]);
+            ratios[count++] = shape_ratio(&b, &s, &data);
         }
-    qsort(ratios, (size_t)count, sizeof *ratios, by_value);
-    printf(
-        "\n%s, %u threads: ratio of medians to oneDNN over %d shapes: worst %.2f, tenth %.2f, "
-        "median %.2f\n",
-        dtype_text(type), threads, count, ratios[0], ratios[count / 10], ratios[count / 2]);
+    if (count > 0) ratios_print(&b, type, ratios, count);
     bench_end(&b);
 }
 
@@ -357,12 +361,8 @@ static int64_t number(const char *text) {
 static void one(DType type, int argc, char **argv) {
     Bench b;
     bench_start(&b, (uint32_t)number(argv[0]));
-    Shape s = {number(argv[1]),
-               number(argv[2]),
-               number(argv[3]),
-               argv[4][0] == 'T',
-               argv[4][0] && argv[4][1] == 'T',
-               type};
+    int64_t extents[] = {number(argv[1]), number(argv[2]), number(argv[3])};
+    Shape s = shape_of(type, extents, argv[4]);
     Data data = data_new(&b, &s);
     heading(&b, type);
     if (argc == 5) shape_run(&b, &s, &data, NULL, 0.3);
@@ -374,21 +374,43 @@ static void one(DType type, int argc, char **argv) {
     bench_end(&b);
 }
 
+// Takes options from the front of the arguments; false: one that is none.
+static bool request_read(Request *r, int *argc, char ***argv) {
+    *r = (Request){.types = {DTYPE_F32, DTYPE_BF16}, .type_count = 2};
+    for (; *argc >= 2 && (*argv)[0][0] == '-'; *argc -= 2, *argv += 2) {
+        const char *option = (*argv)[0], *value = (*argv)[1];
+        if (strcmp(option, "--type") == 0) {
+            r->type_count = 1;
+            if (!dtype_parse(str_of(value), &r->types[0])) return false;
+            if (r->types[0] != DTYPE_F32 && r->types[0] != DTYPE_BF16) return false;
+        } else if (strcmp(option, "--threads") == 0) {
+            r->threads = number(value);
+        } else if (strcmp(option, "--m") == 0) {
+            r->m = number(value);
+        } else if (strcmp(option, "--layout") == 0) {
+            r->layout = value;
+        } else {
+            return false;
+        }
+    }
+    return *argc == 0 || *argc >= 5;
+}
+
 int main(int argc, char **argv) {
-    DType types[] = {DTYPE_F32, DTYPE_BF16}, only;
-    int type_count = 2, at = 1;
-    if (argc > 2 && strcmp(argv[1], "--type") == 0 && dtype_parse(str_of(argv[2]), &only) &&
-        (only == DTYPE_F32 || only == DTYPE_BF16))
-        types[0] = only, type_count = 1, at = 3;
-    if (argc != at && argc < at + 5) {
-        fputs("usage: bench_gemm [--type f32|bf16] [THREADS M N K LAYOUT [SCHEDULE...]]\n",
+    Request request;
+    argc--, argv++;
+    if (!request_read(&request, &argc, &argv)) {
+        fputs("usage: bench_gemm [--type f32|bf16] [--threads N] [--m M] [--layout NN|NT|TN]\n"
+              "       bench_gemm [--type f32|bf16] THREADS M N K LAYOUT [SCHEDULE...]\n",
               stderr);
         return 2;
     }
-    for (int i = 0; i < type_count; i++)
-        if (argc > at)
-            one(types[i], argc - at, argv + at);
+    for (int i = 0; i < request.type_count; i++) {
+        DType type = request.types[i];
+        if (argc > 0)
+            one(type, argc, argv);
         else
-            table(types[i], 1), table(types[i], 2);
+            table(&request, type, 1), table(&request, type, 2);
+    }
     return 0;
 }

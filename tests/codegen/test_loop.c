@@ -124,6 +124,27 @@ static void test_larger(void **state) {
         check_plain(&shapes[i]);
 }
 
+// Enough blocks of rows that the first of them copy the next panel: k in multiples of ku.
+static void test_panels_copied_by_blocks(void **state) {
+    (void)state;
+    static const char *const knobs[] = {
+        "knob mr = 2\nknob nv = 1\nknob pack_b = 1\nknob ku = 4\n",
+        "knob mr = 1\nknob nv = 2\nknob pack_b = 1\nknob ku = 8\nknob pack_a = 1\n",
+        "knob mr = 3\nknob nv = 3\nknob pack_b = 1\nknob ku = 2\n",
+    };
+    for (uint64_t i = 0; i < 24; i++) {
+        Shape s = {.m = 12 + draw(11, i, 40), .n = 60 + draw(12, i, 120), .b_by_n = true};
+        s.k = 8 * draw(13, i, 12);
+        s.mc = 12 + draw(14, i, 40);
+        s.nc = i & 4 ? 40 + draw(15, i, 60) : 0;
+        s.kc = i & 8 ? 16 : 0;
+        s.a_by_k = i & 1;
+        s.type = i % 5 == 0 ? "bf16" : NULL;
+        s.knobs = knobs[i % 3];
+        check_plain(&s);
+    }
+}
+
 static void test_elements_of_16_bits(void **state) {
     (void)state;
     for (int i = 0; i < 16; i++) {
@@ -170,6 +191,19 @@ static void test_two_k(void **state) {
                  i & 4 ? 1 : 35, i & 4 ? 19 : 1);
         check_usual(filled, 114);
     }
+}
+
+// Both k are walked inside the register kernel, and its blocks copy panels.
+static void test_two_k_copied_by_blocks(void **state) {
+    (void)state;
+    check_usual("tile t loop\nm m = 29\nn n = 100\nk j = 6\nk k = 24\n"
+                "arg a: f32[4176]\narg b: f32[14400]\narg y: f32[2900]\n"
+                "knob mr = 3\nknob nv = 1\nknob pack_b = 1\nknob ku = 4\n"
+                "%1 = load a[m*24 + j*696 + k] : f32 (m, j, k)\n"
+                "%2 = load b[j*2400 + k*100 + n] : f32 (n, j, k)\n"
+                "%3 = dot %1, %2 over (j, k) : f32 (m, n)\n"
+                "store y[m*100 + n] = %3 : f32 (m, n)\n",
+                144);
 }
 
 // More products than the register kernel sums at once: the outer k become steps.
@@ -327,9 +361,11 @@ int main(void) {
         cmocka_unit_test_setup(test_extents_of_one, setup),
         cmocka_unit_test_setup(test_thin, setup),
         cmocka_unit_test_setup(test_larger, setup),
+        cmocka_unit_test_setup(test_panels_copied_by_blocks, setup),
         cmocka_unit_test_setup(test_elements_of_16_bits, setup),
         cmocka_unit_test_setup(test_batches, setup),
         cmocka_unit_test_setup(test_two_k, setup),
+        cmocka_unit_test_setup(test_two_k_copied_by_blocks, setup),
         cmocka_unit_test_setup(test_many_k, setup),
         cmocka_unit_test_setup(test_gate, setup),
         cmocka_unit_test_setup(test_residual_in_place, setup),

@@ -18,7 +18,7 @@ strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/cuda_bench.c 
 strata_test(codegen/nvrtc codegen/test_nvrtc.c LIBS strata_codegen Threads::Threads)
 
 # Built with the tests but not run by them: timings decide nothing.
-add_executable(bench_gemm bench/bench_gemm.c bench/onednn.c)
+add_executable(bench_gemm bench/bench_gemm.c bench/onednn.c bench/turns.c)
 strata_compile_options(bench_gemm)
 target_compile_definitions(bench_gemm PRIVATE ${STRATA_DEFINITIONS})
 target_compile_options(bench_gemm PRIVATE -O2 -march=native -ffp-contract=fast)

@@ -1,0 +1,150 @@
+// loop_ahead.c: what the register kernel does for later blocks while it walks k: it asks for
+// memory, and copies cols. Processors look ahead along a run of addresses, but not from row to
+// row of a matrix; and what is done a little at a time costs nothing beside the sums.
+//
+//   * Cols that are copied: the first blocks of a panel copy the next panel. Block i copies k
+//   i,
+//     i + ku, i + 2 ku, ... Where the cols lie along k it asks for a few of them.
+//   * Cols that are read in place by few blocks: each asks for a run of k of the next panel,
+//     `fast` of them every ku of its own.
+#include "codegen/llvm/element.h"
+#include "codegen/llvm/loop.h"
+
+enum {
+    LINE_BYTES = 64,
+    MOST_AT_ONCE = 2,  // k that a block copies every ku k
+    MOST_COLS = 4,     // cols along k that a block asks for
+    EARLY = 64,        // k before it is copied a vector is asked for
+    LEAST_ROWS = 4,    // fewer leave no time for more than loading the cols
+};
+
+static int64_t element_bytes(const Walk *w) { return (int64_t)dtype_bytes(w->type); }
+
+static IrValue bytes_from(Builder *b, IrValue base, IrValue count, int64_t bytes) {
+    return build_gep(b, b->i8, base, build_imul(b, count, bytes));
+}
+
+// ---- shares
+
+// Whole blocks that every task has.
+static int64_t blocks_at_least(const Contract *c) {
+    const TileDim *row = &c->p->dims[c->row];
+    int64_t last = row->extent % row->tile;
+    return (last > 0 ? last : row->tile) / c->mr;
+}
+
+// How many of `all` each of so many blocks does.
+static int share_of(int64_t all, int64_t blocks) { return (int)((all + blocks - 1) / blocks); }
+
+static bool are_copied(const Contract *c) {
+    return c->cols.packed && c->cols.plain && c->one_panel;
+}
+
+bool blocks_copy(const Contract *c) {
+    const TileDim *k = &c->p->dims[c->k_last];
+    int64_t blocks = blocks_at_least(c);
+    if (!are_copied(c) || c->cols.along_k || c->cols.load == NULL) return false;
+    if (k->tile % c->ku != 0 || k->extent % k->tile % c->ku != 0) return false;
+    return blocks * MOST_AT_ONCE >= c->ku && c->ku % share_of(c->ku, blocks) == 0;
+}
+
+static bool blocks_ask(const Contract *c) {
+    int64_t cols = (int64_t)c->nv * c->lanes;
+    return are_copied(c) && c->cols.along_k && blocks_at_least(c) * MOST_COLS >= cols;
+}
+
+int helping_blocks(const Contract *c) {
+    int64_t blocks = blocks_at_least(c), cols = (int64_t)c->nv * c->lanes;
+    if (blocks_copy(c)) return c->ku / share_of(c->ku, blocks);
+    return blocks_ask(c) ? share_of(cols, share_of(cols, blocks)) : 0;
+}
+
+static int64_t step_bytes(const Ahead *a, const Contract *c) {
+    return a->walk.step[c->k_last] * element_bytes(&a->walk);
+}
+
+void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
+    Builder *b = c->b;
+    *a = (Ahead){.fast = 0};
+    if (block->next == NULL) return;
+    a->walk = walk_in_place(c, &c->cols, block->col);
+    a->walk.base = block->next;
+    a->copy = block->next_copy;
+    if (a->copy != NULL) {
+        a->share = share_of(c->ku, blocks_at_least(c));
+        IrValue k = build_imul(b, block->number, a->share);
+        a->walk.base = bytes_from(b, a->walk.base, k, step_bytes(a, c));
+        a->copy = bytes_from(b, a->copy, k, (int64_t)c->nv * c->lanes * 4);
+    } else if (c->cols.along_k) {
+        a->share = share_of((int64_t)c->nv * c->lanes, blocks_at_least(c));
+        IrValue col = build_imul(b, block->number, a->share);
+        a->walk.base =
+            bytes_from(b, a->walk.base, col, a->walk.across * element_bytes(&a->walk));
+    } else if (block->rows >= LEAST_ROWS) {
+        const TileDim *row = &c->p->dims[c->row];
+        int64_t blocks = (row->tile + c->mr - 1) / c->mr;
+        a->fast = share_of(c->ku, blocks);
+        int64_t mine = c->p->dims[c->k_last].tile * a->fast / c->ku * step_bytes(a, c);
+        IrValue run = LLVMBuildURem(b->at, block->number, build_i64(b, c->ku), "");
+        if (blocks > 1) a->walk.base = bytes_from(b, a->walk.base, run, mine);
+    }
+}
+
+void ahead_on(Ahead *a, const Contract *c, IrValue index, int d) {
+    int64_t copied = c->k_flat[d] * c->nv * c->lanes * 4;
+    if (a->walk.base != NULL) a->walk.base = walk_on(c, &a->walk, a->walk.base, index, d);
+    if (a->copy != NULL) a->copy = bytes_from(c->b, a->copy, index, copied);
+}
+
+// ---- while k is walked
+
+static void ask(const Contract *c, IrValue base, int64_t bytes, bool close) {
+    build_prefetch(c->b, build_gep_bytes(c->b, base, bytes), false, close ? 3 : 2);
+}
+
+static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
+    Builder *b = c->b;
+    int64_t step = step_bytes(a, c);
+    IrValue turn = LLVMBuildExactUDiv(b->at, index, build_i64(b, c->ku), "");
+    IrValue at = bytes_from(b, a->walk.base, turn, a->fast * step);
+    int64_t bytes = (int64_t)c->nv * c->lanes * element_bytes(&a->walk);
+    for (int i = u; i < a->fast; i += c->ku)
+        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
+            ask(c, at, i * step + byte, a->fast == c->ku);
+}
+
+// Vector j of the k that is i behind the first of this share.
+static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i, int j) {
+    Builder *b = c->b;
+    int64_t step = step_bytes(a, c), bytes = c->lanes * element_bytes(&a->walk),
+            copied = (int64_t)c->lanes * 4;
+    IrValue from = bytes_from(b, a->walk.base, index, step);
+    IrValue to = bytes_from(b, a->copy, index, c->nv * copied);
+    int64_t offset = i * step + j * bytes;
+    if (offset % LINE_BYTES == 0 || bytes >= LINE_BYTES)
+        ask(c, from, EARLY * step + offset, false);
+    IrValue x = element_load(b, a->walk.type, build_gep_bytes(b, from, offset), c->lanes, NULL);
+    build_store(b, x, build_gep_bytes(b, to, (i * c->nv + j) * copied), (unsigned)copied);
+}
+
+// Vectors of a k that are neighbours are copied together: they lie in one page.
+static void k_copy(const Ahead *a, const Contract *c, IrValue index, int i) {
+    for (int j = 0; j < c->nv; j++)
+        vector_copy(a, c, index, i, j);
+}
+
+// A col has a new line only every few k; to ask again costs nearly nothing.
+static void col_ask(const Ahead *a, const Contract *c, IrValue index, int i) {
+    IrValue at = bytes_from(c->b, a->walk.base, index, step_bytes(a, c));
+    ask(c, at, i * a->walk.across * element_bytes(&a->walk), false);
+}
+
+void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u) {
+    if (a->fast > 0) fast_step(a, c, index, u);
+    for (int i = u; i < a->share; i += c->ku) {
+        if (a->copy != NULL)
+            k_copy(a, c, index, i);
+        else
+            col_ask(a, c, index, i);
+    }
+}
