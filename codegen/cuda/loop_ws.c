@@ -9,11 +9,14 @@
 
 // ---- names
 
-// ", point0, point1": coordinates of a tensor's grid dimensions.
+// ", point0, outer": coordinates of a tensor's dimensions 2 and 3.
 static Str coordinates(const Ws *s, const WsTensor *tensor) {
     StrBuf text = {0};
-    for (int i = 0; i < tensor->grid_count; i++)
-        strbuf_addf(&text, ", point%d", tensor->grid[i]);
+    for (int i = 0; i < tensor->outer_count; i++)
+        if (tensor->outer[i] == s->steps.outer_dim)
+            strbuf_addz(&text, ", outer");
+        else
+            strbuf_addf(&text, ", point%d", tensor->outer[i]);
     Str out = str_copy(s->w->arena, strbuf_view(&text));
     strbuf_release(&text);
     return out;
@@ -106,6 +109,27 @@ static void skip_print(const Ws *s) {
     blank_line(w);
 }
 
+// Where results are not staged a thread has four neighbours along n, where that helps.
+static bool is_gathered(const Ws *s) {
+    return !s->staged && s->tiles.bn % 16 == 0 && s->shape.n % 4 == 0;
+}
+
+// Of 16 columns a thread has two pairs of neighbours, 8 columns apart. Lanes side by side
+// exchange one pair each, and then have four neighbours, for wider loads and stores.
+static void gather_print(const Ws *s) {
+    CudaWriter *w = s->w;
+    cuda_open(w, "DEVICE void sums_gather(float (&d)[TILE_N / 2], bool odd)");
+    cuda_line(w, "UNROLL for (int j = 0; j < TILE_N / 16; j++)");
+    cuda_open(w, "UNROLL for (int i = 0; i < 4; i++)");
+    cuda_line(w, "const float low = d[8 * j + i], high = d[8 * j + 4 + i];");
+    cuda_line(w, "const float other = __shfl_xor_sync(~0U, odd ? low : high, 1);");
+    cuda_line(w, "d[8 * j + i] = odd ? other : low;");
+    cuda_line(w, "d[8 * j + 4 + i] = odd ? high : other;");
+    cuda_close(w);
+    cuda_close(w);
+    blank_line(w);
+}
+
 static void heading_print(const Ws *s) {
     CudaWriter *w = s->w;
     const WsTiles *t = &s->tiles;
@@ -116,6 +140,7 @@ static void heading_print(const Ws *s) {
     constants_print(s);
     place_print(s);
     if (t->turns > 1) skip_print(s);
+    if (is_gathered(s)) gather_print(s);
     Str cluster = t->cluster > 1 ? str_printf(w->arena, "CLUSTER(%d) ", t->cluster) : STR("");
     cuda_line(w, "KERNEL_RESIDENT(%d, 1) %.*skernel(%.*s,", 128 * (t->consumers + 1),
               STR_ARG(cluster), STR_ARG(cuda_parameters(w)));
@@ -177,11 +202,11 @@ static void copy_a_print(const Ws *s) {
     CudaWriter *w = s->w;
     Str points = coordinates(s, &s->a.tensor);
     if (!s->a.across) {
-        cuda_line(w, "tensor_load(a, &map_a, ready, k * TILE_K, m0%.*s);", STR_ARG(points));
+        cuda_line(w, "tensor_load(a, &map_a, ready, inner, m0%.*s);", STR_ARG(points));
         return;
     }
     cuda_line(w, "UNROLL for (int i = 0; i < TILE_M / 64; i++)");
-    cuda_line(w, "    tensor_load(a + 8192 * i, &map_a, ready, m0 + 64 * i, k * TILE_K%.*s);",
+    cuda_line(w, "    tensor_load(a + 8192 * i, &map_a, ready, m0 + 64 * i, inner%.*s);",
               STR_ARG(points));
 }
 
@@ -193,13 +218,13 @@ static void copy_b_print(const Ws *s) {
     const char *load = shared ? "tensor_load_shared" : "tensor_load";
     const char *blocks = shared ? "ready, 3" : "ready";
     if (!s->b.across) {
-        cuda_line(w, "%s(b%s, &map_b, %s, k * TILE_K, n0%s%.*s);", load,
+        cuda_line(w, "%s(b%s, &map_b, %s, inner, n0%s%.*s);", load,
                   shared ? " + rank * (B_BYTES / 2)" : "", blocks,
                   shared ? " + rank * (TILE_N / 2)" : "", STR_ARG(points));
         return;
     }
     cuda_line(w, "UNROLL for (int i = 0; i < B_BYTES / 8192; i++)");
-    cuda_line(w, "    %s(b + 8192 * i%s, &map_b, %s, n0 + 64 * i, k * TILE_K%s%.*s);", load,
+    cuda_line(w, "    %s(b + 8192 * i%s, &map_b, %s, n0 + 64 * i, inner%s%.*s);", load,
               shared ? " + 4096 * rank" : "", blocks, shared ? " + 32 * rank" : "",
               STR_ARG(points));
 }
@@ -224,6 +249,11 @@ static void producer_print(const Ws *s) {
     cuda_line(w, "u32 stage = 0, parity = 1;");
     tiles_open(s, false);
     cuda_open(w, "NO_UNROLL for (int k = 0; k < STEPS; k++)");
+    long long inside = parts(s->steps.inner, WS_TILE_K);
+    if (s->steps.outer > 1)
+        cuda_line(w, "const int outer = k / %lld, inner = k %% %lld * TILE_K;", inside, inside);
+    else
+        cuda_line(w, "const int inner = k * TILE_K;");
     cuda_line(w, "const u32 a = tiles_a + stage * A_BYTES, b = tiles_b + stage * B_BYTES;");
     cuda_line(w, "const u32 ready = full + 8 * stage;");
     cuda_line(w, "barrier_wait(empty + 8 * stage, parity);");
@@ -305,13 +335,14 @@ static bool has_loads(const TileProgram *p, TileId v) {
 static void epilogue_print(const Ws *s) {
     CudaWriter *w = s->w;
     if (s->staged && s->stored.i == s->dot.i) return;
-    bool unguarded = s->staged && !has_loads(w->p, s->stored);
+    bool unguarded = s->staged && !has_loads(w->p, s->stored), gathered = is_gathered(s);
     CudaSums sums = {.rows = 2 * ws_blocks(&s->tiles),
-                     .runs = s->tiles.bn / 8,
-                     .width = 2,
+                     .runs = s->tiles.bn / (gathered ? 16 : 8),
+                     .width = gathered ? 4 : 2,
                      .m = STR("m0 + row + i / 2 * 64 + i % 2 * 8"),
-                     .n = STR("n0 + column + j * 8"),
-                     .sum = STR("sums[i / 2][j * 4 + i % 2 * 2 + e]"),
+                     .n = gathered ? STR("n0 + column + j * 16") : STR("n0 + column + j * 8"),
+                     .sum = gathered ? STR("sums[i / 2][j * 8 + e / 2 * 4 + i % 2 * 2 + e % 2]")
+                                     : STR("sums[i / 2][j * 4 + i % 2 * 2 + e]"),
                      .m_whole = unguarded || s->shape.m % (s->tiles.bm * s->tiles.cluster) == 0,
                      .n_whole = unguarded || s->shape.n % s->tiles.bn == 0};
     if (s->staged) sums.into = sums.sum;
@@ -319,8 +350,12 @@ static void epilogue_print(const Ws *s) {
         sums.at.at[d] = is_grid(s, d) ? str_printf(w->arena, "point%u", d) : STR("0");
     cuda_line(w, "{");
     w->indent++;
+    if (gathered)
+        cuda_line(w,
+                  "UNROLL for (int i = 0; i < BLOCKS; i++) sums_gather(sums[i], lane %% 2);");
     cuda_line(w, "const int row = first_row + thread / 32 * 16 + lane / 4;");
-    cuda_line(w, "const int column = lane %% 4 * 2;");
+    cuda_line(w, gathered ? "const int column = lane %% 2 * 8 + lane / 2 %% 2 * 4;"
+                          : "const int column = lane %% 4 * 2;");
     cuda_epilogue(w, &sums);
     cuda_close(w);
 }

@@ -5,15 +5,21 @@
 #include "codegen/cuda/loop_ws_choice.h"
 #include "codegen/cuda/writer.h"
 
-// A tensor map without its box, and the grid dimensions of the program that are its dimensions
-// 2 and 3.
+// A tensor map without its box, and the dimensions of the program that are its dimensions 2 and
+// 3: of the grid, or the outer k.
 typedef struct {
     TensorMapSpec map;
-    int grid[2], grid_count;
+    int outer[2], outer_count;
 } WsTensor;
 
+// The k dimensions as two, the outer of extent 1 if one is enough. *_dim: the innermost of the
+// program's dimensions that it is made of, whose stride is its own; -1: extent 1.
 typedef struct {
-    const TileOp *load;
+    int64_t inner, outer;
+    int inner_dim, outer_dim;
+} WsSteps;
+
+typedef struct {
     bool across;  // rows of a tile in shared memory run along m or n, not along k
     WsTensor tensor;
 } WsOperand;
@@ -23,6 +29,7 @@ typedef struct {
     TileId dot;
     int m, n;  // dimensions
     DType type;
+    WsSteps steps;
     WsOperand a, b;
     bool staged;      // results leave by tensor copies
     WsTensor result;  // if staged

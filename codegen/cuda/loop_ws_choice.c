@@ -80,12 +80,12 @@ double ws_cycles(const WsShape *s, const WsTiles *t) {
                    (double)parts(s->n, t->bn);
     double waves = ceil(tiles / (WS_BLOCKS / t->cluster));
     double store = ws_staged(s, t) ? 1 : 1.5, products = steps * step_cycles(t);
-    double epilogue = 500 + (double)t->bm * t->bn * (1 + store * s->stored_bytes) / 64;
+    double epilogue = 500 + (double)t->bm * t->bn * (1 + store * s->point_bytes) / 64;
     double work = waves * (products + epilogue);
     // In turns one consumer's epilogue hides behind the other's products.
     if (t->turns == 2) work = waves * fmax(products, (products + epilogue) / 2) + epilogue;
     double m = (double)s->m, n = (double)s->n, k = (double)s->k, points = (double)s->points;
-    double bytes = points * (2 * k * (m + n) + s->stored_bytes * m * n);
+    double bytes = points * (2 * k * (m + n) + s->point_bytes * m * n);
     // Of two that memory holds up equally the one with less work is better.
     double memory = bytes / memory_bytes;
     return start + fmax(work, memory) + fmin(work, memory) / 16;

@@ -18,7 +18,7 @@ typedef struct {
     int64_t points, m, n, k;  // points of the grid dimensions
     bool across_b;            // see WsOperand
     bool stageable;           // the result can leave by tensor copies
-    int stored_bytes;         // by one point of m and n, over all stores
+    int point_bytes;          // loaded and stored by one point of m and n
 } WsShape;
 
 typedef struct {

@@ -22,10 +22,10 @@ static bool strides_well(const TensorAxis *axis) {
 
 static int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
-// With `inner` dense, or of extent 1. A grid dimension that does not move the access is none
-// of the tensor's, so heads that share keys need no copies.
+// With axes[0] dense, or of extent 1. A grid dimension that does not move the access is none of
+// the tensor's, so heads that share keys need no copies. k: NULL for a result.
 static const char *tensor_find(const TileProgram *p, const TileAccess *access,
-                               const TensorAxis axes[2], WsTensor *out) {
+                               const TensorAxis axes[2], const WsSteps *k, WsTensor *out) {
     *out = (WsTensor){.map = {.arg = access->arg,
                               .offset = access->offset,
                               .type = p->args.ptr[access->arg].type,
@@ -35,75 +35,109 @@ static const char *tensor_find(const TileProgram *p, const TileAccess *access,
                               .swizzle = 128}};
     if (axes[1].extent == 1) out->map.stride[1] = up_to(axes[0].extent, STEP);
     if (access->offset % STEP != 0) return "an access begins between multiples of 16 bytes";
-    for (uint32_t d = 0; d < p->dim_count; d++) {
-        TensorAxis axis = {p->dims[d].extent, access->stride[d]};
-        if (p->dims[d].role != DIM_GRID || axis.extent == 1 || axis.stride == 0) continue;
-        if (!strides_well(&axis)) return "a grid stride is no multiple of 16 bytes";
-        if (out->grid_count == 2) return "an access moves along more than two grid dimensions";
-        out->grid[out->grid_count++] = (int)d;
+    for (int d = 0; d < (int)p->dim_count; d++) {
+        bool outer = k && d == k->outer_dim;
+        TensorAxis axis = {outer ? k->outer : p->dims[d].extent, access->stride[d]};
+        if (!outer && p->dims[d].role != DIM_GRID) continue;
+        if (axis.extent == 1 || axis.stride == 0) continue;
+        if (!strides_well(&axis)) return "an outer stride is no multiple of 16 bytes";
+        if (out->outer_count == 2)
+            return "an access moves along more than two outer dimensions";
+        out->outer[out->outer_count++] = d;
         out->map.extent[out->map.rank] = axis.extent;
         out->map.stride[out->map.rank++] = axis.stride;
     }
     return NULL;
 }
 
-// All k dimensions as one. False: they do not lie one inside the other.
-static bool k_find(const TileProgram *p, const TileAccess *access, TensorAxis *out) {
-    *out = (TensorAxis){1, 1};
-    for (uint32_t d = p->dim_count; d-- > 0;) {
-        if (p->dims[d].role != DIM_K || p->dims[d].extent == 1) continue;
-        if (out->extent == 1)
-            out->stride = access->stride[d];
-        else if (access->stride[d] != out->stride * out->extent)
-            return false;
-        out->extent *= p->dims[d].extent;
+static bool lies_around(const TileProgram *p, const TileAccess *access, int outer, int inner) {
+    return access->stride[outer] == access->stride[inner] * p->dims[inner].extent;
+}
+
+// The k dimensions as one that both operands walk evenly, or as two such, one inside the other.
+static bool steps_find(const TileProgram *p, const TileAccess *a, const TileAccess *b,
+                       WsSteps *out) {
+    *out = (WsSteps){.inner = 1, .outer = 1, .inner_dim = -1, .outer_dim = -1};
+    int last = -1;
+    for (int d = (int)p->dim_count - 1; d >= 0 && p->dims[d].role == DIM_K; d--) {
+        if (p->dims[d].extent == 1) continue;
+        bool joined = last < 0 || (lies_around(p, a, d, last) && lies_around(p, b, d, last));
+        if (!joined && out->outer_dim >= 0) return false;
+        bool inner = joined && out->outer_dim < 0;
+        *(inner ? &out->inner : &out->outer) *= p->dims[d].extent;
+        if (inner && last < 0) out->inner_dim = d;
+        if (!inner && out->outer_dim < 0) out->outer_dim = d;
+        last = d;
     }
     return true;
 }
 
-static const char *operand_find(const TileProgram *p, TileId v, int rows_dim, WsOperand *out) {
-    const TileOp *op = tile_op(p, v);
+static const char *operand_check(const TileProgram *p, const TileOp *op) {
     if (op->kind != TILE_LOAD) return "an operand is computed";
     if (op->access.guard[0].dim >= 0 || op->access.guard[1].dim >= 0)
         return "an operand has guards";
     DType type = p->args.ptr[op->access.arg].type;
     if (type != DTYPE_BF16 && type != DTYPE_F16) return "an operand is not bf16 or f16";
-    TensorAxis rows = {p->dims[rows_dim].extent, op->access.stride[rows_dim]}, k;
-    if (!k_find(p, &op->access, &k)) return "the k dimensions of an operand are no single one";
-    out->load = op;
-    bool dense_k = k.extent == 1 || k.stride == 1,
-         dense_rows = rows.extent == 1 || rows.stride == 1;
+    return NULL;
+}
+
+static const char *operand_find(const TileProgram *p, const TileAccess *access, int rows_dim,
+                                const WsSteps *steps, WsOperand *out) {
+    TensorAxis rows = {p->dims[rows_dim].extent, access->stride[rows_dim]};
+    TensorAxis k = {steps->inner, steps->inner_dim < 0 ? 1 : access->stride[steps->inner_dim]};
+    bool dense_k = k.extent == 1 || k.stride == 1;
+    bool dense_rows = rows.extent == 1 || rows.stride == 1;
     out->across = !(dense_k && strides_well(&rows));
     if (out->across && !(dense_rows && strides_well(&k)))
         return "an operand is dense neither along k nor across it";
     TensorAxis axes[2] = {out->across ? rows : k, out->across ? k : rows};
-    return tensor_find(p, &op->access, axes, &out->tensor);
+    return tensor_find(p, access, axes, steps, &out->tensor);
 }
 
 // ---- results
 
-static uint32_t stores_count(const TileProgram *p, const TileOp **last, int *bytes) {
+static bool stands_at_point(const Ws *s, const TileOp *op) {
+    return (op->dims >> s->m & 1) && (op->dims >> s->n & 1);
+}
+
+// Counts the stores, and the bytes that each point loads and stores.
+static uint32_t stores_count(Ws *s, const TileOp **last) {
+    const TileProgram *p = s->w->p;
     uint32_t count = 0;
     vec_each (const TileOp, op, &p->ops) {
-        if (op->kind != TILE_STORE) continue;
+        bool store = op->kind == TILE_STORE;
+        bool load = op->kind == TILE_LOAD || op->kind == TILE_GATHER;
+        if (!store && !(load && stands_at_point(s, op))) continue;
+        s->shape.point_bytes += (int)dtype_bytes(p->args.ptr[op->access.arg].type);
+        if (!store) continue;
         *last = op;
-        *bytes += (int)dtype_bytes(p->args.ptr[op->access.arg].type);
         count++;
     }
     return count;
+}
+
+// Does the value need an element for each m and n? Threads load those widely only if they store
+// widely as well.
+static bool loads_by_point(const Ws *s, TileId v) {
+    const TileOp *op = tile_op(s->w->p, v);
+    bool some = (op->kind == TILE_LOAD || op->kind == TILE_GATHER) && stands_at_point(s, op);
+    for (uint32_t i = 0; i < op->arity && op->kind != TILE_DOT; i++)
+        some = some || loads_by_point(s, op->in[i]);
+    return some;
 }
 
 // Tensor copies can store the one result if it is of 16 bits and dense along n.
 static void result_find(Ws *s) {
     const TileProgram *p = s->w->p;
     const TileOp *store = NULL;
-    if (stores_count(p, &store, &s->shape.stored_bytes) != 1) return;
+    if (stores_count(s, &store) != 1) return;
     DType type = p->args.ptr[store->access.arg].type;
     if (type != DTYPE_BF16 && type != DTYPE_F16) return;
     TensorAxis axes[2] = {{p->dims[s->n].extent, store->access.stride[s->n]},
                           {p->dims[s->m].extent, store->access.stride[s->m]}};
     if ((axes[0].extent > 1 && axes[0].stride != 1) || !strides_well(&axes[1])) return;
-    if (tensor_find(p, &store->access, axes, &s->result) != NULL) return;
+    if (tensor_find(p, &store->access, axes, NULL, &s->result) != NULL) return;
+    if (loads_by_point(s, store->in[0])) return;
     s->shape.stageable = true;
     s->stored = store->in[0];
 }
@@ -144,21 +178,27 @@ static const char *tiles_choose(Ws *s) {
 
 static const char *shape_find(Ws *s) {
     const TileProgram *p = s->w->p;
-    const TileOp *dot = tile_op(p, s->dot);
-    const char *reason = operand_find(p, dot->in[0], s->m, &s->a);
-    if (!reason) reason = operand_find(p, dot->in[1], s->n, &s->b);
+    const TileOp *dot = tile_op(p, s->dot), *a = tile_op(p, dot->in[0]),
+                 *b = tile_op(p, dot->in[1]);
+    const char *reason = operand_check(p, a);
+    if (!reason) reason = operand_check(p, b);
+    if (reason) return reason;
+    if (!steps_find(p, &a->access, &b->access, &s->steps))
+        return "the k dimensions do not lie one inside the other";
+    reason = operand_find(p, &a->access, s->m, &s->steps, &s->a);
+    if (!reason) reason = operand_find(p, &b->access, s->n, &s->steps, &s->b);
     if (reason) return reason;
     s->type = s->a.tensor.map.type;
     if (s->b.tensor.map.type != s->type) return "the operands are of different types";
-    s->shape = (WsShape){.points = 1,
-                         .m = p->dims[s->m].extent,
-                         .n = p->dims[s->n].extent,
-                         .k = 1,
-                         .across_b = s->b.across};
-    for (uint32_t d = 0; d < p->dim_count; d++) {
-        if (p->dims[d].role == DIM_K) s->shape.k *= p->dims[d].extent;
+    s->shape =
+        (WsShape){.points = 1,
+                  .m = p->dims[s->m].extent,
+                  .n = p->dims[s->n].extent,
+                  .k = s->steps.outer > 1 ? s->steps.outer * up_to(s->steps.inner, WS_TILE_K)
+                                          : s->steps.inner,
+                  .across_b = s->b.across};
+    for (uint32_t d = 0; d < p->dim_count; d++)
         if (p->dims[d].role == DIM_GRID) s->shape.points *= p->dims[d].extent;
-    }
     if (s->shape.k > INT32_MAX / 2 || s->shape.m > INT32_MAX / 2 || s->shape.n > INT32_MAX / 2)
         return "an extent is too large";
     result_find(s);

@@ -143,10 +143,10 @@ static void test_many_tiles(void **state) {
     Fixture f;
     fixture_open(&f);
     for (uint32_t i = 0; i < sizeof knobs / sizeof *knobs; i++) {
-        add(&f, (Product){.points = 3,
-                          .m = 200,
-                          .n = 72,
-                          .k = i % 2 ? 200 : 136,
+        add(&f, (Product){.points = 2,
+                          .m = 136,
+                          .n = 40,
+                          .k = i % 2 ? 136 : 72,
                           .across_a = i & 1,
                           .across_b = true,
                           .knobs = knobs[i]});
@@ -199,7 +199,7 @@ static void test_in_place(void **state) {
 
 // Queries of 6 heads and keys of 2: a is moved by both grid dimensions, b by the groups alone;
 // the rows of one head lie in between those of the others.
-static void test_shared_heads(void **state) {
+static void test_strides(void **state) {
     (void)state;
     Fixture f;
     fixture_open(&f);
@@ -217,6 +217,23 @@ static void test_shared_heads(void **state) {
              "arg a: f16[8640]\narg b: f16[2880]\narg y: f32[1728]\n"
              "%1 = load a[b*2880 + t*72 + i] : f32 (i, b, t)\n"
              "%2 = load b[b*960 + t*24 + j] : f32 (j, b, t)\n"
+             "%3 = dot %1, %2 over (b, t) : f32 (i, j)\n"
+             "store y[i*24 + j] = %3 : f32 (i, j)\n",
+             check_of(120));
+    // Heads that stand side by side in the one operand and one behind the other in the other.
+    add_text(&f,
+             "tile t loop\ngrid b = 2\nm t = 24\nn o = 40\nk h = 3\nk d = 72\n"
+             "arg a: bf16[10368]\narg b: bf16[8640]\narg y: bf16[1920]\n"
+             "%1 = load a[b*5184 + h*1728 + t*72 + d] : f32 (b, t, h, d)\n"
+             "%2 = load b[o*216 + h*72 + d] : f32 (o, h, d)\n"
+             "%3 = dot %1, %2 over (h, d) : f32 (b, t, o)\n"
+             "store y[b*960 + t*40 + o] = %3 : f32 (b, t, o)\n",
+             check_of(216));
+    add_text(&f,
+             "tile t loop\nm i = 72\nn j = 24\nk b = 3\nk t = 40\n"
+             "arg a: f16[8640]\narg b: f16[4608]\narg y: f32[1728]\n"
+             "%1 = load a[b*2880 + t*72 + i] : f32 (i, b, t)\n"
+             "%2 = load b[b*1600 + t*32 + j] : f32 (j, b, t)\n"
              "%3 = dot %1, %2 over (b, t) : f32 (i, j)\n"
              "store y[i*24 + j] = %3 : f32 (i, j)\n",
              check_of(120));
@@ -316,10 +333,10 @@ static void test_machine_code(void **state) {
 static void test_choices(void **state) {
     (void)state;
     static const WsShape shapes[] = {
-        {.points = 1, .m = 32768, .n = 4096, .k = 1024, .stageable = true, .stored_bytes = 2},
-        {.points = 1, .m = 1, .n = 50000, .k = 1024, .across_b = true, .stored_bytes = 4},
-        {.points = 512, .m = 1024, .n = 1024, .k = 64, .stageable = true, .stored_bytes = 2},
-        {.points = 64, .m = 64, .n = 8, .k = 4096, .stored_bytes = 4},
+        {.points = 1, .m = 32768, .n = 4096, .k = 1024, .stageable = true, .point_bytes = 2},
+        {.points = 1, .m = 1, .n = 50000, .k = 1024, .across_b = true, .point_bytes = 4},
+        {.points = 512, .m = 1024, .n = 1024, .k = 64, .stageable = true, .point_bytes = 2},
+        {.points = 64, .m = 64, .n = 8, .k = 4096, .point_bytes = 4},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         WsTiles tiles[24], none = {0};
@@ -341,7 +358,7 @@ static void test_choices(void **state) {
     // A large product: at least 90 % of what the tensor cores can do.
     WsTiles none = {0};
     const WsShape large = {
-        .points = 1, .m = 8192, .n = 8192, .k = 8192, .stageable = true, .stored_bytes = 2};
+        .points = 1, .m = 8192, .n = 8192, .k = 8192, .stageable = true, .point_bytes = 2};
     assert_int_equal(ws_choices(&large, &none, &got, 1), 1);
     assert_true(8192.0 * 8192 * 8192 * 2 / (4096.0 * WS_BLOCKS) >
                 0.9 * ws_cycles(&large, &got));
@@ -350,7 +367,7 @@ static void test_choices(void **state) {
 static void test_illegal(void **state) {
     (void)state;
     const WsShape s = {
-        .points = 1, .m = 4096, .n = 4096, .k = 4096, .stageable = true, .stored_bytes = 2};
+        .points = 1, .m = 4096, .n = 4096, .k = 4096, .stageable = true, .point_bytes = 2};
     const WsTiles good = {.bm = 128,
                           .bn = 256,
                           .stages = 4,
@@ -425,16 +442,29 @@ static void test_refusals(void **state) {
     refused(HEAD "arg a: f16[4096]\narg b: f16[4096]\narg y: f32[4096]\nknob bn = 20\n"
                  "%1 = load a[m*64 + k] : f32 (m, k)\n%2 = load b[n*64 + k] : f32 (n, k)\n" DOT,
             "no tiles are legal");
+    refused("tile t loop\nm m = 8\nn n = 8\nk h = 2\nk i = 2\nk k = 8\n"
+            "arg a: f16[512]\narg b: f16[512]\narg y: f32[64]\n"
+            "%1 = load a[m*8 + h*128 + i*256 + k] : f32 (m, h, i, k)\n"
+            "%2 = load b[n*8 + h*128 + i*256 + k] : f32 (n, h, i, k)\n"
+            "%3 = dot %1, %2 over (h, i, k) : f32 (m, n)\nstore y[m*8 + n] = %3 : f32 (m, n)\n",
+            "the k dimensions do not lie one inside the other");
+    refused("tile t loop\ngrid g = 2\ngrid h = 2\ngrid i = 2\nm m = 8\nn n = 8\nk k = 8\n"
+            "arg a: f16[512]\narg b: f16[64]\narg y: f32[512]\n"
+            "%1 = load a[g*256 + h*128 + i*64 + m*8 + k] : f32 (g, h, i, m, k)\n"
+            "%2 = load b[n*8 + k] : f32 (n, k)\n"
+            "%3 = dot %1, %2 over (k) : f32 (g, h, i, m, n)\n"
+            "store y[g*256 + h*128 + i*64 + m*8 + n] = %3 : f32 (g, h, i, m, n)\n",
+            "an access moves along more than two outer dimensions");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_operands),     cmocka_unit_test(test_tails),
-        cmocka_unit_test(test_tiles),        cmocka_unit_test(test_many_tiles),
-        cmocka_unit_test(test_epilogues),    cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_shared_heads), cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_compiles),     cmocka_unit_test(test_machine_code),
-        cmocka_unit_test(test_choices),      cmocka_unit_test(test_illegal),
+        cmocka_unit_test(test_operands),  cmocka_unit_test(test_tails),
+        cmocka_unit_test(test_tiles),     cmocka_unit_test(test_many_tiles),
+        cmocka_unit_test(test_epilogues), cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_strides),   cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_compiles),  cmocka_unit_test(test_machine_code),
+        cmocka_unit_test(test_choices),   cmocka_unit_test(test_illegal),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
