@@ -48,11 +48,19 @@ static bool cols_can_be_cut(const TileProgram *p, uint32_t col) {
     return true;
 }
 
+// Nothing is summed over m and n, but in attention.
+static bool tile_can_be_cut(const TileProgram *p, uint32_t dim) {
+    for (uint32_t i = 1; i < p->ops.len; i++)
+        if (p->ops.ptr[i].over >> dim & 1) return false;
+    return true;
+}
+
 static void cut_small(TileProgram *p) {
     for (uint32_t d = 0; d < p->dim_count; d++) {
         TileDim *dim = &p->dims[d];
         int64_t tile = dim->tile;
-        if (dim->role == DIM_M || dim->role == DIM_N) tile = SAMPLE_TILE;
+        bool loop = dim->role == DIM_M || dim->role == DIM_N;
+        if (loop && tile_can_be_cut(p, d)) tile = SAMPLE_TILE;
         if (dim->role == DIM_COL && cols_can_be_cut(p, d)) tile = SAMPLE_COLS;
         dim->tile = tile < dim->extent ? tile : dim->extent;
     }
@@ -114,8 +122,8 @@ static void run_reference(Reference *r, Arena *arena, const Workspace *w,
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         all += task_points(kernels->kernels[i].program) *
                (double)tile_task_count(kernels->kernels[i].program);
-    // A second program needs all that the first one wrote.
-    r->whole = all <= points || kernels->kernel_count > 1;
+    // A program that reads partial sums needs all that the first one wrote.
+    r->whole = all <= points || kernels->partial_count > 0;
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
         const TileKernel *kernel = &kernels->kernels[k];
         void **args = arena_array(arena, void *, kernel->program->args.len);
@@ -214,9 +222,10 @@ static bool allocate(Diag *diag, Arena *arena, const Workspace *w, Reference *r)
 bool reference_open(Diag *diag, Arena *arena, Workspace *w, double points, Reference *out) {
     *out = (Reference){.terms = 1, .steps = 4};
     if (!allocate(diag, arena, w, out)) return false;
-    // One program where that is possible: then any of its tasks can stand alone.
+    // Programs whose tasks are small and can stand alone, where that is possible.
     Schedule whole = schedule_none();
     whole.parts = 1;
+    whole.split = 1;
     TileKernels *kernels = region_to_tile(w->regions, w->region, &whole, arena);
     describe(out, kernels);
     bool zero = false;

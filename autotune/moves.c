@@ -28,6 +28,11 @@ static const Move contract_moves[] = {
     {offsetof(Schedule, pack_a), MOVE_CHOOSE, -1, 1},
     {offsetof(Schedule, pack_b), MOVE_CHOOSE, -1, 1},
 };
+static const Move attend_moves[] = {
+    {offsetof(Schedule, bm), MOVE_DOUBLE, 8, 256},
+    {offsetof(Schedule, bn), MOVE_DOUBLE, 16, 4096},
+    {offsetof(Schedule, split), MOVE_CHOOSE, 0, 1},
+};
 static const Move row_moves[] = {
     {offsetof(Schedule, unroll), MOVE_DOUBLE, 1, 8},
     {offsetof(Schedule, tile), MOVE_DOUBLE, 64, 1 << 20},
@@ -81,10 +86,19 @@ static void add_all(Neighbours *n, const Move *move) {
 uint32_t schedule_moves(RegionKind kind, const Schedule *from, Schedule out[MOVES_MAX]) {
     Neighbours n = {.from = from, .out = out};
     if (from->library) return 0;
-    const Move *moves = kind == REGION_CONTRACT ? contract_moves : row_moves;
-    size_t count = kind == REGION_CONTRACT ? sizeof contract_moves / sizeof *contract_moves
-                                           : sizeof row_moves / sizeof *row_moves;
-    for (size_t i = 0; i < count; i++)
-        add_all(&n, &moves[i]);
+    switch (kind) {
+    case REGION_ROW:
+        for (size_t i = 0; i < sizeof row_moves / sizeof *row_moves; i++)
+            add_all(&n, &row_moves[i]);
+        break;
+    case REGION_CONTRACT:
+        for (size_t i = 0; i < sizeof contract_moves / sizeof *contract_moves; i++)
+            add_all(&n, &contract_moves[i]);
+        break;
+    case REGION_ATTEND:
+        for (size_t i = 0; i < sizeof attend_moves / sizeof *attend_moves; i++)
+            add_all(&n, &attend_moves[i]);
+        break;
+    }
     return n.count;
 }

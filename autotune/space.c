@@ -178,7 +178,7 @@ static uint32_t contract_space(const ContractShape *c, Arena *arena, Schedule **
     return pick(&s, *out);
 }
 
-// ---- rows
+// ---- what gives programs of its own, for rows and attention
 
 static Hash programs_hash(const Regions *regions, const Region *region, const Schedule *s) {
     Arena arena = {0};
@@ -196,9 +196,9 @@ typedef struct {
     Arena *arena;
     Vec(Schedule) schedules;
     Vec(Hash) hashes;
-} RowSpace;
+} ProgramSpace;
 
-static void row_add(RowSpace *s, Schedule schedule) {
+static void program_add(ProgramSpace *s, Schedule schedule) {
     Hash hash = programs_hash(s->regions, s->region, &schedule);
     vec_each (const Hash, seen, &s->hashes)
         if (hash_eq(*seen, hash)) return;
@@ -206,10 +206,12 @@ static void row_add(RowSpace *s, Schedule schedule) {
     vec_push(s->arena, &s->schedules, schedule);
 }
 
+// ---- rows
+
 static uint32_t row_space(const Regions *regions, const Region *region, Arena *arena,
                           Schedule **out) {
     static const int32_t unrolls[] = {0, 1, 2, 4}, tiles[] = {0, 1024, 16384};
-    RowSpace s = {.regions = regions, .region = region, .arena = arena};
+    ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
     for (int32_t nt = -1; nt <= 1; nt++)
         for (int32_t keep = -1; keep <= 1; keep++)
             for (size_t t = 0; t < sizeof tiles / sizeof *tiles; t++)
@@ -221,8 +223,49 @@ static uint32_t row_space(const Regions *regions, const Region *region, Arena *a
                     schedule.unroll = unrolls[u];
                     // Far from the default only one step at a time.
                     int changes = (nt >= 0) + (keep >= 0) + (t != 0);
-                    if (changes <= 1 || (changes == 2 && u == 0)) row_add(&s, schedule);
+                    if (changes <= 1 || (changes == 2 && u == 0)) program_add(&s, schedule);
                 }
+    *out = s.schedules.ptr;
+    return s.schedules.len;
+}
+
+// ---- attention
+
+// The scores of a block of queries and all keys that are reduced over stay in the second cache.
+static int32_t attend_block(const TileProgram *p) {
+    const int64_t most = 65536;  // elements
+    int64_t keys = p->dims[tile_dim_of(p, DIM_N)].extent;
+    int32_t block = 64;
+    while (block > 16 && block * keys > most)
+        block /= 2;
+    return block;
+}
+
+static int64_t grid_points(const TileProgram *p) {
+    int64_t points = 1;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == DIM_GRID) points *= p->dims[d].extent;
+    return points;
+}
+
+// Gradients in one kernel need fewer products, in two they give more tasks.
+static uint32_t attend_space(const Regions *regions, const Region *region, uint32_t threads,
+                             Arena *arena, Schedule **out) {
+    static const int32_t blocks[] = {0, 64, 32, 48, 96, 128, 16},
+                         chunks[] = {256, 64, 128, 512};
+    ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
+    Schedule schedule = schedule_none();
+    const TileProgram *p =
+        region_to_tile(regions, region, &schedule, arena)->kernels[0].program;
+    int32_t first = grid_points(p) < 2 * (int64_t)threads;
+    for (int32_t k = 0; k < 2; k++)
+        for (size_t j = 0; j < sizeof chunks / sizeof *chunks; j++)
+            for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+                schedule.split = k ? 1 - first : first;
+                schedule.bm = blocks[i] ? blocks[i] : attend_block(p);
+                schedule.bn = chunks[j];
+                program_add(&s, schedule);
+            }
     *out = s.schedules.ptr;
     return s.schedules.len;
 }
@@ -230,6 +273,8 @@ static uint32_t row_space(const Regions *regions, const Region *region, Arena *a
 uint32_t schedule_space(const Regions *regions, const Region *region, CpuLevel level,
                         uint32_t threads, Arena *arena, Schedule **out) {
     if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);
+    if (region->kind == REGION_ATTEND)
+        return attend_space(regions, region, threads, arena, out);
     ContractShape shape = contract_shape(regions, region, level, threads);
     return contract_space(&shape, arena, out);
 }

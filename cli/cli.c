@@ -98,7 +98,7 @@ TrainSetup cli_train_setup(const Cli *cli) {
 
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
     TrainSetup setup = cli_train_setup(cli);
-    ModelGraphRequest request = {model, kind, bindings, &setup, cli_storage(cli)};
+    ModelGraphRequest request = {model, kind, bindings, &setup, cli_storage(cli), cli->level};
     if (!model_graph(&cli->diag, &cli->arena, &request, out)) return false;
     for (uint32_t a = 1; a < (*out)->axes.len; a++) {
         const Axis *axis = &(*out)->axes.ptr[a];

@@ -84,7 +84,7 @@ static void write_kernel(const Explain *e, const Kernel *k) {
     json_key(w, "name");
     json_string(w, r->name);
     json_key(w, "kind");
-    json_string(w, r->kind == REGION_ROW ? STR("row") : STR("contract"));
+    json_string(w, str_of(region_kind_text(r->kind)));
     json_key(w, "members");
     json_array(w);
     for (uint32_t i = 0; i < r->value_count; i++)

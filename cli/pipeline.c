@@ -237,14 +237,16 @@ bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Gra
     Elaboration *e;
     if (!ast_to_graph(diag, arena, model->program, model->settings, &e)) return false;
     Graph *g = elaboration_graph(e);
+    keep_wanted(g, kind);
+    if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
+    bool bound = bind_axes(g, request->bindings);
+    if (bound) g = pass_simplify(g, arena);
+    if (bound && !level_is_cuda(request->level)) g = pass_attend(g, arena);
     Training t = training_of(diag, arena, g, e, request->setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
-    if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
-    keep_wanted(g, kind);
     *out = g;
-    if (!bind_axes(g, request->bindings)) return true;
-    *out = pass_simplify(g, arena);
-    if (kind >= ENTRY_GRAD) *out = pass_recompute(*out, arena, HELD_COST);
+    if (!bound) return true;
+    if (kind >= ENTRY_GRAD) *out = pass_recompute(pass_simplify(g, arena), arena, HELD_COST);
     if (request->storage == DTYPE_BF16) *out = pass_precision(*out, arena);
     return true;
 }
@@ -264,7 +266,7 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
     for (uint32_t i = 0; i < request->entry_count; i++) {
         Graph *g;
         ModelGraphRequest one = {model, request->entries[i], request->bindings, &request->setup,
-                                 request->storage};
+                                 request->storage, request->target.level};
         if (!model_graph(diag, arena, &one, &g) || !all_bound(diag, model, g)) return false;
         entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
     }

@@ -1,6 +1,7 @@
 // region_to_tile.c: picks the lowering for a region's kind.
 #include "ir/region_to_tile.h"
 
+#include "base/check.h"
 #include "ir/tile/lower.h"
 
 void lower_init(Lower *w, const Regions *regions, const Region *region, const Schedule *s,
@@ -18,13 +19,20 @@ void lower_init(Lower *w, const Regions *regions, const Region *region, const Sc
     w->memo = arena_array(arena, TileId *, n);
     for (uint32_t i = 0; i < region->value_count; i++)
         w->member[region->values[i].i] = true;
-    w->program =
-        tile_new(arena, region->name, region->kind == REGION_ROW ? TILE_STREAM : TILE_LOOP);
+    static const TileSkeleton skeletons[] = {[REGION_ROW] = TILE_STREAM,
+                                             [REGION_CONTRACT] = TILE_LOOP,
+                                             [REGION_ATTEND] = TILE_ATTEND};
+    w->program = tile_new(arena, region->name, skeletons[region->kind]);
 }
 
 TileKernels *region_to_tile(const Regions *regions, const Region *region, const Schedule *s,
                             Arena *arena) {
     Lower w;
     lower_init(&w, regions, region, s, arena);
-    return region->kind == REGION_ROW ? lower_row(&w) : lower_contract(&w);
+    switch (region->kind) {
+    case REGION_ROW: return lower_row(&w);
+    case REGION_CONTRACT: return lower_contract(&w);
+    case REGION_ATTEND: return lower_attend(&w);
+    }
+    BUG("region kind %d", (int)region->kind);
 }

@@ -297,6 +297,25 @@ IrValue build_lanes_max(Builder *b, IrValue x) { return lanes_combine(b, x, comb
 
 // ---- memory
 
+// In log2(lanes) rounds of swapping halves of ever smaller squares.
+void build_transpose(Builder *b, IrValue *x, int lanes) {
+    for (int half = 1; half < lanes; half *= 2) {
+        IrValue low[BUILD_MAX_LANES], high[BUILD_MAX_LANES];
+        for (int i = 0; i < lanes; i++) {
+            low[i] = build_i32(b, i & half ? lanes + (i ^ half) : i, 1);
+            high[i] = build_i32(b, i & half ? lanes + i : i | half, 1);
+        }
+        IrValue to_low = LLVMConstVector(low, (unsigned)lanes);
+        IrValue to_high = LLVMConstVector(high, (unsigned)lanes);
+        for (int i = 0; i < lanes; i++) {
+            if (i & half) continue;
+            IrValue upper = x[i], lower = x[i | half];
+            x[i] = LLVMBuildShuffleVector(b->at, upper, lower, to_low, "");
+            x[i | half] = LLVMBuildShuffleVector(b->at, upper, lower, to_high, "");
+        }
+    }
+}
+
 IrValue build_load(Builder *b, IrType type, IrValue pointer, unsigned align) {
     IrValue x = LLVMBuildLoad2(b->at, type, pointer, "");
     LLVMSetAlignment(x, align);

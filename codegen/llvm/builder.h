@@ -87,6 +87,9 @@ IrValue build_insert(Builder *b, IrValue vector, IrValue x, int lane);
 IrValue build_lanes_sum(Builder *b, IrValue x);
 IrValue build_lanes_max(Builder *b, IrValue x);
 
+// A square of lanes x lanes: x[i] lane j becomes x[j] lane i.
+void build_transpose(Builder *b, IrValue *x, int lanes);
+
 // ---- memory. Alignment in bytes. mask NULL: all lanes; masked-off lanes read 0 and touch no
 // memory.
 IrValue build_load(Builder *b, IrType type, IrValue pointer, unsigned align);

@@ -69,6 +69,7 @@ static bool skeleton_emit(Builder *b) {
     switch (b->program->skeleton) {
     case TILE_STREAM: return stream_emit(b);
     case TILE_LOOP: return loop_emit(b);
+    case TILE_ATTEND: return attend_emit(b);
     }
     BUG("skeleton %d", (int)b->program->skeleton);
 }

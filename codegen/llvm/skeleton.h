@@ -8,3 +8,4 @@
 // has no code here.
 MUST_USE bool stream_emit(Builder *b);
 MUST_USE bool loop_emit(Builder *b);
+MUST_USE bool attend_emit(Builder *b);

@@ -286,6 +286,15 @@ static ValueId derive_contract(const Derivation *d, uint32_t k) {
     return in_order_of(d, graph_add(d->g, OP_CONTRACT, in, 2, attr, span_of(d)), k);
 }
 
+// The weights are computed again from lse, the one number a row that is kept of them.
+static ValueId derive_attend(const Derivation *d, uint32_t k) {
+    ValueId lse = graph_add(d->g, OP_ATTEND_LSE, d->value.in, 2, d->value.attr, span_of(d));
+    ValueId delta = graph_reduce(d->g, OP_REDUCE_SUM, mul(d, d->grad, d->v),
+                                 &d->value.axes[d->value.rank - 1], 1, span_of(d));
+    ValueId in[6] = {operand(d, 0), operand(d, 1), operand(d, 2), d->grad, lse, delta};
+    return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), in, 6, d->value.attr, span_of(d));
+}
+
 // ---- movement
 
 static ValueId derive_broadcast(const Derivation *d, uint32_t k) {

@@ -21,6 +21,7 @@ void evaluate_reduce(const EvaluateStep *s);
 void evaluate_logsumexp(const EvaluateStep *s);
 void evaluate_softmax(const EvaluateStep *s);
 void evaluate_contract(const EvaluateStep *s);
+void evaluate_attend(const EvaluateStep *s);
 void evaluate_move(const EvaluateStep *s);
 void evaluate_unwindow(const EvaluateStep *s);
 void evaluate_gather(const EvaluateStep *s);
@@ -30,7 +31,7 @@ const Value *step_operand(const EvaluateStep *s, uint32_t k);
 
 // A contraction walks its result's axes and those summed away.
 #define NEST_MAX_RANK   (2 * GRAPH_MAX_RANK)
-#define NEST_MAX_ARRAYS 4
+#define NEST_MAX_ARRAYS 6
 
 // A nest of loops, outermost first, over up to NEST_MAX_ARRAYS arrays.
 typedef struct {

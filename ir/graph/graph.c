@@ -31,6 +31,8 @@ int op_arity(GraphOp op) { return op_infos[op].arity; }
 double op_flops(GraphOp op) { return op_infos[op].flops; }
 bool op_is_elementwise(GraphOp op) { return op >= OP_NEG && op <= OP_WHERE; }
 
+bool op_is_attend(GraphOp op) { return op >= OP_ATTEND && op <= OP_ATTEND_DV; }
+
 bool op_is_view(GraphOp op) {
     return op == OP_BROADCAST || op == OP_RENAME || op == OP_TRANSPOSE || op == OP_SPLIT ||
            op == OP_MERGE || op == OP_SLICE || op == OP_TAKE;
@@ -104,6 +106,7 @@ static GraphAttr attr_copy(Graph *g, GraphOp op, GraphAttr attr) {
     if (used & ATTR_AMOUNT) kept.amount = attr.amount;
     if (used & ATTR_NUMBER) kept.number = attr.number;
     if (used & ATTR_LEAF) kept.leaf = attr.leaf;
+    if (used & ATTR_BAND) kept.band = attr.band;
     return kept;
 }
 
@@ -239,6 +242,20 @@ int graph_axis_position(const Value *v, AxisId a) {
 }
 
 bool graph_has_axis(const Value *v, AxisId a) { return graph_axis_position(v, a) >= 0; }
+
+bool band_has(const Band *band, int64_t i, int64_t j) {
+    return band->lo <= i - j && i - j <= band->hi;
+}
+
+double band_pairs(const Band *band, int64_t rows, int64_t cols) {
+    double pairs = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t first = band->hi >= i ? 0 : i - band->hi;
+        int64_t last = band->lo <= i - cols + 1 ? cols - 1 : i - band->lo;
+        if (last >= first) pairs += (double)(last - first + 1);
+    }
+    return pairs;
+}
 
 ValueId graph_output_find(const Graph *g, Str name) {
     vec_each (const GraphOutput, o, &g->outputs) {

@@ -39,6 +39,15 @@ typedef struct {
         same_as;  // run-time only: a second role of that axis, bound together with it; 0: none
 } Axis;
 
+// Pairs of indices (i, j) with lo <= i - j <= hi. Sides without a bound are BAND_LEAST and
+// BAND_MOST.
+typedef struct {
+    int64_t lo, hi;
+} Band;
+#define BAND_LEAST INT64_MIN
+#define BAND_MOST  INT64_MAX
+#define BAND_ALL   ((Band){BAND_LEAST, BAND_MOST})
+
 typedef struct {
     const AxisId *along, *to;
     uint8_t along_count, to_count;
@@ -46,6 +55,7 @@ typedef struct {
     int64_t amount;
     double number;
     uint32_t leaf;
+    Band band;  // ATTEND and its gradients
 } GraphAttr;
 
 typedef struct {
@@ -175,11 +185,17 @@ bool graph_has_axis(const Value *v, AxisId a);
 bool axis_in(const AxisId *axes, uint32_t count, AxisId a);
 ValueId graph_output_find(const Graph *g, Str name);
 
+bool band_has(const Band *band, int64_t i, int64_t j);
+void band_print(const Band *band, StrBuf *out);  // "band 0, inf"
+double band_pairs(const Band *band, int64_t rows,
+                  int64_t cols);  // how many (i, j) of [0, rows) x [0, cols) it has
+
 const char *op_text(GraphOp op);
 int op_arity(GraphOp op);
 double op_flops(GraphOp op);
 bool op_parse(Str text, GraphOp *out);
 bool op_is_elementwise(GraphOp op);  // NEG .. WHERE
+bool op_is_attend(GraphOp op);       // ATTEND .. ATTEND_DV
 bool op_is_view(GraphOp op);  // BROADCAST RENAME TRANSPOSE SPLIT MERGE SLICE TAKE: may be an
                               // addressing of the operand
 

@@ -169,6 +169,17 @@ static void print_leaf_line(const Graph *g, const Leaf *leaf, StrBuf *out) {
 
 // ---- values
 
+void band_print(const Band *band, StrBuf *out) {
+    if (band->lo == BAND_LEAST)
+        strbuf_addz(out, "band -inf");
+    else
+        strbuf_addf(out, "band %lld", (long long)band->lo);
+    if (band->hi == BAND_MOST)
+        strbuf_addz(out, ", inf");
+    else
+        strbuf_addf(out, ", %lld", (long long)band->hi);
+}
+
 void graph_print_value(const Graph *g, ValueId id, StrBuf *out) {
     const Value *v = graph_value(g, id);
     unsigned used = op_attrs(v->op);
@@ -186,6 +197,10 @@ void graph_print_value(const Graph *g, ValueId id, StrBuf *out) {
     if (used & ATTR_ALONG) print_list(g, out, "along", v->attr.along, v->attr.along_count);
     if (used & ATTR_TO) print_list(g, out, "to", v->attr.to, v->attr.to_count);
     if (used & ATTR_AMOUNT) strbuf_addf(out, " amount %lld", (long long)v->attr.amount);
+    if (used & ATTR_BAND) {
+        strbuf_addc(out, ' ');
+        band_print(&v->attr.band, out);
+    }
     strbuf_addf(out, " : %s[", dtype_text(v->type));
     print_axes(g, out, v->axes, v->rank);
     strbuf_addz(out, "]\n");

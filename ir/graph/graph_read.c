@@ -1,5 +1,7 @@
 // graph_read.c: reads the text form that graph_print.c writes. Any bytes may come in: every
 // rule that the builder asserts is checked here first, and the first mistake ends the reading.
+#include <math.h>
+
 #include "base/check.h"
 #include "ir/graph/graph_text.h"
 #include "ir/graph/shape_rules.h"
@@ -371,6 +373,27 @@ static bool read_list(Reader *r, const char *word, const AxisId **list, uint8_t 
     return true;
 }
 
+// A side of a band: an integer, or `none` if it is an infinity.
+static bool read_bound(Reader *r, int64_t none, int64_t *out) {
+    double number = 0;
+    if (r->token.kind == TOKEN_NUMBER && str_to_int64(token_text(r), out)) {
+        next(r);
+        return true;
+    }
+    Span span = token_span(r);
+    if (!read_number(r, &number)) return false;
+    *out = none;
+    return number == (none < 0 ? -HUGE_VAL : HUGE_VAL) ||
+           diag_error(r->diag, span, "expected an integer or %sinf", none < 0 ? "-" : "");
+}
+
+// "band" (INTEGER | "-inf") "," (INTEGER | "inf")
+static bool read_band(Reader *r, Band *out) {
+    if (!accept_name(r, "band")) return expected(r, "'band'");
+    if (!read_bound(r, BAND_LEAST, &out->lo) || !expect_mark(r, ',')) return false;
+    return read_bound(r, BAND_MOST, &out->hi);
+}
+
 static bool read_attr(Reader *r, GraphOp op, GraphAttr *attr) {
     unsigned used = op_attrs(op);
     if ((used & ATTR_NUMBER) && !read_number(r, &attr->number)) return false;
@@ -378,6 +401,7 @@ static bool read_attr(Reader *r, GraphOp op, GraphAttr *attr) {
     if ((used & ATTR_ALONG) && !read_list(r, "along", &attr->along, &attr->along_count))
         return false;
     if ((used & ATTR_TO) && !read_list(r, "to", &attr->to, &attr->to_count)) return false;
+    if (used & ATTR_BAND) return read_band(r, &attr->band);
     if (!(used & ATTR_AMOUNT)) return true;
     if (!accept_name(r, "amount")) return expected(r, "'amount'");
     return read_integer(r, &attr->amount);
@@ -411,7 +435,7 @@ static bool add_value(Reader *r, const ValueLine *line) {
 }
 
 // value = "%" N "=" OP [%N {"," %N}] [NUMBER] [LEAF] ["along" list] ["to" list] ["amount"
-// INTEGER] ":" TYPE "[" axes "]"
+// INTEGER] [band] ":" TYPE "[" axes "]"
 static bool read_value_line(Reader *r) {
     ValueLine line = {0};
     uint32_t start = r->token.start;

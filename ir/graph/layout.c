@@ -80,6 +80,16 @@ ValueLayout value_layout(const Graph *g, ValueId v) {
 
 static bool costly(GraphOp op) { return op_flops(op) > 2; }
 
+// Attention reads all of its operands from memory: no expression stands for them there.
+static void mark_read(const Graph *g, const Value *v, bool *read) {
+    for (uint32_t k = 0; op_is_attend(v->op) && k < v->arity; k++) {
+        ValueId x = v->in[k];
+        for (; is_view(g, graph_value(g, x)); x = graph_value(g, x)->in[0])
+            read[x.i] = true;
+        read[x.i] = true;
+    }
+}
+
 // A value that depends on no leaf is written where it is used if that costs next to nothing (a
 // mask, a scalar), else it is computed once, when compiling.
 static ValueHome home_of_constant(const Value *v, const ValueHome *homes) {
@@ -95,7 +105,7 @@ static ValueHome home_of_constant(const Value *v, const ValueHome *homes) {
 ValueHome *value_homes(const Graph *g, Arena *arena) {
     uint32_t n = g->values.len;
     ValueHome *homes = arena_array(arena, ValueHome, n);
-    bool *needed = arena_array(arena, bool, n);
+    bool *needed = arena_array(arena, bool, n), *read = arena_array(arena, bool, n);
     for (uint32_t i = 0; i < g->outputs.len; i++)
         needed[g->outputs.ptr[i].value.i] = true;
     for (uint32_t i = 0; i < g->updates.len; i++)
@@ -104,6 +114,7 @@ ValueHome *value_homes(const Graph *g, Arena *arena) {
         const Value *v = &g->values.ptr[i];
         for (uint32_t k = 0; needed[i] && k < v->arity; k++)
             needed[v->in[k].i] = true;
+        if (needed[i]) mark_read(g, v, read);
     }
     for (uint32_t i = 1; i < n; i++) {
         const Value *v = &g->values.ptr[i];
@@ -117,7 +128,7 @@ ValueHome *value_homes(const Graph *g, Arena *arena) {
         else if (!needed[i])
             homes[i] = HOME_NONE;
         else if (constant)
-            homes[i] = home_of_constant(v, homes);
+            homes[i] = read[i] ? HOME_CONSTANT : home_of_constant(v, homes);
         else
             homes[i] = is_view(g, v) && value_layout(g, (ValueId){i}).base.i != i
                            ? HOME_VIEW

@@ -182,6 +182,40 @@ static void join_prologue(Fuse *f, uint32_t c, uint32_t operand) {
         group_join(f, p, q, &p->cols);
 }
 
+static bool same_attention(const Value *a, const Value *b, uint32_t operands) {
+    bool same = a->attr.number == b->attr.number && a->attr.band.lo == b->attr.band.lo &&
+                a->attr.band.hi == b->attr.band.hi;
+    for (uint32_t i = 0; i < operands && same; i++)
+        same = a->in[i].i == b->in[i].i;
+    for (uint32_t i = 0; i < 3 && same; i++)
+        same = a->attr.along[i].i == b->attr.along[i].i;
+    return same;
+}
+
+// An attention makes the logarithms of its sums by the way, and its gradients share the scores.
+static void join_attention(Fuse *f, uint32_t v) {
+    const Value *value = &f->graph->values.ptr[v];
+    bool forward = value->op == OP_ATTEND || value->op == OP_ATTEND_LSE;
+    for (uint32_t u = v + 1; u < f->graph->values.len; u++) {
+        const Value *other = &f->graph->values.ptr[u];
+        if (f->homes[u] != HOME_COMPUTED || !op_is_attend(other->op)) continue;
+        bool other_forward = other->op == OP_ATTEND || other->op == OP_ATTEND_LSE;
+        if (forward != other_forward || other->op == value->op) continue;
+        if (!same_attention(value, other, forward ? 2 : value->arity)) continue;
+        Group *p = fuse_group(f, (ValueId){v}), *q = fuse_group(f, (ValueId){u});
+        if (p != q) group_join(f, p, q, &p->cols);
+    }
+}
+
+// What a kernel of attention makes is rounded as it is stored.
+static void join_cast(Fuse *f, uint32_t v) {
+    const Value *value = &f->graph->values.ptr[v];
+    if (value->op != OP_CAST || f->homes[value->in[0].i] != HOME_COMPUTED) return;
+    if (!op_is_attend(graph_value(f->graph, value->in[0])->op)) return;
+    Group *p = fuse_group(f, value->in[0]), *q = fuse_group(f, (ValueId){v});
+    if (p != q && q->size == 1 && !fuse_path_around(f, p, q)) group_join(f, p, q, &p->cols);
+}
+
 // ---- groups to regions
 
 static bool is_root(const Fuse *f, uint32_t v) {
@@ -316,7 +350,10 @@ static void region_outputs(Fuse *f, Region *r, const Group *group) {
 }
 
 static void region_of_group(Fuse *f, Group *group) {
-    Region r = {.kind = group->contract.i ? REGION_CONTRACT : REGION_ROW,
+    bool attends = op_is_attend(f->graph->values.ptr[group->first].op);
+    Region r = {.kind = attends             ? REGION_ATTEND
+                        : group->contract.i ? REGION_CONTRACT
+                                            : REGION_ROW,
                 .contract = group->contract};
     ValueId *values = arena_array(f->arena, ValueId, group->size);
     for (uint32_t v = group->first; v; v = f->next[v])
@@ -416,6 +453,11 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
         join_prologue(f, v, 0);
         join_prologue(f, v, 1);
     }
+    for (uint32_t v = 1; v < g->values.len; v++)
+        if (f->homes[v] == HOME_COMPUTED && op_is_attend(g->values.ptr[v].op))
+            join_attention(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        if (f->homes[v] == HOME_COMPUTED) join_cast(f, v);
     emit_regions(f);
     Regions *out = arena_new(arena, Regions);
     *out = (Regions){g, f->homes, f->regions, f->region_count, f->refusals, f->refusal_count};

@@ -31,6 +31,9 @@ static bool is_activation(const Graph *g, const Value *v) {
     return false;
 }
 
+// Takes low operands and sums in f32.
+static bool multiplies(GraphOp op) { return op == OP_CONTRACT || op_is_attend(op); }
+
 // ---- choosing
 
 // The values of which v is an addressing.
@@ -50,6 +53,7 @@ static void choose_bases(Precision *p, ValueId v, bool chosen) {
 static bool is_statistic(const Precision *p, const Value *v) {
     const Graph *g = p->from;
     bool reduces = v->op == OP_REDUCE_SUM || v->op == OP_REDUCE_MAX || v->op == OP_LOGSUMEXP;
+    if (v->op == OP_ATTEND_LSE) return true;
     if (reduces) {
         const Value *x = graph_value(g, v->in[0]);
         if (axis_in(v->attr.along, v->attr.along_count, x->axes[x->rank - 1])) return true;
@@ -68,7 +72,8 @@ static void choose(Precision *p) {
     const Graph *g = p->from;
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
-        for (uint32_t k = 0; v->op == OP_CONTRACT && k < v->arity; k++)
+        // The rest of an attention's operands are statistics.
+        for (uint32_t k = 0; multiplies(v->op) && k < v->arity && k < 4; k++)
             choose_bases(p, v->in[k], true);
     }
     for (uint32_t i = 1; i < g->values.len; i++)
@@ -129,7 +134,7 @@ static void rebuild_value(Precision *p, ValueId v) {
         return;
     }
     bool low = is_low(p, v) && is_activation(p->from, value);
-    if (!low || !is_addressing(value)) p->high[v.i] = copy(p, v, value->op == OP_CONTRACT);
+    if (!low || !is_addressing(value)) p->high[v.i] = copy(p, v, multiplies(value->op));
     if (low) p->high[v.i] = graph_cast(p->to, low_form(p, v), DTYPE_F32, value->span);
 }
 

@@ -42,6 +42,7 @@ static bool is_generated(GraphOp op) { return op == OP_CONST || op == OP_IOTA; }
 
 // Has a kernel of its own, between memory and memory.
 static bool is_own_kernel(GraphOp op) {
+    if (op_is_attend(op)) return true;
     switch ((int)op) {
     case OP_CONTRACT:
     case OP_GATHER:
@@ -73,6 +74,11 @@ static bool *mark_forward(const Graph *g, Arena *arena) {
         const Value *v = graph_value(g, (ValueId){i});
         for (uint32_t k = 0; forward[i] && k < v->arity; k++)
             forward[v->in[k].i] = true;
+    }
+    // The kernel of an attention makes them by the way, of the same operands.
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (v->op == OP_ATTEND_LSE) forward[i] = forward[v->in[0].i] && forward[v->in[1].i];
     }
     return forward;
 }
@@ -123,7 +129,8 @@ static int64_t cost_to_keep(const Recompute *r, ValueId v) {
 static int64_t cost_to_compute(const Recompute *r, ValueId v) {
     const Value *value = graph_value(r->g, v);
     if (is_generated(value->op)) return 0;
-    if (is_leaf(value->op) || value->op == OP_CONTRACT || value->op == OP_SCATTER)
+    if (is_leaf(value->op) || value->op == OP_CONTRACT || value->op == OP_SCATTER ||
+        op_is_attend(value->op))
         return CUT_NEVER;
     if (is_addressing(value->op)) return 0;
     int64_t elements = graph_elements(r->g, v);

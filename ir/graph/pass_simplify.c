@@ -45,13 +45,15 @@ bool simplify_axes_within(const Value *inner, const Value *outer) {
 // Equal values have equal keys. Spans are no part of it: the first place named stays.
 static Str term_key(const Simplifier *s, const Term *t) {
     const GraphAttr *a = &t->attr;
-    uint32_t count = 7 + t->arity + a->along_count + a->to_count, n = 0;
+    uint32_t count = 9 + t->arity + a->along_count + a->to_count, n = 0;
     uint64_t *key = arena_array(s->g->arena, uint64_t, count);
     key[n++] = t->op;
     key[n++] = t->type;
     memcpy(&key[n++], &a->number, sizeof a->number);
     key[n++] = (uint64_t)a->amount;
     key[n++] = a->leaf;
+    key[n++] = (uint64_t)a->band.lo;
+    key[n++] = (uint64_t)a->band.hi;
     key[n++] = t->arity;
     key[n++] = a->along_count;
     for (uint32_t i = 0; i < t->arity; i++)

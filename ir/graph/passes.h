@@ -16,6 +16,11 @@ void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count
 // contract, algebra that removes traffic. Axes keep names.
 Graph *pass_simplify(const Graph *g, Arena *arena);
 
+// A new graph in which each attention, however it was written, is one ATTEND: so run before
+// differentiation, which then needs no scores either. requires: simplified, every axis bound.
+// ensures: same leaves, outputs and updates.
+Graph *pass_attend(const Graph *g, Arena *arena);
+
 // A new graph in which the backward part (what the output "loss" does not need) computes again
 // what costs more to keep from the forward part than to make from values that are kept:
 // elementwise values, row statistics, stacks. Costs are bytes moved; holding a byte from one

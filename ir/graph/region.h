@@ -7,6 +7,7 @@
 typedef enum {
     REGION_ROW,       // maps and reductions: rows are independent, or summed
     REGION_CONTRACT,  // one contraction with elementwise prologue and epilogue
+    REGION_ATTEND,    // attention, or its gradients
 } RegionKind;
 
 typedef struct {
@@ -67,4 +68,5 @@ typedef struct {
 ValueLayout value_layout(const Graph *g,
                          ValueId v);  // follows views as far as strides can say them
 
+const char *region_kind_text(RegionKind kind);  // "row"
 void regions_print(const Regions *r, StrBuf *out);

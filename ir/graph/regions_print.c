@@ -3,6 +3,7 @@
 //         reads  %4 = param ...
 //         %12 = mul %4, %9 : f32[B, T, d]
 //         writes %12
+#include "base/check.h"
 #include "ir/graph/graph_text.h"
 #include "ir/graph/region.h"
 
@@ -15,9 +16,17 @@ static void print_axes(const Graph *g, const char *word, const AxisId *axes, uin
     strbuf_addc(out, ')');
 }
 
+const char *region_kind_text(RegionKind kind) {
+    switch (kind) {
+    case REGION_ROW: return "row";
+    case REGION_CONTRACT: return "contract";
+    case REGION_ATTEND: return "attend";
+    }
+    BUG("region kind %d", (int)kind);
+}
+
 static void print_region(const Graph *g, const Region *r, StrBuf *out) {
-    strbuf_addf(out, "region %.*s %s", STR_ARG(r->name),
-                r->kind == REGION_ROW ? "row" : "contract");
+    strbuf_addf(out, "region %.*s %s", STR_ARG(r->name), region_kind_text(r->kind));
     print_axes(g, "cols", r->cols, r->col_count, out);
     print_axes(g, "unrolled", r->unrolled, r->unrolled_count, out);
     strbuf_addc(out, '\n');

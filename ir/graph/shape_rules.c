@@ -44,6 +44,7 @@ enum {
     ATTRS_stack = ATTR_TO,
     ATTRS_gather = ATTR_ALONG,
     ATTRS_scatter = ATTR_TO,
+    ATTRS_attend = ATTR_ALONG | ATTR_NUMBER | ATTR_BAND,
 };
 
 static const uint8_t op_attr_masks[OP_COUNT] = {
@@ -642,6 +643,93 @@ static const char *shape_scatter(ShapeQuery *q) {
         if (list_position(q->attr.to, q->attr.to_count, x->axes[i]) < 0)
             why = need_axes(q, y, &x->axes[i], 1);
     q->type = x->type;
+    return why;
+}
+
+// ---- attention
+
+// The one axis of v that k has not, or that k is contracted over; {0} if there are others.
+AxisId attend_value_axis(const Value *k, const Value *v, AxisId width) {
+    AxisId own = {0};
+    for (uint32_t i = 0; i < v->rank; i++) {
+        if (graph_has_axis(k, v->axes[i]) && v->axes[i].i != width.i) continue;
+        if (own.i) return (AxisId){0};
+        own = v->axes[i];
+    }
+    return own;
+}
+
+static const char *need_float(const ShapeQuery *q, const Value *x) {
+    return x->type == DTYPE_BF16 ? NULL : need_type(q, x, DTYPE_F32);
+}
+
+static const char *need_band(const ShapeQuery *q) {
+    const int64_t most = (int64_t)1 << 40;
+    const Band *band = &q->attr.band;
+    bool lo = band->lo == BAND_LEAST || (band->lo >= -most && band->lo <= most);
+    bool hi = band->hi == BAND_MOST || (band->hi >= -most && band->hi <= most);
+    return lo && hi && band->lo <= band->hi ? NULL : violation(q, "the band has no sense");
+}
+
+// q has d and t, k has d and s, and q every other axis of k.
+static const char *need_attend_keys(const ShapeQuery *q, const Value *queries,
+                                    const Value *keys) {
+    const AxisId *along = q->attr.along;
+    const char *why = need_counts(q, 3, 0);
+    if (!why) why = need_distinct(q, along, 3, "along");
+    if (!why) why = need_axes(q, queries, along, 2);
+    if (!why) why = need_axes(q, keys, &along[0], 1);
+    if (!why) why = need_axes(q, keys, &along[2], 1);
+    if (!why) why = need_new(q, queries, &along[2], 1);
+    if (!why) why = need_new(q, keys, &along[1], 1);
+    if (!why) why = need_float(q, queries);
+    if (!why) why = need_float(q, keys);
+    for (uint32_t i = 0; i < keys->rank && !why; i++)
+        if (keys->axes[i].i != along[2].i) why = need_axes(q, queries, &keys->axes[i], 1);
+    return why ? why : need_band(q);
+}
+
+static const char *need_attend_values(const ShapeQuery *q, const Value *queries,
+                                      const Value *keys, const Value *values, AxisId *own) {
+    const char *why = need_float(q, values);
+    *own = attend_value_axis(keys, values, q->attr.along[0]);
+    if (why) return why;
+    if (own->i == 0 || values->rank != keys->rank || graph_has_axis(queries, *own))
+        return violation(q, "%s does not have the axes of %s with one of its own",
+                         shape_text(q, values), shape_text(q, keys));
+    return need_axes(q, values, &q->attr.along[2], 1);
+}
+
+static const char *need_exactly(const ShapeQuery *q, const Value *x, const AxisId *axes,
+                                uint32_t rank) {
+    bool same = x->rank == rank;
+    for (uint32_t i = 0; i < rank && same; i++)
+        same = x->axes[i].i == axes[i].i;
+    return same ? need_float(q, x) : violation(q, "%s has other axes", shape_text(q, x));
+}
+
+static const char *shape_attend(ShapeQuery *q) {
+    const Value *queries = operand(q, 0), *keys = operand(q, 1);
+    AxisId rows[GRAPH_MAX_RANK], own = {0};
+    uint8_t count = 0;
+    const char *why = need_attend_keys(q, queries, keys);
+    if (why) return why;
+    for (uint32_t i = 0; i < queries->rank; i++)
+        if (queries->axes[i].i != q->attr.along[0].i) rows[count++] = queries->axes[i];
+    if (q->op != OP_ATTEND_LSE) why = need_attend_values(q, queries, keys, operand(q, 2), &own);
+    bool gradient = q->op != OP_ATTEND && q->op != OP_ATTEND_LSE;
+    if (!why && gradient) why = need_exactly(q, operand(q, 4), rows, count);
+    if (!why && gradient) why = need_exactly(q, operand(q, 5), rows, count);
+    if (why) return why;
+    if (q->op != OP_ATTEND_LSE) rows[count++] = own;
+    if (gradient) {
+        take_shape(q, operand(q, (uint32_t)(q->op - OP_ATTEND_DQ)));
+        why = need_exactly(q, operand(q, 3), rows, count);
+    } else {
+        memcpy(q->axes, rows, sizeof rows);
+        q->rank = count;
+    }
+    q->type = DTYPE_F32;
     return why;
 }
 

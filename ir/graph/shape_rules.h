@@ -14,6 +14,7 @@ enum {
     ATTR_AMOUNT = 1 << 3,
     ATTR_NUMBER = 1 << 4,
     ATTR_LEAF = 1 << 5,
+    ATTR_BAND = 1 << 6,
 };
 
 unsigned op_attrs(GraphOp op);
@@ -29,6 +30,10 @@ typedef struct {
     uint8_t rank;
     DType type;
 } ShapeQuery;
+
+// The axis of v that stands for the `width` of k; {0} if v has not k's axes with one of its
+// own.
+AxisId attend_value_axis(const Value *k, const Value *v, AxisId width);
 
 // Fills the answer. NULL if the rule is kept, else why not (text in the graph's arena).
 const char *shape_infer(ShapeQuery *q);

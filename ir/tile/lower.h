@@ -84,3 +84,4 @@ void lower_store(Lower *w, ValueId v, int part);
 // ---- kinds of regions
 TileKernels *lower_row(Lower *w);
 TileKernels *lower_contract(Lower *w);
+TileKernels *lower_attend(Lower *w);

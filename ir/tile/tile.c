@@ -61,6 +61,7 @@ TileProgram *tile_new(Arena *arena, Str name, TileSkeleton skeleton) {
     p->arena = arena;
     p->name = name_cleaned(arena, name);
     p->skeleton = skeleton;
+    p->band = BAND_ALL;
     vec_push(arena, &p->ops, (TileOp){.kind = TILE_NONE});
     return p;
 }
@@ -279,11 +280,25 @@ int64_t tile_task_count(const TileProgram *p) {
     return count;
 }
 
+bool tile_at_pairs(const TileProgram *p, DimSet dims) {
+    if (p->skeleton != TILE_ATTEND) return false;
+    return dims >> tile_dim_of(p, DIM_M) & 1 && dims >> tile_dim_of(p, DIM_N) & 1;
+}
+
+// Points of the dims that exist.
+static double live_points(const TileProgram *p, DimSet dims) {
+    double points = tile_points(p, dims);
+    if (!tile_at_pairs(p, dims)) return points;
+    int64_t m = p->dims[tile_dim_of(p, DIM_M)].extent,
+            n = p->dims[tile_dim_of(p, DIM_N)].extent;
+    return points / (double)m / (double)n * band_pairs(&p->band, m, n);
+}
+
 static double op_work(const TileProgram *p, const TileOp *op) {
     switch (op->kind) {
-    case TILE_MAP: return op_flops(op->fn) * tile_points(p, op->dims);
-    case TILE_REDUCE: return op_flops(op->fn) * tile_points(p, op->dims | op->over);
-    case TILE_DOT: return op_flops(OP_CONTRACT) * tile_points(p, op->dims | op->over);
+    case TILE_MAP: return op_flops(op->fn) * live_points(p, op->dims);
+    case TILE_REDUCE: return op_flops(op->fn) * live_points(p, op->dims | op->over);
+    case TILE_DOT: return op_flops(OP_CONTRACT) * live_points(p, op->dims | op->over);
     case TILE_SCATTER_ADD: return op_flops(OP_SCATTER) * tile_points(p, op->dims);
     case TILE_NONE:
     case TILE_CONST:

@@ -14,10 +14,15 @@
 //            (loads and maps that stand at k are the operands' prologue; those after the dot
 //            its epilogue)
 //
+//   ATTEND   for every point of the grid dims and every tile of m, or of n: scores at m and n,
+//            and what is summed of them
+//            (m: queries; n: keys; k: the elements of a query or key, and of a value. A value
+//            at m and n exists only where `band` has (m, n), and is never stored)
+//
 // A dimension's `tile` is how many of its points one task handles together: cols of a STREAM
 // program may be tiled only if nothing is reduced over them. A task is one point of the grid
-// dims x one tile of cols (STREAM) or of m, n (LOOP); task numbers run row-major over dims in
-// their order. Tasks are independent.
+// dims x one tile of cols (STREAM) or of m, n (LOOP, ATTEND); task numbers run row-major over
+// dims in their order. Tasks are independent.
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +34,7 @@ typedef struct {
     uint32_t i;
 } TileId;  // an operation and its value; 0: none
 
-typedef enum { TILE_STREAM, TILE_LOOP } TileSkeleton;
+typedef enum { TILE_STREAM, TILE_LOOP, TILE_ATTEND } TileSkeleton;
 typedef enum {
     DIM_GRID,
     DIM_SERIAL,
@@ -80,7 +85,8 @@ typedef enum {
     TILE_MAP,     // fn: an elementwise GraphOp over in[0..arity); dims = union of theirs
     TILE_REDUCE,  // fn: OP_REDUCE_SUM or OP_REDUCE_MAX; over: dims reduced (COL, or SERIAL
                   // dims, or both)
-    TILE_DOT,  // LOOP only, exactly one: in[0] stands at m, k; in[1] at n, k; over: the K dims
+    TILE_DOT,     // LOOP, exactly one: in[0] stands at m, k; in[1] at n, k; over: the K dims.
+               // ATTEND: over one k, or in[0] stands at m and n, and over is n, or m and SERIAL
     TILE_STORE,        // in[0] to access; its dims are the value's
     TILE_SCATTER_ADD,  // in[0]: i32 j, in[1]: value; adds at access + j * index_stride; nothing
                        // unless 0 <= j < index_count. Only where no two tasks share an element:
@@ -111,6 +117,7 @@ typedef struct {
     Arena *arena;
     Str name;  // readable; not part of its identity
     TileSkeleton skeleton;
+    Band band;  // ATTEND: of m and n
     TileDim dims[TILE_MAX_DIMS];
     uint32_t dim_count;
     Vec(TileArg) args;
@@ -142,7 +149,8 @@ const TileOp *tile_op(const TileProgram *p, TileId v);
 int64_t tile_knob(const TileProgram *p, const char *name, int64_t otherwise);
 int tile_dim_of(const TileProgram *p, TileRole role);  // first with that role; -1: none
 int64_t tile_task_count(const TileProgram *p);
-double tile_flops(const TileProgram *p);
+double tile_flops(const TileProgram *p);                // an ATTEND's only within its band
+bool tile_at_pairs(const TileProgram *p, DimSet dims);  // ATTEND: both m and n are among them
 double tile_bytes(const TileProgram *p);  // least traffic: every element of every argument that
                                           // is touched, once
 // May argument `out` be the same memory as `in`: every load of `in` reads just the element that

@@ -103,11 +103,19 @@ static void fill(Run *r, TileId v, double x) {
     while (points_next(r, tile_op(r->p, v)->dims));
 }
 
+// Does the current point of these dims exist? Only in the band of an ATTEND program.
+static bool pair_lives(const Run *r, DimSet dims) {
+    if (!tile_at_pairs(r->p, dims)) return true;
+    return band_has(&r->p->band, r->index[tile_dim_of(r->p, DIM_M)],
+                    r->index[tile_dim_of(r->p, DIM_N)]);
+}
+
 static void reduce_run(Run *r, TileId v) {
     const TileOp *op = tile_op(r->p, v);
     bool sum = op->fn == OP_REDUCE_SUM;
     fill(r, v, sum ? 0 : -HUGE_VAL);
     do {
+        if (!pair_lives(r, tile_op(r->p, op->in[0])->dims)) continue;
         double *result = value_at(r, v), x = *value_at(r, op->in[0]);
         if (sum)
             *result += x;
@@ -159,9 +167,33 @@ static void dot_tile_run(Run *r, TileId v) {
     } while (points_next(r, (DimSet)((op->dims | op->over) & ~(1U << inner))));
 }
 
+// The innermost dimension, a k, is a loop of its own here, too: the result may stand at it.
+static void dot_attend_run(Run *r, TileId v) {
+    const TileOp *op = tile_op(r->p, v);
+    DimSet dims = op->dims | op->over;
+    uint32_t inner = r->p->dim_count - 1;
+    while (!(dims >> inner & 1))
+        inner--;
+    int64_t step = value_stride(r, v, inner);
+    int64_t step_a = value_stride(r, op->in[0], inner);
+    int64_t step_b = value_stride(r, op->in[1], inner);
+    fill(r, v, 0);
+    do {
+        if (!pair_lives(r, dims)) continue;
+        const double *a = value_at(r, op->in[0]), *b = value_at(r, op->in[1]);
+        double *to = value_at(r, v);
+        for (int64_t i = 0; i < r->count[inner]; i++)
+            to[i * step] += a[i * step_a] * b[i * step_b];
+    } while (points_next(r, (DimSet)(dims & ~(1U << inner))));
+}
+
 // What stands at k is computed one tile of k at a time.
 static void dot_run(Run *r, TileId v) {
     const TileOp *op = tile_op(r->p, v);
+    if (r->p->skeleton == TILE_ATTEND) {
+        dot_attend_run(r, v);
+        return;
+    }
     fill(r, v, 0);
     do {
         for (uint32_t i = 1; i < v.i; i++)
@@ -247,9 +279,9 @@ static void values_alloc(Run *r, Arena *arena) {
 static void tasks_run(const TileProgram *p, void *const *args, int64_t first, int64_t end) {
     Arena arena = {0};
     Run r = {.p = p, .args = args};
-    DimSet k = 0;
+    DimSet k = 0;  // of a LOOP: what stands there is computed within its dot
     for (uint32_t d = 0; d < p->dim_count; d++)
-        if (p->dims[d].role == DIM_K) k |= (DimSet)(1U << d);
+        if (p->skeleton == TILE_LOOP && p->dims[d].role == DIM_K) k |= (DimSet)(1U << d);
     values_alloc(&r, &arena);
     for (int64_t task = first; task < end; task++) {
         task_place(&r, task);

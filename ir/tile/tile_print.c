@@ -11,7 +11,12 @@ static const char *const role_words[] = {
 const char *tile_role_text(TileRole role) { return role_words[role]; }
 
 const char *tile_skeleton_text(TileSkeleton skeleton) {
-    return skeleton == TILE_STREAM ? "stream" : "loop";
+    switch (skeleton) {
+    case TILE_STREAM: return "stream";
+    case TILE_LOOP: return "loop";
+    case TILE_ATTEND: return "attend";
+    }
+    BUG("skeleton %d", (int)skeleton);
 }
 
 int64_t tile_usual_tile(TileRole role, int64_t extent) {
@@ -161,6 +166,11 @@ static void print_dim(const TileDim *dim, StrBuf *out) {
 static void print_body(const TileProgram *p, StrBuf *out) {
     for (uint32_t d = 0; d < p->dim_count; d++)
         print_dim(&p->dims[d], out);
+    if (p->skeleton == TILE_ATTEND) {
+        strbuf_addz(out, "  ");
+        band_print(&p->band, out);
+        strbuf_addc(out, '\n');
+    }
     vec_each (const TileArg, arg, &p->args)
         strbuf_addf(out, "  arg %.*s: %s[%lld]\n", STR_ARG(arg->name), dtype_text(arg->type),
                     (long long)arg->elements);

@@ -421,6 +421,21 @@ static bool knob_read(Reader *r) {
            diag_error(r->diag, span_line(r), "knob '%s' stands twice", text);
 }
 
+// A side of a band: a number, or `none` if it is an infinity.
+static bool bound_read(Reader *r, const char *infinity, int64_t none, int64_t *out) {
+    *out = none;
+    return word_take(r, infinity) || number_read(r, true, out);
+}
+
+// band (NUMBER | -inf) , (NUMBER | inf)
+static bool band_read(Reader *r) {
+    Band *band = &r->p->band;
+    if (r->p->skeleton != TILE_ATTEND)
+        return diag_error(r->diag, span_line(r), "only an attend program has a band");
+    return bound_read(r, "-inf", BAND_LEAST, &band->lo) && word_expect(r, ",") &&
+           bound_read(r, "inf", BAND_MOST, &band->hi);
+}
+
 static bool body_line_read(Reader *r) {
     Tail tail = {0};
     if (word_take(r, "%")) return value_read(r, &tail) && op_checked(r, &tail);
@@ -428,6 +443,7 @@ static bool body_line_read(Reader *r) {
     if (word_take(r, "scatter_add")) return scatter_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "arg")) return arg_read(r);
     if (word_take(r, "knob")) return knob_read(r);
+    if (word_take(r, "band")) return band_read(r);
     for (int role = DIM_GRID; role <= DIM_K; role++)
         if (word_take(r, tile_role_text((TileRole)role))) return dim_read(r, (TileRole)role);
     return diag_error(r->diag, span_here(r),
@@ -451,17 +467,18 @@ static bool line_end(Reader *r) {
     return diag_error(r->diag, span_here(r), "the end of the line expected");
 }
 
-// tile NAME (stream|loop)
+// tile NAME (stream|loop|attend)
 static bool head_read(Reader *r) {
     Str name = {0};
     if (!line_next(r))
         return diag_error(r->diag, span_here(r), "there is no tile program in this text");
     if (!word_expect(r, "tile") || !name_new_read(r, &name)) return false;
-    bool loop = word_take(r, tile_skeleton_text(TILE_LOOP));
-    if (!loop && !word_take(r, tile_skeleton_text(TILE_STREAM)))
-        return diag_error(r->diag, span_here(r), "'stream' or 'loop' expected");
-    r->p = tile_new(r->arena, name, loop ? TILE_LOOP : TILE_STREAM);
-    return line_end(r);
+    for (int skeleton = TILE_STREAM; skeleton <= TILE_ATTEND; skeleton++) {
+        if (!word_take(r, tile_skeleton_text((TileSkeleton)skeleton))) continue;
+        r->p = tile_new(r->arena, name, (TileSkeleton)skeleton);
+        return line_end(r);
+    }
+    return diag_error(r->diag, span_here(r), "'stream', 'loop' or 'attend' expected");
 }
 
 bool tile_read(Diag *diag, Arena *arena, uint32_t file, TileProgram **out) {

@@ -68,19 +68,24 @@ static bool dim_verify(const Check *c, const TileDim *dim) {
 }
 
 static bool roles_verify(const Check *c) {
-    bool loop = c->p->skeleton == TILE_LOOP;
+    bool stream = c->p->skeleton == TILE_STREAM, attend = c->p->skeleton == TILE_ATTEND;
     for (uint32_t d = 0; d < c->p->dim_count; d++) {
         TileRole role = c->p->dims[d].role;
-        bool of_loop = role == DIM_M || role == DIM_N || role == DIM_K;
-        if (role != DIM_GRID && of_loop != loop)
+        bool of_stream = role == DIM_SERIAL || role == DIM_COL;
+        if (attend && role == DIM_K && c->p->dims[d].tile != c->p->dims[d].extent)
+            return bad(c, "dimension '%.*s' of an attend program is tiled",
+                       STR_ARG(c->p->dims[d].name));
+        if (role != DIM_GRID && of_stream != stream && !(attend && role == DIM_SERIAL))
             return bad(c, "a %s program has no dimension of role %s",
                        tile_skeleton_text(c->p->skeleton), tile_role_text(role));
     }
     if (role_count(c->p, DIM_COL) > 1) return bad(c, "more than one dimension of role col");
-    if (!loop) return true;
+    if (stream) return true;
+    const char *kind = tile_skeleton_text(c->p->skeleton);
     if (role_count(c->p, DIM_M) != 1 || role_count(c->p, DIM_N) != 1)
-        return bad(c, "a loop program has one dimension of role m and one of role n");
-    return c->k || bad(c, "a loop program has a dimension of role k");
+        return bad(c, "a program of kind %s has one dimension of role m and one of role n",
+                   kind);
+    return c->k || bad(c, "a program of kind %s has a dimension of role k", kind);
 }
 
 static bool dims_verify(const Check *c) {
@@ -315,10 +320,11 @@ static DimSet split_dims(const TileProgram *p) {
     return dims;
 }
 
-// Nothing is reduced over m and n, so what is stored stands at them even if one task has all of
-// their points.
+// Nothing is reduced over m and n of a loop, so what is stored stands at them even if one task
+// has all of their points.
 static DimSet stored_dims(const Check *c) {
     DimSet dims = split_dims(c->p);
+    if (c->p->skeleton == TILE_ATTEND) return dims;
     for (uint32_t d = 0; d < c->p->dim_count; d++)
         if (c->p->dims[d].extent > 1) dims |= (DimSet)((c->m | c->n) & 1U << d);
     return dims;
@@ -377,10 +383,54 @@ static bool aliases_verify(const Check *c) {
 
 // ---- skeletons
 
+static bool one_dim(DimSet dims) { return dims && !(dims & (dims - 1)); }
+
+static bool attend_reduce_verify(const Check *c) {
+    if (c->op->over != c->n || !tile_at_pairs(c->p, operand(c, 0)->dims))
+        return bad(c, "a reduction of an attend program is over n, of a value at m and n");
+    if (c->n & split_dims(c->p)) return bad(c, "a reduction over n, which is tiled");
+    int64_t m = c->p->dims[tile_dim_of(c->p, DIM_M)].extent;
+    int64_t n = c->p->dims[tile_dim_of(c->p, DIM_N)].extent;
+    bool some = c->p->band.lo <= 0 && c->p->band.hi >= m - n;
+    return some || bad(c, "a reduction over n where the band has none");
+}
+
+// Scores over one k; or a sum of them over n, or over m and all serial dimensions.
+static bool attend_dot_verify(const Check *c) {
+    DimSet a = operand(c, 0)->dims, b = operand(c, 1)->dims, over = c->op->over;
+    DimSet rows = c->grid | c->serial;
+    if (over & c->k) {
+        bool fits = one_dim(over) && a & over && b & over && a & c->m && b & c->n &&
+                    !(a & ~(rows | c->m | over)) && !(b & ~(rows | c->n | over));
+        return fits || bad(c, "its operands do not stand at m, k and n, k");
+    }
+    if (!tile_at_pairs(c->p, a) || a & c->k)
+        return bad(c, "its left operand does not stand at just m and n");
+    if (over & split_dims(c->p)) return bad(c, "a dot over a dimension that is tiled");
+    DimSet side = over == c->n ? c->n : c->m;
+    bool sums = over == c->n || over == (c->m | c->serial);
+    bool fits = sums && b & side && one_dim(b & c->k) && !(b & ~(rows | side | c->k));
+    return fits || bad(c, "it is not over n, or m and the serial dimensions, of both operands");
+}
+
+// What stands at m and n is a dot over k, or made of such values, and stays in the kernel.
+static bool attend_verify(Check *c) {
+    vec_each (const TileOp, op, &c->p->ops) {
+        c->op = op;
+        if (!tile_at_pairs(c->p, op->dims)) continue;
+        if (op->kind != TILE_MAP && op->kind != TILE_DOT)
+            return bad(c, "only maps and dots stand at m and n");
+        if (op->dims & c->k) return bad(c, "it stands at m, n and k");
+    }
+    c->op = NULL;
+    return c->p->band.lo <= c->p->band.hi || bad(c, "the band has no pairs");
+}
+
 static bool reduce_verify(const Check *c) {
     const TileOp *op = c->op;
     if (op->fn != OP_REDUCE_SUM && op->fn != OP_REDUCE_MAX)
         return bad(c, "a reduction is a sum or a maximum");
+    if (c->p->skeleton == TILE_ATTEND) return attend_reduce_verify(c);
     if (c->p->skeleton != TILE_STREAM) return bad(c, "a reduction is of stream programs");
     if (!op->over) return bad(c, "a reduction over nothing");
     if (op->over & ~operand(c, 0)->dims)
@@ -394,6 +444,7 @@ static bool reduce_verify(const Check *c) {
 }
 
 static bool dot_verify(const Check *c) {
+    if (c->p->skeleton == TILE_ATTEND) return attend_dot_verify(c);
     if (c->p->skeleton != TILE_LOOP) return bad(c, "a dot is of loop programs");
     if (c->op->over != c->k) return bad(c, "a dot is over all dimensions of role k");
     if (operand(c, 0)->dims & ~(c->grid | c->m | c->k))
@@ -445,6 +496,7 @@ static bool ops_verify(Check *c) {
         if (!op_verify(c)) return false;
     }
     c->op = NULL;
+    if (c->p->skeleton == TILE_ATTEND) return attend_verify(c);
     return c->p->skeleton != TILE_LOOP || loop_verify(c);
 }
 

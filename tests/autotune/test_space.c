@@ -57,6 +57,30 @@ static void rms(Fixture *f) {
     fixture_fuse(f, graph_binary(f->graph, OP_MUL, x, scale, (Span){0}));
 }
 
+// Attention over 40 positions, or its gradients.
+static void attention(Fixture *f, bool gradients) {
+    fixture_open(f);
+    AxisId h = axis(f, "h", 3), t = axis(f, "t", 40), s = axis(f, "s", 40), d = axis(f, "d", 8),
+           e = axis(f, "e", 5), along[3] = {d, t, s};
+    const AxisId axes[6][3] = {{h, t, d}, {h, s, d}, {h, s, e}, {h, t, e}, {h, t}, {h, t}};
+    static const char *const names[] = {"q", "k", "v", "g", "lse", "delta"};
+    ValueId in[6];
+    for (uint32_t i = 0; i < 6; i++) {
+        Leaf leaf = {.kind = OP_INPUT,
+                     .path = str_of(names[i]),
+                     .type = DTYPE_F32,
+                     .rank = i < 4 ? 3 : 2,
+                     .axes = axes[i]};
+        in[i] = graph_leaf(f->graph, &leaf);
+    }
+    GraphAttr attr = {.along = along, .along_count = 3, .number = 0.4, .band = {0, BAND_MOST}};
+    if (gradients)
+        graph_output(f->graph, STR("dk"),
+                     graph_add(f->graph, OP_ATTEND_DK, in, 6, attr, (Span){0}));
+    fixture_fuse(f, graph_add(f->graph, gradients ? OP_ATTEND_DQ : OP_ATTEND, in,
+                              gradients ? 6 : 3, attr, (Span){0}));
+}
+
 static const Region *region_of(const Fixture *f) { return &f->regions->regions[0]; }
 
 static const TileProgram *program(Fixture *f, const Schedule *s) {
@@ -105,6 +129,11 @@ static void test_legal(void **state) {
     rms(&f);
     check_legal(&f, CPU_AVX512, 2);
     bench_close(&f.bench);
+    for (int gradients = 0; gradients < 2; gradients++) {
+        attention(&f, gradients);
+        check_legal(&f, CPU_AVX512, gradients ? 1 : 4);
+        bench_close(&f.bench);
+    }
 }
 
 static void test_right(void **state) {
@@ -112,10 +141,12 @@ static void test_right(void **state) {
     kernel_need_compiler();
     KernelCheck check = kernel_check_usual();
     check.tolerance = 90 * 0x1p-23 * 4;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         Fixture f;
         if (i < 4)
             contraction(&f, i & 2 ? 7 : 50, i & 1, i & 2);
+        else if (i < 6)
+            attention(&f, i == 5);
         else
             rms(&f);
         Schedule *all = NULL;

@@ -127,6 +127,25 @@ static bool make_contract(Setting *s, GraphOp op, int n, ValueId *out) {
     return true;
 }
 
+// q[q, s, p], k[r, p], v[r, 2]: with and without bounds, keys of several heads.
+static bool make_attend(Setting *s, GraphOp op, int n, ValueId *out) {
+    static const Band bands[] = {
+        {0, BAND_MOST}, {BAND_LEAST, BAND_MOST}, {-2, 0}, {-1, 1}, {BAND_LEAST, 1}};
+    static const char *const keys[] = {"rp", "pr", "rp", "srp", "rp"};
+    static const char *const queries[] = {"qp", "qsp", "pq", "qsp", "sqp"};
+    if (n >= 5) return false;
+    AxisId own = bench_axis(s->b, "own", 2), axes[GRAPH_MAX_RANK];
+    size_t rank = axes_named(s, keys[n], axes);
+    ValueId q = uniform(s, queries[n], -1, 1), k = uniform(s, keys[n], -1, 1);
+    for (size_t i = 0; i < rank; i++)
+        if (axes[i].i == s->p.i) axes[i] = own;
+    ValueId in[3] = {q, k, bench_random(s->b, axes, rank, -1, 1)};
+    AxisId along[3] = {s->p, s->q, s->r};
+    GraphAttr attr = {.along = along, .along_count = 3, .number = 0.7, .band = bands[n]};
+    *out = graph_add(s->b->g, op, in, 3, attr, (Span){0});
+    return true;
+}
+
 static bool make_broadcast(Setting *s, GraphOp op, int n, ValueId *out) {
     static const char *const rows[][2] = {
         {"", "p"}, {"q", "pq"}, {"q", "qp"}, {"pq", "rqsp"}, {"pq", "pq"}};
@@ -321,6 +340,7 @@ static const Make makes[OP_COUNT] = {
     [OP_STACK] = make_stack,
     [OP_GATHER] = make_gather,
     [OP_SCATTER] = make_scatter,
+    [OP_ATTEND] = make_attend,
 };
 
 static const char *const rule_names[OP_COUNT] = {

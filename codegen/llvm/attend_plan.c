@@ -1,0 +1,173 @@
+// attend_plan.c: ATTEND: what the operations of a program are to the skeleton, the passes over
+// the scores, and the close memory for them.
+#include "base/check.h"
+#include "codegen/llvm/attend.h"
+
+enum {
+    BLOCK = 64,         // queries handled together, if the program leaves it open
+    CHUNK = 256,        // keys likewise, where nothing is reduced over them
+    MOST_VECTORS = 16,  // of a block
+    FELT = 1 << 30,     // distances beyond this are none
+};
+
+int64_t round_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+
+bool stands_at(const TileOp *op, int dim) { return (op->dims >> dim & 1) != 0; }
+
+static bool refuse(const Attend *a, const char *why) {
+    return diag_fail(a->b->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has %s", STR_ARG(a->p->name),
+                     why);
+}
+
+static const TileDim *dim_at(const Attend *a, int d) { return &a->p->dims[d]; }
+
+// A guard that always holds only says where a value stands.
+static bool always_holds(const Attend *a, const TileGuard *g) {
+    if (g->dim < 0) return true;
+    int64_t last = least((dim_at(a, g->dim)->extent - 1) / g->div, g->mod - 1);
+    return g->lo <= g->shift && last + g->shift < g->hi;
+}
+
+static bool is_plain_load(const Attend *a, const TileOp *op) {
+    return op->kind == TILE_LOAD && always_holds(a, &op->access.guard[0]) &&
+           always_holds(a, &op->access.guard[1]);
+}
+
+static int only_dim(DimSet dims) {
+    int d = 0;
+    while (!(dims >> d & 1))
+        d++;
+    return d;
+}
+
+static DimSet k_dims(const Attend *a) {
+    DimSet dims = 0;
+    for (uint32_t d = 0; d < a->p->dim_count; d++)
+        if (dim_at(a, (int)d)->role == DIM_K) dims |= (DimSet)(1U << d);
+    return dims;
+}
+
+// ---- operations
+
+static bool dot_plan(Attend *a, TileId v) {
+    const TileOp *op = tile_op(a->p, v), *x = tile_op(a->p, op->in[0]),
+                 *y = tile_op(a->p, op->in[1]);
+    if (!is_plain_load(a, y)) return refuse(a, "a dot of what is no load");
+    if (op->over & k_dims(a)) {
+        if (!is_plain_load(a, x)) return refuse(a, "a dot of what is no load");
+        if (a->score_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
+        a->scores[a->score_count++] =
+            (Scores){.dot = v, .k = only_dim(op->over), .of_m = x, .of_n = y};
+        return true;
+    }
+    if (a->sum_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
+    Sums s = {.dot = v, .load = y, .over_n = (op->over >> a->n & 1) != 0};
+    s.k = only_dim(y->dims & k_dims(a));
+    s.width = round_to(dim_at(a, s.k)->extent, a->lanes);
+    a->sums[a->sum_count++] = s;
+    return true;
+}
+
+static bool op_plan(Attend *a, uint32_t i) {
+    const TileOp *op = &a->p->ops.ptr[i];
+    for (uint32_t k = 0; k < op->arity; k++)
+        if (a->round[op->in[k].i] > a->round[i]) a->round[i] = a->round[op->in[k].i];
+    if (op->kind == TILE_LOAD && !is_plain_load(a, op)) return refuse(a, "a guarded load");
+    if (op->kind == TILE_DOT) return dot_plan(a, (TileId){i});
+    if (op->kind == TILE_REDUCE) a->round[i]++, a->reduces = true;
+    bool known = op->kind == TILE_CONST || op->kind == TILE_LOAD || op->kind == TILE_MAP ||
+                 op->kind == TILE_REDUCE || op->kind == TILE_STORE;
+    return known || refuse(a, "an operation that attention has no code for");
+}
+
+// Passes are numbered by the round of what they read.
+static void passes_plan(Attend *a) {
+    for (uint32_t i = 1; i < a->p->ops.len; i++) {
+        const TileOp *op = &a->p->ops.ptr[i];
+        bool sums = op->kind == TILE_DOT && tile_at_pairs(a->p, tile_op(a->p, op->in[0])->dims);
+        if (op->kind != TILE_REDUCE && !sums) continue;
+        int round = a->round[op->in[0].i];
+        if (round >= a->passes) a->passes = round + 1;
+    }
+}
+
+// ---- close memory
+
+// Most keys that meet one block of queries.
+static int64_t most_live(const Attend *a) {
+    int64_t keys = dim_at(a, a->n)->tile;
+    if (!a->has_lo || !a->has_hi) return keys;
+    return least(keys, a->block + a->p->band.hi - a->p->band.lo);
+}
+
+static void sizes_plan(Attend *a) {
+    int64_t queries = dim_at(a, a->m)->extent, tile = dim_at(a, a->m)->tile;
+    int64_t block = tile_knob(a->p, "bm", 0), chunk = tile_knob(a->p, "bn", 0);
+    if (tile < queries) block = tile;
+    if (block <= 0) block = BLOCK;
+    a->block = round_to(least(block, tile), a->lanes);
+    a->block = least(a->block, (int64_t)MOST_VECTORS * a->lanes);
+    a->vectors = (int)(a->block / a->lanes);
+    if (chunk <= 0) chunk = CHUNK;
+    // What is reduced over all keys needs all scores of the block at once.
+    a->chunk = a->reduces ? most_live(a) : least(chunk, most_live(a));
+}
+
+static IrValue room(Attend *a, int64_t elements) { return build_scratch(a->b, elements * 4); }
+
+// Scores that no later pass reads give their place to the weights that the last one stores.
+static void weights_plan(Attend *a) {
+    int reused = 0;
+    for (int i = 0; i < a->sum_count; i++) {
+        Sums *s = &a->sums[i];
+        TileId weight = tile_op(a->p, s->dot)->in[0];
+        for (int k = 0; k < i; k++)
+            if (tile_op(a->p, a->sums[k].dot)->in[0].i == weight.i)
+                s->weights = a->sums[k].weights;
+        if (s->weights) continue;
+        bool last = a->round[weight.i] == a->passes - 1;
+        s->weights = last && reused < a->score_count ? a->scores[reused++].panel
+                                                     : room(a, a->chunk * a->block);
+    }
+}
+
+static void memory_plan(Attend *a) {
+    for (int i = 0; i < a->score_count; i++) {
+        Scores *s = &a->scores[i];
+        s->turned = room(a, dim_at(a, s->k)->extent * a->block);
+        s->panel = room(a, a->chunk * a->block);
+    }
+    weights_plan(a);
+    for (int i = 0; i < a->sum_count; i++) {
+        Sums *s = &a->sums[i];
+        int64_t rows = s->over_n ? a->block : dim_at(a, a->n)->tile;
+        s->sums = room(a, rows * s->width);
+        if (s->load->access.stride[s->k] != 1)
+            s->copy = room(a, (s->over_n ? a->chunk : a->block) * s->width);
+    }
+    DimSet others = k_dims(a) | (DimSet)(1U << a->n);
+    a->row = arena_array(a->b->arena, IrValue, a->p->ops.len);
+    for (uint32_t i = 1; i < a->p->ops.len; i++) {
+        const TileOp *op = &a->p->ops.ptr[i];
+        bool row = stands_at(op, a->m) && !(op->dims & others) && op->kind != TILE_STORE;
+        if (row) a->row[i] = room(a, a->block);
+    }
+}
+
+bool attend_plan(Attend *a, Builder *b) {
+    *a = (Attend){.b = b, .p = b->program, .lanes = b->lanes};
+    a->m = tile_dim_of(a->p, DIM_M);
+    a->n = tile_dim_of(a->p, DIM_N);
+    a->has_lo = a->p->band.lo > 1 - dim_at(a, a->n)->extent;
+    a->has_hi = a->p->band.hi < dim_at(a, a->m)->extent - 1;
+    a->round = arena_array(b->arena, int, a->p->ops.len);
+    for (uint32_t d = 0; d < a->p->dim_count; d++)
+        if (dim_at(a, (int)d)->extent > FELT) return refuse(a, "too long a loop");
+    for (uint32_t i = 1; i < a->p->ops.len; i++)
+        if (!op_plan(a, i)) return false;
+    passes_plan(a);
+    sizes_plan(a);
+    memory_plan(a);
+    return true;
+}

@@ -1,0 +1,129 @@
+// attend_product.c: small products of matrices in close memory: blocks of rows x vectors are
+// summed in registers.
+#include "base/check.h"
+#include "codegen/llvm/attend.h"
+#include "codegen/llvm/element.h"
+
+enum { UNROLL = 4, MOST_SUMS = 24, MOST_ROWS = 12, MOST_VECTORS = 4 };
+
+// A block of c.
+typedef struct {
+    Builder *b;
+    const Product *p;
+    int rows, vectors, tail;  // the last vector's lanes
+    int64_t col;
+    IrValue row;
+    IrValue sums[MOST_SUMS];
+} Block;
+
+static IrValue element(const Block *k, DType type, IrValue base, IrValue offset) {
+    return build_gep(k->b, element_type(k->b, type), base, offset);
+}
+
+static IrValue load_b(const Block *k, IrValue row, int j) {
+    Builder *b = k->b;
+    const Product *p = k->p;
+    int64_t bytes = (k->col + (int64_t)j * b->lanes) * (int64_t)dtype_bytes(p->b_type);
+    bool whole = p->b_padded || j < k->vectors - 1 || k->tail == b->lanes;
+    IrValue mask = whole ? NULL : build_mask_first(b, k->tail, b->lanes);
+    return element_load(b, p->b_type, build_gep_bytes(b, row, bytes), b->lanes, mask);
+}
+
+static void step(Block *k, IrValue a, IrValue row) {
+    Builder *b = k->b;
+    const Product *p = k->p;
+    IrValue x[MOST_VECTORS];
+    for (int j = 0; j < k->vectors; j++)
+        x[j] = load_b(k, row, j);
+    for (int i = 0; i < k->rows; i++) {
+        int64_t bytes = i * p->a_across * (int64_t)dtype_bytes(p->a_type);
+        IrValue y = element_load(b, p->a_type, build_gep_bytes(b, a, bytes), 1, NULL);
+        y = build_splat(b, y, b->lanes);
+        for (int j = 0; j < k->vectors; j++) {
+            IrValue *sum = &k->sums[i * k->vectors + j];
+            *sum = build_fma(b, y, x[j], *sum);
+        }
+    }
+}
+
+static void steps(Block *k, IrValue a, IrValue from, IrValue to, int unroll) {
+    Builder *b = k->b;
+    const Product *p = k->p;
+    uint32_t count = (uint32_t)(k->rows * k->vectors);
+    Loop loop = {.count = count};
+    memcpy(loop.carried, k->sums, count * sizeof(IrValue));
+    loop_begin(b, &loop, from, to, unroll);
+    memcpy(k->sums, loop.carried, count * sizeof(IrValue));
+    IrValue a_at = element(k, p->a_type, a, build_imul(b, loop.index, p->a_step));
+    IrValue b_at = element(k, p->b_type, p->b, build_imul(b, loop.index, p->b_step));
+    for (int u = 0; u < unroll; u++)
+        step(k, build_gep_bytes(b, a_at, u * p->a_step * (int64_t)dtype_bytes(p->a_type)),
+             build_gep_bytes(b, b_at, u * p->b_step * (int64_t)dtype_bytes(p->b_type)));
+    memcpy(loop.carried, k->sums, count * sizeof(IrValue));
+    loop_end(b, &loop);
+    memcpy(k->sums, loop.carried, count * sizeof(IrValue));
+}
+
+static IrValue c_pointer(const Block *k, int i, int j) {
+    Builder *b = k->b;
+    IrValue at = build_imul(b, build_iadd(b, k->row, build_i64(b, i)), k->p->c_pitch);
+    return build_gep_bytes(b, build_gep(b, b->f32, k->p->c, at),
+                           (k->col + (int64_t)j * b->lanes) * 4);
+}
+
+static void block_emit(Block *k) {
+    Builder *b = k->b;
+    const Product *p = k->p;
+    IrType type = type_vector(b->f32, b->lanes);
+    unsigned align = (unsigned)b->lanes * 4;
+    for (int i = 0; i < k->rows * k->vectors; i++) {
+        IrValue c = c_pointer(k, i / k->vectors, i % k->vectors);
+        k->sums[i] = p->add ? build_load(b, type, c, align) : build_f32(b, 0, b->lanes);
+    }
+    IrValue from = build_i64(b, 0), to = p->count;
+    if (p->first) from = at_least(b, from, build_iadd(b, k->row, p->first));
+    if (p->end) {
+        IrValue last = build_iadd(b, k->row, build_i64(b, k->rows - 1));
+        to = at_most(b, to, build_iadd(b, last, p->end));
+    }
+    IrValue a = element(k, p->a_type, p->a, build_imul(b, k->row, p->a_across));
+    IrValue rest = LLVMBuildAnd(b->at, minus(b, to, from), build_i64(b, UNROLL - 1), "");
+    IrValue main = minus(b, to, rest);
+    steps(k, a, from, main, UNROLL);
+    steps(k, a, at_least(b, from, main), to, 1);
+    for (int i = 0; i < k->rows * k->vectors; i++)
+        build_store(b, k->sums[i], c_pointer(k, i / k->vectors, i % k->vectors), align);
+}
+
+// All rows of a panel of cols: blocks, then single rows.
+static void panel_emit(Block *k) {
+    Builder *b = k->b;
+    IrValue rows = k->p->rows;
+    IrValue size = build_i64(b, k->rows);
+    IrValue whole = minus(b, rows, LLVMBuildURem(b->at, rows, size, ""));
+    Loop blocks = {.count = 0}, rest = {.count = 0};
+    loop_begin(b, &blocks, build_i64(b, 0), whole, k->rows);
+    k->row = blocks.index;
+    block_emit(k);
+    loop_end(b, &blocks);
+    if (k->rows == 1) return;
+    k->rows = 1;
+    loop_begin(b, &rest, whole, rows, 1);
+    k->row = rest.index;
+    block_emit(k);
+    loop_end(b, &rest);
+}
+
+void product_emit(Builder *b, const Product *p) {
+    int budget = b->level == CPU_AVX512 ? MOST_SUMS : MOST_SUMS / 2;
+    int widest = b->level == CPU_AVX512 ? MOST_VECTORS : MOST_VECTORS / 2;
+    for (int64_t col = 0; col < p->cols; col += (int64_t)widest * b->lanes) {
+        int64_t left = p->cols - col, vectors = round_to(left, b->lanes) / b->lanes;
+        Block k = {.b = b, .p = p, .col = col};
+        k.vectors = (int)(vectors < widest ? vectors : widest);
+        int64_t before_last = (int64_t)(k.vectors - 1) * b->lanes;
+        k.tail = (int)(left - before_last < b->lanes ? left - before_last : b->lanes);
+        k.rows = budget / k.vectors < MOST_ROWS ? budget / k.vectors : MOST_ROWS;
+        panel_emit(&k);
+    }
+}

@@ -1,0 +1,435 @@
+// attend_value.c: ATTEND: operations at a place, passes over the scores, and what is loaded and
+// stored around them.
+#include <math.h>
+
+#include "base/check.h"
+#include "codegen/llvm/attend.h"
+#include "codegen/llvm/element.h"
+#include "codegen/llvm/map.h"
+
+enum { MAX_LANES = 16 };
+
+static const TileOp *op_at(const Attend *a, uint32_t i) { return &a->p->ops.ptr[i]; }
+static int64_t extent(const Attend *a, int d) { return a->p->dims[d].extent; }
+static DType arg_type(const Attend *a, const TileOp *op) {
+    return a->p->args.ptr[op->access.arg].type;
+}
+
+// ---- places
+
+Spot spot_new(const Attend *a, int along) {
+    Spot s = {.along = along};
+    memcpy(s.index, a->index, sizeof s.index);
+    s.memo = arena_array(a->b->arena, IrValue, a->p->ops.len);
+    return s;
+}
+
+IrValue mask_count(const Attend *a, IrValue count) {
+    Builder *b = a->b;
+    if (LLVMIsAConstantInt(count)) {
+        int64_t n = LLVMConstIntGetSExtValue(count);
+        return n >= a->lanes ? NULL : build_mask_first(b, (int)n, a->lanes);
+    }
+    IrValue limit = build_splat(b, LLVMBuildTrunc(b->at, count, b->i32, ""), a->lanes);
+    return build_icmp(b, LLVMIntSLT, build_lane_ids(b, 1, a->lanes), limit);
+}
+
+IrValue load_pointer(const Attend *a, const TileOp *op, const IrValue *index) {
+    Builder *b = a->b;
+    IrValue offset = build_i64(b, op->access.offset);
+    for (uint32_t d = 0; d < a->p->dim_count; d++)
+        if (op->access.stride[d])
+            offset = build_iadd(b, build_imul(b, index[d], op->access.stride[d]), offset);
+    return build_gep(b, element_type(b, arg_type(a, op)), b->args[op->access.arg], offset);
+}
+
+// One pointer a lane.
+static IrValue lane_pointers(const Attend *a, const TileOp *op, IrValue pointer, int along) {
+    IrValue lane[BUILD_MAX_LANES];
+    for (int i = 0; i < a->lanes; i++)
+        lane[i] = build_i64(a->b, i * op->access.stride[along]);
+    IrValue offsets = LLVMConstVector(lane, (unsigned)a->lanes);
+    return LLVMBuildGEP2(a->b->at, element_type(a->b, arg_type(a, op)), pointer, &offsets, 1,
+                         "");
+}
+
+// ---- values
+
+static IrValue value_load(const Attend *a, const Spot *s, const TileOp *op) {
+    Builder *b = a->b;
+    IrValue pointer = load_pointer(a, op, s->index);
+    int64_t stride = op->access.stride[s->along];
+    DType type = arg_type(a, op);
+    if (stride == 0) return build_splat(b, element_load(b, type, pointer, 1, NULL), a->lanes);
+    if (stride == 1) return element_load(b, type, pointer, a->lanes, s->mask);
+    return element_gather(b, type, lane_pointers(a, op, pointer, s->along), s->mask);
+}
+
+// f32 elements of close memory; `whole`: at the start of a vector.
+static IrValue close_vector(const Attend *a, IrValue base, IrValue offset) {
+    Builder *b = a->b;
+    return build_load(b, type_vector(b->f32, a->lanes), build_gep(b, b->f32, base, offset),
+                      (unsigned)a->lanes * 4);
+}
+
+static IrValue value_of_row(const Attend *a, const Spot *s, TileId v) {
+    Builder *b = a->b;
+    if (s->along == a->m) return close_vector(a, a->row[v.i], s->in_block);
+    IrValue at = build_gep(b, b->f32, a->row[v.i], s->in_block);
+    return build_splat(b, build_load(b, b->f32, at, 4), a->lanes);
+}
+
+static IrValue value_of_dot(const Attend *a, const Spot *s, TileId v) {
+    Builder *b = a->b;
+    for (int i = 0; i < a->score_count; i++) {
+        const Scores *k = &a->scores[i];
+        if (k->dot.i != v.i) continue;
+        IrValue row = build_imul(b, s->in_chunk, a->block);
+        return close_vector(a, k->panel, build_iadd(b, row, s->in_block));
+    }
+    for (int i = 0; i < a->sum_count; i++) {
+        const Sums *k = &a->sums[i];
+        if (k->dot.i != v.i) continue;
+        IrValue row = k->over_n ? s->in_block : minus(b, s->index[a->n], a->task_n);
+        return close_vector(a, k->sums,
+                            build_iadd(b, build_imul(b, row, k->width), s->index[k->k]));
+    }
+    BUG("a dot that is not planned");
+}
+
+static IrValue op_value(const Attend *a, Spot *s, TileId v) {
+    const TileOp *op = tile_op(a->p, v);
+    IrValue in[3] = {0};
+    switch ((int)op->kind) {
+    case TILE_CONST: return map_const(a->b, op, a->lanes);
+    case TILE_LOAD: return value_load(a, s, op);
+    case TILE_DOT: return value_of_dot(a, s, v);
+    case TILE_REDUCE: return value_of_row(a, s, v);
+    case TILE_MAP:
+        for (uint32_t i = 0; i < op->arity; i++)
+            in[i] = spot_value(a, s, op->in[i]);
+        return map_emit(a->b, op, in);
+    default: BUG("operation %d has no value at a place", (int)op->kind);
+    }
+}
+
+IrValue spot_value(const Attend *a, Spot *s, TileId v) {
+    if (s->memo[v.i]) return s->memo[v.i];
+    bool known = s->rows_known && a->row[v.i];
+    s->memo[v.i] = known ? value_of_row(a, s, v) : op_value(a, s, v);
+    return s->memo[v.i];
+}
+
+void spot_store(const Attend *a, Spot *s, const TileOp *store) {
+    Builder *b = a->b;
+    IrValue x = spot_value(a, s, store->in[0]), pointer = load_pointer(a, store, s->index);
+    DType type = arg_type(a, store);
+    int64_t stride = store->access.stride[s->along];
+    if (stride == 1 || extent(a, s->along) == 1)
+        element_store(b, type, x, pointer, s->mask);
+    else
+        element_scatter(b, type, x, lane_pointers(a, store, pointer, s->along), s->mask);
+}
+
+// ---- values at the block's queries
+
+static Spot spot_of_queries(const Attend *a, IrValue in_block) {
+    Spot s = spot_new(a, a->m);
+    s.in_block = in_block;
+    s.index[a->m] = build_iadd(a->b, a->m_first, in_block);
+    s.mask = mask_count(a, minus(a->b, a->m_count, in_block));
+    return s;
+}
+
+static bool row_is_due(const Attend *a, uint32_t i, int round) {
+    return a->row[i] && a->round[i] == round && op_at(a, i)->kind != TILE_REDUCE;
+}
+
+void rows_compute(Attend *a, int round) {
+    Builder *b = a->b;
+    bool any = false;
+    for (uint32_t i = 1; i < a->p->ops.len; i++)
+        any = any || row_is_due(a, i, round);
+    if (!any) return;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, a->block), a->lanes);
+    Spot s = spot_of_queries(a, loop.index);
+    s.rows_known = true;
+    for (uint32_t i = 1; i < a->p->ops.len; i++) {
+        if (!row_is_due(a, i, round)) continue;
+        s.memo[i] = op_value(a, &s, (TileId){i});
+        build_store(b, s.memo[i], build_gep(b, b->f32, a->row[i], loop.index),
+                    (unsigned)a->lanes * 4);
+    }
+    loop_end(b, &loop);
+}
+
+// ---- passes over the scores
+
+enum { MOST_REDUCES = 4 };
+
+typedef struct {
+    Attend *a;
+    int round;
+    TileId reduce[MOST_REDUCES];
+    int reduces;
+    IrValue sums[LOOP_MAX_CARRIED];  // [reduce][vector]
+} Pass;
+
+static IrValue neutral(const Attend *a, const TileOp *reduce) {
+    return build_f32(a->b, reduce->fn == OP_REDUCE_SUM ? 0 : -HUGE_VAL, a->lanes);
+}
+
+static IrValue only_live(Builder *b, IrValue live, IrValue x, IrValue otherwise) {
+    return live ? build_select(b, live, x, otherwise) : x;
+}
+
+// Lanes whose query meets the key: lo <= t - s <= hi, where t is the first lane's plus a lane.
+static IrValue live_lanes(const Attend *a, const Spot *s) {
+    Builder *b = a->b;
+    IrValue ids = build_lane_ids(b, 1, a->lanes), live = NULL;
+    IrValue behind = minus(b, s->index[a->n], s->index[a->m]);
+    if (a->has_lo) {
+        IrValue least = build_iadd(b, behind, build_i64(b, a->p->band.lo));
+        least = build_splat(b, LLVMBuildTrunc(b->at, least, b->i32, ""), a->lanes);
+        live = build_icmp(b, LLVMIntSGE, ids, least);
+    }
+    if (!a->has_hi) return live;
+    IrValue most = build_iadd(b, behind, build_i64(b, a->p->band.hi));
+    most = build_splat(b, LLVMBuildTrunc(b->at, most, b->i32, ""), a->lanes);
+    IrValue below = build_icmp(b, LLVMIntSLE, ids, most);
+    return live ? LLVMBuildAnd(b->at, live, below, "") : below;
+}
+
+static bool weights_due(const Attend *a, int i, int round) {
+    TileId weight = tile_op(a->p, a->sums[i].dot)->in[0];
+    for (int k = 0; k < i; k++)
+        if (tile_op(a->p, a->sums[k].dot)->in[0].i == weight.i) return false;
+    return a->round[weight.i] == round;
+}
+
+// One vector of queries at one key. All is computed before the first store, which may take the
+// place of scores.
+static void cell_emit(Pass *p, Spot *s, int j, bool masked) {
+    Attend *a = p->a;
+    Builder *b = a->b;
+    IrValue live = masked ? live_lanes(a, s) : NULL, zero = build_f32(b, 0, a->lanes);
+    for (int r = 0; r < p->reduces; r++) {
+        const TileOp *op = tile_op(a->p, p->reduce[r]);
+        IrValue *sum = &p->sums[r * a->vectors + j];
+        IrValue x = only_live(b, live, spot_value(a, s, op->in[0]), neutral(a, op));
+        *sum = op->fn == OP_REDUCE_SUM ? build_fadd(b, *sum, x) : build_fmax(b, *sum, x);
+    }
+    for (int i = 0; i < a->sum_count; i++)
+        if (weights_due(a, i, p->round)) spot_value(a, s, tile_op(a->p, a->sums[i].dot)->in[0]);
+    for (int i = 0; i < a->sum_count; i++) {
+        if (!weights_due(a, i, p->round)) continue;
+        IrValue x = spot_value(a, s, tile_op(a->p, a->sums[i].dot)->in[0]);
+        IrValue at =
+            build_iadd(b, build_imul(b, s->in_chunk, a->block), build_i64(b, j * a->lanes));
+        build_store(b, only_live(b, live, x, zero),
+                    build_gep(b, b->f32, a->sums[i].weights, at), (unsigned)a->lanes * 4);
+    }
+}
+
+// Keys [from, to) of the chunk.
+static void keys_pass(Pass *p, IrValue from, IrValue to, bool masked) {
+    Attend *a = p->a;
+    Builder *b = a->b;
+    uint32_t count = (uint32_t)(p->reduces * a->vectors);
+    Loop loop = {.count = count};
+    memcpy(loop.carried, p->sums, count * sizeof(IrValue));
+    loop_begin(b, &loop, from, to, 1);
+    memcpy(p->sums, loop.carried, count * sizeof(IrValue));
+    for (int j = 0; j < a->vectors; j++) {
+        Spot s = spot_new(a, a->m);
+        s.in_block = build_i64(b, j * a->lanes);
+        s.in_chunk = loop.index;
+        s.index[a->m] = build_iadd(b, a->m_first, s.in_block);
+        s.index[a->n] = build_iadd(b, a->n_first, loop.index);
+        s.rows_known = true;
+        cell_emit(p, &s, j, masked);
+    }
+    memcpy(loop.carried, p->sums, count * sizeof(IrValue));
+    loop_end(b, &loop);
+    memcpy(p->sums, loop.carried, count * sizeof(IrValue));
+}
+
+// The keys that all queries of the block meet need no mask.
+static void pass_ranges(Pass *p) {
+    Attend *a = p->a;
+    Builder *b = a->b;
+    IrValue from = build_i64(b, 0), to = a->n_count;
+    IrValue ahead = minus(b, a->m_first, a->n_first);
+    if (a->has_hi) {
+        IrValue last = build_iadd(b, ahead, build_iadd(b, a->m_count, build_i64(b, -1)));
+        IrValue first = build_iadd(b, last, build_i64(b, -a->p->band.hi));
+        from = at_least(b, from, at_most(b, first, a->n_count));
+    }
+    if (a->has_lo)
+        to = at_least(b, from,
+                      at_most(b, to, build_iadd(b, ahead, build_i64(b, 1 - a->p->band.lo))));
+    if (a->has_hi) keys_pass(p, build_i64(b, 0), from, true);
+    keys_pass(p, from, to, false);
+    if (a->has_lo) keys_pass(p, to, a->n_count, true);
+}
+
+void pass_over_scores(Attend *a, int round) {
+    Builder *b = a->b;
+    Pass p = {.a = a, .round = round};
+    for (uint32_t i = 1; i < a->p->ops.len; i++) {
+        const TileOp *op = op_at(a, i);
+        if (op->kind != TILE_REDUCE || a->round[op->in[0].i] != round) continue;
+        ASSERT(p.reduces < MOST_REDUCES);
+        for (int j = 0; j < a->vectors; j++)
+            p.sums[p.reduces * a->vectors + j] = neutral(a, op);
+        p.reduce[p.reduces++] = (TileId){i};
+    }
+    pass_ranges(&p);
+    for (int r = 0; r < p.reduces; r++)
+        for (int j = 0; j < a->vectors; j++)
+            build_store(b, p.sums[r * a->vectors + j],
+                        build_gep_bytes(b, a->row[p.reduce[r].i], (int64_t)j * a->lanes * 4),
+                        (unsigned)a->lanes * 4);
+}
+
+// ---- stores
+
+// All vectors of a row along k, whose place `s` otherwise is.
+static void row_store(const Attend *a, const Spot *outer, const TileOp *store, int k) {
+    Builder *b = a->b;
+    int64_t whole = extent(a, k) / a->lanes * a->lanes;
+    for (int tail = 0; tail < 2; tail++) {
+        if (tail && whole == extent(a, k)) return;
+        Loop loop = {.count = 0};
+        loop_begin(b, &loop, build_i64(b, tail ? whole : 0),
+                   build_i64(b, tail ? extent(a, k) : whole), a->lanes);
+        Spot s = spot_new(a, k);
+        memcpy(s.index, outer->index, sizeof s.index);
+        s.in_block = outer->in_block;
+        s.rows_known = outer->rows_known;
+        s.index[k] = loop.index;
+        if (tail) s.mask = build_mask_first(b, (int)(extent(a, k) - whole), a->lanes);
+        spot_store(a, &s, store);
+        loop_end(b, &loop);
+    }
+}
+
+static int store_k(const Attend *a, const TileOp *store) {
+    for (uint32_t d = 0; d < a->p->dim_count; d++)
+        if (a->p->dims[d].role == DIM_K && stands_at(store, (int)d)) return (int)d;
+    return -1;
+}
+
+static void queries_store(Attend *a, const TileOp *store) {
+    Builder *b = a->b;
+    int k = store_k(a, store);
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), a->m_count, k < 0 ? a->lanes : 1);
+    if (k < 0) {
+        Spot s = spot_of_queries(a, loop.index);
+        s.rows_known = true;
+        spot_store(a, &s, store);
+    } else {
+        Spot row = spot_new(a, k);
+        row.in_block = loop.index;
+        row.index[a->m] = build_iadd(b, a->m_first, loop.index);
+        row.rows_known = true;
+        row_store(a, &row, store, k);
+    }
+    loop_end(b, &loop);
+}
+
+void rows_finish(Attend *a) {
+    for (uint32_t i = 1; i < a->p->ops.len; i++)
+        if (op_at(a, i)->kind == TILE_STORE && stands_at(op_at(a, i), a->m))
+            queries_store(a, op_at(a, i));
+}
+
+void keys_finish(Attend *a) {
+    Builder *b = a->b;
+    for (uint32_t i = 1; i < a->p->ops.len; i++) {
+        const TileOp *op = op_at(a, i);
+        int k = store_k(a, op);
+        if (op->kind != TILE_STORE || stands_at(op, a->m) || k < 0) continue;
+        Loop loop = {.count = 0};
+        loop_begin(b, &loop, a->task_n, a->task_n_end, 1);
+        Spot row = spot_new(a, k);
+        row.index[a->n] = loop.index;
+        row_store(a, &row, op, k);
+        loop_end(b, &loop);
+    }
+}
+
+// ---- copies of operands
+
+// `rows` k from `k` on of the lanes' queries: loaded along k, stored along the queries. What
+// lies behind the block's last query is read there instead; nothing uses it.
+static void turn_square(Attend *a, const Scores *s, IrValue first, IrValue k, int rows) {
+    Builder *b = a->b;
+    IrValue x[MAX_LANES], index[TILE_MAX_DIMS];
+    IrValue last = build_iadd(b, a->m_count, build_i64(b, -1));
+    IrValue mask = rows < a->lanes ? build_mask_first(b, rows, a->lanes) : NULL;
+    memcpy(index, a->index, sizeof index);
+    index[s->k] = k;
+    for (int i = 0; i < a->lanes; i++) {
+        IrValue query = at_most(b, build_iadd(b, first, build_i64(b, i)), last);
+        index[a->m] = build_iadd(b, a->m_first, query);
+        x[i] = element_load(b, arg_type(a, s->of_m), load_pointer(a, s->of_m, index), a->lanes,
+                            mask);
+    }
+    build_transpose(b, x, a->lanes);
+    IrValue to =
+        build_gep(b, b->f32, s->turned, build_iadd(b, build_imul(b, k, a->block), first));
+    for (int i = 0; i < rows; i++)
+        build_store(b, x[i], build_gep_bytes(b, to, (int64_t)i * a->block * 4),
+                    (unsigned)a->lanes * 4);
+}
+
+static void turn_by_squares(Attend *a, const Scores *s) {
+    Builder *b = a->b;
+    int64_t whole = extent(a, s->k) / a->lanes * a->lanes;
+    Loop queries = {.count = 0}, ks = {.count = 0};
+    loop_begin(b, &queries, build_i64(b, 0), build_i64(b, a->block), a->lanes);
+    loop_begin(b, &ks, build_i64(b, 0), build_i64(b, whole), a->lanes);
+    turn_square(a, s, queries.index, ks.index, a->lanes);
+    loop_end(b, &ks);
+    int rest = (int)(extent(a, s->k) - whole);
+    if (rest) turn_square(a, s, queries.index, build_i64(b, whole), rest);
+    loop_end(b, &queries);
+}
+
+void turn_queries(Attend *a, const Scores *s) {
+    Builder *b = a->b;
+    if (s->of_m->access.stride[s->k] == 1) {
+        turn_by_squares(a, s);
+        return;
+    }
+    Loop ks = {.count = 0}, queries = {.count = 0};
+    loop_begin(b, &ks, build_i64(b, 0), build_i64(b, extent(a, s->k)), 1);
+    loop_begin(b, &queries, build_i64(b, 0), build_i64(b, a->block), a->lanes);
+    Spot at = spot_of_queries(a, queries.index);
+    at.index[s->k] = ks.index;
+    IrValue to = build_iadd(b, build_imul(b, ks.index, a->block), queries.index);
+    build_store(b, value_load(a, &at, s->of_m), build_gep(b, b->f32, s->turned, to),
+                (unsigned)a->lanes * 4);
+    loop_end(b, &queries);
+    loop_end(b, &ks);
+}
+
+void copy_operand(Attend *a, const Sums *s) {
+    Builder *b = a->b;
+    int dim = s->over_n ? a->n : a->m;
+    Loop rows = {.count = 0}, ks = {.count = 0};
+    loop_begin(b, &rows, build_i64(b, 0), s->over_n ? a->n_count : a->m_count, 1);
+    loop_begin(b, &ks, build_i64(b, 0), build_i64(b, s->width), a->lanes);
+    Spot at = spot_new(a, s->k);
+    at.index[dim] = build_iadd(b, s->over_n ? a->n_first : a->m_first, rows.index);
+    at.index[s->k] = ks.index;
+    at.mask = mask_count(a, minus(b, build_i64(b, extent(a, s->k)), ks.index));
+    IrValue to = build_iadd(b, build_imul(b, rows.index, s->width), ks.index);
+    build_store(b, value_load(a, &at, s->load), build_gep(b, b->f32, s->copy, to),
+                (unsigned)a->lanes * 4);
+    loop_end(b, &ks);
+    loop_end(b, &rows);
+}
