@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIMT_ARGUMENTS 256
+#define SIMT_ARGUMENTS 704
 #define SIMT_MAPS      4
 #define SIMT_MAP_MARK  0x7374726174614d61ULL  // first word of a tensor map; then its number
 #define SIMT_OWN       0xffffffffU

@@ -83,7 +83,7 @@ static bool has_arrival(const CopyQueue *q) {
 bool copy_step(Machine *m) {
     uint32_t count = m->launch.cluster * m->launch.threads;
     for (uint32_t i = 0; i < count; i++) {
-        Thread *t = m->turns[i];
+        Thread *t = &m->blocks[i / m->launch.threads].threads[i % m->launch.threads];
         if (!has_arrival(&t->copies)) continue;
         while (t->copies.ops[t->copies.first].size)
             copy_run(m, t);

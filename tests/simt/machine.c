@@ -34,26 +34,28 @@ void machine_fail(Machine *m, const char *fmt, ...) {
     _exit(1);
 }
 
-static bool waits(const Thread *t) {
-    return t->wait.counter && *t->wait.counter == t->wait.seen;
+static bool waits(const Wait *w) { return *w->counter == w->seen; }
+static bool ended(const Machine *m, const Wait *w) {
+    return w->counter == &m->never && w->seen == 0;
+}
+static Wait nothing(const Machine *m) { return (Wait){&m->never, 1, "nothing"}; }
+static Thread *thread_at(const Machine *m, uint32_t slot) {
+    return &m->blocks[slot / m->launch.threads].threads[slot % m->launch.threads];
 }
 
 // Names where threads wait, neighbours at the same place together.
 NORETURN static void fail_deadlock(Machine *m) {
     size_t at = 0;
     report_add(m->report, &at, "deadlock");
-    for (uint32_t b = 0; b < m->launch.cluster; b++) {
-        const Block *block = &m->blocks[b];
-        for (uint32_t t = 0, end; t < m->launch.threads; t = end) {
-            end = t + 1;
-            if (!block->threads[t].live) continue;
-            const Wait *w = &block->threads[t].wait;
-            while (end < m->launch.threads && block->threads[end].live &&
-                   block->threads[end].wait.counter == w->counter)
-                end++;
-            report_add(m->report, &at, "; block %u, threads %u to %u: %s", block->index, t,
-                       end - 1, w->what);
-        }
+    uint32_t threads = m->launch.threads, count = m->launch.cluster * threads;
+    for (uint32_t t = 0, end; t < count; t = end) {
+        end = t + 1;
+        const Wait *w = &m->waits[t];
+        while (end % threads && m->waits[end].counter == w->counter)
+            end++;
+        if (ended(m, w)) continue;
+        report_add(m->report, &at, "; block %u, threads %u to %u: %s",
+                   m->blocks[t / threads].index, t % threads, (end - 1) % threads, w->what);
     }
     _exit(1);
 }
@@ -70,10 +72,11 @@ uint32_t machine_random(Machine *m, uint32_t below) {
 
 void machine_wait(Machine *m, const uint64_t *counter, uint64_t seen, const char *what) {
     Thread *t = m->running;
-    t->wait = (Wait){counter, seen, what};
-    while (waits(t))
+    Wait *w = &m->waits[t->slot];
+    *w = (Wait){counter, seen, what};
+    while (waits(w))
         fiber_switch(&t->fiber, &m->scheduler);
-    t->wait = (Wait){0};
+    *w = nothing(m);
 }
 
 // Static shared memory is one place in the object: each block's bytes are there while it runs.
@@ -103,7 +106,8 @@ static void thread_main(void *argument) {
     thread_end_copies(m, t);
     thread_end_stores(m, t);
     thread_end_products(m, t);
-    t->live = false;
+    m->waits[t->slot] = (Wait){&m->never, 0, "nothing"};
+    m->live--;
     t->block->live--;
     fiber_switch(&t->fiber, &m->scheduler);
     BUG("a thread ran on after its end");
@@ -112,9 +116,9 @@ static void thread_main(void *argument) {
 static void shuffle_turns(Machine *m, uint32_t count) {
     for (uint32_t i = count - 1; i > 0; i--) {
         uint32_t j = machine_random(m, i + 1);
-        Thread *t = m->turns[i];
+        uint32_t slot = m->turns[i];
         m->turns[i] = m->turns[j];
-        m->turns[j] = t;
+        m->turns[j] = slot;
     }
 }
 
@@ -124,20 +128,14 @@ static bool run_round(Machine *m, uint32_t count) {
     SimtOrder order = m->schedule.order;
     if (order == SIMT_RANDOM) shuffle_turns(m, count);
     for (uint32_t i = 0; i < count; i++) {
-        Thread *t = m->turns[order == SIMT_REVERSE ? count - 1 - i : i];
-        if (!t->live || waits(t)) continue;
-        run_thread(m, t);
+        // The first warp that can run does so, again and again.
+        if (order == SIMT_STARVE && ran && i % WARP == 0) return true;
+        uint32_t slot = m->turns[order == SIMT_REVERSE ? count - 1 - i : i];
+        if (waits(&m->waits[slot])) continue;
+        run_thread(m, thread_at(m, slot));
         ran = true;
-        // The first that can run runs, again and again.
-        if (order == SIMT_STARVE) return true;
     }
     return ran;
-}
-
-static bool any_live(const Machine *m) {
-    for (uint32_t b = 0; b < m->launch.cluster; b++)
-        if (m->blocks[b].live) return true;
-    return false;
 }
 
 // ---- set-up
@@ -158,7 +156,8 @@ static void blocks_init(Machine *m) {
     uint32_t warps = (threads + WARP - 1) / WARP;
     unsigned char *stacks = map_memory((size_t)cluster * threads * STACK_BYTES);
     m->blocks = map_memory(cluster * sizeof *m->blocks);
-    m->turns = map_memory(cluster * threads * sizeof(Thread *));
+    m->turns = map_memory(cluster * threads * sizeof *m->turns);
+    m->waits = map_memory(cluster * threads * sizeof *m->waits);
     for (uint32_t b = 0; b < cluster; b++) {
         Block *block = &m->blocks[b];
         block->machine = m;
@@ -178,7 +177,7 @@ static void blocks_init(Machine *m) {
             block->threads[t].block = block;
             block->threads[t].index = t;
             block->threads[t].accumulators = map_memory(ACCUMULATORS * sizeof(Accumulator));
-            m->turns[place] = &block->threads[t];
+            block->threads[t].slot = (uint32_t)place;
         }
     }
 }
@@ -202,8 +201,7 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
     block->registers_free = REGISTERS - registers * warps * WARP;
     for (uint32_t t = 0; t < m->launch.threads; t++) {
         Thread *thread = &block->threads[t];
-        thread->live = true;
-        thread->wait = (Wait){0};
+        m->waits[thread->slot] = nothing(m);
         thread->copies.first = thread->copies.count = thread->copies.group = 0;
         thread->store_group = thread->product_group = 0;
         thread->products = thread->products_known = 0;
@@ -219,10 +217,11 @@ static void run_cluster(Machine *m, uint32_t first) {
         block_start(m, &m->blocks[b], first + b);
     m->resident = NULL;
     order_start(m);
+    m->live = count;
     for (uint32_t i = 0; i < count; i++)
-        m->turns[i] = &m->blocks[i / m->launch.threads].threads[i % m->launch.threads];
+        m->turns[i] = i;
     memset(&m->cluster_meeting, 0, sizeof m->cluster_meeting);
-    while (any_live(m)) {
+    while (m->live) {
         bool any = m->schedule.completion == SIMT_ANY_TIME && !machine_random(m, 4);
         if (any) transfer_step(m);
         if (run_round(m, count) || any) continue;

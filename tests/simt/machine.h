@@ -10,12 +10,13 @@
 #include "base/attr.h"
 #include "tests/simt/calls.h"
 #include "tests/simt/fiber.h"
+#include "tests/simt/order.h"
 #include "tests/simt/simt.h"
 
-#define WARP           32
-#define SHARED_BASE    1024    // shared address of a block's first byte; below it nothing lies
 #define SHARED_MAX     232448  // bytes of a block on sm_90
 #define NAMED_BARRIERS 16
+#define REPORT_BYTES   8192
+#define STACK_BYTES    (128 << 10)
 #define EXCHANGE_BYTES 32
 #define WARP_CHANNELS  8
 #define BARRIERS_MAX   64
@@ -23,34 +24,11 @@
 #define PRODUCTS_MAX   64   // of a warpgroup under way
 #define ACCUMULATORS   8    // of a thread under way
 #define REGISTERS      65536
-#define ENGINE_SLOTS   128
-#define COPY_GROUPS    16  // that a thread can tell apart
 
-// An event: a slot of a view (order.c) and its clock; 0: none.
-#define EPOCH_CLOCK_BITS 19
-#define EPOCH_CLOCK_MASK ((1U << EPOCH_CLOCK_BITS) - 1)
-#define EPOCH_SLOTS      (1U << (32 - EPOCH_CLOCK_BITS))
-#define CELL_READERS     3
-#define REPORT_BYTES     8192
-#define STACK_BYTES      (128 << 10)
-
-typedef struct Block Block;
-
-// Who last accessed two bytes of shared memory. Of the readers since the last write some are
-// kept, of different warps.
+// What one thread waits for: that a counter is no longer `seen`. A thread that can run waits
+// for what is so already, one that has ended for what never will be.
 typedef struct {
-    uint32_t write, reads[CELL_READERS];
-} Cell;
-// The same of an argument; clusters are numbered from 1.
-typedef struct {
-    uint32_t write, write_cluster, reads[2], read_cluster;
-    bool several;  // clusters have read it
-} GlobalCell;
-typedef enum { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_ASYNC = 2 } AccessKind;
-
-// What one thread waits for: that a counter moves on.
-typedef struct {
-    const uint64_t *counter;  // NULL: nothing
+    const uint64_t *counter;
     uint64_t seen;
     const char *what;
 } Wait;
@@ -95,18 +73,16 @@ typedef struct {
     float sums[128];
 } Accumulator;
 
-typedef struct {
+struct Thread {
     Fiber fiber;
     unsigned char *stack;  // its low end
     Block *block;
     uint32_t index;  // in its block
     uint32_t slot;   // in views
-    bool live;
     // order.c: the own clock, that of its copies, and which of those it has waited for
     uint32_t clock, copy_clock, copies_seen;
     uint32_t *view;  // if own_view; otherwise the block's
     bool own_view;
-    Wait wait;
     CopyQueue copies;
     TransferList stores;
     uint32_t store_group;     // groups that it has closed
@@ -115,7 +91,7 @@ typedef struct {
     uint32_t product_group;
     bool product_fence;  // since it last got sums back
     Accumulator *accumulators;
-} Thread;
+};
 
 // Lanes of a mask meet here: each leaves some bytes, and when all have come each sees all. Two
 // rounds, so that a fast lane may come again before a slow one has looked.
@@ -182,14 +158,14 @@ struct Block {
 };
 
 // A kernel argument, as the machine keeps it.
-typedef struct {
+struct Argument {
     unsigned char *data;
     size_t bytes;
     Str name;
     void *mapping;  // inaccessible pages, its memory, inaccessible pages
     size_t mapped;
     GlobalCell *cells;
-} Argument;
+};
 
 // Written by the child, read by the parent.
 typedef struct {
@@ -210,7 +186,10 @@ struct Machine {
     Block *blocks;    // launch.cluster
     Block *resident;  // whose static shared memory is in place
     Thread *running;
-    Thread **turns;  // all threads of the cluster
+    Wait *waits;      // of each thread, by slot
+    uint32_t *turns;  // slots, in the order of this round
+    uint32_t live;    // threads of the cluster that have not ended
+    uint64_t never;   // a counter that does not move
     Fiber scheduler;
     uint64_t random;
     Meeting cluster_meeting;
@@ -241,32 +220,6 @@ uint32_t machine_random(Machine *m, uint32_t below);
 // Every lane of the mask gives `bytes` and gets what all gave, [lane][EXCHANGE_BYTES].
 const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
                                     const void *mine, uint32_t bytes))[EXCHANGE_BYTES];
-
-// ---- order.c
-void order_init(Machine *m);
-void order_start(Machine *m);  // of a cluster
-uint32_t *view_new(Machine *m);
-// A thread's view goes to a barrier; a barrier's (NULL: empty) to a thread.
-void view_release(Machine *m, Thread *t, uint32_t *to);
-void view_acquire(Machine *m, Thread *t, const uint32_t *from);
-// The same at __syncthreads, before the arrival is counted and after the wait.
-void view_release_block(Machine *m, Thread *t);
-void view_acquire_block(Thread *t);
-void view_fence(Machine *m, Thread *t);
-void view_learn(Machine *m, Thread *t, uint32_t epoch);
-// Has it happened before what the thread (or, with `async`, the copy engine for it) does now?
-bool view_has(const Machine *m, const Thread *t, uint32_t epoch, bool async);
-void view_clear(Machine *m, uint32_t *view);
-void view_mark(uint32_t *view, uint32_t epoch);
-// The event of a thread now, of its last copy; a new one of the copy engine or wgmma.
-uint32_t epoch_thread(Machine *m, const Thread *t);
-uint32_t epoch_copy(Machine *m, const Thread *t);
-uint32_t epoch_engine(Machine *m, const Thread *t);
-// Fails if the access, as this event, races with an earlier one.
-void shared_access(Machine *m, Block *block, const Thread *t, uint32_t address, uint32_t bytes,
-                   AccessKind kind, uint32_t epoch);
-void argument_access(Machine *m, const Thread *t, const Argument *arg, size_t at,
-                     uint32_t bytes, AccessKind kind, uint32_t epoch);
 
 // ---- barrier.c
 // Fails unless the running thread may use the barrier at this shared address, itself or through

@@ -57,7 +57,6 @@ void order_start(Machine *m) {
         block->shared_view[1] = view_new(m);
         for (uint32_t i = 0; i < m->launch.threads; i++) {
             Thread *t = &block->threads[i];
-            t->slot = b * m->launch.threads + i;
             t->clock = 1;
             t->copy_clock = t->copies_seen = 0;
             t->view = NULL;
@@ -81,13 +80,17 @@ static uint32_t *view_own(Machine *m, Thread *t) {
     return t->view;
 }
 
-static void join(const Machine *m, uint32_t *restrict to, const uint32_t *restrict from) {
-    for (uint32_t i = 0; i < m->slots_used; i++)
+// Clocks are below 2^19: signed comparisons, which every vector unit has.
+static void join_half(int32_t *restrict to, const int32_t *restrict from, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
         to[i] = from[i] > to[i] ? from[i] : to[i];
-    if (!m->fenced) return;
-    to += slots_of(m), from += slots_of(m);
-    for (uint32_t i = 0; i < m->slots_used; i++)
-        to[i] = from[i] > to[i] ? from[i] : to[i];
+}
+
+static void join(const Machine *m, uint32_t *to, const uint32_t *from) {
+    uint32_t slots = slots_of(m);
+    join_half((int32_t *)to, (const int32_t *)from, m->slots_used);
+    if (m->fenced)
+        join_half((int32_t *)(to + slots), (const int32_t *)(from + slots), m->slots_used);
 }
 
 // What the thread knows of itself, and the next event.
