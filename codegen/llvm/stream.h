@@ -56,7 +56,6 @@ typedef struct {
     int lanes;
     IrValue mask;  // NULL: all lanes
     int slot;      // of the accumulators
-    int number;    // among the steps of one iteration
     int part;      // which of the row's steps, if the row is in registers; 0 otherwise
 } Step;
 
@@ -98,9 +97,8 @@ IrValue access_index(Stream *s, uint32_t i, const Step *step);  // INDEX
 void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal);
 void access_scatter_add(Stream *s, uint32_t i, const Step *step);
 void access_prefetch(Stream *s, uint32_t i, const Step *step);
-int access_prefetch_steps(const Stream *s, uint32_t i);  // for one cache line; 0: no prefetch
-bool access_is_dense(const Stream *s, uint32_t i);       // along the cols
-bool access_nontemporal(const Stream *s, uint32_t i);    // may the store bypass the cache
+bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
+bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
 
 // stream_pass.c
 bool row_fits_registers(const Stream *s);  // for s->cols

@@ -224,26 +224,22 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step) {
     return mask == NULL ? x : build_select(b, mask, x, LLVMConstNull(LLVMTypeOf(x)));
 }
 
-int access_prefetch_steps(const Stream *s, uint32_t i) {
-    const TileOp *op = op_at(s, i);
-    if (op->kind != TILE_LOAD || ahead_stride(s, op) == 0 || !access_is_dense(s, i)) return 0;
-    // In a loop inside that of its rows the next row would be the same one.
-    if (s->ops[i].home != s->level->level) return 0;
-    int64_t bytes = s->b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
-    int64_t steps = s->level->cols[i].passes * CACHE_LINE / bytes;
-    return steps < 1 ? 1 : (int)steps;
-}
-
 // All passes that read the row share the one that is prefetched evenly, so that memory is never
-// idle: the first asks for its first part, and so on.
+// idle: the first asks for its first part, and so on. Of the steps that share a cache line one
+// asks for it, if they are in one iteration.
 void access_prefetch(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
-    int steps = access_prefetch_steps(s, i);
-    if (steps == 0 || step->number % steps != 0) return;
+    const TileOp *op = op_at(s, i);
+    // In a loop inside that of its rows the next row would be the same one.
+    if (s->ops[i].ahead == NULL || s->ops[i].home != s->level->level) return;
+    if (!access_is_dense(s, i)) return;
     const ColValue *v = &s->level->cols[i];
+    IrType type = element_type(b, arg_type(s, op));
+    int64_t bytes = b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
+    int64_t steps = v->passes * CACHE_LINE / bytes;
+    if (steps > 1 && step->slot % steps != 0) return;
     IrValue at = LLVMBuildUDiv(b->at, step->at, build_i64(b, v->passes), "");
     at = build_iadd(b, at, build_i64(b, s->cols * v->pass / v->passes));
-    IrType type = element_type(b, arg_type(s, op_at(s, i)));
     build_prefetch(b, build_gep(b, type, s->ops[i].ahead, at), false, 2);
 }
 

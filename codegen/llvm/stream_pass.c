@@ -9,15 +9,13 @@
 #include "codegen/llvm/map.h"
 #include "codegen/llvm/stream.h"
 
-enum { KEEP_MAX_BYTES = 1 << 20, MAX_PREFETCH_STEPS = 4 };
+enum { KEEP_MAX_BYTES = 1 << 20 };
 
 typedef struct {
     Stream *s;
     Level *level;
-    int round;
-    int unroll;   // vectors that have accumulators of their own
-    int vectors;  // of one iteration, a multiple of that
-    bool *in;     // operations at the cols that this pass computes or reads
+    int round, unroll;
+    bool *in;  // operations at the cols that this pass computes or reads
     bool used[STREAM_SLOTS];
 } Pass;
 
@@ -339,8 +337,7 @@ static int static_steps(const Stream *s, int64_t from, Step *out) {
     int count = 0;
     for (; from + s->b->lanes <= s->cols; from += s->b->lanes, count++) {
         ASSERT(count < MAX_STATIC_STEPS - 4);
-        out[count] = (Step){.at = build_i64(s->b, from), .lanes = s->b->lanes};
-        out[count].slot = out[count].number = count;
+        out[count] = (Step){.at = build_i64(s->b, from), .lanes = s->b->lanes, .slot = count};
     }
     return count + tail_steps(s, from, out + count);
 }
@@ -368,20 +365,8 @@ static int pass_unroll(const Pass *pass) {
     return values > 32 ? 1 : values > 8 ? 2 : 4;
 }
 
-// So many that one iteration asks for whole cache lines of the row ahead, within reason.
-static int pass_vectors(const Pass *pass) {
-    int most = 1;
-    for (uint32_t i = 1; i < pass->s->p->ops.len; i++) {
-        if (!computes(pass, i)) continue;
-        int steps = access_prefetch_steps(pass->s, i);
-        if (steps > most) most = steps;
-    }
-    if (most > MAX_PREFETCH_STEPS) most = MAX_PREFETCH_STEPS;
-    return (most + pass->unroll - 1) / pass->unroll * pass->unroll;
-}
-
 typedef struct {
-    int64_t loop_to;  // cols that the loop covers, a multiple of its vectors; 0: no loop
+    int64_t loop_to;  // cols that the loop covers, a multiple of unroll vectors; 0: no loop
     Step rest[MAX_STATIC_STEPS];
     int rest_count;
 } Walk;
@@ -390,8 +375,7 @@ static Walk walk_plan(Pass *pass) {
     const Stream *s = pass->s;
     Walk walk = {0};
     pass->unroll = pass_unroll(pass);
-    pass->vectors = pass_vectors(pass);
-    int64_t step = (int64_t)pass->vectors * s->b->lanes;
+    int64_t step = (int64_t)pass->unroll * s->b->lanes;
     if (!s->in_registers && s->cols / step >= 2) walk.loop_to = s->cols / step * step;
     walk.rest_count = static_steps(s, walk.loop_to, walk.rest);
     for (int k = 0; walk.loop_to > 0 && k < pass->unroll; k++)
@@ -409,12 +393,11 @@ static void walk_emit(Pass *pass, const Walk *walk) {
     Builder *b = pass->s->b;
     if (walk->loop_to > 0) {
         Loop loop = {0};
-        int64_t by = (int64_t)pass->vectors * b->lanes;
-        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), by);
-        for (int k = 0; k < pass->vectors; k++) {
-            Step step = {.lanes = b->lanes, .slot = k % pass->unroll, .number = k};
-            step.at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
-            step_emit(pass, &step);
+        int64_t step = (int64_t)pass->unroll * b->lanes;
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), step);
+        for (int k = 0; k < pass->unroll; k++) {
+            IrValue at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
+            step_emit(pass, &(Step){.at = at, .lanes = b->lanes, .slot = k});
         }
         loop_end(b, &loop);
     }
