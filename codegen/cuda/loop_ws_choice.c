@@ -8,7 +8,6 @@ enum {
     SHARED_MOST = 232448,  // bytes of shared memory that a block may have
     BARRIER_BYTES = 16,    // of a stage: full and empty
     OTHER_REGISTERS = 40,  // of a consumer's thread, beside accumulators
-    DEFAULT_ORDER = 8,
 };
 
 // ---- legality
@@ -113,9 +112,16 @@ static void choice_add(Choice *c, const WsTiles *t) {
     c->out[at] = *t;
 }
 
+// The tiles that are under way at once shall be about as high as they are wide, so that they
+// read the least.
+static int order_of(const WsTiles *t) {
+    double at_once = WS_BLOCKS / t->cluster, height = t->bm * t->cluster;
+    return (int)fmax(1, round(sqrt(at_once * t->bn / height)));
+}
+
 // As many stages as fit, unless they are given.
 static void choice_with_stages(Choice *c, WsTiles t) {
-    t.order = c->wanted.order ? c->wanted.order : DEFAULT_ORDER;
+    t.order = c->wanted.order ? c->wanted.order : order_of(&t);
     t.stages = c->wanted.stages ? c->wanted.stages : WS_MAX_STAGES;
     while (!c->wanted.stages && t.stages > 2 && ws_shared_bytes(c->shape, &t) > SHARED_MOST)
         t.stages--;

@@ -122,8 +122,8 @@ static void test_tiles(void **state) {
     fixture_open(&f);
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)
         add(&f, (Product){.m = 264,
-                          .n = 144,
-                          .k = 200,
+                          .n = 80,
+                          .k = 136,
                           .across_a = i & 1,
                           .across_b = !(i & 2),
                           .knobs = knobs[i]});
