@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "codegen/cuda/loop_epilogue.h"
+#include "ir/tile/tile_access.h"
 
 // ---- plan
 
@@ -21,6 +22,7 @@ static CpTiles wanted_tiles(const TileProgram *p) {
                      .stages = (int)tile_knob(p, "stages", 0),
                      .warps_m = (int)tile_knob(p, "warps_m", 0),
                      .warps_n = (int)tile_knob(p, "warps_n", 0),
+                     .warps_k = (int)tile_knob(p, "warps_k", 0),
                      .order = (int)tile_knob(p, "order", 0)};
 }
 
@@ -118,7 +120,7 @@ static void head_print(const Cp *c) {
               t->stages, stage_bytes(c));
     cp_operand_place(c, &c->a);
     cp_operand_place(c, &c->b);
-    cuda_line(w, "%s", "");
+    strbuf_addc(&w->text, '\n');
 }
 
 // Tiles of a point in groups of `order` rows, each group column by column: blocks that run
@@ -173,10 +175,20 @@ static void thread_print(const Cp *c) {
     CudaWriter *w = c->w;
     const CpTiles *t = &c->tiles;
     int wide = t->bn / t->warps_n, high = t->bm / t->warps_m;
-    cuda_line(w,
-              "const int thread = (int)threadIdx.x, lane = thread %% 32, warp = thread / 32;");
-    cuda_line(w, "const int warp_m = warp / %d * %d, warp_n = warp %% %d * %d;", t->warps_n,
-              high, t->warps_n, wide);
+    int warps = t->warps_m * t->warps_n;
+    cuda_line(w, "const int thread = (int)threadIdx.x, lane = thread %% 32;");
+    if (t->warps_k > 1)
+        cuda_line(w, "const int warp = thread / 32 %% %d, warp_k = thread / %d;  // part of k",
+                  warps, warps * 32);
+    else
+        cuda_line(w, "const int warp = thread / 32;");
+    Str m = t->warps_m == 1   ? STR("0")
+            : t->warps_n == 1 ? str_printf(w->arena, "warp * %d", high)
+                              : str_printf(w->arena, "warp / %d * %d", t->warps_n, high);
+    Str n = t->warps_n == 1   ? STR("0")
+            : t->warps_m == 1 ? str_printf(w->arena, "warp * %d", wide)
+                              : str_printf(w->arena, "warp %% %d * %d", t->warps_n, wide);
+    cuda_line(w, "const int warp_m = %.*s, warp_n = %.*s;", STR_ARG(m), STR_ARG(n));
     if (cp_is_mma(&c->shape)) {
         cuda_line(w, "const int row_m = warp_m + lane / 4, col_n = warp_n + lane %% 4 * 2;");
         cuda_line(w,
@@ -229,7 +241,7 @@ static void parts_print(Cp *c) {
 static void steps_print(const Cp *c) {
     CudaWriter *w = c->w;
     bool puts = c->shape.computed_a || c->shape.computed_b;
-    cuda_line(w, "%s", "");
+    strbuf_addc(&w->text, '\n');
     cuda_open(w, "NO_UNROLL for (int step = 0; step < STAGES - 1; step++)");
     cuda_line(w, puts ? "if (step < STEPS) fetch(step), put(step);"
                       : "if (step < STEPS) fetch(step);");
@@ -244,7 +256,73 @@ static void steps_print(const Cp *c) {
     cuda_line(w, "multiply(step);");
     if (puts) cuda_line(w, "if (next < STEPS) put(next);");
     cuda_close(w);
-    cuda_line(w, "%s", "");
+    strbuf_addc(&w->text, '\n');
+}
+
+// The first part of k gets the sums of the others, in their order.
+static void parts_of_k_join(const Cp *c) {
+    CudaWriter *w = c->w;
+    const CpTiles *t = &c->tiles;
+    int wide = t->bn / t->warps_n, high = t->bm / t->warps_m,
+        threads = t->warps_m * t->warps_n * 32;
+    bool mma = cp_is_mma(&c->shape);
+    int i = mma ? high / 16 : high / 4, j = wide / 8, e = mma ? 4 : 1;
+    const char *sum = mma ? "sums[i][j][e]" : "sums[i][j]";
+    Str loops =
+        str_printf(w->arena,
+                   "UNROLL for (int i = 0; i < %d; i++) UNROLL for (int j = 0; j < %d; j++) "
+                   "UNROLL for (int e = 0; e < %d; e++)",
+                   i, j, e);
+    Str place = str_printf(w->arena, "(i * %d + j * %d + e) * %d + thread %% %d", j * e, e,
+                           threads, threads);
+    int part = i * j * e * threads;
+    cuda_line(w, "float *parts = (float *)shared;");
+    cuda_line(w, "__syncthreads();");
+    cuda_line(w, "if (warp_k > 0)");
+    cuda_line(w, "    %.*s", STR_ARG(loops));
+    cuda_line(w, "        parts[(warp_k - 1) * %d + %.*s] = %s;", part, STR_ARG(place), sum);
+    cuda_line(w, "__syncthreads();");
+    cuda_line(w, "if (warp_k > 0) return;");
+    cuda_line(w, "UNROLL for (int part = 0; part < %d; part++)", t->warps_k - 1);
+    cuda_line(w, "    %.*s", STR_ARG(loops));
+    cuda_line(w, "        %s += parts[part * %d + %.*s];", sum, part, STR_ARG(place));
+}
+
+// Are elements of 16 bits loaded or stored at m and n, four at a time?
+static bool is_quad_wanted(const Cp *c) {
+    const TileProgram *p = c->w->p;
+    if (c->shape.n % 4 != 0 || c->tiles.bn / c->tiles.warps_n % 16 != 0) return false;
+    vec_each (const TileOp, op, &p->ops) {
+        bool at_mn = (op->dims & dim_set(c->m)) && (op->dims & dim_set(c->n));
+        if (op->kind != TILE_STORE && !(tile_op_accesses(op->kind) && at_mn)) continue;
+        if (dtype_bytes(p->args.ptr[op->access.arg].type) != 2) continue;
+        if (access_is_wide(p, op, c->n, 4)) return true;
+    }
+    return false;
+}
+
+// A thread has two neighbours of each fragment, which is half of what memory moves at once.
+// Lanes side by side swap: the even one has four of the first of two fragments then, the odd
+// one of the second.
+static void quads_print(const Cp *c, CudaSums *sums) {
+    CudaWriter *w = c->w;
+    int high = c->tiles.bm / c->tiles.warps_m, wide = c->tiles.bn / c->tiles.warps_n;
+    cuda_line(w, "const bool odd = lane %% 2 != 0;");
+    cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", high / 16);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j += 2)", wide / 8);
+    cuda_open(w, "UNROLL for (int e = 0; e < 4; e++)");
+    cuda_line(w, "float &first = sums[i][j][e], &second = sums[i][j + 1][e];");
+    cuda_line(w, "const float taken = __shfl_xor_sync(~0U, odd ? first : second, 1);");
+    cuda_line(w, "if (odd)");
+    cuda_line(w, "    first = taken;");
+    cuda_line(w, "else");
+    cuda_line(w, "    second = taken;");
+    for (int i = 0; i < 3; i++)
+        cuda_close(w);
+    cuda_line(w, "const int quad_n = warp_n + lane %% 2 * 8 + lane %% 4 / 2 * 4;");
+    sums->runs = wide / 16, sums->width = 4;
+    sums->n = STR("n_first + quad_n + j * 16");
+    sums->sum = STR("sums[i / 2][j * 2 + e / 2][i % 2 * 2 + e % 2]");
 }
 
 static void epilogue_print(const Cp *c) {
@@ -253,11 +331,14 @@ static void epilogue_print(const Cp *c) {
     int wide = t->bn / t->warps_n, high = t->bm / t->warps_m;
     CudaSums sums = {
         .at = c->at, .m_whole = c->shape.m % t->bm == 0, .n_whole = c->shape.n % t->bn == 0};
+    cuda_line(w, "{  // the rest of the program, on this thread's sums");
+    w->indent++;
     if (cp_is_mma(&c->shape)) {
         sums.rows = high / 8, sums.runs = wide / 8, sums.width = 2;
         sums.m = STR("m_first + row_m + i * 8");
         sums.n = STR("n_first + col_n + j * 8");
         sums.sum = STR("sums[i / 2][j][i % 2 * 2 + e]");
+        if (is_quad_wanted(c)) quads_print(c, &sums);
     } else {
         int rows = high / 4, cols = wide / 8;
         int group_m = rows < 4 ? rows : 4, group_n = cols < 4 ? cols : 4;
@@ -267,8 +348,6 @@ static void epilogue_print(const Cp *c) {
         sums.n = str_printf(w->arena, "n_first + col_n + j * %d", group_n * 8);
         sums.sum = str_printf(w->arena, "sums[i][j * %d + e]", group_n);
     }
-    cuda_line(w, "{  // the rest of the program, on this thread's sums");
-    w->indent++;
     cuda_epilogue(w, &sums);
     cuda_close(w);
 }
@@ -292,6 +371,7 @@ bool cuda_loop_cp(CudaWriter *w) {
     thread_print(&c);
     parts_print(&c);
     steps_print(&c);
+    if (c.tiles.warps_k > 1) parts_of_k_join(&c);
     epilogue_print(&c);
     cuda_close(w);
     w->launch.blocks = (uint32_t)(c.shape.points * tiles_m(&c) * tiles_n(&c));

@@ -7,6 +7,7 @@
 enum {
     MAX_STAGES = 8,
     OTHER_REGISTERS = 48,  // of a thread, beside sums and operands
+    FMA_REGISTERS = 64,    // the same for FMA, with operands that are under way
     DEFAULT_ORDER = 8,
 };
 
@@ -35,21 +36,24 @@ static int element_bytes(const CpShape *s) { return cp_is_mma(s) ? 2 : 4; }
 int cp_a_bytes(const CpShape *s, const CpTiles *t) { return t->bm * t->bk * element_bytes(s); }
 int cp_b_bytes(const CpShape *s, const CpTiles *t) { return t->bn * t->bk * element_bytes(s); }
 
+// The stages, whose place the sums of all parts of k but the first take at the end.
 int cp_shared_bytes(const CpShape *s, const CpTiles *t) {
-    return t->stages * (cp_a_bytes(s, t) + cp_b_bytes(s, t));
+    int stages = t->stages * (cp_a_bytes(s, t) + cp_b_bytes(s, t));
+    int sums = (t->warps_k - 1) * t->bm * t->bn * 4;
+    return stages > sums ? stages : sums;
 }
 
 static int warp_m(const CpTiles *t) { return t->bm / t->warps_m; }
 static int warp_n(const CpTiles *t) { return t->bn / t->warps_n; }
 
 int cp_registers(const CpShape *s, const CpTiles *t) {
-    int sums = warp_m(t) * warp_n(t) / 32;
+    int sums = cp_thread_sums(t);
     int operands =
         cp_is_mma(s) ? (warp_m(t) + warp_n(t)) / 4 : 4 * (warp_m(t) / 4 + warp_n(t) / 8);
     int computed = 0, threads = cp_threads(t);
     if (s->computed_a) computed += cp_a_bytes(s, t) / threads / 2;
     if (s->computed_b) computed += cp_b_bytes(s, t) / threads / 2;
-    return sums + operands + computed + OTHER_REGISTERS;
+    return sums + operands + computed + (cp_is_mma(s) ? OTHER_REGISTERS : FMA_REGISTERS);
 }
 
 static bool is_power(int x) { return x > 0 && (x & (x - 1)) == 0; }
@@ -62,8 +66,10 @@ static bool row_mixes(int elements, int bytes) {
 }
 
 static const char *illegal_warps(const CpShape *s, const CpTiles *t) {
-    if (t->warps_m < 1 || t->warps_n < 1 || t->warps_m * t->warps_n > 16)
+    if (t->warps_m < 1 || t->warps_n < 1 || t->warps_k < 1 || cp_warps(t) > 16)
         return "warps are 1 to 16";
+    if (t->bk % (t->warps_k * (cp_is_mma(s) ? 16 : 4)) != 0)
+        return "warps_k does not divide bk";
     int unit_m = cp_is_mma(s) ? 16 : 4, unit_n = cp_is_mma(s) ? 16 : 8;
     if (t->bm % (t->warps_m * unit_m) != 0 || t->bn % (t->warps_n * unit_n) != 0)
         return cp_is_mma(s) ? "a warp's tile is in multiples of 16 x 16"
@@ -107,9 +113,11 @@ static double step_cycles(const CpShape *s, const CpTiles *t) {
     double bm = t->bm, bn = t->bn, bk = t->bk, bytes = element_bytes(s);
     double multiply = bm * bn * bk / (cp_is_mma(s) ? card->mma : card->fma);
     double fill = (bm + bn) * bk * bytes;
-    // Each warp reads its rows of both tiles; a quarter of it FMA's threads share.
+    // Each warp reads its rows of both tiles, which FMA's threads share a quarter of a warp at
+    // a time.
     double warps = t->warps_m * t->warps_n;
-    double read = warps * (warp_m(t) + warp_n(t)) * bk * bytes * (cp_is_mma(s) ? 1 : 4);
+    double read = warps * (warp_m(t) + warp_n(t)) * bk * bytes;
+    if (!cp_is_mma(s)) read = warps * (warp_m(t) / 4 + warp_n(t) / 8) * bk * card->shared_bytes;
     double computed = 0;
     if (s->computed_a) computed += bm * bk / 16;
     if (s->computed_b) computed += bn * bk / 16;
@@ -118,16 +126,16 @@ static double step_cycles(const CpShape *s, const CpTiles *t) {
 }
 
 double cp_cycles(const CpShape *s, const CpTiles *t) {
-    const double start = 3000, latency = 900, least_step = 120;
+    const double start = 3000, latency = 900, least_step = 100;
     const Card *card = card_of(s->arch);
-    double steps = (double)parts(s->k, t->bk);
+    double steps = (double)parts(s->k, t->bk), warps = cp_warps(t);
     double blocks = (double)s->points * (double)parts(s->m, t->bm) * (double)parts(s->n, t->bn);
-    double epilogue = (double)t->bm * t->bn * (1 + s->stored_bytes) / 48;
+    double epilogue = (double)t->bm * t->bn * (1 + s->stored_bytes + 2 * (t->warps_k - 1)) / 48;
     double busy = steps * step_cycles(s, t) + epilogue;
     // Alone, a block waits for its loads and barriers, and few warps do not fill the pipelines.
-    double warps = t->warps_m * t->warps_n;
-    double step = fmax(latency / (t->stages - 1), least_step + step_cycles(s, t) * 8 / warps);
-    double alone = 1500 + steps * fmax(step, step_cycles(s, t)) + epilogue;
+    double slower = warps < 4 ? 4 / warps : 1;
+    double step = fmax(latency / (t->stages - 1), least_step + step_cycles(s, t) * slower);
+    double alone = 1500 + steps * step + epilogue;
     double resident = cp_resident(s, t);
     double rounds = ceil(blocks / (card->blocks * resident));
     double waves = fmax(ceil(blocks / card->blocks) * busy, rounds * alone);
@@ -158,16 +166,16 @@ static void choice_add(Choice *c, const CpTiles *t) {
     c->out[at] = *t;
 }
 
-// Halves the longer side of a warp's tile until there are 4 warps and each has no more sums
-// than it keeps well.
-static void warps_choose(const CpShape *s, CpTiles *t) {
+// Halves the longer side of a warp's tile until there are enough warps and each has no more
+// sums than it keeps well.
+static void warps_choose(const CpShape *s, CpTiles *t, int wanted) {
     bool mma = cp_is_mma(s);
     const int least_m = mma ? 16 : 8, least_n = mma ? 16 : 32;
     const int most_m = mma ? 64 : 32, most_n = 64, most_sums = 2048;
     t->warps_m = t->warps_n = 1;
     for (;;) {
         int m = warp_m(t), n = warp_n(t), warps = t->warps_m * t->warps_n;
-        bool enough = warps >= 4 && m * n <= most_sums && m <= most_m && n <= most_n;
+        bool enough = warps >= wanted && m * n <= most_sums && m <= most_m && n <= most_n;
         bool can_m = m % (2 * least_m) == 0, can_n = n % (2 * least_n) == 0;
         if (enough || warps >= 8 || (!can_m && !can_n)) return;
         bool split_m = can_m && (!can_n || m > n || (!mma && m > most_m));
@@ -175,28 +183,43 @@ static void warps_choose(const CpShape *s, CpTiles *t) {
     }
 }
 
+// With few rows or columns steps are short, and only many of them under way keep memory busy.
+static bool is_thin(const CpShape *s) { return s->m <= 64 || s->n <= 64; }
+
 // As many stages as are of use, unless they are given.
 static void choice_with_stages(Choice *c, CpTiles t) {
     const CpTiles *wanted = &c->wanted;
-    t.order = wanted->order ? wanted->order : DEFAULT_ORDER;
-    warps_choose(c->shape, &t);
-    if (wanted->warps_m) t.warps_m = wanted->warps_m;
-    if (wanted->warps_n) t.warps_n = wanted->warps_n;
     for (t.stages = 2; t.stages <= MAX_STAGES; t.stages++) {
-        if (wanted->stages ? t.stages != wanted->stages : t.stages > 4) continue;
+        if (wanted->stages ? t.stages != wanted->stages : t.stages > 4 && !is_thin(c->shape))
+            continue;
         if (cp_illegal(c->shape, &t) == NULL) choice_add(c, &t);
+    }
+}
+
+// Small tiles may have their warps in parts of k.
+static void choice_with_warps(Choice *c, CpTiles t) {
+    const CpTiles *wanted = &c->wanted;
+    t.order = wanted->order ? wanted->order : DEFAULT_ORDER;
+    for (int parts_of_k = 1; parts_of_k <= 4; parts_of_k *= 2) {
+        t.warps_k = wanted->warps_k ? wanted->warps_k : parts_of_k;
+        warps_choose(c->shape, &t, 4 / parts_of_k);
+        if (wanted->warps_m) t.warps_m = wanted->warps_m;
+        if (wanted->warps_n) t.warps_n = wanted->warps_n;
+        if (parts_of_k == 1 || t.warps_m * t.warps_n * parts_of_k <= 4)
+            choice_with_stages(c, t);
+        if (wanted->warps_k) return;
     }
 }
 
 static void choice_with_step(Choice *c, CpTiles t) {
     if (c->wanted.bk) {
         t.bk = c->wanted.bk;
-        choice_with_stages(c, t);
+        choice_with_warps(c, t);
         return;
     }
-    int longest = cp_is_mma(c->shape) ? 64 : 32;
+    int longest = cp_is_mma(c->shape) ? (is_thin(c->shape) ? 128 : 64) : 32;
     for (t.bk = 32; t.bk <= longest; t.bk *= 2)
-        if (t.bk == 32 || c->shape->k >= t.bk) choice_with_stages(c, t);
+        if (t.bk == 32 || c->shape->k >= t.bk) choice_with_warps(c, t);
 }
 
 // A side that is not given is a power of two that is less than twice the extent.

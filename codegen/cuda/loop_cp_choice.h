@@ -14,13 +14,17 @@ typedef struct {
 } CpShape;
 
 typedef struct {
-    int bm, bn, bk, stages, warps_m, warps_n, order;  // see ir/tile/knobs.def
+    int bm, bn, bk, stages, warps_m, warps_n, warps_k, order;  // see ir/tile/knobs.def
 } CpTiles;
 
 enum { CP_CHUNK_BYTES = 16 };
 
 static inline bool cp_is_mma(const CpShape *s) { return s->type != DTYPE_F32; }
-static inline int cp_threads(const CpTiles *t) { return t->warps_m * t->warps_n * 32; }
+static inline int cp_warps(const CpTiles *t) { return t->warps_m * t->warps_n * t->warps_k; }
+static inline int cp_threads(const CpTiles *t) { return cp_warps(t) * 32; }
+static inline int cp_thread_sums(const CpTiles *t) {
+    return t->bm / t->warps_m * (t->bn / t->warps_n) / 32;
+}
 int cp_a_bytes(const CpShape *s, const CpTiles *t);  // of a stage
 int cp_b_bytes(const CpShape *s, const CpTiles *t);
 int cp_shared_bytes(const CpShape *s, const CpTiles *t);

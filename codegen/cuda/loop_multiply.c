@@ -25,12 +25,23 @@ static void matrices_load(const Cp *c, const CpOperand *o, const char *to, const
                   to, o->letter, is_a ? high : low, first, is_a ? "lane / 8 % 2" : "lane / 16");
 }
 
+// Opens the loop over this warp's part of the step's k.
+static void k_open(const Cp *c, const char *unroll, int unit) {
+    int part = c->tiles.bk / c->tiles.warps_k;
+    if (c->tiles.warps_k == 1) {
+        cuda_open(c->w, "%s for (int k = 0; k < %d; k += %d)", unroll, part, unit);
+        return;
+    }
+    cuda_open(c->w, "%s for (int q = 0; q < %d; q += %d)", unroll, part, unit);
+    cuda_line(c->w, "const int k = warp_k * %d + q;", part);
+}
+
 void cp_multiply_mma(const Cp *c) {
     CudaWriter *w = c->w;
     const CpTiles *t = &c->tiles;
     int rows = t->bm / t->warps_m / 16, cols = t->bn / t->warps_n / 8;
     cuda_line(w, "const u32 tiles = stages + stage;");
-    cuda_open(w, "UNROLL for (int k = 0; k < %d; k += 16)", t->bk);
+    k_open(c, "UNROLL", 16);
     cuda_line(w, "u32 a[%d][4], b[%d][4];", rows, cols / 2);
     cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", rows);
     matrices_load(c, &c->a, "a[i]", "warp_m + i * 16");
@@ -84,7 +95,7 @@ void cp_multiply_fma(const Cp *c) {
     const CpTiles *t = &c->tiles;
     int rows = t->bm / t->warps_m / 4, cols = t->bn / t->warps_n / 8;
     cuda_line(w, "const u8 *tiles = shared + stage;");
-    cuda_open(w, "_Pragma(\"unroll 2\") for (int k = 0; k < %d; k += 4)", t->bk);
+    k_open(c, "_Pragma(\"unroll 2\")", 4);
     cuda_line(w, "float a[%d][4], b[%d][4];", rows, cols);
     points_load(c, &c->a, rows, 4);
     points_load(c, &c->b, cols, 8);

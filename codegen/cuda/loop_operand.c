@@ -91,9 +91,10 @@ void cp_operand_place(const Cp *c, const CpOperand *o) {
     }
     cuda_line(c->w, "// Where 16 bytes of %c's tile are in a stage: %d rows of %d bytes.",
               o->letter, o->rows, row_bytes);
+    Str offset = o->offset ? str_printf(c->w->arena, "%d + ", o->offset) : (Str){0};
     cuda_line(c->w,
-              "DEVICE u32 place_%c(u32 row, u32 chunk) { return %d + row * %d + %.*s * 16; }",
-              o->letter, o->offset, row_bytes, STR_ARG(strbuf_view(&chunk)));
+              "DEVICE u32 place_%c(u32 row, u32 chunk) { return %.*srow * %d + %.*s * 16; }",
+              o->letter, STR_ARG(offset), row_bytes, STR_ARG(strbuf_view(&chunk)));
     strbuf_release(&chunk);
 }
 

@@ -122,6 +122,7 @@ static void set_knobs(Lower *w) {
         {"cluster", s->cluster, none.cluster},
         {"warps_m", s->warps_m, none.warps_m},
         {"warps_n", s->warps_n, none.warps_n},
+        {"warps_k", s->warps_k, none.warps_k},
         {"order", s->order, none.order},
     };
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)

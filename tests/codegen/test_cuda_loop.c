@@ -74,13 +74,15 @@ static const char *const some_knobs[] = {
     "knob bm = 16\nknob bn = 64\nknob stages = 4\n",
     "knob bm = 64\nknob bn = 32\nknob bk = 16\nknob stages = 3\nknob order = 2\n",
     "knob bm = 64\nknob bn = 64\nknob bk = 32\nknob warps_m = 1\nknob warps_n = 2\n",
+    "knob bm = 16\nknob bn = 32\nknob bk = 64\nknob warps_k = 4\nknob warps_n = 1\nknob stages = 2\n",
 };
 enum { KNOBS = sizeof some_knobs / sizeof *some_knobs };
 
 static void odd_shapes(const char *type) {
     Fixture f;
     fixture_open(&f);
-    for (uint64_t i = 0; i < 40; i++) {
+    f.cuda.quick = true;
+    for (uint64_t i = 0; i < 48; i++) {
         Shape s = {.m = draw(1, i, 90), .n = draw(2, i, 90), .k = draw(3, i, 90), .type = type};
         // Half of them in multiples of 16 bytes.
         if (i & 4) s.m = (s.m + 7) / 8 * 8, s.n = (s.n + 7) / 8 * 8, s.k = (s.k + 7) / 8 * 8;
