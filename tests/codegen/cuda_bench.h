@@ -24,6 +24,7 @@ typedef struct {
     TileBench *bench;
     Vec(CudaCase) cases;
     Vec(CudaKernel) kernels;
+    bool quick;  // run in one schedule instead of all
 } CudaBench;
 
 // Emits the program for the architecture and adds it. Fails the test if it has no form.
