@@ -7,6 +7,12 @@ if(TARGET models_plans)
     endif()
 endif()
 
+strata_test(models/cuda_loop models/test_cuda_loop.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
+    LIBS strata_simt ${MODEL_LIBRARIES} m)
+if(TARGET models_cuda_loop)
+    target_compile_definitions(models_cuda_loop PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
+endif()
+
 # Plans for GPUs, run on the CPU: NVRTC's place is taken by a library that keeps the text, the session's by one
 # that runs it.
 add_library(strata_nvrtc_text MODULE simt/nvrtc_text.c)
