@@ -282,8 +282,8 @@ static void kernel_write(Stream *s) {
     shape_comment(s);
     cuda_open(w, "KERNEL(%d) kernel(%.*s)", s->shape.threads * s->shape.teams,
               STR_ARG(cuda_parameters(w)));
-    if (s->needs.kept_sums > 0) cuda_line(w, "DYNAMIC_SHARED(sums);");
-    s->needs.kept_sums = 0;
+    if (s->plan.col >= 0 && stream_shared_words(s) > 0) cuda_line(w, "DYNAMIC_SHARED(shared);");
+    s->sums_used = 0;
     team_declare(s);
     level_write(s, LEVEL_KERNEL, stream_targets(&s->plan));
     cuda_close(w);
@@ -302,7 +302,7 @@ static void shape_set(Stream *s, StreamShape shape) {
 static void needs_find(Stream *s, bool resident, int width) {
     size_t start = s->w->text.len;
     int64_t cols = s->plan.col < 0 ? 1 : s->plan.p->dims[s->plan.col].extent;
-    s->needs = (StreamNeeds){0};
+    s->needs = s->measured = (StreamNeeds){0};
     shape_set(s, (StreamShape){.threads = 32,
                                .teams = 1,
                                .width = width,
@@ -310,6 +310,7 @@ static void needs_find(Stream *s, bool resident, int width) {
                                .resident = resident,
                                .tile = cols});
     kernel_write(s);
+    s->needs = s->measured;
     s->w->text.len = start;
 }
 
@@ -337,10 +338,9 @@ static void launch_set(Stream *s) {
     Launch *launch = &s->w->launch;
     int64_t tasks = stream_tasks(s), knob = tile_knob(s->w->p, "blocks", 0);
     int64_t blocks = (tasks - 1) / s->shape.teams + 1;
-    int64_t sums = s->needs.kept_sums;
     launch->blocks = (uint32_t)(knob > 0 && knob < blocks ? knob : blocks);
     launch->threads = (uint32_t)(s->shape.threads * s->shape.teams);
-    launch->shared_bytes = sums == 0 ? 0 : (uint32_t)(sums * stream_sum_cols(s) * 4);
+    launch->shared_bytes = s->plan.col < 0 ? 0 : (uint32_t)(stream_shared_words(s) * 4);
 }
 
 bool cuda_stream(CudaWriter *w) {

@@ -19,15 +19,18 @@ typedef struct {
     int width;      // cols of a vector: 1, 2, 4 or 8
     int steps;      // vectors of a thread
     bool resident;  // the row stays in registers
-    int64_t tile;   // cols of a task: all of them, or those that a team covers at once
+    bool
+        stashed;  // what a pass stores waits in shared memory, for it is too much for registers
+    int64_t tile;  // cols of a task: all of them, or those that a team covers at once
 } StreamShape;
 
 // What the shape follows from, measured by writing the kernel once for any shape.
 typedef struct {
     double live;        // values at the cols that are needed at once, in registers an element
-    int scalars;        // values without cols that a pass uses or makes
+    int scalars;        // values without cols that a pass uses
     int reduced;        // reductions at once
     int64_t kept_sums;  // sums over rows at the cols: in shared memory if the row does not stay
+    int stored;         // values at the cols that a pass stores
 } StreamNeeds;
 
 typedef struct {
@@ -35,10 +38,12 @@ typedef struct {
     StreamPlan plan;
     StreamShape shape;
     StreamNeeds needs;
-    CudaPoint at;     // grid and serial dims; the col: of the vector of step k
-    Str col_first;    // what is added to a thread's col: "d_base + ", or empty
-    bool needs_tail;  // not all vectors of a thread lie in the row
-    int open_sums;    // sums over rows at the cols that the loops around have open
+    StreamNeeds measured;       // while the kernel is written
+    CudaPoint at;               // grid and serial dims; the col: of the vector of step k
+    Str col_first;              // what is added to a thread's col: "d_base + ", or empty
+    bool needs_tail;            // not all vectors of a thread lie in the row
+    int sums_used, stash_used;  // that have a place in shared memory
+    int open_sums;              // sums over rows at the cols that the loops around have open
 } Stream;
 
 // A level's passes. Arrays are by TileId.
@@ -55,8 +60,8 @@ static inline const TileOp *stream_op(const Stream *s, uint32_t i) {
 void rounds_plan(Stream *s, Level *l);
 void pass_write(Stream *s, Level *l, int round);
 void col_sums_start(Stream *s, uint32_t i);  // declares and clears a sum over rows at the cols
-// Elements of such a sum in shared memory: whole vectors of every thread.
-int64_t stream_sum_cols(const Stream *s);
+int64_t
+stream_shared_words(const Stream *s);  // of such sums, if the row does not stay, and the stash
 Str stream_start(CudaWriter *w, const TileOp *reduce);  // neutral element
 Str stream_add(CudaWriter *w, const TileOp *reduce, Str sum, Str x);
 Str stream_scalar_text(Stream *s, TileId v);  // a value without cols: its name, or the number

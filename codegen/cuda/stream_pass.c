@@ -124,6 +124,7 @@ static bool is_load(const TileOp *op) {
 // Loads whose address needs no value of this pass: they all come first.
 static bool is_early(const Pass *pass, uint32_t i) {
     const TileOp *op = op_at(pass, i);
+    if (pass->s->shape.stashed) return false;
     return op->kind == TILE_LOAD ||
            (op->kind == TILE_GATHER && !pass->s->plan.ops[op->in[0].i].col);
 }
@@ -158,11 +159,30 @@ static double form_registers(const Pass *pass, uint32_t i) {
     return pass->form[i] == FORM_PACKED ? 0.5 : pass->form[i] == FORM_ARRAY ? 1 : 0;
 }
 
+// Values without cols that the elements of the pass need.
+static int scalars_used(const Pass *pass) {
+    const Stream *s = pass->s;
+    bool *used = arena_array(s->w->arena, bool, op_count(s));
+    int count = 0;
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = op_at(pass, i);
+        bool here = (pass->in[i] && !is_left(pass, i)) || is_end(pass, i);
+        for (uint32_t k = 0; here && k < op->arity; k++) {
+            uint32_t in = op->in[k].i;
+            if (s->plan.ops[in].col || used[in] || op_at(pass, in)->kind == TILE_CONST)
+                continue;
+            used[in] = true;
+            count++;
+        }
+    }
+    return count;
+}
+
 static void needs_measure(Pass *pass) {
     Stream *s = pass->s;
     const Level *l = pass->level;
-    double left = s->open_sums, loaded = 0, stored = 0;
-    int scalars = 0, reduced = 0;
+    double left = s->open_sums, loaded = 0;
+    int reduced = 0, stored = 0;
     for (uint32_t i = 1; i < op_count(s); i++) {
         if (stream_reduces(&s->plan, &l->plan, i, pass->round)) reduced++;
         bool later = l->first[i] >= 0 && l->first[i] <= pass->round && l->last[i] > pass->round;
@@ -172,15 +192,16 @@ static void needs_measure(Pass *pass) {
             loaded += form_registers(pass, i);
         else if (later)
             left += 1;
-        if (pass->stored[i]) stored += 1;
-        if (l->plan.need[i] && !s->plan.ops[i].col && op_at(pass, i)->kind != TILE_CONST &&
-            !tile_op_writes(op_at(pass, i)->kind))
-            scalars++;
+        stored += pass->stored[i] && pass->in[i];
     }
-    double live = left + (loaded > stored ? loaded : stored);
-    if (live > s->needs.live) s->needs.live = live;
-    if (scalars > s->needs.scalars) s->needs.scalars = scalars;
-    if (reduced > s->needs.reduced) s->needs.reduced = reduced;
+    // Results take the place of what was loaded, but not quite in step.
+    double most = loaded > stored ? loaded : stored, least = loaded + stored - most;
+    double live = left + most + least / 4;
+    int scalars = scalars_used(pass);
+    if (live > s->measured.live) s->measured.live = live;
+    if (scalars > s->measured.scalars) s->measured.scalars = scalars;
+    if (reduced > s->measured.reduced) s->measured.reduced = reduced;
+    if (stored > s->measured.stored) s->measured.stored = stored;
 }
 
 // ---- cols as text
@@ -309,6 +330,17 @@ static bool loads_here(const Pass *pass, uint32_t i) {
     return pass->in[i] && is_load(op_at(pass, i)) && is_early(pass, i) && !is_left(pass, i);
 }
 
+// One word of every thread, after the sums over rows.
+static void stash_declare(Pass *pass, uint32_t i) {
+    Stream *s = pass->s;
+    const char *type = cuda_value_type(op_at(pass, i)->type);
+    int64_t sums = stream_shared_words(s) - (int64_t)s->needs.stored * s->shape.threads;
+    cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld + lane;", type,
+              STR_ARG(cuda_name(s->w, (TileId){i})), type,
+              (long long)(sums + (int64_t)s->stash_used * s->shape.threads));
+    s->stash_used++;
+}
+
 static void arrays_declare(Pass *pass) {
     Stream *s = pass->s;
     int elements = s->shape.width * s->shape.steps;
@@ -317,6 +349,8 @@ static void arrays_declare(Pass *pass) {
         Str name = cuda_name(s->w, (TileId){i});
         if (pass->form[i] == FORM_PACKED)
             cuda_line(s->w, "u32 %.*s[%d];", STR_ARG(name), elements / 2);
+        else if (pass->form[i] == FORM_ARRAY && s->shape.stashed)
+            stash_declare(pass, i);
         else if (pass->form[i] == FORM_ARRAY)
             cuda_line(s->w, "%s %.*s[%d];", cuda_value_type(op_at(pass, i)->type),
                       STR_ARG(name), elements);
@@ -599,6 +633,7 @@ static void stores_write(Pass *pass) {
 
 static void pass_body(Pass *pass) {
     Stream *s = pass->s;
+    s->stash_used = 0;
     arrays_declare(pass);
     for (uint32_t i = 1; i < op_count(s); i++)
         if (unpacks_here(pass, i))
@@ -639,15 +674,22 @@ void pass_write(Stream *s, Level *l, int round) {
 
 // ---- sums over rows
 
-int64_t stream_sum_cols(const Stream *s) {
+// Elements of a sum in shared memory: whole vectors of every thread.
+static int64_t sum_cols(const Stream *s) {
     int64_t step = (int64_t)s->shape.threads * s->shape.width * s->shape.steps;
     return ((s->plan.p->dims[s->plan.col].extent - 1) / step + 1) * step;
+}
+
+int64_t stream_shared_words(const Stream *s) {
+    int64_t words = s->shape.resident ? 0 : s->needs.kept_sums * sum_cols(s);
+    return words + (s->shape.stashed ? s->needs.stored * s->shape.threads : 0);
 }
 
 void col_sums_start(Stream *s, uint32_t i) {
     const TileOp *op = stream_op(s, i);
     Str name = cuda_name(s->w, (TileId){i}), start = stream_start(s->w, op);
     const char *type = cuda_value_type(op->type);
+    s->measured.kept_sums++;
     if (s->shape.resident) {
         int elements = s->shape.width * s->shape.steps;
         cuda_line(s->w, "%s %.*s[%d];", type, STR_ARG(name), elements);
@@ -655,9 +697,9 @@ void col_sums_start(Stream *s, uint32_t i) {
                   STR_ARG(name), STR_ARG(start));
         return;
     }
-    cuda_line(s->w, "%s *const %.*s = (%s *)sums + %lld;", type, STR_ARG(name), type,
-              (long long)(s->needs.kept_sums * stream_sum_cols(s)));
-    s->needs.kept_sums++;
+    cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld;", type, STR_ARG(name), type,
+              (long long)(s->sums_used * sum_cols(s)));
+    s->sums_used++;
     parts_open(s);
     vectors_open(s);
     singles_open(s);

@@ -15,7 +15,8 @@ enum {
     MOST_ELEMENTS = 32,        // of a thread
     BUSY_THREADS = 132 * 512,  // fewer leave a large GPU idle
     BUSY_BLOCKS = 2 * 132,
-    FIXED_REGISTERS = 32,  // addresses, indices and what is on its way
+    FIXED_REGISTERS = 24,  // addresses, indices and what is on its way
+    SAFE_REGISTERS = 232,  // of 255: the count is an estimate
 };
 
 // ---- what the program asks for
@@ -91,9 +92,10 @@ typedef struct {
 static bool registers_fit(const Search *q, const StreamShape *shape) {
     const StreamNeeds *needs = &q->s->needs;
     double elements = (double)shape->width * shape->steps;
-    double registers = FIXED_REGISTERS + needs->scalars + needs->live * elements;
+    int scalars = needs->scalars > needs->reduced ? needs->scalars : needs->reduced;
+    double registers = FIXED_REGISTERS + scalars + needs->live * elements;
     int threads = shape->threads > 32 ? shape->threads : 128;
-    double most = 65536.0 / threads < 255 ? 65536.0 / threads : 255;
+    double most = 65536.0 / threads < SAFE_REGISTERS ? 65536.0 / threads : SAFE_REGISTERS;
     if (q->strict && most > 128) most = 128;
     return registers <= most;
 }
@@ -137,13 +139,33 @@ static bool team_of_part(const Search *q, StreamShape *shape) {
            (registers_fit(q, shape) || (shape->width == 1 && !q->strict));
 }
 
+static int64_t shared_most(CpuLevel arch) { return arch == CUDA_SM80 ? 163 << 10 : 227 << 10; }
+
+static bool shared_fits(const Search *q, const StreamShape *shape) {
+    enum { REDUCTION_WORDS = 2 * 32 * 32 };
+    Stream chosen = *q->s;
+    chosen.shape = *shape;
+    int64_t words = stream_shared_words(&chosen);
+    return words == 0 || (words + REDUCTION_WORDS) * 4 <= shared_most(q->s->w->arch);
+}
+
+// Fewer threads, each with a single col and with shared memory for what it stores.
+static bool team_of_stash(const Search *q, StreamShape *shape) {
+    shape->stashed = true;
+    shape->threads = 256;
+    while (shape->threads > 32 && !shared_fits(q, shape))
+        shape->threads /= 2;
+    return true;
+}
+
 static bool team_of_passes(const Search *q, StreamShape *shape) {
     int64_t knob = tile_knob(q->s->plan.p, "threads", 0), threads = WIDE_THREADS;
     if (!is_busy(q, threads) && q->vectors > 2 * threads) threads *= 2;
     if (q->vectors < threads) threads = divided_up(q->vectors, 32) * 32;
     shape->threads = knob > 0 ? (int)knob : (int)threads;
     shape->steps = 1;
-    return registers_fit(q, shape) || (shape->width == 1 && !q->strict);
+    if (registers_fit(q, shape)) return true;
+    return shape->width == 1 && !q->strict && team_of_stash(q, shape);
 }
 
 // Teams that never wait for each other's warps may share a block.
@@ -160,8 +182,6 @@ static int teams_of_block(const Search *q, const StreamShape *shape) {
         teams /= 2;
     return teams < 1 ? 1 : (int)teams;
 }
-
-static int64_t shared_most(CpuLevel arch) { return arch == CUDA_SM80 ? 163 << 10 : 227 << 10; }
 
 static bool choose(const Search *q, StreamShape *shape) {
     const StreamPlan *plan = &q->s->plan;
@@ -189,8 +209,5 @@ bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out) {
     chosen.shape = *out;
     q.s = &chosen;
     out->teams = teams_of_block(&q, out);
-    int64_t words = 32 * 32 * 2;  // of reductions, at most
-    int64_t sums = s->needs.kept_sums;
-    return sums == 0 ||
-           (sums * stream_sum_cols(&chosen) + words) * 4 <= shared_most(s->w->arch);
+    return shared_fits(&q, out);
 }

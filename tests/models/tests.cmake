@@ -6,6 +6,11 @@ if(TARGET models_plans)
         add_dependencies(models_plans strata_llvm)
     endif()
 endif()
+strata_test(models/cuda_stream models/test_cuda_stream.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
+    LIBS strata_simt strata_frontend strata_autotune strata_codegen strata_ir strata_runtime strata_base m)
+if(TARGET models_cuda_stream)
+    target_compile_definitions(models_cuda_stream PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
+endif()
 
 strata_test(models/cuda_loop models/test_cuda_loop.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
     LIBS strata_simt ${MODEL_LIBRARIES} m)
