@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "runtime/cuda/driver.h"
 
 void cli_say(const Cli *cli, const char *fmt, ...) {
     if (cli->options.verbosity < 0) return;
@@ -151,16 +152,31 @@ DType cli_storage(const Cli *cli) {
     return level_is_cuda(cli->level) ? DTYPE_BF16 : DTYPE_F32;
 }
 
+// The architecture of the first GPU that code can be compiled for. False: there is none, and
+// with `diag` that is said.
+static bool gpu_level(Cli *cli, Diag *diag, CpuLevel *out) {
+    const CudaDriver *cu = cuda_driver(diag);
+    CudaDevice *devices;
+    uint32_t count;
+    Diag ignored;
+    diag_init(&ignored, &cli->arena);
+    if (!cu || !cuda_devices(diag ? diag : &ignored, &cli->arena, cu, &devices, &count))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (cpu_level_parse(cuda_device_arch(&cli->arena, &devices[i]), out)) return true;
+    return diag && diag_fail(diag, FAIL_ENVIRONMENT,
+                             "there is no GPU here that code can be made for; cuda:sm_80, "
+                             "cuda:sm_90a and cuda:sm_100a compile without one");
+}
+
 bool cli_choose_target(Cli *cli) {
     Str target = cli->options.target, cuda = STR("cuda:");
     cli->level = cpu_level_here();
     if (str_starts(target, cuda))
         return cpu_level_parse((Str){target.ptr + cuda.len, target.len - cuda.len},
                                &cli->level);
-    if (!str_eq(target, STR("cuda"))) return true;
-    return diag_fail(&cli->diag, FAIL_ENVIRONMENT,
-                     "there is no CUDA device here; cuda:sm_80, cuda:sm_90a and cuda:sm_100a "
-                     "compile without one");
+    if (!target.len) gpu_level(cli, NULL, &cli->level);
+    return !str_eq(target, STR("cuda")) || gpu_level(cli, &cli->diag, &cli->level);
 }
 
 CompileTarget cli_target(Cli *cli) {

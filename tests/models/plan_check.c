@@ -101,7 +101,7 @@ void plan_check(const char *path, EntryKind kind, CpuLevel level, DType storage)
                                 .storage = storage,
                                 .run_threads = 2};
     request.target = (CompileTarget){.level = level, .threads = 2};
-    ModelGraphRequest graph = {&model, kind, request.bindings, &request.setup, storage};
+    ModelGraphRequest graph = {&model, kind, request.bindings, &request.setup, storage, level};
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.graph));
     graph.storage = DTYPE_F32;
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.exact_graph));

@@ -39,7 +39,7 @@ static void add_model(Bench *b, const char *path, CpuLevel arch, DType storage) 
     assert_true(model_load(&b->diag, &b->arena, str_of(path), (Settings){&size, 1}, &model));
     const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 64}};
     TrainSetup setup = {.optimizer = STR("adamw")};
-    ModelGraphRequest request = {&model, ENTRY_TRAIN, {bindings, 2}, &setup, storage};
+    ModelGraphRequest request = {&model, ENTRY_TRAIN, {bindings, 2}, &setup, storage, arch};
     assert_true(model_graph(&b->diag, &b->arena, &request, &g));
     PlanRequest plan = {.target = {.level = arch}};
     ScheduleChooser chooser;
