@@ -8,6 +8,7 @@ enum {
     SHARED_MOST = 232448,  // bytes of shared memory that a block may have
     BARRIER_BYTES = 16,    // of a stage: full and empty
     OTHER_REGISTERS = 40,  // of a consumer's thread, beside accumulators
+    BUSY_REGISTERS = 16,   // more where the epilogue does more than store one f32
 };
 
 // ---- legality
@@ -50,7 +51,8 @@ const char *ws_illegal(const WsShape *s, const WsTiles *t) {
     if (t->stages < 2 || t->stages > WS_MAX_STAGES) return "stages are 2 to 8";
     if (t->order < 1) return "order is at least 1";
     if (ws_shared_bytes(s, t) > SHARED_MOST) return "the stages do not fit shared memory";
-    if (ws_blocks(t) * t->bn / 2 + OTHER_REGISTERS > registers_of(t->consumers))
+    int others = OTHER_REGISTERS + (s->point_bytes > 4 ? BUSY_REGISTERS : 0);
+    if (ws_blocks(t) * t->bn / 2 + others > registers_of(t->consumers))
         return "the accumulators do not fit the registers";
     // ptxas wants an instruction's operands, and 26 more, in the registers that threads have at
     // the start: 128 of each of four warpgroups.

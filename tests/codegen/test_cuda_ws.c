@@ -383,6 +383,12 @@ static void test_illegal(void **state) {
     t.bm = 256;
     t.stages = 2;
     assert_string_equal(ws_illegal(&s, &t), "the accumulators do not fit the registers");
+    t = (WsTiles){.bm = 128, .bn = 192, .stages = 2, .consumers = 2, .turns = 2, .cluster = 1};
+    t.order = 1;
+    assert_null(ws_illegal(&s, &t));
+    WsShape busy = s;
+    busy.point_bytes = 6;
+    assert_string_equal(ws_illegal(&busy, &t), "the accumulators do not fit the registers");
     t = good;
     t.bm = 192;
     assert_string_equal(ws_illegal(&s, &t),
