@@ -28,6 +28,9 @@ static Operand operand_of(Machine *m, uint64_t descriptor) {
                  .stride = (uint32_t)(descriptor >> 32 & 0x3fff) << 4,
                  .span = spans[descriptor >> 62]};
     if (!t.span) machine_fail(m, "wgmma of a tile without a swizzle");
+    // Only a step along k, within a row, may lie between the start and the swizzle's pattern.
+    if (t.start % (8 * t.span) >= t.span)
+        machine_fail(m, "wgmma of a tile at %u, no multiple of %u", t.start, 8 * t.span);
     if (descriptor >> 49 & 7) machine_fail(m, "wgmma of a tile with a base offset");
     return t;
 }
