@@ -9,17 +9,24 @@
 
 // ---- names
 
-// ", point0, outer": coordinates of a tensor's dimensions 2 and 3.
+// ", (point0) * 4 + point1, outer": coordinates of a tensor's dimensions 2 and 3.
 static Str coordinates(const Ws *s, const WsTensor *tensor) {
-    StrBuf text = {0};
-    for (int i = 0; i < tensor->outer_count; i++)
-        if (tensor->outer[i] == s->steps.outer_dim)
-            strbuf_addz(&text, ", outer");
-        else
-            strbuf_addf(&text, ", point%d", tensor->outer[i]);
-    Str out = str_copy(s->w->arena, strbuf_view(&text));
-    strbuf_release(&text);
-    return out;
+    const TileProgram *p = s->w->p;
+    Arena *arena = s->w->arena;
+    Str at[WS_MAX_RANK] = {{0}};
+    for (int d = 0; d < (int)p->dim_count; d++) {
+        uint32_t part = tensor->part_of[d];
+        if (part == 0) continue;
+        bool outer = d == s->steps.outer_dim;
+        Str index = outer ? STR("outer") : str_printf(arena, "point%d", d);
+        long long extent = outer ? s->steps.outer : p->dims[d].extent;
+        at[part] = at[part].len == 0 ? index
+                                     : str_printf(arena, "(%.*s) * %lld + %.*s",
+                                                  STR_ARG(at[part]), extent, STR_ARG(index));
+    }
+    const char *comma[] = {at[2].len > 0 ? ", " : "", at[3].len > 0 ? ", " : ""};
+    return str_printf(arena, "%s%.*s%s%.*s", comma[0], STR_ARG(at[2]), comma[1],
+                      STR_ARG(at[3]));
 }
 
 static bool is_grid(const Ws *s, uint32_t d) {

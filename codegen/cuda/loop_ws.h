@@ -5,11 +5,12 @@
 #include "codegen/cuda/loop_ws_choice.h"
 #include "codegen/cuda/writer.h"
 
-// A tensor map without its box, and the dimensions of the program that are its dimensions 2 and
-// 3: of the grid, or the outer k.
+// A tensor map without its box. Its dimensions 2 and 3 are made of dimensions of the program,
+// of the grid or the outer k: `part_of` says of which, 0: of none. Parts stand outer before
+// inner.
 typedef struct {
     TensorMapSpec map;
-    int outer[2], outer_count;
+    uint32_t part_of[TILE_MAX_DIMS];
 } WsTensor;
 
 // The k dimensions as two, the outer of extent 1 if one is enough. *_dim: the innermost of the

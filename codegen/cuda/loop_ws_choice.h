@@ -12,6 +12,7 @@ enum {
     WS_SLICE = 64,    // rows and columns of a result that one tensor copy stores
     WS_SLICE_BYTES = WS_SLICE * WS_SLICE * 2,
     WS_MAX_STAGES = 8,
+    WS_MAX_RANK = 4,  // of tensor maps: what the prelude has copies for
 };
 
 typedef struct {

@@ -22,6 +22,21 @@ static bool strides_well(const TensorAxis *axis) {
 
 static int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
+// Adds a dimension of the program, as part of the last one of the map if it lies inside it.
+static const char *tensor_extend(WsTensor *t, int d, const TensorAxis *axis) {
+    TensorMapSpec *map = &t->map;
+    if (!strides_well(axis)) return "an outer stride is no multiple of 16 bytes";
+    bool inside = map->rank > 2 && map->stride[map->rank - 1] == axis->stride * axis->extent;
+    if (!inside) {
+        if (map->rank == WS_MAX_RANK) return "an access has too many outer dimensions";
+        map->extent[map->rank++] = 1;
+    }
+    map->extent[map->rank - 1] *= axis->extent;
+    map->stride[map->rank - 1] = axis->stride;
+    t->part_of[d] = map->rank - 1;
+    return NULL;
+}
+
 // With axes[0] dense, or of extent 1. A grid dimension that does not move the access is none of
 // the tensor's, so heads that share keys need no copies. k: NULL for a result.
 static const char *tensor_find(const TileProgram *p, const TileAccess *access,
@@ -40,12 +55,8 @@ static const char *tensor_find(const TileProgram *p, const TileAccess *access,
         TensorAxis axis = {outer ? k->outer : p->dims[d].extent, access->stride[d]};
         if (!outer && p->dims[d].role != DIM_GRID) continue;
         if (axis.extent == 1 || axis.stride == 0) continue;
-        if (!strides_well(&axis)) return "an outer stride is no multiple of 16 bytes";
-        if (out->outer_count == 2)
-            return "an access moves along more than two outer dimensions";
-        out->outer[out->outer_count++] = d;
-        out->map.extent[out->map.rank] = axis.extent;
-        out->map.stride[out->map.rank++] = axis.stride;
+        const char *reason = tensor_extend(out, d, &axis);
+        if (reason) return reason;
     }
     return NULL;
 }
@@ -176,6 +187,15 @@ static const char *tiles_choose(Ws *s) {
     return NULL;
 }
 
+static const char *operands_find(Ws *s, const WsSteps *steps) {
+    const TileProgram *p = s->w->p;
+    const TileOp *dot = tile_op(p, s->dot);
+    s->steps = *steps;
+    const char *reason = operand_find(p, &tile_op(p, dot->in[0])->access, s->m, steps, &s->a);
+    if (reason) return reason;
+    return operand_find(p, &tile_op(p, dot->in[1])->access, s->n, steps, &s->b);
+}
+
 static const char *shape_find(Ws *s) {
     const TileProgram *p = s->w->p;
     const TileOp *dot = tile_op(p, s->dot), *a = tile_op(p, dot->in[0]),
@@ -185,8 +205,11 @@ static const char *shape_find(Ws *s) {
     if (reason) return reason;
     if (!steps_find(p, &a->access, &b->access, &s->steps))
         return "the k dimensions do not lie one inside the other";
-    reason = operand_find(p, &a->access, s->m, &s->steps, &s->a);
-    if (!reason) reason = operand_find(p, &b->access, s->n, &s->steps, &s->b);
+    // Of two k the longer is better inside, where a step is 64 of it.
+    WsSteps found = s->steps,
+            turned = {found.outer, found.inner, found.outer_dim, found.inner_dim};
+    bool turn = turned.inner > found.inner && operands_find(s, &turned) == NULL;
+    reason = turn ? NULL : operands_find(s, &found);
     if (reason) return reason;
     s->type = s->a.tensor.map.type;
     if (s->b.tensor.map.type != s->type) return "the operands are of different types";
