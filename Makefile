@@ -1,7 +1,7 @@
 # A short front for CMake (see CMakePresets.json); every target sets up what it needs.
 JOBS ?= $(shell nproc)
 SHELL := /bin/bash
-.PHONY: all test demo bench lint fuzz deps clean
+.PHONY: all test test-gpu demo bench dist lint fuzz deps clean
 
 all: release
 
@@ -17,6 +17,14 @@ release dev asan tsan: %: build/%/build.ninja
 test: asan dev
 	ctest --preset asan -j $(JOBS) -LE 'lint|slow'
 	ctest --preset dev -j $(JOBS)
+
+test-gpu: release
+	tools/test_gpu.sh build/release
+
+# For a machine with a GPU: an archive without LLVM and oneDNN.
+dist: release build/dist/build.ninja
+	cmake --build --preset dist -j $(JOBS) --target dist_programs
+	tools/dist.sh build/dist build/dist build/release/strata
 
 demo: release
 	tools/demo.sh

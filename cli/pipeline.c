@@ -31,9 +31,10 @@ static Str executable_directory(Arena *arena) {
 
 bool model_load(Diag *diag, Arena *arena, Str path, Settings settings, Model *out) {
     const char *user = getenv("STRATA_PATH");
-    Str here = executable_directory(arena), search[3];
+    Str here = executable_directory(arena), search[4];
     uint32_t count = 0;
     if (user && *user) search[count++] = str_of(user);
+    search[count++] = str_printf(arena, "%.*smodels", STR_ARG(here));
     search[count++] = str_printf(arena, "%.*s../share/strata/models", STR_ARG(here));
     search[count++] = STR(STRATA_MODELS_DIR);
     *out = (Model){.path = path, .settings = settings};

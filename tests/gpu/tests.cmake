@@ -1,0 +1,40 @@
+# Tests on a real GPU; included by tests/CMakeLists.txt. tools/test_gpu.sh runs them, also from an archive
+# (tools/dist.sh).
+set(STRATA_GPU_PROGRAMS bench_step)
+
+# strata_gpu_program(NAME SOURCES...): tests/gpu_NAME.
+function(strata_gpu_program name)
+    if(NOT TARGET strata_cmocka)
+        return()
+    endif()
+    add_executable(gpu_${name} gpu/gpu.c ${ARGN})
+    strata_compile_options(gpu_${name})
+    # Files are found where the programs are run: in the source root, or at the top of an archive.
+    target_compile_definitions(gpu_${name} PRIVATE ${STRATA_DEFINITIONS} STRATA_TEST_SOURCE_DIR="."
+        STRATA_MODELS_DIR="models")
+    target_link_libraries(gpu_${name} PRIVATE strata_frontend strata_autotune strata_codegen strata_ir strata_runtime
+        strata_base strata_cmocka m)
+    set(STRATA_GPU_PROGRAMS ${STRATA_GPU_PROGRAMS} gpu_${name} PARENT_SCOPE)
+endfunction()
+
+strata_gpu_program(models gpu/test_gpu.c models/plan_check.c ../cli/pipeline.c)
+# The tests of single kernels, with the card in the emulation's place.
+foreach(kernels loop stream ws)
+    strata_gpu_program(${kernels} gpu/device_simt.c codegen/test_cuda_${kernels}.c codegen/cuda_bench.c
+        ir/tile_bench.c)
+endforeach()
+foreach(kernels loop stream)
+    strata_gpu_program(model_${kernels} gpu/device_simt.c models/test_cuda_${kernels}.c codegen/cuda_bench.c
+        ir/tile_bench.c ../cli/pipeline.c)
+endforeach()
+if(TARGET gpu_ws)
+    target_compile_definitions(gpu_ws PRIVATE STRATA_GPU_SM90A)
+endif()
+
+# What tools/dist.sh packs.
+add_custom_target(dist_programs)
+add_dependencies(dist_programs strata ${STRATA_GPU_PROGRAMS})
+
+add_test(NAME gpu COMMAND ${PROJECT_SOURCE_DIR}/tools/test_gpu.sh ${CMAKE_BINARY_DIR})
+# 3: there is no GPU.
+set_tests_properties(gpu PROPERTIES SKIP_RETURN_CODE 3 TIMEOUT 900 LABELS slow)
