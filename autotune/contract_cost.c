@@ -10,27 +10,40 @@
 
 enum {
     ELEMENT_BYTES = 4,
-    CLOSE_BYTES = 1 << 20,   // half of a usual second-level cache
-    FAR_STRIDE = 1024,       // bytes: from here on neighbours in k lie in other pages soon
-    ALIAS_BYTES = 4096,      // rows this far apart meet in one set of the first-level cache
-    FIRST_BYTES = 32 << 10,  // of the first-level cache, for a panel
-    NEAR_BYTES = 256 << 10,  // of memory that one pass over k may spread
-    COPY_BYTES = 8 << 20,    // of copied rows: more than that streams badly
-    FEW_ROWS = 16,           // codegen/llvm/loop.c
-    SAFE_ROWS = 6,           // that many of them do no harm
+    CLOSE_BYTES = 1600 << 10,   // of a second-level cache of 2 MB: what stays while others pass
+    NEAR_BYTES = 256 << 10,     // of memory that one pass over k may spread
+    ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
+    FIRST_BYTES = 32 << 10,     // of the first-level cache, for a panel
+    PARTIAL_BYTES = 512 << 10,  // of it, for partial sums that pass through
+    PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
+    COPY_BYTES = 8 << 20,       // of copied rows: more than that streams badly
+    FEW_ROWS = 16,              // codegen/llvm/loop.c
+    ALIAS_ROWS = 6,             // that many rows that meet in a set do no harm
+    SAFE_ROWS = 8,              // that many others
+    PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
+    FEW_BLOCKS = 4,             // fewer cannot copy the next panel beside the sums
+    MOST_TASKS = 256,           // of more the last ones are too small to matter
 };
 
-static const double cycles_to_copy = 0.5;   // an element in the order that it lies in
-static const double cycles_to_turn = 1.2;   // an element that is transposed on the way
-static const double cycles_to_compute = 2;  // an element of an operand with a prologue
-static const double cycles_far = 30;        // a vector or row element from a far page
-static const double cycles_near = 1.5;      // the same from a page in reach
-static const double cycles_a_sum = 2;       // epilogue and store of a vector
-static const double cycles_a_block = 30;    // start and end of a register block
-static const double cycles_a_turn = 60;     // lanes of a group of sums, turned into one vector
-static const double cycles_second = 1.5;    // a vector from the second-level cache
+static const double cycles_to_copy = 0.5;    // an element in the order that it lies in
+static const double cycles_beside = 0.1;     // the same, beside the sums
+static const double cycles_by_first = 0.25;  // the same, by the first block
+static const double cycles_to_turn = 0.5;    // an element that is transposed on the way
+static const double cycles_of_rows = 0.3;    // an element of rows that do not lie along k
+static const double cycles_to_compute = 2;   // an element of an operand with a prologue
+static const double cycles_a_sum = 2;        // epilogue and store of a vector
+static const double cycles_between = 1.5;    // a vector of sums kept until the next step of k
+static const double cycles_a_block = 40;     // start and end of a register block
+static const double cycles_a_rest = 150;     // a panel that is not whole: other code
+static const double cycles_a_turn = 60;      // lanes of a group of sums, turned into one vector
+static const double cycles_in_place = 0.3;   // a vector of cols whose k are not neighbours
+static const double cycles_far_cols = 3;     // a vector of cols in place whose k lie far apart
+static const double cycles_far_rows = 26;    // a line of rows that serves two blocks, likewise
+static const double cycles_a_load = 0.05;
+static const double cycles_second = 1;  // a vector from the second-level cache
 static const double cycles_a_task = 2000;
-static const double bytes_a_cycle = 5;  // from memory beyond the second-level cache
+static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
+static const double close_bytes_a_cycle = 24;  // from that cache
 
 // ---- shape
 
@@ -109,18 +122,19 @@ static bool b_must_be_packed(const ContractShape *c) {
     return !c->b.direct || (c->b.across != 1 && c->n > 1);
 }
 
-// What it costs to read a line of the operand for one k, beyond the load itself: more the
-// further the tile's k are spread.
-static double reach(const Task *t, const ContractOperand *o) {
-    double stride = fabs((double)o->along) * ELEMENT_BYTES, k = fmin(t->s->kc, (double)t->c->k);
-    if (o->along == 1 || o->along == 0) return 0;
-    if (stride < FAR_STRIDE && (double)o->bytes <= CLOSE_BYTES) return 0;
-    if (stride * k <= NEAR_BYTES) return cycles_near;
-    return stride * k <= CLOSE_BYTES ? 2 * cycles_near : cycles_far;
+// What it costs to read a line of the operand in place for one k, beyond the load itself: more
+// the further the k of a tile are spread, for then the lines share few sets of the second
+// cache.
+static double reach(const Task *t, const ContractOperand *o, double far) {
+    double k = fmin(t->s->kc, (double)t->c->k);
+    double spread = fabs((double)o->along) * ELEMENT_BYTES * k;
+    if (o->along == 1 || o->along == 0 || spread <= NEAR_BYTES) return 0;
+    if (spread <= 2.0 * NEAR_BYTES) return 0.3;
+    return spread <= 4.0 * NEAR_BYTES ? 0.8 : far;
 }
 
 // Two things that overlap, but less well the closer they come.
-static double together(double x, double y) { return cbrt(pow(x, 3) + pow(y, 3)); }
+static double together(double x, double y) { return cbrt(x * x * x + y * y * y); }
 
 // Vectors along k (codegen/llvm/loop_dot.c): as many sums at once as a vector has lanes.
 static double dot_form_cost(const Task *t, double rows, double vectors) {
@@ -137,24 +151,31 @@ static double dot_form_cost(const Task *t, double rows, double vectors) {
            cycles_a_block;
 }
 
+// Of the copies of cols that are there at a time.
+static double panels_bytes(const Task *t) {
+    double kc = fmin((double)t->c->k, t->s->kc), copies = t->c->b.across == 1 ? 2 : 1;
+    return t->pack_b ? copies * t->s->nv * t->c->lanes * kc * ELEMENT_BYTES : 0;
+}
+
 // Sums of a register block of `rows` x `vectors` over all k.
 static double block_cost(const Task *t, double rows, double vectors) {
     const ContractShape *c = t->c;
     if (t->dot_form) return dot_form_cost(t, rows, vectors);
     double sums = rows * vectors, loads = rows + vectors;
-    double step = fmax(fmax(sums / 2, loads / 2), 4);  // 2 of each a cycle, 4 of latency
+    // 2 of each a cycle, 4 of latency; loads come late now and then.
+    double step = fmax(fmax(sums / 2, loads / 2), 4) + cycles_a_load * loads;
     // A panel that the first-level cache does not hold comes from the second.
     double panel = fmin(t->s->kc, (double)c->k) * vectors * c->lanes * ELEMENT_BYTES;
-    if (panel > FIRST_BYTES) step = together(step, vectors * cycles_second);
-    if (!t->pack_b) step += reach(t, &c->b) * vectors;
-    if (!t->pack_a) step += reach(t, &c->a) / 2;  // one line serves several blocks of rows
+    double second = panels_bytes(t) > PANELS_BYTES ? 1.5 * cycles_second : cycles_second;
+    if (panel > FIRST_BYTES) step = together(step, vectors * second);
+    if (!t->pack_b) step += (cycles_in_place + reach(t, &c->b, cycles_far_cols)) * vectors;
+    if (!t->pack_a) step += reach(t, &c->a, cycles_far_rows) / 2;
     double stride = fabs((double)c->a.across) * ELEMENT_BYTES;
-    if (rows > SAFE_ROWS) {
-        bool alias = !t->pack_a && c->a.along == 1 && fmod(stride, ALIAS_BYTES) == 0;
-        step *= 1 + (alias ? 0.05 : 0.02) * (rows - SAFE_ROWS);
-    }
+    bool alias = !t->pack_a && c->a.along == 1 && fmod(stride, ALIAS_BYTES) == 0;
+    if (alias && rows > ALIAS_ROWS) step *= 1 + 0.02 * (rows - ALIAS_ROWS);
+    if (rows > SAFE_ROWS) step *= 1 + 0.01 * (rows - SAFE_ROWS);
     double steps = ceil((double)c->inner_k / t->s->kc);
-    double between = sums * cycles_a_sum * (steps - 1);
+    double between = sums * cycles_between * (steps - 1);
     return step * (double)c->k + cycles_a_block * steps + sums * cycles_a_sum + between;
 }
 
@@ -164,56 +185,108 @@ static double rows_cost(const Task *t, double vectors) {
     return rest > 0 ? cost + block_cost(t, rest, vectors) : cost;
 }
 
+static double k_steps(const Task *t) { return ceil((double)t->c->inner_k / t->s->kc); }
+
 static double blocks_cost(const Task *t) {
     double vectors = ceil(t->cols / t->c->lanes), whole = floor(vectors / t->s->nv);
     double rest = vectors - whole * t->s->nv;
     double cost = whole * rows_cost(t, t->s->nv);
-    return rest > 0 ? cost + rows_cost(t, rest) : cost;
-}
-
-static double copy_cost(const ContractOperand *o, bool turned) {
-    if (!o->direct) return cycles_to_compute;
-    return turned ? cycles_to_turn : cycles_to_copy;
-}
-
-static double packing_cost(const Task *t) {
-    double k = (double)t->c->k, cost = 0;
-    if (t->pack_a) cost += k * t->rows * copy_cost(&t->c->a, t->c->a.along != 1);
-    if (t->pack_b) cost += k * t->cols * copy_cost(&t->c->b, t->c->b.across != 1);
+    if (rest > 0) cost += rows_cost(t, rest) + k_steps(t) * cycles_a_rest;
     return cost;
+}
+
+static double rows_packing_cost(const Task *t) {
+    const ContractOperand *a = &t->c->a;
+    double each = !a->direct      ? cycles_to_compute
+                  : a->along == 1 ? cycles_to_copy
+                                  : cycles_of_rows;
+    return t->pack_a ? (double)t->c->k * t->rows * each : 0;
+}
+
+static double cols_packing_cost(const Task *t) {
+    const ContractOperand *b = &t->c->b;
+    double k = (double)t->c->k, panel = (double)t->s->nv * t->c->lanes;
+    if (!t->pack_b) return 0;
+    if (!b->direct) return k * t->cols * cycles_to_compute;
+    if (b->across != 1) return k * t->cols * cycles_to_turn;
+    if (floor(t->rows / t->s->mr) < FEW_BLOCKS) return k * t->cols * cycles_by_first;
+    // The first panel is copied at once, one that is not whole by its first block.
+    double whole = floor(t->cols / panel) * panel;
+    return k * (fmin(panel, whole) * cycles_to_copy + whole * cycles_beside +
+                (t->cols - whole) * cycles_by_first);
 }
 
 // What streams by from far memory, if that takes longer than the sums.
 static double traffic_cost(const Task *t) {
-    double k = (double)t->c->k, panels = ceil(t->cols / (t->s->nv * t->c->lanes));
+    double k = (double)t->c->k, panel = (double)t->s->nv * t->c->lanes;
+    double panels = ceil(t->cols / panel);
     double a = k * t->rows * ELEMENT_BYTES, b = k * t->cols * ELEMENT_BYTES;
-    double steps = ceil((double)t->c->inner_k / t->s->kc);
-    double held = a / steps, bytes = b + (held > CLOSE_BYTES ? a * panels : a);
+    double held = a / k_steps(t);
+    double room = k_steps(t) > 1 ? CLOSE_BYTES - PARTIAL_BYTES : CLOSE_BYTES;
+    bool streams = held + panels_bytes(t) > room, pieces = k_steps(t) > 1 && !t->pack_a;
+    double bytes = b + (streams ? a * panels * (pieces ? PIECES : 1) : a);
     if (t->pack_a && held > COPY_BYTES) bytes += a * panels;
-    return bytes / bytes_a_cycle;
+    double all = (double)(t->c->a.bytes + t->c->b.bytes) / t->c->threads;
+    return bytes / (all > CLOSE_BYTES ? bytes_a_cycle : close_bytes_a_cycle);
 }
 
 // Sums that are kept between steps of k, where they do not stay close.
 static double partial_cost(const Task *t) {
-    double steps = ceil((double)t->c->inner_k / t->s->kc);
     double bytes = t->rows * t->cols * ELEMENT_BYTES;
-    return bytes > CLOSE_BYTES ? 2 * (steps - 1) * bytes / bytes_a_cycle : 0;
+    return bytes > CLOSE_BYTES / 2 ? 2 * (k_steps(t) - 1) * bytes / bytes_a_cycle : 0;
+}
+
+static double task_cost(Task *t, double rows, double cols) {
+    t->rows = rows;
+    t->cols = cols;
+    return together(blocks_cost(t), traffic_cost(t)) + rows_packing_cost(t) +
+           cols_packing_cost(t) + partial_cost(t) + cycles_a_task;
+}
+
+// Tasks of one point of the grid: those at the ends are smaller.
+typedef struct {
+    int64_t m, n;       // tiles
+    double cost[2][2];  // [last of m][last of n]
+} Tiles;
+
+static double tile_cost(const Tiles *tiles, int64_t number) {
+    number %= tiles->m * tiles->n;
+    return tiles->cost[number / tiles->n == tiles->m - 1][number % tiles->n == tiles->n - 1];
+}
+
+// When the last thread is done, if each takes the next task as soon as it is free.
+static double turns_cost(const ContractShape *c, const Tiles *tiles) {
+    double busy[MOST_TASKS] = {0}, all = 0;
+    int64_t tasks = c->points * tiles->m * tiles->n;
+    uint32_t threads = c->threads < MOST_TASKS ? c->threads : MOST_TASKS;
+    if (tasks > MOST_TASKS) {
+        for (int64_t i = 0; i < tiles->m * tiles->n && i < MOST_TASKS; i++)
+            all += tile_cost(tiles, i);
+        double each = all / fmin((double)(tiles->m * tiles->n), MOST_TASKS);
+        return each * (double)tasks / threads;
+    }
+    for (int64_t i = 0; i < tasks; i++) {
+        uint32_t next = 0;
+        for (uint32_t k = 1; k < threads; k++)
+            if (busy[k] < busy[next]) next = k;
+        busy[next] += tile_cost(tiles, i);
+        all = fmax(all, busy[next]);
+    }
+    return all;
 }
 
 double contract_cost(const ContractShape *c, const Schedule *s) {
     Task t = {.c = c, .s = s};
-    t.rows = fmin(s->mc, (double)c->m);
-    t.cols = fmin(s->nc, (double)c->n);
+    double rows = fmin(s->mc, (double)c->m), cols = fmin(s->nc, (double)c->n);
     t.pack_a = !c->a.direct || s->pack_a == 1;
     t.dot_form = contract_dot_form(c) && s->pack_b != 1;
     t.pack_b = !t.dot_form && (b_must_be_packed(c) || s->pack_b == 1);
-    double tiles_m = ceil((double)c->m / s->mc), tiles_n = ceil((double)c->n / s->nc);
-    double tasks = (double)c->points * tiles_m * tiles_n;
-    // A last tile may be smaller: tasks cost what they do on average.
-    double part = (double)c->m * (double)c->n / (tiles_m * tiles_n * t.rows * t.cols);
-    double sums = blocks_cost(&t), turns = ceil(tasks / c->threads);
-    double traffic = traffic_cost(&t);
-    double work = together(sums, traffic) + packing_cost(&t) + partial_cost(&t);
-    double even = turns * c->threads > tasks + c->threads / 2.0 ? 1 : fmax(part, 0.5);
-    return turns * (work * even + cycles_a_task);
+    Tiles tiles = {.m = (c->m + s->mc - 1) / s->mc, .n = (c->n + s->nc - 1) / s->nc};
+    double last_rows = (double)c->m - (double)(tiles.m - 1) * rows,
+           last_cols = (double)c->n - (double)(tiles.n - 1) * cols;
+    // Only those that there are.
+    for (int i = tiles.m == 1; i < 2; i++)
+        for (int j = tiles.n == 1; j < 2; j++)
+            tiles.cost[i][j] = task_cost(&t, i ? last_rows : rows, j ? last_cols : cols);
+    return turns_cost(c, &tiles);
 }

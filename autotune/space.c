@@ -12,8 +12,10 @@ enum {
     MOST_OF_A_BLOCK = 12,  // candidates with one shape of the register block
     MOST_CHOICES = 8,
     MOST_VECTORS = 12,
+    LEAST_VECTORS = 8,  // fewer sums do not hide what an addition takes
     SPARE_REGISTERS = 4,
-    FEW_ROWS = 64,  // for which reading cols in place may be best, a few k at a time
+    VERY_FEW_ROWS = 16,  // that go best in equal blocks
+    FEW_ROWS = 64,       // for which reading cols in place may be best, a few k at a time
 };
 
 typedef struct {
@@ -48,14 +50,15 @@ static int64_t parts_of(int64_t extent, int64_t parts, int64_t unit) {
 
 // ---- contractions
 
+// Equal parts for the threads, be their last panels whole or not; more parts of whole panels.
 static Choices choices_of_cols(const ContractShape *c, int64_t panel) {
     Choices nc = {.count = 0};
     int64_t most = parts_of(c->n, 1, panel);
     choice_add(&nc, most, INT32_MAX);
+    int64_t equal = parts_of(c->n, c->threads, c->lanes);
+    choice_add(&nc, equal < c->n ? equal : most, most);
     choice_add(&nc, parts_of(c->n, c->threads, panel), most);
     choice_add(&nc, parts_of(c->n, 2 * (int64_t)c->threads, panel), most);
-    choice_add(&nc, parts_of(c->n, 4 * (int64_t)c->threads, panel), most);
-    choice_add(&nc, parts_of(512, 1, panel), most);
     return nc;
 }
 
@@ -65,7 +68,8 @@ static Choices choices_of_rows(const ContractShape *c, int64_t block) {
     choice_add(&mc, most, INT32_MAX);
     choice_add(&mc, parts_of(c->m, c->threads, block), most);
     choice_add(&mc, parts_of(c->m, 2 * (int64_t)c->threads, block), most);
-    choice_add(&mc, parts_of(c->m, 4 * (int64_t)c->threads, block), most);
+    choice_add(&mc, parts_of(512, 1, block), most);
+    choice_add(&mc, parts_of(256, 1, block), most);
     return mc;
 }
 
@@ -75,6 +79,7 @@ static Choices choices_of_k(const ContractShape *c) {
     choice_add(&kc, 1024, c->inner_k);
     choice_add(&kc, 512, c->inner_k);
     choice_add(&kc, 256, c->inner_k);
+    if (c->m <= FEW_ROWS) choice_add(&kc, 128, c->inner_k);
     if (c->m <= FEW_ROWS) choice_add(&kc, 64, c->inner_k);
     return kc;
 }
@@ -127,16 +132,19 @@ static bool block_fits(const ContractShape *c, int64_t mr, int64_t nv) {
            sums + nv + 1 <= c->registers;
 }
 
-// Of the blocks that fit those that one more vector would make too large, or nearly.
+// Of the blocks that fit those that one more vector would make too large, or nearly; of one row
+// those as well that divide the cols evenly.
 static void candidates_of_blocks(Space *s) {
     static const int32_t rows[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 14};
     const ContractShape *c = s->c;
     int64_t wide = (c->n + c->lanes - 1) / c->lanes, enough = c->registers * 5 / 8;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int32_t mr = rows[i] < c->m ? rows[i] : (int32_t)c->m;
+        if (c->m <= VERY_FEW_ROWS && c->m % mr != 0) continue;
         for (int32_t nv = 1; nv <= wide && block_fits(c, mr, nv); nv++) {
             bool full = nv == wide || !block_fits(c, mr, nv + 1) || mr * (nv + 1) > enough;
-            if (full && !block_seen(s, mr, nv)) candidates_of_block(s, mr, nv, false);
+            bool even = mr == 1 && nv >= LEAST_VECTORS && wide % nv == 0;
+            if ((full || even) && !block_seen(s, mr, nv)) candidates_of_block(s, mr, nv, false);
         }
     }
 }

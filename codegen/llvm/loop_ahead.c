@@ -14,7 +14,7 @@ enum {
     LINE_BYTES = 64,
     MOST_AT_ONCE = 2,  // k that a block copies every ku k
     MOST_COLS = 4,     // cols along k that a block asks for
-    EARLY = 64,        // k before it is copied a vector is asked for
+    EARLY = 32,        // k before it is copied a vector is asked for
     LEAST_ROWS = 4,    // fewer leave no time for more than loading the cols
 };
 
@@ -122,7 +122,7 @@ static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i,
     IrValue to = bytes_from(b, a->copy, index, c->nv * copied);
     int64_t offset = i * step + j * bytes;
     if (offset % LINE_BYTES == 0 || bytes >= LINE_BYTES)
-        ask(c, from, EARLY * step + offset, false);
+        ask(c, from, EARLY * step + offset, true);
     IrValue x = element_load(b, a->walk.type, build_gep_bytes(b, from, offset), c->lanes, NULL);
     build_store(b, x, build_gep_bytes(b, to, (i * c->nv + j) * copied), (unsigned)copied);
 }

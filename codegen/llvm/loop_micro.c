@@ -173,7 +173,15 @@ static IrValue partial_pointer(const Micro *m, int i) {
     return build_gep_bytes(b, base, (int64_t)i * c->lanes * 4);
 }
 
-static void partial_load(Micro *m) {
+// Asked for at the block's start, added at its end: in between they arrive.
+static void partial_ask(const Micro *m) {
+    enum { LINE_BYTES = 64 };
+    int64_t bytes = (int64_t)m->count * m->c->lanes * 4;
+    for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
+        build_prefetch(m->c->b, build_gep_bytes(m->c->b, partial_pointer(m, 0), byte), true, 3);
+}
+
+static void partial_add(Micro *m) {
     Builder *b = m->c->b;
     IrType type = type_vector(b->f32, m->c->lanes);
     IrValue variables[MAX_SUMS];
@@ -184,7 +192,7 @@ static void partial_load(Micro *m) {
     Branch later = branch_begin(b, LLVMBuildNot(b->at, m->c->is_first, ""));
     for (int i = 0; i < m->count; i++) {
         IrValue x = build_load(b, type, partial_pointer(m, i), (unsigned)m->c->lanes * 4);
-        build_store(b, x, variables[i], 4);
+        build_store(b, build_fadd(b, m->sums[i], x), variables[i], 4);
     }
     branch_end(b, later);
     for (int i = 0; i < m->count; i++)
@@ -196,14 +204,25 @@ static void partial_store(Micro *m) {
         build_store(m->c->b, m->sums[i], partial_pointer(m, i), (unsigned)m->c->lanes * 4);
 }
 
+static void results_ask(const Micro *m) {
+    Contract *c = m->c;
+    if (!c->steps) {
+        epilogue_ahead(c, m->block);
+        return;
+    }
+    partial_ask(m);
+    Branch last = branch_begin(c->b, c->is_last);
+    epilogue_ahead(c, m->block);
+    branch_end(c->b, last);
+}
+
 void block_emit(Contract *c, const Block *block) {
     Micro m = {.c = c, .block = block, .count = block->rows * block->width.vectors};
     ASSERT(m.count <= MAX_SUMS);
-    epilogue_ahead(c, block);
+    results_ask(&m);
     ahead_plan(&m.ahead, c, block);
     for (int i = 0; i < m.count; i++)
         m.sums[i] = build_f32(c->b, 0, c->lanes);
-    if (c->steps) partial_load(&m);
     m.in_close = c->cols.packed && !block->copies;
     Walks w = {.rows = walk_rows(c, block)};
     w.cols = m.in_close ? walk_copy(c, block) : walk_in_place(c, &c->cols, block->col);
@@ -216,6 +235,7 @@ void block_emit(Contract *c, const Block *block) {
         epilogue_emit(c, block, m.sums);
         return;
     }
+    partial_add(&m);
     Branch last = branch_begin(c->b, c->is_last);
     epilogue_emit(c, block, m.sums);
     branch_end(c->b, last);
