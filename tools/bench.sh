@@ -71,6 +71,7 @@ END
     section 'Training steps and kernels beside other systems' steps
     section 'Contractions beside oneDNN' contractions
     section 'Row kernels and the speed of memory' "$build/tests/bench_rows" --threads 2
+    section 'Compiling for GPUs' "$build/tests/bench_nvrtc"
     section 'Starting' "$python" tests/bench/bench_start.py --build "$build"
     cat <<'END'
 

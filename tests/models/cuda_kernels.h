@@ -1,0 +1,35 @@
+// cuda_kernels.h: the kernels of whole models for GPUs, compiled by NVRTC on two threads.
+#pragma once
+
+#include "autotune/graph_to_plan.h"
+#include "cli/pipeline.h"
+#include "codegen/cuda/cuda.h"
+
+typedef struct {
+    const TileProgram *program;
+    CpuLevel arch;
+    CudaCode code;  // without its cubin
+    CubinCounts counts;
+    char failure[400];  // it does not compile, and why; empty: it does
+} CompiledKernel;
+
+typedef struct {
+    Arena arena;
+    Diag diag;
+    Map seen;  // program and architecture
+    Vec(CompiledKernel) kernels;
+} CudaKernels;
+
+void cuda_kernels_init(CudaKernels *k);
+void cuda_kernels_release(CudaKernels *k);
+
+typedef struct {
+    const char *path;
+    Settings settings;
+    Bindings bindings;
+    CpuLevel arch;
+    DType storage;
+} CudaModel;
+// Adds the kernels of a training step that are not there yet. False: diag says why.
+MUST_USE bool cuda_kernels_add(CudaKernels *k, const CudaModel *m);
+void cuda_kernels_compile(CudaKernels *k);
