@@ -35,7 +35,13 @@ static const char *compiler_find(void) {
     return NULL;
 }
 
-bool simt_available(void) { return compiler_find(); }
+bool simt_available(void) {
+#ifdef __SANITIZE_THREAD__
+    return false;  // ThreadSanitizer does not follow fibers
+#else
+    return compiler_find();
+#endif
+}
 
 // Each text in a namespace and with its own name for `kernel`; then the table of entries.
 static void print_source(StrBuf *out, const CudaKernel *kernels, uint32_t count) {

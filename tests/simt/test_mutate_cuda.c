@@ -1,0 +1,208 @@
+// test_mutate_cuda.c: bugs are planted in what the emitter prints, and each must be noticed: by
+// a report of the machine, or by numbers that are not the interpreter's. Places are named by
+// what kernels call in the prelude; where the emitter prints something else, change them here.
+#include <math.h>
+
+#include "tests/ir/tile_bench.h"
+#include "tests/simt/mutate.h"
+#include "tests/simt/simt.h"
+
+static const char softmax[] = "tile softmax stream\n"
+                              "grid t = 5\ncol c = 1000\n"
+                              "arg x: f32[5000]\narg y: f32[5000]\n"
+                              "%1 = load x[t*1000 + c] : f32 (t, c)\n"
+                              "%2 = reduce_max %1 over (c) : f32 (t)\n"
+                              "%3 = map sub %1, %2 : f32 (t, c)\n"
+                              "%4 = map exp %3 : f32 (t, c)\n"
+                              "%5 = reduce_sum %4 over (c) : f32 (t)\n"
+                              "%6 = map div %4, %5 : f32 (t, c)\n"
+                              "store y[t*1000 + c] = %6 : f32 (t, c)\n";
+
+// y[m, n] = sum over k of a[m, k] b[n, k]
+#define PRODUCT(m, n, k, mk, nk, mn, knobs)                                         \
+    "tile product loop\nm m = " #m "\nn n = " #n "\nk k = " #k "\narg a: bf16[" #mk \
+    "]\narg b: bf16[" #nk "]\narg y: bf16[" #mn "]\n" knobs "%1 = load a[m*" #k     \
+    " + k] : f32 (m, k)\n%2 = load b[n*" #k " + k] : f32 (n, k)\n"                  \
+    "%3 = dot %1, %2 over (k) : f32 (m, n)\nstore y[m*" #n " + n] = %3 : f32 (m, n)\n"
+static const char by_copies[] =
+    PRODUCT(72, 40, 136, 9792, 5440, 2880,
+            "knob bm = 64\nknob bn = 32\nknob bk = 32\nknob stages = 3\n");
+static const char by_warpgroups[] =
+    PRODUCT(136, 192, 200, 27200, 38400, 26112,
+            "knob bm = 128\nknob bn = 192\nknob stages = 2\nknob cluster = 2\n");
+
+typedef struct {
+    const char *text;
+    CpuLevel arch;
+    double tolerance;  // of values, and of their rounding
+} Program;
+
+// Sums of at most 200 products of numbers below 2, stored with 8 bits.
+#define ROUNDING (200 * 0x1p-23 * 4 + 0x1p-7)
+
+#define PLANT(from, to, report) PLANT_TWO(from, to, report, NULL, NULL)
+#define PLANT_TWO(from, to, report, and_from, and_to) \
+    { from, to, report, and_from, and_to }
+
+static const Mutation in_softmax[] = {
+    PLANT("c_at < 1000)", "c_at < 1004)", "which has"),
+    PLANT("if (c_at < 1000) sum", "sum", "wrong"),
+    PLANT("team_reduce<Sum>", "team_reduce<Max>", "wrong"),
+    PLANT("if (c_at < 1000) {", "{", NULL),
+    PLANT("task += gridDim.x", "task += 1", NULL),
+    PLANT("task < 5", "task < 6", "which has"),
+    PLANT("sum_5 = team_reduce", "if (lane < 128) sum_5 = team_reduce", NULL),
+    PLANT("{team_words, ", "{team_words + 1, ", NULL),
+};
+
+static const Mutation in_copies[] = {
+    PLANT("copy_async_wait<STAGES - 2>();", "copy_async_wait<STAGES - 1>();", "race"),
+    PLANT("copy_async_wait<STAGES - 2>();\n        __syncthreads();",
+          "copy_async_wait<STAGES - 2>();", "race"),
+    PLANT("copy_async_wait<STAGES - 2>();", "", "race"),
+    PLANT("k / 8 + lane / 16)", "k / 8 + 1 - lane / 16)", "wrong"),
+    PLANT("b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]",
+          "b[j / 2][j % 2 * 2 + 1], b[j / 2][j % 2 * 2]", "wrong"),
+    PLANT("m < 72 && k < 136", "k < 136", "which has"),
+    PLANT("k < 136 ? 16 : 0", "true ? 16 : 0", NULL),
+    PLANT("next = step + STAGES - 1", "next = step + STAGES", NULL),
+};
+
+static const Mutation in_warpgroups[] = {
+    PLANT("barrier_init(full + 8 * i, 1)", "barrier_init(full + 8 * i, 2)", "deadlock"),
+    PLANT("barrier_init_done();", "", "missing fence"),
+    PLANT("cluster_sync();\n    // The producer", "__syncthreads();\n    // The producer",
+          NULL),
+    PLANT("barrier_wait(empty + 8 * stage, parity);", "", NULL),
+    PLANT("barrier_wait(full + 8 * stage, parity);", "", "race"),
+    PLANT("barrier_expect(ready, A_BYTES + B_BYTES)", "barrier_expect(ready, A_BYTES)", NULL),
+    PLANT("barrier_expect(ready, A_BYTES + B_BYTES)",
+          "barrier_expect(ready, A_BYTES + B_BYTES + 16)", "deadlock"),
+    PLANT("u32 stage = 0, parity = 1;", "u32 stage = 0, parity = 0;", "deadlock"),
+    PLANT("parity ^= 1;", "", NULL),
+    PLANT("wgmma_fence();", "", "wgmma_fence"),
+    PLANT("wgmma_commit();", "", NULL),
+    PLANT("wgmma_wait<1>();", "", NULL),
+    PLANT("wgmma_wait<0>();", "", NULL),
+    PLANT("if (k > 0 && lane < 2) barrier_arrive_at(empty + 8 * before, lane);",
+          "if (lane < 2) barrier_arrive_at(empty + 8 * stage, lane);", NULL),
+    PLANT("lane < 2) barrier_arrive_at(empty + 8 * before, lane)",
+          "lane == 0) barrier_arrive(empty + 8 * before)", NULL),
+    PLANT("b + 2 * j", "b + 4 * j", NULL),
+    PLANT("a + 512 * i + 2 * j", "a + 512 * i + 4 * j", NULL),
+    PLANT("k > 0 || j > 0", "j > 0", "wrong"),
+    PLANT("wgmma_bf16<TILE_N, 0, 0>", "wgmma_bf16<TILE_N, 0, 1>", NULL),
+    PLANT("&map_b, ready, 3,", "&map_b, ready, 1,", NULL),
+    PLANT("b + rank * (B_BYTES / 2), &map_b", "b, &map_b", "race"),
+    PLANT("bulk_wait_read<1>()", "bulk_wait_read<2>()", "race"),
+    PLANT("async_fence();", "", "missing fence"),
+    PLANT("async_fence();\n                named_barrier_sync(1 + group, 128);",
+          "async_fence();", NULL),
+    PLANT("if (thread == 0) bulk_wait<0>();", "", "a thread ends"),
+    PLANT("(u32)(2 * j + lane / 16) ^ (u32)(lane % 8)", "(u32)(2 * j + lane / 16)", NULL),
+    PLANT("registers_grow<", "registers_grow<8 + ", NULL),
+    PLANT("ends while the other may still write or arrive here.\n    cluster_sync();", "",
+          NULL),
+};
+
+// ---- running
+
+typedef struct {
+    SimtArg args[8];
+    void *data[8];
+    uint32_t count;
+} Arguments;
+
+// Values are fractions with few bits, other ones in each argument.
+static Arguments arguments_new(Arena *arena, const TileProgram *p) {
+    Arguments a = {.count = p->args.len};
+    for (uint32_t i = 0; i < a.count; i++) {
+        const TileArg *arg = &p->args.ptr[i];
+        size_t bytes = (size_t)arg->elements * dtype_bytes(arg->type);
+        a.data[i] = arena_alloc(arena, bytes, 1);
+        for (int64_t k = 0; k < arg->elements; k++)
+            dtype_set(arg->type, a.data[i], k, (double)((k + 1) * 7919 % (113 + i) - 56) / 32);
+        a.args[i] = (SimtArg){str_copy(arena, arg->name).ptr, a.data[i], bytes};
+    }
+    return a;
+}
+
+static bool all_near(const TileProgram *p, const Arguments *got, const Arguments *expected,
+                     double tolerance) {
+    bool near = true;
+    for (uint32_t i = 0; i < got->count; i++)
+        for (int64_t k = 0; k < p->args.ptr[i].elements; k++) {
+            double g = dtype_get(p->args.ptr[i].type, got->data[i], k);
+            double e = dtype_get(p->args.ptr[i].type, expected->data[i], k);
+            near &= fabs(g - e) <= tolerance * (1 + fabs(e));
+        }
+    return near;
+}
+
+// Kernel 0 is as it was printed, and right.
+static void expect_noticed(Program program, const Mutation *planted, uint32_t count) {
+    TileBench bench;
+    bench_open(&bench);
+    Arena *arena = &bench.arena;
+    const TileProgram *p = bench_program(&bench, program.text);
+    CudaKernel *kernels = arena_alloc(arena, count + 1, sizeof *kernels);
+    if (!cuda_emit(&bench.diag, arena, p, program.arch, NULL, kernels))
+        assert_diag(&bench.diag, "");
+    for (uint32_t i = 0; i < count; i++) {
+        kernels[i + 1] = kernels[0];
+        kernels[i + 1].text = mutation_apply(arena, kernels[0].text, &planted[i]);
+    }
+    Simt *simt;
+    if (!simt_build(&bench.diag, arena, kernels, count + 1, &simt))
+        assert_diag(&bench.diag, "");
+    Arguments expected = arguments_new(arena, p);
+    tile_interpret(p, expected.data);
+    uint32_t missed = 0;
+    for (uint32_t i = 0; i <= count; i++) {
+        Arguments got = arguments_new(arena, p);
+        Diag found;
+        diag_init(&found, arena);
+        bool passed = simt_check(&found, simt, i, got.args, got.count);
+        bool right = passed && all_near(p, &got, &expected, program.tolerance);
+        if (i == 0) {
+            if (!passed) assert_diag(&found, "");
+            assert_true(right);
+        } else if (!mutation_noticed(&planted[i - 1], &found, passed, right)) {
+            missed++;
+        }
+    }
+    simt_close(simt);
+    bench_close(&bench);
+    assert_int_equal(missed, 0);
+}
+
+#define COUNT(array) (uint32_t)(sizeof array / sizeof *array)
+
+static void bugs_in_rows(void **state) {
+    (void)state;
+    expect_noticed((Program){softmax, CUDA_SM80, 1e-5}, in_softmax, COUNT(in_softmax));
+}
+
+static void bugs_in_products_by_copies(void **state) {
+    (void)state;
+    expect_noticed((Program){by_copies, CUDA_SM80, ROUNDING}, in_copies, COUNT(in_copies));
+}
+
+static void bugs_in_products_by_warpgroups(void **state) {
+    (void)state;
+    expect_noticed((Program){by_warpgroups, CUDA_SM90A, ROUNDING}, in_warpgroups,
+                   COUNT(in_warpgroups));
+}
+
+int main(void) {
+    if (!simt_available()) {
+        print_message("skipped: no C++ compiler\n");
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bugs_in_rows),
+        cmocka_unit_test(bugs_in_products_by_copies),
+        cmocka_unit_test(bugs_in_products_by_warpgroups),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
