@@ -1,7 +1,7 @@
 // loop_ws.c: contractions of 16-bit operands on sm_90a. One warpgroup of a block, the producer,
 // has the copy engine fill a ring of stages with tiles of a and b; the others, the consumers,
 // multiply them by wgmma. Blocks stay and walk over tiles of the result, so that the copies for
-// a tile run under the epilogue of the one before it. docs/cuda.md shows a kernel.
+// a tile run under the epilogue of the one before it. docs/cuda.md says more.
 #include "codegen/cuda/loop_ws.h"
 
 #include "base/check.h"
@@ -108,6 +108,7 @@ static void place_print(const Ws *s) {
 // apart, no more.
 static void skip_print(const Ws *s) {
     CudaWriter *w = s->w;
+    cuda_line(w, "// Past the stages of one tile.");
     cuda_open(w, "DEVICE void stages_skip(u32 &stage, u32 &parity)");
     cuda_line(w, "stage += STEPS %% STAGES;");
     cuda_line(w, "parity ^= STEPS / STAGES %% 2 ^ (stage >= STAGES);");
@@ -125,6 +126,7 @@ static bool is_gathered(const Ws *s) {
 // exchange one pair each, and then have four neighbours, for wider loads and stores.
 static void gather_print(const Ws *s) {
     CudaWriter *w = s->w;
+    cuda_line(w, "// Four neighbours of a row for each lane, in place of two pairs.");
     cuda_open(w, "DEVICE void sums_gather(float (&d)[TILE_N / 2], bool odd)");
     cuda_line(w, "UNROLL for (int j = 0; j < TILE_N / 16; j++)");
     cuda_open(w, "UNROLL for (int i = 0; i < 4; i++)");

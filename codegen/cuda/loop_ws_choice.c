@@ -75,7 +75,8 @@ static double step_cycles(const WsTiles *t) {
 }
 
 double ws_cycles(const WsShape *s, const WsTiles *t) {
-    const double start = 3000, memory_bytes = 2450;  // bytes a cycle, of the whole GPU
+    const double memory_bytes = 2450;  // bytes a cycle, of the whole GPU
+    double start = t->cluster > 1 ? 3600 : 3000;
     double steps = (double)parts(s->k, WS_TILE_K);
     double tiles = (double)s->points * (double)parts(s->m, (int64_t)t->bm * t->cluster) *
                    (double)parts(s->n, t->bn);

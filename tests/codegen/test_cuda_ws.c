@@ -473,6 +473,28 @@ static void test_refusals(void **state) {
             "an access has too many outer dimensions");
 }
 
+// The emitter takes this skeleton where it can, and only there.
+static void test_dispatch(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    Product s = {.m = 64, .n = 64, .k = 64};
+    CudaKernel kernel;
+    const TileProgram *p = bench_program(&b, text_of(&b, &s));
+    assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
+    assert_non_null(strstr(kernel.text.ptr, "wgmma_bf16"));
+    assert_int_equal(kernel.launch.map_count, 3);
+    assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM80, NULL, &kernel));
+    assert_null(strstr(kernel.text.ptr, "wgmma"));
+    assert_int_equal(kernel.launch.map_count, 0);
+    s.type = "f32";
+    p = bench_program(&b, text_of(&b, &s));
+    assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
+    assert_null(strstr(kernel.text.ptr, "wgmma"));
+    assert_diag(&b.diag, "");
+    bench_close(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operands),  cmocka_unit_test(test_tails),
@@ -481,7 +503,7 @@ int main(void) {
         cmocka_unit_test(test_strides),   cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_compiles),  cmocka_unit_test(test_machine_code),
         cmocka_unit_test(test_choices),   cmocka_unit_test(test_illegal),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_dispatch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
