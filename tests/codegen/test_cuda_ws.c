@@ -478,7 +478,7 @@ static void test_dispatch(void **state) {
     (void)state;
     TileBench b;
     bench_open(&b);
-    Product s = {.m = 64, .n = 64, .k = 64};
+    Product s = {.m = 64, .n = 64, .k = 64, .knobs = "bn = 64"};
     CudaKernel kernel;
     const TileProgram *p = bench_program(&b, text_of(&b, &s));
     assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
