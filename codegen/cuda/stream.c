@@ -134,7 +134,7 @@ static Str digit(Stream *s, int64_t after, int64_t extent, int64_t tasks) {
 }
 
 // Task numbers run row-major over the dimensions in their order.
-static void indices_write(Stream *s) {
+void task_indices_write(Stream *s) {
     int64_t tasks = stream_tasks(s), after = tasks;
     for (uint32_t d = 0; d < s->plan.p->dim_count; d++) {
         const TileDim *dim = &s->plan.p->dims[d];
@@ -167,7 +167,7 @@ static void tasks_write(Stream *s, const bool *target) {
         teams == 1 ? "gridDim.x" : arena_printf(s->w->arena, "gridDim.x * %d", teams);
     cuda_open(s->w, "NO_UNROLL for (int task = %s; task < %lld; task += %s)", first,
               (long long)stream_tasks(s), step);
-    indices_write(s);
+    task_indices_write(s);
     level_write(s, LEVEL_TASK, target);
     cuda_close(s->w);
 }
@@ -237,13 +237,6 @@ static void level_write(Stream *s, int level, const bool *target) {
 
 // ---- the kernel
 
-static int shared_half(const Stream *s) {
-    int most = s->needs.reduced > 32 ? 32 : s->needs.reduced, all = 1;
-    while (all < most)
-        all *= 2;
-    return s->shape.threads / 32 * all;
-}
-
 static void team_declare(Stream *s) {
     const StreamShape *shape = &s->shape;
     if (shape->threads == 1) return;
@@ -256,7 +249,7 @@ static void team_declare(Stream *s) {
         cuda_line(s->w, "Team<%d> team = {};", shape->threads);
         return;
     }
-    int half = shared_half(s);
+    int half = stream_reduction_words(s);
     cuda_line(s->w, "__shared__ u32 team_words[%d];", 2 * half);
     cuda_line(s->w, "Team<%d> team = {team_words, %d, 0};", shape->threads, half);
 }
@@ -285,12 +278,14 @@ static void kernel_write(Stream *s) {
     if (s->plan.col >= 0 && stream_shared_words(s) > 0) cuda_line(w, "DYNAMIC_SHARED(shared);");
     s->sums_used = 0;
     team_declare(s);
+    if (s->ring.bytes > 0) ring_start(s);
     level_write(s, LEVEL_KERNEL, stream_targets(&s->plan));
     cuda_close(w);
 }
 
 static void shape_set(Stream *s, StreamShape shape) {
     s->shape = shape;
+    s->ring = (StreamRing){0};
     s->col_first = (Str){0};
     if (s->plan.col < 0) return;
     s->at.at[s->plan.col] = index_name(s, (uint32_t)s->plan.col);
@@ -326,6 +321,18 @@ static bool shape_find(Stream *s, bool resident, bool strict) {
     return false;
 }
 
+// The row comes through shared memory, for passes that load it again and again.
+static bool ring_find(Stream *s) {
+    if (s->plan.col < 0 || tile_knob(s->plan.p, "ring", 0) < 0) return false;
+    return shape_find(s, false, true) && !s->shape.stashed && ring_plan(s);
+}
+
+static bool shape_of_kernel(Stream *s) {
+    if (tile_knob(s->plan.p, "ring", 0) > 0 && ring_find(s)) return true;
+    return shape_find(s, true, true) || shape_find(s, true, false) || ring_find(s) ||
+           shape_find(s, false, true) || shape_find(s, false, false);
+}
+
 // Tasks and indices are of type int in the kernel.
 static bool is_small(const Stream *s) {
     double points = tile_points(s->plan.p, (DimSet)-1);
@@ -338,6 +345,7 @@ static void launch_set(Stream *s) {
     Launch *launch = &s->w->launch;
     int64_t tasks = stream_tasks(s), knob = tile_knob(s->w->p, "blocks", 0);
     int64_t blocks = (tasks - 1) / s->shape.teams + 1;
+    if (knob <= 0 && s->ring.bytes > 0) knob = stream_blocks_at_once(s);
     launch->blocks = (uint32_t)(knob > 0 && knob < blocks ? knob : blocks);
     launch->threads = (uint32_t)(s->shape.threads * s->shape.teams);
     launch->shared_bytes = s->plan.col < 0 ? 0 : (uint32_t)(stream_shared_words(s) * 4);
@@ -350,8 +358,7 @@ bool cuda_stream(CudaWriter *w) {
     if (!is_small(&s))
         return diag_fail(w->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has more than 2^31 points",
                          STR_ARG(w->p->name));
-    if (!shape_find(&s, true, true) && !shape_find(&s, true, false) &&
-        !shape_find(&s, false, true) && !shape_find(&s, false, false))
+    if (!shape_of_kernel(&s))
         return diag_fail(w->diag, FAIL_ENVIRONMENT,
                          "kernel '%.*s' keeps more sums of rows than shared memory holds",
                          STR_ARG(w->p->name));

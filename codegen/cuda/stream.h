@@ -33,10 +33,21 @@ typedef struct {
     int stored;         // values at the cols that a pass stores
 } StreamNeeds;
 
+// What comes through shared memory (stream_ring.c).
+typedef struct {
+    int64_t *place;     // by TileId: a load's first byte; -1: it does not come that way
+    int64_t bytes;      // of a row; 0: nothing comes that way
+    int64_t col_bytes;  // of a col of a row
+    int64_t part;       // cols of a part
+    int parts;
+    int first, last;  // rounds of the task's passes that read it
+} StreamRing;
+
 typedef struct {
     CudaWriter *w;
     StreamPlan plan;
     StreamShape shape;
+    StreamRing ring;
     StreamNeeds needs;
     StreamNeeds measured;       // while the kernel is written
     CudaPoint at;               // grid and serial dims; the col: of the vector of step k
@@ -76,5 +87,20 @@ int stream_width(const StreamPlan *s);  // of the widest vectors that are of use
 // Of the width and residence of s->shape, for what it needs. False: it does not fit; strict: or
 // leaves a large GPU idle.
 MUST_USE bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out);
+// Words of one half of the shared memory of reductions.
+int stream_reduction_words(const Stream *s);
+int64_t stream_shared_left(const Stream *s);     // bytes beside what the shape takes
+int64_t stream_blocks_at_once(const Stream *s);  // on all multiprocessors of a large GPU
 
+// stream.c
 int64_t stream_tasks(const Stream *s);  // of s->shape
+void task_indices_write(Stream *s);     // declares indices from the variable `task`
+
+// stream_ring.c
+bool ring_plan(Stream *s);  // of s->shape. False: nothing can come that way
+bool ring_has(const Stream *s, uint32_t i);
+void ring_reads(Stream *s, int round);  // a pass reads what comes through the ring
+void ring_start(Stream *s);
+void ring_wait(Stream *s, int round);     // before a part is read
+void ring_release(Stream *s, int round);  // when it has been read
+void ring_pass_end(Stream *s, int round);

@@ -90,6 +90,7 @@ static void pass_mark(Pass *pass) {
             if (l->first[i] < 0) l->first[i] = pass->round;
             if (l->last[i] < pass->round) l->last[i] = pass->round;
         }
+        if (pass->in[i] && ring_has(s, i)) ring_reads(s, pass->round);
         // A sum over rows is complete here: its own operand is another level's matter.
         bool source = op->kind == TILE_REDUCE && !end;
         if (source || (!end && is_left(pass, i))) continue;
@@ -294,17 +295,24 @@ static Str vector_address(Pass *pass, uint32_t i) {
                       (long long)op->index_stride);
 }
 
+static Str ring_address(Stream *s, uint32_t i) {
+    const char *type = cuda_element(s->plan.p->args.ptr[stream_op(s, i)->access.arg].type);
+    return str_printf(s->w->arena, "(const %s *)(shared + %lld) + %.*s", type,
+                      (long long)s->ring.place[i], STR_ARG(col_name(s)));
+}
+
 static void load_vector(Pass *pass, uint32_t i) {
     Stream *s = pass->s;
     bool packed = pass->form[i] == FORM_PACKED;
-    Str to = array_part(s, i, packed);
+    Str to = array_part(s, i, packed),
+        from = ring_has(s, i) ? ring_address(s, i) : vector_address(pass, i);
     Str there = both(s, tail_text(s, col_name(s)),
                      cuda_access_condition(s->w, op_at(pass, i), &s->at,
                                            row_text(pass, op_at(pass, i), (Str){0})));
     const char *condition = there.len > 0 ? ", " : "", *suffix = there.len > 0 ? "_if" : "";
     cuda_line(s->w, "%s%s<%d>(%.*s, %.*s%s%.*s);", packed ? "words_load" : "vector_load",
-              suffix, packed ? s->shape.width / 2 : s->shape.width, STR_ARG(to),
-              STR_ARG(vector_address(pass, i)), condition, STR_ARG(there));
+              suffix, packed ? s->shape.width / 2 : s->shape.width, STR_ARG(to), STR_ARG(from),
+              condition, STR_ARG(there));
 }
 
 static Str load_text(Pass *pass, uint32_t i, const CudaPoint *at, Str index) {
@@ -639,7 +647,10 @@ static void pass_body(Pass *pass) {
         if (unpacks_here(pass, i))
             cuda_line(s->w, "float %.*s[%d];", STR_ARG(unpacked_name(s, i)),
                       s->shape.width * s->shape.steps);
+    bool ring = s->ring.bytes > 0 && pass->level->plan.level == LEVEL_TASK;
+    if (ring) ring_wait(s, pass->round);
     loads_write(pass);
+    if (ring) ring_release(s, pass->round);
     elements_write(pass);
     stores_write(pass);
 }
@@ -653,6 +664,8 @@ static void parts_open(Stream *s) {
               STR_ARG(base), (long long)s->plan.p->dims[s->plan.col].extent, STR_ARG(base),
               (long long)step);
     s->col_first = str_printf(s->w->arena, "%.*s + ", STR_ARG(base));
+    if (s->ring.bytes > 0)
+        cuda_line(s->w, "const int part = %.*s / %lld;", STR_ARG(base), (long long)step);
 }
 
 static void parts_close(Stream *s) {
@@ -669,6 +682,7 @@ void pass_write(Stream *s, Level *l, int round) {
     parts_open(s);
     pass_body(&pass);
     parts_close(s);
+    if (s->ring.bytes > 0 && l->plan.level == LEVEL_TASK) ring_pass_end(s, round);
     team_reduces(&pass);
 }
 
@@ -682,7 +696,8 @@ static int64_t sum_cols(const Stream *s) {
 
 int64_t stream_shared_words(const Stream *s) {
     int64_t words = s->shape.resident ? 0 : s->needs.kept_sums * sum_cols(s);
-    return words + (s->shape.stashed ? s->needs.stored * s->shape.threads : 0);
+    return s->ring.bytes / 4 + words +
+           (s->shape.stashed ? s->needs.stored * s->shape.threads : 0);
 }
 
 void col_sums_start(Stream *s, uint32_t i) {

@@ -141,12 +141,35 @@ static bool team_of_part(const Search *q, StreamShape *shape) {
 
 static int64_t shared_most(CpuLevel arch) { return arch == CUDA_SM80 ? 163 << 10 : 227 << 10; }
 
+int stream_reduction_words(const Stream *s) {
+    int values = s->needs.reduced < 32 ? s->needs.reduced : 32;
+    if (s->shape.threads <= 32 || values == 0) return 0;
+    return s->shape.threads / 32 * power_above(values);
+}
+
+// Shared memory of a fixed size: of reductions, and barriers. Dynamic memory begins at a
+// multiple of 1024 behind it.
+static int64_t shared_fixed(const Stream *s) {
+    enum { BARRIER_BYTES = 256 };
+    return divided_up(2 * 4 * stream_reduction_words(s) + BARRIER_BYTES, 1024) * 1024;
+}
+
+int64_t stream_shared_left(const Stream *s) {
+    return shared_most(s->w->arch) - shared_fixed(s) - stream_shared_words(s) * 4;
+}
+
 static bool shared_fits(const Search *q, const StreamShape *shape) {
-    enum { REDUCTION_WORDS = 2 * 32 * 32 };
     Stream chosen = *q->s;
     chosen.shape = *shape;
-    int64_t words = stream_shared_words(&chosen);
-    return words == 0 || (words + REDUCTION_WORDS) * 4 <= shared_most(q->s->w->arch);
+    return stream_shared_left(&chosen) >= 0;
+}
+
+int64_t stream_blocks_at_once(const Stream *s) {
+    int64_t units = s->w->arch == CUDA_SM100A ? 148 : 132, threads = s->shape.threads;
+    int64_t bytes = stream_shared_words(s) * 4 + shared_fixed(s);
+    int64_t by_shared = shared_most(s->w->arch) / bytes, by_threads = MOST_THREADS / threads;
+    int64_t each = by_shared < by_threads ? by_shared : by_threads;
+    return units * (each > 1 ? each : 1);
 }
 
 // Fewer threads, each with a single col and with shared memory for what it stores.

@@ -19,6 +19,13 @@ static void run_and_close(Fixture *f, CpuLevel arch) {
     bench_close(&f->bench);
 }
 
+// For many kernels of one kind.
+static void run_once_and_close(Fixture *f) {
+    f->cuda.quick = true;
+    cuda_bench_run(&f->cuda);
+    bench_close(&f->bench);
+}
+
 // Functions are good to a few units in the last place of f32; `terms` are added up.
 static CudaCheck check_of(int64_t terms) {
     return (CudaCheck){.range = 2, .whole = 10, .tolerance = (double)(terms + 8) * 0x1p-23};
@@ -59,7 +66,7 @@ static void softmax_of_every_width(void **state) {
     fixture_open(&f);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         add_text(&f, softmax_text(&f.bench, 5, widths[i], ""), CUDA_SM80, check_of(widths[i]));
-    run_and_close(&f, CUDA_SM80);
+    run_once_and_close(&f);
 }
 
 static void softmax_of_every_shape(void **state) {
@@ -115,7 +122,7 @@ static void norms_of_every_type(void **state) {
                               n, x, 4 * n, w, n, x, 4 * n, n, 1.0 / (double)n, n);
         add_text(&f, text.ptr, CUDA_SM80, check_of(n));
     }
-    run_and_close(&f, CUDA_SM80);
+    run_once_and_close(&f);
 }
 
 static void copies(void **state) {
@@ -214,6 +221,29 @@ static void attention_over_depth(void **state) {
     };
     for (size_t i = 0; i < sizeof depths / sizeof *depths; i++)
         add(&f, depth_new(&f.bench.arena, &depths[i]), CUDA_SM90A, check_of(depths[i].d));
+    run_and_close(&f, CUDA_SM90A);
+}
+
+// Rows that the copy engine brings to shared memory, several for each block.
+static void rows_by_the_copy_engine(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_open(&f);
+    static const Depth depths[] = {
+        {2, 7, 520, DTYPE_BF16}, {3, 5, 1024, DTYPE_F32}, {5, 4, 1032, DTYPE_F16}};
+    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+        TileProgram *p = depth_new(&f.bench.arena, &depths[i]);
+        tile_knob_set(p, "ring", 1);
+        tile_knob_set(p, "blocks", 2);
+        tile_knob_set(p, "threads", i == 1 ? 96 : 64);
+        add(&f, p, i == 2 ? CUDA_SM100A : CUDA_SM90A, check_of(depths[i].d));
+    }
+    CudaCheck in_place = check_of(516);
+    in_place.in_place[1] = 1;
+    add_text(&f, softmax_text(&f.bench, 6, 516, "knob ring = 1\nknob blocks = 2\n"), CUDA_SM90A,
+             in_place);
+    for (uint32_t i = 0; i < f.cuda.kernels.len; i++)
+        assert_non_null(strstr(f.cuda.kernels.ptr[i].text.ptr, "row_fetch("));
     run_and_close(&f, CUDA_SM90A);
 }
 
@@ -502,6 +532,7 @@ int main(void) {
         cmocka_unit_test(norms_of_every_type),
         cmocka_unit_test(copies),
         cmocka_unit_test(attention_over_depth),
+        cmocka_unit_test(rows_by_the_copy_engine),
         cmocka_unit_test(attention_over_depth_of_real_size),
         cmocka_unit_test(sums_over_rows),
         cmocka_unit_test(guards_and_indices),
