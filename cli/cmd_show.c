@@ -18,7 +18,7 @@ typedef enum {
 static const char *const stage_text[STAGE_COUNT] = {"ast", "graph", "regions", "tile", "llvm",
                                                     "asm", "plan",  "cuda",    "ptx"};
 static const char *const comment_text[STAGE_COUNT] = {
-    [STAGE_LLVM] = ";", [STAGE_ASM] = "#", [STAGE_CUDA] = "//", [STAGE_PTX] = "//"};
+    [STAGE_LLVM] = ";", [STAGE_ASM] = "#", [STAGE_PTX] = "//"};
 
 static bool is_cuda(Stage stage) { return stage == STAGE_CUDA || stage == STAGE_PTX; }
 
@@ -78,7 +78,8 @@ static bool show_program(Cli *cli, Stage stage, const TileProgram *p) {
     Str text;
     if (!(is_cuda(stage) ? cuda_text(cli, stage, p, &text) : cpu_text(cli, stage, p, &text)))
         return false;
-    strbuf_addf(&cli->out, "%s %.*s\n", comment_text[stage], STR_ARG(p->name));
+    if (stage != STAGE_CUDA)
+        strbuf_addf(&cli->out, "%s %.*s\n", comment_text[stage], STR_ARG(p->name));
     strbuf_add(&cli->out, text);
     return true;
 }

@@ -285,9 +285,12 @@ static uint32_t operand_total(const Graph *g, const ValueId *values, uint32_t co
     return n;
 }
 
-static Str parameter_name(const Fuse *f, const Value *contract) {
-    for (uint32_t i = 0; i < 2; i++) {
-        ValueId base = f->base[contract->in[i].i];
+// Of the first operand that is a parameter, or a parameter's form in bf16.
+static Str parameter_name(const Fuse *f, const Value *value) {
+    for (uint32_t i = 0; i < value->arity; i++) {
+        ValueId base = f->base[value->in[i].i];
+        if (graph_value(f->graph, base)->op == OP_CAST)
+            base = f->base[graph_value(f->graph, base)->in[0].i];
         if (graph_value(f->graph, base)->op == OP_PARAM)
             return graph_leaf_of(f->graph, base)->path;
     }
@@ -303,12 +306,14 @@ static Str region_name(Fuse *f, const Region *r) {
         double weight = op_flops(op) + (op_is_elementwise(op) ? 0 : 20);
         if (weight > flops) flops = weight, dearest = op;
     }
-    Str parameter = r->kind == REGION_CONTRACT
-                        ? parameter_name(f, graph_value(f->graph, r->contract))
+    bool is_cast = r->value_count == 1 && dearest == OP_CAST;
+    ValueId namer = r->kind == REGION_CONTRACT ? r->contract : r->values[0];
+    Str parameter = r->kind == REGION_CONTRACT || is_cast
+                        ? parameter_name(f, graph_value(f->graph, namer))
                         : (Str){0};
     uint32_t number = f->region_count;
     if (parameter.len)
-        return str_printf(f->arena, "contract.%.*s.%u", STR_ARG(parameter), number);
+        return str_printf(f->arena, "%s.%.*s.%u", op_text(dearest), STR_ARG(parameter), number);
     return str_printf(f->arena, "%s.%u", op_text(dearest), number);
 }
 
