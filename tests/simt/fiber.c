@@ -35,7 +35,7 @@ __asm__(".text\n"
 void fiber_init(Fiber *f, void *stack, size_t bytes, void (*run)(void *), void *argument) {
     // Downwards: the first return address, rbp, rbx, r12 (run), r13 (argument), r14, r15. After
     // the return the stack pointer is a multiple of 16, as `call` wants it.
-    void **top = (void **)((char *)stack + bytes - 56);
+    void **top = (void **)stack + (bytes - 56) / sizeof(void *);
     memset(top, 0, 56);
     void (*first)(void) = fiber_first;
     memcpy(&top[0], &first, sizeof first);

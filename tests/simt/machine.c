@@ -9,6 +9,8 @@
 
 #include "base/check.h"
 
+#define GUARD_BYTES 4096
+
 // ---- failures
 
 static void report_add(Report *report, size_t *at, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -172,7 +174,7 @@ static void blocks_init(Machine *m) {
             size_t place = (size_t)b * threads + t;
             block->threads[t].stack = stacks + place * STACK_BYTES;
             // The lowest page catches a stack that is too deep.
-            int rc = mprotect(block->threads[t].stack, 4096, PROT_NONE);
+            int rc = mprotect(block->threads[t].stack, GUARD_BYTES, PROT_NONE);
             ASSERT(rc == 0);
             block->threads[t].block = block;
             block->threads[t].index = t;
@@ -207,7 +209,8 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
         thread->products = thread->products_known = 0;
         thread->stores.count = 0;
         thread->product_fence = false;
-        fiber_init(&thread->fiber, thread->stack, STACK_BYTES, thread_main, thread);
+        fiber_init(&thread->fiber, thread->stack + GUARD_BYTES, STACK_BYTES - GUARD_BYTES,
+                   thread_main, thread);
     }
 }
 

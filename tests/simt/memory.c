@@ -20,7 +20,10 @@ NORETURN static void fail_access(Machine *m, const unsigned char *p, uint32_t by
         const Argument *a = &m->arguments[i];
         int64_t at = p - a->data, size = (int64_t)a->bytes;
         int64_t distance = at < 0 ? -at : at > size ? at - size : 0;
-        if (distance < best) best = distance, near = a, offset = at;
+        if (distance >= best) continue;
+        best = distance;
+        near = a;
+        offset = at;
     }
     int64_t in_shared = p - m->running->block->dynamic;
     if (in_shared > -65536 && in_shared < SHARED_MAX + 65536)
