@@ -6,8 +6,8 @@
 
 enum {
     MAX_STAGES = 8,
-    OTHER_REGISTERS = 48,  // of a thread, beside sums and operands
-    FMA_REGISTERS = 64,    // the same for FMA, with operands that are under way
+    OTHER_REGISTERS = 36,  // of a thread, beside sums and operands
+    FMA_REGISTERS = 60,    // the same for FMA, with operands that are under way
     DEFAULT_ORDER = 8,
 };
 
@@ -46,14 +46,22 @@ int cp_shared_bytes(const CpShape *s, const CpTiles *t) {
 static int warp_m(const CpTiles *t) { return t->bm / t->warps_m; }
 static int warp_n(const CpTiles *t) { return t->bn / t->warps_n; }
 
+// Fragments of both tiles; for FMA four k of b and of a one row or column.
+static int operand_registers(const CpShape *s, const CpTiles *t) {
+    if (cp_is_mma(s)) return (warp_m(t) + warp_n(t)) / 4;
+    int k = s->across_a && s->across_b ? 1 : 4;
+    return k * warp_n(t) / 8 + warp_m(t) / 4;
+}
+
 int cp_registers(const CpShape *s, const CpTiles *t) {
-    int sums = cp_thread_sums(t);
-    int operands =
-        cp_is_mma(s) ? (warp_m(t) + warp_n(t)) / 4 : 4 * (warp_m(t) / 4 + warp_n(t) / 8);
+    int sums = cp_thread_sums(t), operands = operand_registers(s, t);
     int computed = 0, threads = cp_threads(t);
     if (s->computed_a) computed += cp_a_bytes(s, t) / threads / 2;
     if (s->computed_b) computed += cp_b_bytes(s, t) / threads / 2;
-    return sums + operands + computed + (cp_is_mma(s) ? OTHER_REGISTERS : FMA_REGISTERS);
+    int epilogue = s->stored_bytes > 4 ? 3 * (s->stored_bytes - 4) : 0;
+    int addresses = t->bk / t->warps_k / 8;
+    return sums + operands + computed + epilogue + addresses +
+           (cp_is_mma(s) ? OTHER_REGISTERS : FMA_REGISTERS);
 }
 
 static bool is_power(int x) { return x > 0 && (x & (x - 1)) == 0; }
@@ -186,14 +194,11 @@ static void warps_choose(const CpShape *s, CpTiles *t, int wanted) {
 // With few rows or columns steps are short, and only many of them under way keep memory busy.
 static bool is_thin(const CpShape *s) { return s->m <= 64 || s->n <= 64; }
 
-// As many stages as are of use, unless they are given.
+// Among equals those with more stages.
 static void choice_with_stages(Choice *c, CpTiles t) {
-    const CpTiles *wanted = &c->wanted;
-    for (t.stages = 2; t.stages <= MAX_STAGES; t.stages++) {
-        if (wanted->stages ? t.stages != wanted->stages : t.stages > 4 && !is_thin(c->shape))
-            continue;
+    int wanted = c->wanted.stages, most = is_thin(c->shape) ? MAX_STAGES : 4;
+    for (t.stages = wanted ? wanted : most; t.stages >= (wanted ? wanted : 2); t.stages--)
         if (cp_illegal(c->shape, &t) == NULL) choice_add(c, &t);
-    }
 }
 
 // Small tiles may have their warps in parts of k.

@@ -32,8 +32,8 @@ static void k_open(const Cp *c, const char *unroll, int unit) {
         cuda_open(c->w, "%s for (int k = 0; k < %d; k += %d)", unroll, part, unit);
         return;
     }
-    cuda_open(c->w, "%s for (int q = 0; q < %d; q += %d)", unroll, part, unit);
-    cuda_line(c->w, "const int k = warp_k * %d + q;", part);
+    cuda_open(c->w, "%s for (int at = 0; at < %d; at += %d)", unroll, part, unit);
+    cuda_line(c->w, "const int k = warp_k * %d + at;", part);
 }
 
 void cp_multiply_mma(const Cp *c) {
@@ -60,48 +60,95 @@ void cp_multiply_mma(const Cp *c) {
 
 // ---- FMA
 
-// `to[point][q]`: k + q of the thread's points, which are `first` + group * step + 0..
-static void points_load(const Cp *c, const CpOperand *o, int points, int lanes) {
-    CudaWriter *w = c->w;
-    int group = least(points, 4), step = group * lanes;
-    const char *first = o->letter == 'a' ? "row_m" : "col_n";
-    if (!o->across) {
-        cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", points);
-        cuda_line(
-            w,
-            "const Words<4> x = load_words<4>(tiles + place_%c(%s + i / %d * %d + i %% %d, "
-            "k / 4));",
-            o->letter, first, group, step, group);
-        cuda_line(w, "UNROLL for (int q = 0; q < 4; q++) %c[i][q] = __uint_as_float(x.w[q]);",
-                  o->letter);
-        cuda_close(w);
-        return;
-    }
-    cuda_open(w, "UNROLL for (int q = 0; q < 4; q++)");
-    cuda_open(w, "UNROLL for (int i = 0; i < %d; i += %d)", points, group);
+// A thread's points of m or n, in groups that a lane has side by side.
+typedef struct {
+    const CpOperand *o;
+    int points, group, step;  // step: from group to group
+} Points;
+
+static Points points_of(const CpOperand *o, int points, int lanes) {
+    int group = least(points, 4);
+    return (Points){o, points, group, group * lanes};
+}
+
+static const char *first_point(const Points *x) {
+    return x->o->letter == 'a' ? "row_m" : "col_n";
+}
+
+// Declares x, four k of point i.
+static void four_k_load(const Cp *c, const Points *x) {
     cuda_line(
-        w,
-        "const Words<%d> x = load_words<%d>(tiles + place_%c(k + q, 0) + (%s + i / %d * %d) "
-        "* 4);",
-        group, group, o->letter, first, group, step);
-    cuda_line(w, "UNROLL for (int p = 0; p < %d; p++) %c[i + p][q] = __uint_as_float(x.w[p]);",
-              group, o->letter);
+        c->w,
+        "const Words<4> x = load_words<4>(tiles + place_%c(%s + i / %d * %d + i %% %d, k / "
+        "4));",
+        x->o->letter, first_point(x), x->group, x->step, x->group);
+}
+
+// `to` is an expression in i + p, the point: all points at one k.
+static void one_k_load(const Cp *c, const Points *x, const char *k, const char *to) {
+    CudaWriter *w = c->w;
+    cuda_open(w, "UNROLL for (int i = 0; i < %d; i += %d)", x->points, x->group);
+    cuda_line(
+        w, "const Words<%d> x = load_words<%d>(tiles + place_%c(%s, 0) + (%s + i * %d) * 4);",
+        x->group, x->group, x->o->letter, k, first_point(x), x->step / x->group);
+    cuda_line(w, "UNROLL for (int p = 0; p < %d; p++) %s = __uint_as_float(x.w[p]);", x->group,
+              to);
+    cuda_close(w);
+}
+
+// Both tiles lie across k: one k at a time.
+static void multiply_across(const Cp *c, const Points *a, const Points *b) {
+    CudaWriter *w = c->w;
+    k_open(c, "_Pragma(\"unroll 8\")", 1);
+    cuda_line(w, "float a[%d], b[%d];", a->points, b->points);
+    one_k_load(c, a, "k", "a[i + p]");
+    one_k_load(c, b, "k", "b[i + p]");
+    cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", a->points);
+    cuda_line(w, "    UNROLL for (int j = 0; j < %d; j++)", b->points);
+    cuda_line(w, "        sums[i][j] = fmaf(a[i], b[j], sums[i][j]);");
+    cuda_close(w);
+}
+
+// Four k at a time: all of b, and of a a row or a column after the other, which takes the
+// fewest registers.
+static void multiply_along(const Cp *c, const Points *a, const Points *b) {
+    CudaWriter *w = c->w;
+    k_open(c, "NO_UNROLL", 4);
+    cuda_line(w, "float b[%d][4];  // [column][k]", b->points);
+    if (b->o->across) {
+        cuda_open(w, "UNROLL for (int q = 0; q < 4; q++)");
+        one_k_load(c, b, "k + q", "b[i + p][q]");
+    } else {
+        cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", b->points);
+        four_k_load(c, b);
+        cuda_line(w, "UNROLL for (int q = 0; q < 4; q++) b[i][q] = __uint_as_float(x.w[q]);");
+    }
+    cuda_close(w);
+    const char *product = "sums[i][j] = fmaf(__uint_as_float(x.w[q]), b[j][q], sums[i][j]);";
+    if (a->o->across) {
+        cuda_open(w, "UNROLL for (int q = 0; q < 4; q++)");
+        cuda_line(w, "float a[%d];", a->points);
+        one_k_load(c, a, "k + q", "a[i + p]");
+        product = "sums[i][j] = fmaf(a[i], b[j][q], sums[i][j]);";
+        cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", a->points);
+    } else {
+        cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", a->points);
+        four_k_load(c, a);
+        cuda_line(w, "UNROLL for (int q = 0; q < 4; q++)");
+    }
+    cuda_line(w, "    UNROLL for (int j = 0; j < %d; j++)", b->points);
+    cuda_line(w, "        %s", product);
     cuda_close(w);
     cuda_close(w);
 }
 
 void cp_multiply_fma(const Cp *c) {
-    CudaWriter *w = c->w;
     const CpTiles *t = &c->tiles;
-    int rows = t->bm / t->warps_m / 4, cols = t->bn / t->warps_n / 8;
-    cuda_line(w, "const u8 *tiles = shared + stage;");
-    k_open(c, "_Pragma(\"unroll 2\")", 4);
-    cuda_line(w, "float a[%d][4], b[%d][4];", rows, cols);
-    points_load(c, &c->a, rows, 4);
-    points_load(c, &c->b, cols, 8);
-    cuda_line(w, "UNROLL for (int q = 0; q < 4; q++)");
-    cuda_line(w, "    UNROLL for (int i = 0; i < %d; i++)", rows);
-    cuda_line(w, "        UNROLL for (int j = 0; j < %d; j++)", cols);
-    cuda_line(w, "            sums[i][j] = fmaf(a[i][q], b[j][q], sums[i][j]);");
-    cuda_close(w);
+    Points a = points_of(&c->a, t->bm / t->warps_m / 4, 4);
+    Points b = points_of(&c->b, t->bn / t->warps_n / 8, 8);
+    cuda_line(c->w, "const u8 *tiles = shared + stage;");
+    if (c->a.across && c->b.across)
+        multiply_across(c, &a, &b);
+    else
+        multiply_along(c, &a, &b);
 }

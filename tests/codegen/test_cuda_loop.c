@@ -113,6 +113,7 @@ static void test_extents_of_one(void **state) {
     (void)state;
     Fixture f;
     fixture_open(&f);
+    f.cuda.quick = true;
     for (int i = 0; i < 32; i++) {
         Shape s = {.m = i & 1 ? 1 : 24, .n = i & 2 ? 1 : 40, .k = i & 4 ? 1 : 48};
         s.a_by_k = i & 8;
@@ -127,6 +128,7 @@ static void test_thin(void **state) {
     (void)state;
     Fixture f;
     fixture_open(&f);
+    f.cuda.quick = true;
     for (int i = 0; i < 12; i++) {
         Shape s = {.m = 1 + i % 9, .n = 304 + i % 2, .k = 136 + i % 3 * 8};
         s.a_by_k = !(i & 1);
