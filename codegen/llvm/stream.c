@@ -9,15 +9,9 @@
 
 static void level_emit(Stream *s, int level, const bool *target);
 
-static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->p->ops.ptr[i]; }
+static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops.ptr[i]; }
 
 // ---- scalars
-
-static bool scalar_here(const Stream *s, const Level *l, uint32_t i, int round) {
-    TileOpKind kind = op_at(s, i)->kind;
-    return l->need[i] && !s->ops[i].col && s->ops[i].home == l->level && l->time[i] == round &&
-           kind != TILE_REDUCE && !stream_is_store(op_at(s, i));
-}
 
 static void scalar_emit(Stream *s, uint32_t i) {
     static const Step scalar = {.lanes = 1};
@@ -79,7 +73,7 @@ static bool can_pack(const Stream *s, uint32_t i) {
 
 // Emits the operations of one depth: they do not depend on each other.
 static void depth_emit(Stream *s, const int *depth_of, int depth) {
-    uint32_t n = s->p->ops.len;
+    uint32_t n = s->plan.p->ops.len;
     bool *done = arena_array(s->b->arena, bool, n);
     for (uint32_t i = 1; i < n; i++) {
         if (depth_of[i] != depth || done[i]) continue;
@@ -99,10 +93,10 @@ static void depth_emit(Stream *s, const int *depth_of, int depth) {
 }
 
 static void scalars_emit(Stream *s, const Level *l, int round) {
-    uint32_t n = s->p->ops.len;
+    uint32_t n = s->plan.p->ops.len;
     int *depth_of = arena_array(s->b->arena, int, n), deepest = 0;
     for (uint32_t i = 1; i < n; i++) {
-        if (!scalar_here(s, l, i, round)) continue;
+        if (!stream_scalar(&s->plan, &l->plan, i, round)) continue;
         int depth = 1;
         for (uint32_t k = 0; k < op_at(s, i)->arity; k++) {
             int in = depth_of[op_at(s, i)->in[k].i];
@@ -119,15 +113,15 @@ static void scalars_emit(Stream *s, const Level *l, int round) {
 static void scalar_ends(Stream *s, const Level *l) {
     Builder *b = s->b;
     Step step = {.at = build_i64(b, 0), .lanes = 1};
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
-        if (!level_ends(s, l, i)) continue;
-        if (op->kind == TILE_REDUCE && !s->ops[op->in[0].i].col) {
+        if (!stream_ends(&s->plan, &l->plan, i)) continue;
+        if (op->kind == TILE_REDUCE && !s->plan.ops[op->in[0].i].col) {
             IrType type = type_of(b, op->type, 1);
             IrValue old = build_load(b, type, s->ops[i].variable, 4);
             build_store(b, reduce_add(b, op, old, s->ops[op->in[0].i].value),
                         s->ops[i].variable, 4);
-        } else if (stream_is_store(op) && !s->ops[i].col) {
+        } else if (tile_op_writes(op->kind) && !s->plan.ops[i].col) {
             access_prepare(s, i);
             if (op->kind == TILE_STORE)
                 access_store(s, i, &step, false);
@@ -139,14 +133,6 @@ static void scalar_ends(Stream *s, const Level *l) {
 
 // ---- loops inside a level
 
-static bool *targets_new(const Stream *s) {
-    return arena_array(s->b->arena, bool, s->p->ops.len);
-}
-
-static bool ends_deeper(const Stream *s, const Level *l, uint32_t i) {
-    return l->target[i] && !level_ends(s, l, i);
-}
-
 static void task_body(Stream *s, const bool *target) {
     s->in_registers = row_fits_registers(s);
     level_emit(s, LEVEL_TASK, target);
@@ -156,14 +142,15 @@ static void task_body(Stream *s, const bool *target) {
 // a constant.
 static void task_emit(Stream *s, const bool *target) {
     Builder *b = s->b;
-    if (s->col < 0 || s->p->dims[s->col].tile == s->p->dims[s->col].extent) {
+    if (s->plan.col < 0 ||
+        s->plan.p->dims[s->plan.col].tile == s->plan.p->dims[s->plan.col].extent) {
         s->col_base = build_i64(b, 0);
         task_body(s, target);
         return;
     }
-    const TileDim *dim = &s->p->dims[s->col];
+    const TileDim *dim = &s->plan.p->dims[s->plan.col];
     int64_t rest = dim->extent % dim->tile, scratch = b->scratch_bytes;
-    s->col_base = build_imul(b, s->index[s->col], dim->tile);
+    s->col_base = build_imul(b, s->index[s->plan.col], dim->tile);
     s->cols = dim->tile;
     if (rest == 0) {
         task_body(s, target);
@@ -192,17 +179,17 @@ static void task_emit(Stream *s, const bool *target) {
 static void tasks_emit(Stream *s, const bool *target) {
     Builder *b = s->b;
     int dims[TILE_MAX_DIMS], count = 0;
-    for (uint32_t d = 0; d < s->p->dim_count; d++)
-        if (tile_dim_tiles(&s->p->dims[d]) > 1) dims[count++] = (int)d;
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
+        if (tile_dim_tiles(&s->plan.p->dims[d]) > 1) dims[count++] = (int)d;
     Loop loop = {.count = (uint32_t)count};
     IrValue rest = b->begin;
     for (int k = count - 1; k >= 0; k--) {
-        IrValue tiles = build_i64(b, tile_dim_tiles(&s->p->dims[dims[k]]));
+        IrValue tiles = build_i64(b, tile_dim_tiles(&s->plan.p->dims[dims[k]]));
         loop.carried[k] = LLVMBuildURem(b->at, rest, tiles, "");
         rest = LLVMBuildUDiv(b->at, rest, tiles, "");
     }
     loop_begin(b, &loop, b->begin, b->end, 1);
-    for (uint32_t d = 0; d < s->p->dim_count; d++)
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
         s->index[d] = build_i64(b, 0);
     for (int k = 0; k < count; k++)
         s->index[dims[k]] = loop.carried[k];
@@ -210,7 +197,7 @@ static void tasks_emit(Stream *s, const bool *target) {
     IrValue carry = LLVMConstInt(b->i1, 1, 0), zero = build_i64(b, 0);
     for (int k = count - 1; k >= 0; k--) {
         IrValue next = build_iadd(b, loop.carried[k], LLVMBuildZExt(b->at, carry, b->i64, ""));
-        IrValue tiles = build_i64(b, tile_dim_tiles(&s->p->dims[dims[k]]));
+        IrValue tiles = build_i64(b, tile_dim_tiles(&s->plan.p->dims[dims[k]]));
         carry = build_icmp(b, LLVMIntEQ, next, tiles);
         loop.carried[k] = build_select(b, carry, zero, next);
     }
@@ -219,43 +206,42 @@ static void tasks_emit(Stream *s, const bool *target) {
 
 static void serial_emit(Stream *s, const Level *l, const bool *target) {
     Builder *b = s->b;
-    int d = s->serial[l->level - LEVEL_TASK];
+    int d = s->plan.serial[l->plan.level - LEVEL_TASK];
     Loop loop = {0};
-    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, s->p->dims[d].extent), 1);
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, s->plan.p->dims[d].extent), 1);
     s->index[d] = loop.index;
-    level_emit(s, l->level + 1, target);
+    level_emit(s, l->plan.level + 1, target);
     loop_end(b, &loop);
 }
 
 // One round of the level's loop: the sums over rows that it completes, and in its last round
 // all deeper stores.
 static void inner_emit(Stream *s, const Level *l, int round) {
-    bool *target = targets_new(s), any = false;
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
-        bool sums = level_sums(s, l, i) && l->time[i] == round + 1;
-        target[i] = sums || (round == l->last_inner && ends_deeper(s, l, i));
-        any = any || target[i];
-        if (sums) rows_start(s, i);
-    }
-    if (!any) return;
-    if (l->level == LEVEL_KERNEL)
+    const bool *target = stream_inner_targets(&s->plan, &l->plan, round);
+    if (target == NULL) return;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
+        if (stream_sums(&s->plan, &l->plan, i, round)) rows_start(s, i);
+    if (l->plan.level == LEVEL_KERNEL)
         tasks_emit(s, target);
     else
         serial_emit(s, l, target);
-    for (uint32_t i = 1; i < s->p->ops.len; i++)
-        if (target[i] && level_sums(s, l, i) && !s->ops[i].col)
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
+        if (stream_sums(&s->plan, &l->plan, i, round) && !s->plan.ops[i].col)
             s->ops[i].value =
                 build_load(s->b, type_of(s->b, op_at(s, i)->type, 1), s->ops[i].variable, 4);
 }
 
 static void level_emit(Stream *s, int level, const bool *target) {
-    Level l;
-    level_plan(s, &l, level, target);
+    uint32_t n = s->plan.p->ops.len;
+    Level l = {.plan = stream_level(&s->plan, level, target),
+               .cols = arena_array(s->b->arena, ColValue, n)};
+    for (uint32_t i = 0; i < n; i++)
+        l.cols[i].first = -1;
     passes_plan(s, &l);
-    for (int round = 0; round <= l.last; round++) {
+    for (int round = 0; round <= l.plan.last; round++) {
         scalars_emit(s, &l, round);
-        if (pass_due(s, &l, round)) pass_emit(s, &l, round);
-        if (round <= l.last_inner) inner_emit(s, &l, round);
+        if (stream_pass_due(&s->plan, &l.plan, round)) pass_emit(s, &l, round);
+        if (round <= l.plan.last_inner) inner_emit(s, &l, round);
     }
     scalar_ends(s, &l);
 }
@@ -267,7 +253,7 @@ static void level_emit(Stream *s, int level, const bool *target) {
 static void aligned_find(Stream *s) {
     Builder *b = s->b;
     IrValue bits = NULL;
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         if (!access_nontemporal(s, i)) continue;
         IrValue address =
             LLVMBuildPtrToInt(b->at, b->args[op_at(s, i)->access.arg], b->i64, "");
@@ -279,15 +265,15 @@ static void aligned_find(Stream *s) {
 }
 
 bool stream_emit(Builder *b) {
-    Stream s;
-    if (!stream_plan(&s, b)) return false;
+    Stream s = {.b = b};
+    if (!stream_plan_make(b->diag, b->arena, b->program, &s.plan)) return false;
+    b->program = s.plan.p;
+    s.ops = arena_array(b->arena, StreamOp, s.plan.p->ops.len);
+    s.cols = s.plan.col < 0 ? 1 : s.plan.p->dims[s.plan.col].extent;
     aligned_find(&s);
-    bool *target = targets_new(&s);
-    for (uint32_t i = 1; i < s.p->ops.len; i++)
-        target[i] = stream_is_store(op_at(&s, i));
     s.col_base = build_i64(b, 0);
     s.in_registers = row_fits_registers(&s);
-    level_emit(&s, LEVEL_KERNEL, target);
+    level_emit(&s, LEVEL_KERNEL, stream_targets(&s.plan));
     // Nontemporal stores are ordered with the end of the kernel only by a fence.
     if (s.aligned != NULL)
         build_intrinsic(b, (Intrinsic){.name = "llvm.x86.sse.sfence"}, NULL, 0);

@@ -1,15 +1,10 @@
 // stream.h: the parts of the STREAM skeleton share this. docs/codegen.md describes how a
 // program becomes code.
-//
-// A kernel is a nest of levels: 0 runs once a call, 1 once a task, 2 + s once an iteration of
-// serial dimension s. Every operation has a home: the level at which its value is complete. A
-// value that stands at the cols is never complete as a whole; passes over the cols of its
-// home's level (or of a deeper one) compute it where they need it.
+// Levels, homes and rounds are those of codegen/stream_plan.h.
 #pragma once
 
 #include "codegen/llvm/builder.h"
-
-enum { LEVEL_KERNEL, LEVEL_TASK, LEVEL_SERIAL };
+#include "codegen/stream_plan.h"
 
 enum {
     STREAM_MAX_UNROLL = 8,
@@ -18,11 +13,8 @@ enum {
     STREAM_SLOTS = STREAM_MAX_UNROLL + 5,
 };
 
+// What is known of an operation while code is being emitted.
 typedef struct {
-    int home;
-    bool col;          // stands at the cols
-    bool over_serial;  // a REDUCE over serial dims (one over cols otherwise)
-    // What is known while code is being emitted:
     IrValue value;     // no col: the scalar
     IrValue splat;     // of the scalar, made before the current pass
     IrValue variable;  // accumulator of a scalar
@@ -38,9 +30,7 @@ typedef struct Level Level;
 
 typedef struct {
     Builder *b;
-    const TileProgram *p;  // every REDUCE is over cols or over serial dims, not both
-    int col;               // dimension, or -1
-    int serial[TILE_MAX_DIMS], serial_count;
+    StreamPlan plan;
     StreamOp *ops;                 // by TileId
     IrValue index[TILE_MAX_DIMS];  // i64: of the grid and serial dims
     IrValue col_base;              // i64: first col of the task
@@ -70,24 +60,11 @@ typedef struct {
     IrValue vec[STREAM_MAX_STEPS];
 } ColValue;
 
-// What a level's passes and loops have to do. Arrays are by TileId.
+// A level's passes and loops.
 struct Level {
-    int level;
-    const bool *target;  // stores to make, and reductions of outer levels to add to
-    bool *need;          // values of this level or deeper that the targets depend on
-    int *time;           // how many rounds of this level's loops a value waits for
-    ColValue *cols;
-    int last, last_col, last_inner;  // rounds; -1: there is no such pass or loop
+    StreamLevel plan;
+    ColValue *cols;  // by TileId
 };
-
-// stream_plan.c
-MUST_USE bool stream_plan(Stream *s, Builder *b);
-void level_plan(const Stream *s, Level *l, int level, const bool *target);
-bool stream_is_store(const TileOp *op);
-// Is op i a reduction over serial dims, complete at this level, that its targets need?
-bool level_sums(const Stream *s, const Level *l, uint32_t i);
-// Is op i a target that belongs to this very level, not to a loop inside it?
-bool level_ends(const Stream *s, const Level *l, uint32_t i);
 
 // stream_access.c: all of them work for a scalar (one lane, no col) and for a step along the
 // cols.
@@ -101,9 +78,8 @@ bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
 bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
 
 // stream_pass.c
-bool row_fits_registers(const Stream *s);  // for s->cols
-void passes_plan(Stream *s, Level *l);     // before the first pass of a level
-bool pass_due(const Stream *s, const Level *l, int round);
+bool row_fits_registers(const Stream *s);        // for s->cols
+void passes_plan(Stream *s, Level *l);           // before the first pass of a level
 void pass_emit(Stream *s, Level *l, int round);  // all that the round does along the cols
 void rows_start(Stream *s, uint32_t i);  // clears what a reduction over serial dims adds to
 IrValue reduce_start(const Builder *b, const TileOp *op, int lanes);  // neutral element

@@ -8,14 +8,14 @@
 
 enum { CACHE_LINE = 64 };
 
-static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->p->ops.ptr[i]; }
+static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops.ptr[i]; }
 
 static DType arg_type(const Stream *s, const TileOp *op) {
-    return s->p->args.ptr[op->access.arg].type;
+    return s->plan.p->args.ptr[op->access.arg].type;
 }
 
 static int64_t col_stride(const Stream *s, const TileOp *op) {
-    return s->col < 0 ? 0 : op->access.stride[s->col];
+    return s->plan.col < 0 ? 0 : op->access.stride[s->plan.col];
 }
 
 static bool has_row_number(const TileOp *op) {
@@ -24,7 +24,7 @@ static bool has_row_number(const TileOp *op) {
 
 // Does the row number differ between cols?
 static bool row_number_is_col(const Stream *s, const TileOp *op) {
-    return has_row_number(op) && s->ops[op->in[0].i].col;
+    return has_row_number(op) && s->plan.ops[op->in[0].i].col;
 }
 
 bool access_is_dense(const Stream *s, uint32_t i) {
@@ -42,7 +42,7 @@ static IrValue both(Builder *b, IrValue x, IrValue y) {
 // (index / div) % mod; index is i64 or a vector of i32, and not negative.
 static IrValue index_part(Stream *s, const TileGuard *g, IrValue index) {
     Builder *b = s->b;
-    int64_t extent = s->p->dims[g->dim].extent;
+    int64_t extent = s->plan.p->dims[g->dim].extent;
     IrType type = LLVMTypeOf(index);
     int lanes = type_lanes(type);
     bool wide = type == b->i64;
@@ -64,7 +64,7 @@ static int64_t clamp(int64_t x, int64_t least, int64_t most) {
 // Does the guard let the access happen at this index? NULL: always.
 static IrValue guard_condition(Stream *s, const TileGuard *g, IrValue index) {
     Builder *b = s->b;
-    int64_t most = s->p->dims[g->dim].extent;
+    int64_t most = s->plan.p->dims[g->dim].extent;
     int64_t lo = clamp(g->lo - g->shift, 0, most), hi = clamp(g->hi - g->shift, 0, most);
     int64_t parts = (most + g->div - 1) / g->div;
     if (lo == 0 && hi >= (g->mod < parts ? g->mod : parts)) return NULL;
@@ -90,7 +90,7 @@ static IrValue col_index(Stream *s, const Step *step) {
 IrValue access_index(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileGuard *g = &op_at(s, i)->access.guard[0];
-    if (g->dim == s->col) {
+    if (g->dim == s->plan.col) {
         IrValue part = index_part(s, g, col_index(s, step));
         return LLVMBuildAdd(b->at, part, build_i32(b, g->shift, step->lanes), "");
     }
@@ -110,10 +110,10 @@ static IrValue row_number_condition(Stream *s, const TileOp *op, IrValue number)
 
 // Elements between the addresses of this row and the one that is `prefetch` rows further.
 static int64_t ahead_stride(const Stream *s, const TileOp *op) {
-    int64_t rows = tile_knob(s->p, "prefetch", 0);
+    int64_t rows = tile_knob(s->plan.p, "prefetch", 0);
     if (rows <= 0 || has_row_number(op)) return 0;
-    for (int d = (int)s->p->dim_count - 1; d >= 0; d--)
-        if (d != s->col && op->access.stride[d] != 0) return rows * op->access.stride[d];
+    for (int d = (int)s->plan.p->dim_count - 1; d >= 0; d--)
+        if (d != s->plan.col && op->access.stride[d] != 0) return rows * op->access.stride[d];
     return 0;
 }
 
@@ -122,15 +122,15 @@ void access_prepare(Stream *s, uint32_t i) {
     const TileOp *op = op_at(s, i);
     StreamOp *so = &s->ops[i];
     IrValue at = build_i64(b, op->access.offset);
-    for (uint32_t d = 0; d < s->p->dim_count; d++)
-        if ((int)d != s->col && op->access.stride[d] != 0)
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
+        if ((int)d != s->plan.col && op->access.stride[d] != 0)
             at = build_iadd(b, at, build_imul(b, s->index[d], op->access.stride[d]));
     if (col_stride(s, op) != 0)
-        at = build_iadd(b, at, build_imul(b, s->col_base, op->access.stride[s->col]));
+        at = build_iadd(b, at, build_imul(b, s->col_base, op->access.stride[s->plan.col]));
     so->condition = NULL;
     for (int k = 0; k < 2; k++) {
         const TileGuard *g = &op->access.guard[k];
-        if (g->dim >= 0 && g->dim != s->col)
+        if (g->dim >= 0 && g->dim != s->plan.col)
             so->condition = both(b, so->condition, guard_condition(s, g, s->index[g->dim]));
     }
     if (has_row_number(op) && !row_number_is_col(s, op)) {
@@ -153,7 +153,7 @@ static IrValue step_mask(Stream *s, uint32_t i, const Step *step, bool row) {
     const TileOp *op = op_at(s, i);
     IrValue mask = step->mask;
     for (int k = 0; k < 2; k++)
-        if (op->access.guard[k].dim >= 0 && op->access.guard[k].dim == s->col)
+        if (op->access.guard[k].dim >= 0 && op->access.guard[k].dim == s->plan.col)
             mask = both(b, mask, guard_condition(s, &op->access.guard[k], col_index(s, step)));
     if (row_number_is_col(s, op)) {
         IrValue number = operand_value(s, op->in[0], step);
@@ -167,7 +167,7 @@ static IrValue step_mask(Stream *s, uint32_t i, const Step *step, bool row) {
 // Pointer of the step's first col; NULL step->at stands for a scalar.
 static IrValue step_pointer(Stream *s, uint32_t i, const Step *step) {
     const TileOp *op = op_at(s, i);
-    int64_t stride = s->ops[i].col ? col_stride(s, op) : 0;
+    int64_t stride = s->plan.ops[i].col ? col_stride(s, op) : 0;
     IrValue offset = build_imul(s->b, step->at, stride);
     return build_gep(s->b, element_type(s->b, arg_type(s, op)), s->ops[i].pointer, offset);
 }
@@ -231,7 +231,7 @@ void access_prefetch(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     // In a loop inside that of its rows the next row would be the same one.
-    if (s->ops[i].ahead == NULL || s->ops[i].home != s->level->level) return;
+    if (s->ops[i].ahead == NULL || s->plan.ops[i].home != s->level->plan.level) return;
     if (!access_is_dense(s, i)) return;
     const ColValue *v = &s->level->cols[i];
     IrType type = element_type(b, arg_type(s, op));
@@ -245,15 +245,15 @@ void access_prefetch(Stream *s, uint32_t i, const Step *step) {
 
 bool access_nontemporal(const Stream *s, uint32_t i) {
     const TileOp *op = op_at(s, i);
-    if (op->kind != TILE_STORE || !access_is_dense(s, i) || tile_knob(s->p, "nt", 0) == 0)
+    if (op->kind != TILE_STORE || !access_is_dense(s, i) || tile_knob(s->plan.p, "nt", 0) == 0)
         return false;
     DType type = arg_type(s, op);
     int64_t lanes = s->b->lanes;
     bool ok = (type == DTYPE_F32 || type == DTYPE_I32) && op->access.offset % lanes == 0;
-    for (uint32_t d = 0; d < s->p->dim_count; d++)
-        if ((int)d != s->col && op->access.stride[d] % lanes != 0) ok = false;
-    return ok && s->p->dims[s->col].tile % lanes == 0 && op->access.guard[0].dim < 0 &&
-           op->access.guard[1].dim < 0;
+    for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
+        if ((int)d != s->plan.col && op->access.stride[d] % lanes != 0) ok = false;
+    return ok && s->plan.p->dims[s->plan.col].tile % lanes == 0 &&
+           op->access.guard[0].dim < 0 && op->access.guard[1].dim < 0;
 }
 
 // Stores have no guards: only the end of the row can mask one.

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "codegen/llvm/map.h"
 #include "codegen/llvm/stream.h"
+#include "ir/tile/tile_access.h"
 
 enum { KEEP_MAX_BYTES = 1 << 20 };
 
@@ -19,7 +20,7 @@ typedef struct {
     bool used[STREAM_SLOTS];
 } Pass;
 
-static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->p->ops.ptr[i]; }
+static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops.ptr[i]; }
 
 // ---- reductions
 
@@ -44,28 +45,18 @@ static int slot_lanes(const Stream *s, int slot) {
 // ---- what belongs to a pass
 
 static bool reduces_here(const Stream *s, const Level *l, uint32_t i, int round) {
-    return l->need[i] && op_at(s, i)->kind == TILE_REDUCE && !s->ops[i].over_serial &&
-           s->ops[i].home == l->level && l->time[i] == round + 1;
+    return stream_reduces(&s->plan, &l->plan, i, round);
 }
 
-// A store at the cols, or a sum over rows that gets this row's cols.
 static bool ends_here(const Stream *s, const Level *l, uint32_t i, int round) {
-    if (round != l->last_col || !level_ends(s, l, i)) return false;
-    const TileOp *op = op_at(s, i);
-    return stream_is_store(op) ? s->ops[i].col : s->ops[op->in[0].i].col;
-}
-
-bool pass_due(const Stream *s, const Level *l, int round) {
-    for (uint32_t i = 1; i < s->p->ops.len; i++)
-        if (reduces_here(s, l, i, round) || ends_here(s, l, i, round)) return true;
-    return false;
+    return stream_ends_at_cols(&s->plan, &l->plan, i, round);
 }
 
 static bool may_keep(const Stream *s, uint32_t i) {
     const TileOp *op = op_at(s, i);
-    if (tile_knob(s->p, "keep", -1) == 0 || op->type == DTYPE_BOOL) return false;
+    if (tile_knob(s->plan.p, "keep", -1) == 0 || op->type == DTYPE_BOOL) return false;
     if (s->cols * 4 > KEEP_MAX_BYTES) return false;
-    if (op->kind == TILE_GATHER) return s->ops[op->in[0].i].col;
+    if (op->kind == TILE_GATHER) return s->plan.ops[op->in[0].i].col;
     return op->kind == TILE_MAP && map_is_costly(op->fn);
 }
 
@@ -79,7 +70,7 @@ static bool is_left(const Pass *pass, uint32_t i) {
 static void pass_mark(Pass *pass) {
     const Stream *s = pass->s;
     Level *l = pass->level;
-    for (uint32_t i = s->p->ops.len - 1; i > 0; i--) {
+    for (uint32_t i = s->plan.p->ops.len - 1; i > 0; i--) {
         const TileOp *op = op_at(s, i);
         bool end = reduces_here(s, l, i, pass->round) || ends_here(s, l, i, pass->round);
         if (!end && !pass->in[i]) continue;
@@ -92,13 +83,13 @@ static void pass_mark(Pass *pass) {
         bool source = op->kind == TILE_REDUCE && !end;
         if (source || (!end && is_left(pass, i))) continue;
         for (uint32_t k = 0; k < op->arity; k++)
-            if (s->ops[op->in[k].i].col) pass->in[op->in[k].i] = true;
+            if (s->plan.ops[op->in[k].i].col) pass->in[op->in[k].i] = true;
     }
 }
 
 static Pass pass_new(Stream *s, Level *l, int round) {
     Pass pass = {.s = s, .level = l, .round = round};
-    pass.in = arena_array(s->b->arena, bool, s->p->ops.len);
+    pass.in = arena_array(s->b->arena, bool, s->plan.p->ops.len);
     pass_mark(&pass);
     return pass;
 }
@@ -107,14 +98,14 @@ static bool computes(const Pass *pass, uint32_t i) { return pass->in[i] && !is_l
 
 // What is kept is known only once all passes are.
 void passes_plan(Stream *s, Level *l) {
-    for (int round = 0; round <= l->last_col; round++)
+    for (int round = 0; round <= l->plan.last_col; round++)
         pass_new(s, l, round);
-    for (int round = 0; round <= l->last_col; round++) {
+    for (int round = 0; round <= l->plan.last_col; round++) {
         Pass pass = pass_new(s, l, round);
-        for (uint32_t i = 1; i < s->p->ops.len; i++)
+        for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
             l->cols[i].passes += computes(&pass, i);
     }
-    for (uint32_t i = 1; i < s->p->ops.len; i++)
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
         if (l->cols[i].keep && !s->in_registers)
             l->cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
 }
@@ -123,7 +114,7 @@ void passes_plan(Stream *s, Level *l) {
 
 static void operand_splat(Stream *s, TileId v) {
     StreamOp *so = &s->ops[v.i];
-    if (so->col || tile_op(s->p, v)->kind == TILE_CONST) return;
+    if (s->plan.ops[v.i].col || tile_op(s->plan.p, v)->kind == TILE_CONST) return;
     so->splat = build_splat(s->b, so->value, s->b->lanes);
 }
 
@@ -133,7 +124,7 @@ static void op_prepare(Pass *pass, uint32_t i) {
     bool starts = computes(pass, i) && op->kind != TILE_REDUCE;
     bool ends = ends_here(s, pass->level, i, pass->round);
     if (!starts && !ends) return;
-    if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || stream_is_store(op))
+    if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || tile_op_writes(op->kind))
         access_prepare(s, i);
     for (uint32_t k = 0; k < op->arity; k++)
         operand_splat(s, op->in[k]);
@@ -184,8 +175,8 @@ static void accumulators_finish(Pass *pass, uint32_t i) {
 
 IrValue operand_value(Stream *s, TileId v, const Step *step) {
     const StreamOp *so = &s->ops[v.i];
-    const TileOp *op = tile_op(s->p, v);
-    if (so->col) return s->level->cols[v.i].vec[step->part];
+    const TileOp *op = tile_op(s->plan.p, v);
+    if (s->plan.ops[v.i].col) return s->level->cols[v.i].vec[step->part];
     if (op->kind == TILE_CONST) return map_const(s->b, op, step->lanes);
     if (step->lanes == 1) return so->value;
     return step->lanes == s->b->lanes ? so->splat : build_splat(s->b, so->value, step->lanes);
@@ -259,9 +250,9 @@ static void row_add(Stream *s, uint32_t i, const Step *step) {
 
 static void stores_emit(Pass *pass, const Step *step, bool nontemporal) {
     Stream *s = pass->s;
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
-        if (!stream_is_store(op) || !ends_here(s, pass->level, i, pass->round)) continue;
+        if (!tile_op_writes(op->kind) || !ends_here(s, pass->level, i, pass->round)) continue;
         if (op->kind == TILE_SCATTER_ADD)
             access_scatter_add(s, i, step);
         else
@@ -291,17 +282,17 @@ static void step_stores(Pass *pass, const Step *step) {
 static void step_emit(Pass *pass, const Step *step) {
     Stream *s = pass->s;
     const Level *l = pass->level;
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         if (!pass->in[i]) continue;
         if (op_at(s, i)->kind == TILE_LOAD && computes(pass, i)) access_prefetch(s, i, step);
         value_emit(pass, i, step);
     }
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         if (reduces_here(s, l, i, pass->round)) reduce_emit(pass, i, step);
-        if (!stream_is_store(op_at(s, i)) && ends_here(s, l, i, pass->round))
+        if (!tile_op_writes(op_at(s, i)->kind) && ends_here(s, l, i, pass->round))
             row_add(s, i, step);
     }
-    if (pass->round == l->last_col) step_stores(pass, step);
+    if (pass->round == l->plan.last_col) step_stores(pass, step);
 }
 
 // ---- the steps of a row
@@ -351,10 +342,10 @@ bool row_fits_registers(const Stream *s) {
 // Enough independent sums to hide the latency of an addition, not so many that they leave the
 // registers.
 static int pass_unroll(const Pass *pass) {
-    int64_t knob = tile_knob(pass->s->p, "unroll", 0);
+    int64_t knob = tile_knob(pass->s->plan.p, "unroll", 0);
     if (knob > 0) return knob < STREAM_MAX_UNROLL ? (int)knob : STREAM_MAX_UNROLL;
     int sums = 0, values = 0;
-    for (uint32_t i = 1; i < pass->s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < pass->s->plan.p->ops.len; i++) {
         if (reduces_here(pass->s, pass->level, i, pass->round)) sums++;
         if (pass->in[i])
             values +=
@@ -409,13 +400,13 @@ void pass_emit(Stream *s, Level *l, int round) {
     Pass pass = pass_new(s, l, round);
     s->level = l;
     Walk walk = walk_plan(&pass);
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         bool reduces = reduces_here(s, l, i, round);
         op_prepare(&pass, i);
         if (reduces) accumulators_start(&pass, i);
     }
     walk_emit(&pass, &walk);
-    for (uint32_t i = 1; i < s->p->ops.len; i++) {
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         if (reduces_here(s, l, i, round)) accumulators_finish(&pass, i);
         l->cols[i].pass += computes(&pass, i);
     }
@@ -427,7 +418,7 @@ void rows_start(Stream *s, uint32_t i) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     StreamOp *so = &s->ops[i];
-    if (!so->col) {
+    if (!s->plan.ops[i].col) {
         so->variable = build_variable(b, type_of(b, op->type, 1));
         build_store(b, reduce_start(b, op, 1), so->variable, 4);
         return;
