@@ -38,6 +38,9 @@ static void scores_emit(Attend *a, const Scores *s) {
     memcpy(index, a->index, sizeof index);
     index[a->n] = a->n_first;
     index[s->k] = build_i64(b, 0);
+    IrValue ahead = minus(b, a->m_first, a->n_first);
+    IrValue first = a->has_hi ? plus(a, ahead, -a->p->band.hi) : NULL;
+    IrValue end = a->has_lo ? plus(a, ahead, -a->p->band.lo) : NULL;
     product_emit(b, &(Product){.a_type = a->p->args.ptr[s->of_n->access.arg].type,
                                .b_type = DTYPE_F32,
                                .a = load_pointer(a, s->of_n, index),
@@ -49,6 +52,8 @@ static void scores_emit(Attend *a, const Scores *s) {
                                .c_pitch = a->block,
                                .rows = a->n_count,
                                .count = build_i64(b, dim_at(a, s->k)->extent),
+                               .first_row = first,
+                               .end_row = end,
                                .cols = a->block,
                                .b_padded = true});
 }

@@ -91,6 +91,8 @@ typedef struct {
     IrValue rows, count;                        // i64: rows; products of one sum
     // Row r has no products below r + first, nor from r + end on; NULL: it has all.
     IrValue first, end;
+    // Col c has no rows below c + first_row, nor from c + end_row on; NULL: it has all.
+    IrValue first_row, end_row;
     int64_t cols;
     bool b_padded;  // b's rows are whole vectors; c's always are
     bool add;       // to what c holds

@@ -4,15 +4,14 @@
 #include "codegen/llvm/attend.h"
 #include "codegen/llvm/element.h"
 
-enum { UNROLL = 4, MOST_SUMS = 24, MOST_ROWS = 12, MOST_VECTORS = 4 };
+enum { UNROLL = 4, MOST_SUMS = 24, MOST_ROWS = 12, MOST_VECTORS = 4, NARROW_ROWS = 16 };
 
 // A block of c.
 typedef struct {
     Builder *b;
     const Product *p;
     int rows, vectors, tail;  // the last vector's lanes
-    int64_t col;
-    IrValue row;
+    IrValue col, row;
     IrValue sums[MOST_SUMS];
 } Block;
 
@@ -23,7 +22,7 @@ static IrValue element(const Block *k, DType type, IrValue base, IrValue offset)
 static IrValue load_b(const Block *k, IrValue row, int j) {
     Builder *b = k->b;
     const Product *p = k->p;
-    int64_t bytes = (k->col + (int64_t)j * b->lanes) * (int64_t)dtype_bytes(p->b_type);
+    int64_t bytes = (int64_t)j * b->lanes * (int64_t)dtype_bytes(p->b_type);
     bool whole = p->b_padded || j < k->vectors - 1 || k->tail == b->lanes;
     IrValue mask = whole ? NULL : build_mask_first(b, k->tail, b->lanes);
     return element_load(b, p->b_type, build_gep_bytes(b, row, bytes), b->lanes, mask);
@@ -50,12 +49,15 @@ static void steps(Block *k, IrValue a, IrValue from, IrValue to, int unroll) {
     Builder *b = k->b;
     const Product *p = k->p;
     uint32_t count = (uint32_t)(k->rows * k->vectors);
+    bool known = LLVMIsAConstantInt(from) && LLVMIsAConstantInt(to);
+    if (known && LLVMConstIntGetSExtValue(from) >= LLVMConstIntGetSExtValue(to)) return;
     Loop loop = {.count = count};
     memcpy(loop.carried, k->sums, count * sizeof(IrValue));
     loop_begin(b, &loop, from, to, unroll);
     memcpy(k->sums, loop.carried, count * sizeof(IrValue));
     IrValue a_at = element(k, p->a_type, a, build_imul(b, loop.index, p->a_step));
-    IrValue b_at = element(k, p->b_type, p->b, build_imul(b, loop.index, p->b_step));
+    IrValue b_at = element(k, p->b_type, p->b,
+                           build_iadd(b, build_imul(b, loop.index, p->b_step), k->col));
     for (int u = 0; u < unroll; u++)
         step(k, build_gep_bytes(b, a_at, u * p->a_step * (int64_t)dtype_bytes(p->a_type)),
              build_gep_bytes(b, b_at, u * p->b_step * (int64_t)dtype_bytes(p->b_type)));
@@ -66,9 +68,9 @@ static void steps(Block *k, IrValue a, IrValue from, IrValue to, int unroll) {
 
 static IrValue c_pointer(const Block *k, int i, int j) {
     Builder *b = k->b;
-    IrValue at = build_imul(b, build_iadd(b, k->row, build_i64(b, i)), k->p->c_pitch);
+    IrValue at = build_iadd(b, build_imul(b, k->row, k->p->c_pitch), k->col);
     return build_gep_bytes(b, build_gep(b, b->f32, k->p->c, at),
-                           (k->col + (int64_t)j * b->lanes) * 4);
+                           (i * k->p->c_pitch + (int64_t)j * b->lanes) * 4);
 }
 
 static void block_emit(Block *k) {
@@ -95,35 +97,57 @@ static void block_emit(Block *k) {
         build_store(b, k->sums[i], c_pointer(k, i / k->vectors, i % k->vectors), align);
 }
 
-// All rows of a panel of cols: blocks, then single rows.
-static void panel_emit(Block *k) {
+// Rows [from, to) of a panel of cols: blocks, then single rows.
+static void panel_emit(Block *k, IrValue from, IrValue to) {
     Builder *b = k->b;
-    IrValue rows = k->p->rows;
-    IrValue size = build_i64(b, k->rows);
-    IrValue whole = minus(b, rows, LLVMBuildURem(b->at, rows, size, ""));
-    Loop blocks = {.count = 0}, rest = {.count = 0};
-    loop_begin(b, &blocks, build_i64(b, 0), whole, k->rows);
+    IrValue rest = LLVMBuildSRem(b->at, minus(b, to, from), build_i64(b, k->rows), "");
+    IrValue whole = minus(b, to, rest);
+    Loop blocks = {.count = 0}, singles = {.count = 0};
+    loop_begin(b, &blocks, from, whole, k->rows);
     k->row = blocks.index;
     block_emit(k);
     loop_end(b, &blocks);
     if (k->rows == 1) return;
     k->rows = 1;
-    loop_begin(b, &rest, whole, rows, 1);
-    k->row = rest.index;
+    loop_begin(b, &singles, at_least(b, from, whole), to, 1);
+    k->row = singles.index;
     block_emit(k);
-    loop_end(b, &rest);
+    loop_end(b, &singles);
 }
 
-void product_emit(Builder *b, const Product *p) {
+static void wide_emit(Builder *b, const Product *p) {
     int budget = b->level == CPU_AVX512 ? MOST_SUMS : MOST_SUMS / 2;
     int widest = b->level == CPU_AVX512 ? MOST_VECTORS : MOST_VECTORS / 2;
     for (int64_t col = 0; col < p->cols; col += (int64_t)widest * b->lanes) {
         int64_t left = p->cols - col, vectors = round_to(left, b->lanes) / b->lanes;
-        Block k = {.b = b, .p = p, .col = col};
+        Block k = {.b = b, .p = p, .col = build_i64(b, col)};
         k.vectors = (int)(vectors < widest ? vectors : widest);
         int64_t before_last = (int64_t)(k.vectors - 1) * b->lanes;
         k.tail = (int)(left - before_last < b->lanes ? left - before_last : b->lanes);
         k.rows = budget / k.vectors < MOST_ROWS ? budget / k.vectors : MOST_ROWS;
-        panel_emit(&k);
+        panel_emit(&k, build_i64(b, 0), p->rows);
     }
+}
+
+// One vector of cols at a time, so that few rows are computed in vain.
+static void narrow_emit(Builder *b, const Product *p) {
+    Loop cols = {.count = 0};
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, p->cols), b->lanes);
+    Block k = {.b = b, .p = p, .col = cols.index, .vectors = 1, .tail = b->lanes};
+    k.rows = b->level == CPU_AVX512 ? NARROW_ROWS : NARROW_ROWS / 2;
+    IrValue from = build_i64(b, 0), to = p->rows;
+    if (p->first_row) from = at_least(b, from, build_iadd(b, cols.index, p->first_row));
+    if (p->end_row) {
+        IrValue end = build_iadd(b, cols.index, build_i64(b, b->lanes));
+        to = at_most(b, to, build_iadd(b, end, p->end_row));
+    }
+    panel_emit(&k, from, to);
+    loop_end(b, &cols);
+}
+
+void product_emit(Builder *b, const Product *p) {
+    if (p->first_row || p->end_row)
+        narrow_emit(b, p);
+    else
+        wide_emit(b, p);
 }

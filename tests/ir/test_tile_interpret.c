@@ -44,6 +44,44 @@ static void test_rms_norm(void **state) {
     }
 }
 
+// What lies outside the band does not exist: neither for a reduction nor for a dot.
+static void test_attention_in_a_band(void **state) {
+    (void)state;
+    float q[5 * 2], k[4 * 2], y[5], z[4 * 2];
+    fill(q, 10, 3);
+    fill(k, 8, 4);
+    run("tile band attend\nm m = 5\nn n = 4\nk d = 2\nband 0, 1\n"
+        "arg q: f32[10]\narg k: f32[8]\narg z: f32[8]\n"
+        "%1 = load q[m*2 + d] : f32 (m, d)\n"
+        "%2 = load k[n*2 + d] : f32 (n, d)\n"
+        "%3 = dot %1, %2 over (d) : f32 (m, n)\n"
+        "%4 = dot %3, %1 over (m) : f32 (n, d)\n"
+        "store z[n*2 + d] = %4 : f32 (n, d)\n",
+        (void *[]){q, k, z});
+    run("tile band attend\nm m = 5 tile 2\nn n = 4\nk d = 2\nband -1, 1\n"
+        "arg q: f32[10]\narg k: f32[8]\narg y: f32[5]\n"
+        "%1 = load q[m*2 + d] : f32 (m, d)\n"
+        "%2 = load k[n*2 + d] : f32 (n, d)\n"
+        "%3 = dot %1, %2 over (d) : f32 (m, n)\n"
+        "%4 = reduce_max %3 over (n) : f32 (m)\n"
+        "store y[m] = %4 : f32 (m)\n",
+        (void *[]){q, k, y});
+    double sums[4 * 2] = {0};
+    for (int m = 0; m < 5; m++) {
+        double most = -HUGE_VAL;
+        for (int n = 0; n < 4; n++) {
+            double score = (double)q[m * 2] * (double)k[n * 2] +
+                           (double)q[m * 2 + 1] * (double)k[n * 2 + 1];
+            if (m - n >= -1 && m - n <= 1) most = fmax(most, score);
+            for (int d = 0; m - n >= 0 && m - n <= 1 && d < 2; d++)
+                sums[n * 2 + d] += score * (double)q[m * 2 + d];
+        }
+        assert_near((double)y[m], most);
+    }
+    for (int i = 0; i < 8; i++)
+        assert_near((double)z[i], sums[i]);
+}
+
 static void test_row_softmax_in_place(void **state) {
     (void)state;
     float x[4 * 6], y[4 * 6];  // (g, c)
@@ -262,6 +300,7 @@ static void test_contraction_with_prologue(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rms_norm),
+        cmocka_unit_test(test_attention_in_a_band),
         cmocka_unit_test(test_row_softmax_in_place),
         cmocka_unit_test(test_stores_come_last),
         cmocka_unit_test(test_sum_over_serial_rows),

@@ -255,6 +255,52 @@ static void assert_spoiled(TileBench *b, TileProgram *p, const char *message) {
         assert_spoiled(&b, p, message);                         \
     } while (0)
 
+#define ATTEND                                                                     \
+    "tile t attend\nserial r = 2\nm m = 6\nn n = 6\nk d = 3\nk e = 4\n"            \
+    "band -1, 2\narg q: f32[36]\narg k: f32[18]\narg v: f32[24]\narg y: f32[48]\n" \
+    "%1 = load q[r*18 + m*3 + d] : f32 (r, m, d)\n"                                \
+    "%2 = load k[n*3 + d] : f32 (n, d)\n"                                          \
+    "%3 = load v[n*4 + e] : f32 (n, e)\n"                                          \
+    "%4 = dot %1, %2 over (d) : f32 (r, m, n)\n"
+
+static void test_attention(void **state) {
+    (void)state;
+    const Case cases[] = {
+        {"", NULL},
+        {"%5 = dot %4, %3 over (n) : f32 (r, m, e)\nstore y[r*24 + m*4 + e] = %5 : f32 (r, m, e)",
+         NULL},
+        {"%5 = dot %4, %1 over (r, m) : f32 (n, d)\nstore k[n*3 + d] = %5 : f32 (n, d)", NULL},
+        {"%5 = reduce_max %4 over (n) : f32 (r, m)", NULL},
+        {"%5 = reduce_max %4 over (m) : f32 (r, n)",
+         "a reduction of an attend program is over n"},
+        {"%5 = reduce_sum %1 over (d) : f32 (r, m)",
+         "a reduction of an attend program is over n"},
+        {"%5 = dot %4, %1 over (m) : f32 (r, n, d)", "it is not over n, or m and the serial"},
+        {"%5 = dot %4, %2 over (d) : f32 (r, m, n)", "do not stand at m, k and n, k"},
+        {"%5 = dot %2, %1 over (d) : f32 (r, m, n)", "do not stand at m, k and n, k"},
+        {"%5 = dot %3, %4 over (n) : f32 (r, m, e)", "its left operand does not stand at"},
+        {"%5 = map mul %4, %1 : f32 (r, m, n, d)", "it stands at m, n and k"},
+        {"arg s: f32[72]\nstore s[r*36 + m*6 + n] = %4 : f32 (r, m, n)",
+         "only maps and dots stand at m and n"},
+    };
+    ASSERT_CASES(ATTEND, cases);
+    const Case heads[] = {
+        {"m m = 4\nn n = 4\n", "has a dimension of role k"},
+        {"m m = 4\nn n = 4\nk k = 4 tile 2\n", "dimension 'k' of an attend program is tiled"},
+        {"m m = 4\nn n = 4\nk k = 4\nband 2, 1\n", "the band has no pairs"},
+        {"col c = 4\nm m = 4\nn n = 4\nk k = 4\n", "no dimension of role col"},
+        {"m m = 4\nn n = 4 tile 2\nk k = 4\narg x: f32[16]\n"
+         "%1 = load x[m*4 + k] : f32 (m, k)\n%2 = load x[n*4 + k] : f32 (n, k)\n"
+         "%3 = dot %1, %2 over (k) : f32 (m, n)\n%4 = reduce_max %3 over (n) : f32 (m)",
+         "a reduction over n, which is tiled"},
+        {"m m = 4\nn n = 4\nk k = 4\nband 1, inf\narg x: f32[16]\n"
+         "%1 = load x[m*4 + k] : f32 (m, k)\n%2 = load x[n*4 + k] : f32 (n, k)\n"
+         "%3 = dot %1, %2 over (k) : f32 (m, n)\n%4 = reduce_max %3 over (n) : f32 (m)",
+         "a reduction over n where the band has none"},
+    };
+    ASSERT_CASES("tile t attend\n", heads);
+}
+
 static void test_spoiled(void **state) {
     (void)state;
     SPOILED(p->name = STR("a b"), "the program's name is no name");
@@ -302,7 +348,7 @@ int main(void) {
         cmocka_unit_test(test_bounds),     cmocka_unit_test(test_stores),
         cmocka_unit_test(test_tiled_cols), cmocka_unit_test(test_reductions),
         cmocka_unit_test(test_scatter),    cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_spoiled),
+        cmocka_unit_test(test_attention),  cmocka_unit_test(test_spoiled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
