@@ -129,5 +129,5 @@ void dot_sums(Contract *c, const Block *block, const Walk walks[2], IrValue *sum
 
 // loop_epilogue.c
 bool epilogue_is_costly(const Contract *c);
-void epilogue_ahead(Contract *c, const Block *block);  // asks for the places of its stores
+void epilogue_ask(Contract *c, const Block *block, IrValue row);     // for places of its stores
 void epilogue_emit(Contract *c, const Block *block, IrValue *sums);  // [rows][vectors]

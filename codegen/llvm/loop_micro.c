@@ -123,6 +123,18 @@ static Walks walks_on(const Micro *m, const Walks *w, IrValue index, int d) {
     return on;
 }
 
+// The places of results arrive while k is walked, row by row: all at once they would hold up
+// the operands.
+static void results_ask(const Micro *m, IrValue index) {
+    const Contract *c = m->c;
+    Builder *b = c->b;
+    int64_t k = c->p->dims[c->k_last].tile, turns = k / c->ku, rows = m->block->rows;
+    int64_t at_once = turns >= rows ? 1 : (rows + turns - 1) / turns;
+    IrValue row = LLVMBuildUDiv(b->at, build_imul(b, index, rows), build_i64(b, k), "");
+    for (int64_t i = 0; i < at_once; i++)
+        epilogue_ask(m->c, m->block, build_iadd(b, row, build_i64(b, i)));
+}
+
 static void k_loop(Micro *m, const Walks *w, IrValue from, IrValue to, int unroll) {
     const Contract *c = m->c;
     if (LLVMIsConstant(from) && LLVMIsConstant(to) &&
@@ -134,6 +146,7 @@ static void k_loop(Micro *m, const Walks *w, IrValue from, IrValue to, int unrol
     for (int u = 0; u < unroll; u++) {
         Walks at = walks_on(m, &here, build_i64(c->b, u), c->k_last);
         if (unroll == c->ku) ahead_step(&m->ahead, c, loop.index, u);
+        if (unroll == c->ku && u == 0) results_ask(m, loop.index);
         k_step(m, &at);
     }
     sums_loop_end(m, &loop);
@@ -204,22 +217,10 @@ static void partial_store(Micro *m) {
         build_store(m->c->b, m->sums[i], partial_pointer(m, i), (unsigned)m->c->lanes * 4);
 }
 
-static void results_ask(const Micro *m) {
-    Contract *c = m->c;
-    if (!c->steps) {
-        epilogue_ahead(c, m->block);
-        return;
-    }
-    partial_ask(m);
-    Branch last = branch_begin(c->b, c->is_last);
-    epilogue_ahead(c, m->block);
-    branch_end(c->b, last);
-}
-
 void block_emit(Contract *c, const Block *block) {
     Micro m = {.c = c, .block = block, .count = block->rows * block->width.vectors};
     ASSERT(m.count <= MAX_SUMS);
-    results_ask(&m);
+    if (c->steps) partial_ask(&m);
     ahead_plan(&m.ahead, c, block);
     for (int i = 0; i < m.count; i++)
         m.sums[i] = build_f32(c->b, 0, c->lanes);
