@@ -25,7 +25,14 @@ static bool loop_emit(CudaWriter *w) {
 }
 
 static bool skeleton_emit(CudaWriter *w) {
-    return w->p->skeleton == TILE_STREAM ? cuda_stream(w) : loop_emit(w);
+    switch (w->p->skeleton) {
+    case TILE_STREAM: return cuda_stream(w);
+    case TILE_LOOP: return loop_emit(w);
+    case TILE_ATTEND: break;
+    }
+    return diag_fail(w->diag, FAIL_ENVIRONMENT,
+                     "kernel '%.*s' is attention as one kernel, which has no form for %s",
+                     STR_ARG(w->p->name), cpu_level_text(w->arch));
 }
 
 bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, CpuLevel arch, const Diag *lines,
