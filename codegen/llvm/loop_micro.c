@@ -129,6 +129,7 @@ static void results_ask(const Micro *m, IrValue index) {
     const Contract *c = m->c;
     Builder *b = c->b;
     int64_t k = c->p->dims[c->k_last].tile, turns = k / c->ku, rows = m->block->rows;
+    if (turns == 0) return;
     int64_t at_once = turns >= rows ? 1 : (rows + turns - 1) / turns;
     IrValue row = LLVMBuildUDiv(b->at, build_imul(b, index, rows), build_i64(b, k), "");
     for (int64_t i = 0; i < at_once; i++)
