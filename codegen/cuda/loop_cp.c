@@ -5,7 +5,7 @@
 //     for each step of k:
 //         wait for its stage; start to fill the one that the last step left
 //         sums += product of the tiles
-//         store what was computed for the tiles that are being filled
+//         compute and store what is not copied of the tiles that are being filled
 //     epilogue
 #include "codegen/cuda/loop_cp.h"
 
@@ -177,7 +177,9 @@ static void thread_print(const Cp *c) {
     int wide = t->bn / t->warps_n, high = t->bm / t->warps_m;
     int warps = t->warps_m * t->warps_n;
     cuda_line(w, "const int thread = (int)threadIdx.x, lane = thread %% 32;");
-    if (t->warps_k > 1)
+    if (t->warps_k > 1 && warps == 1)
+        cuda_line(w, "const int warp_k = thread / 32;  // part of k");
+    else if (t->warps_k > 1)
         cuda_line(w, "const int warp = thread / 32 %% %d, warp_k = thread / %d;  // part of k",
                   warps, warps * 32);
     else
@@ -217,8 +219,9 @@ static void parts_print(Cp *c) {
     w->indent--;
     cuda_line(w, "};");
     if (c->shape.computed_a || c->shape.computed_b) {
-        cuda_line(w, "// Stores what was computed for it.");
+        cuda_line(w, "// Stores what is computed of what was loaded for it.");
         cuda_open(w, "auto put = [&](int step)");
+        cuda_line(w, "const int k_first = step * %d;", c->tiles.bk);
         cuda_line(w, "const u32 stage = (u32)step %% STAGES * STAGE_BYTES;");
         cp_operand_put(c, &c->a);
         cp_operand_put(c, &c->b);

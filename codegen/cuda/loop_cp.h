@@ -22,6 +22,7 @@ typedef struct {
     int rows, cols, unit;  // unit: elements that one copy moves, or one chunk has
     int offset;            // bytes in a stage
     Values fixed;          // values that are the same for all steps of k
+    Values fetched;        // and those that are loaded for a step
 } CpOperand;
 
 typedef struct {
@@ -49,9 +50,9 @@ void cp_operand_place(const Cp *c, const CpOperand *o);
 // Before the steps: values that no k moves.
 void cp_operands_fixed(Cp *c);
 // Registers between the two halves of filling a stage; nothing if it is copied.
-void cp_operand_registers(const Cp *c, const CpOperand *o);
+void cp_operand_registers(const Cp *c, CpOperand *o);
 // Starts to fill `stage` (bytes from the first) with the tile at k_first; ends it.
-void cp_operand_fetch(const Cp *c, const CpOperand *o);
+void cp_operand_fetch(const Cp *c, CpOperand *o);
 void cp_operand_put(const Cp *c, const CpOperand *o);
 
 // ---- loop_multiply.c: sums += the tiles in `stage`

@@ -318,94 +318,157 @@ static void copies_print(Piece *x) {
 }
 
 // ---- computed tiles
+//
+// What is loaded stays in registers as it is while the step before is multiplied; what is made
+// of it follows, so that nothing waits for memory.
 
-void cp_operand_registers(const Cp *c, const CpOperand *o) {
-    if (o->fill != FILL_COMPUTED) return;
-    Piece x = {.c = c, .o = o};
-    cuda_line(c->w, "Words<4> next_%c[%d];  // of %c's next tile", o->letter, thread_pieces(&x),
-              o->letter);
+// Operations by the time when they are printed: loads and what their addresses need, or the
+// rest; and whether they stand along the chunk.
+typedef struct {
+    bool *once, *each, *all;  // `all` of one time
+} Part;
+
+static void address_mark(const TileProgram *p, const TileOp *op, bool *which) {
+    for (uint32_t i = 0; i < op->arity; i++) {
+        if (which[op->in[i].i]) continue;
+        which[op->in[i].i] = true;
+        address_mark(p, tile_op(p, op->in[i]), which);
+    }
 }
 
-// Element e of the operand, in text.
-static Str element_text(const Piece *x, const Values *v, int e) {
-    CudaWriter *w = x->c->w;
-    TileId id = x->o->value;
-    const TileOp *op = tile_op(w->p, id);
+static Part part_find(const Piece *x, bool loads) {
+    const TileProgram *p = x->c->w->p;
+    Arena *arena = x->c->w->arena;
+    uint32_t count = p->ops.len;
+    Part part = {arena_array(arena, bool, count), arena_array(arena, bool, count),
+                 arena_array(arena, bool, count)};
     int along = x->o->across ? x->o->own : x->c->k_last;
-    if (op->kind == TILE_CONST || !(op->dims & dim_set(along))) {
-        Str value = v->known[id.i];
-        if (x->early.len == 0) return value;
-        return str_printf(w->arena, "(%.*s + %d < %lld ? %.*s : 0.0f)", STR_ARG(x->early), e,
-                          (long long)x->end, STR_ARG(value));
+    const bool *unknown = unknown_find(x);
+    bool *early = arena_array(arena, bool, count);
+    for (uint32_t i = count; i-- > 1;) {
+        const TileOp *op = &p->ops.ptr[i];
+        if (!unknown[i] || (op->kind != TILE_LOAD && op->kind != TILE_GATHER)) continue;
+        early[i] = true;
+        address_mark(p, op, early);
     }
-    return values_kept(w, id, e);
-}
-
-static Str word_text(const Piece *x, const Values *v, int q) {
-    CudaWriter *w = x->c->w;
-    if (!cp_is_mma(&x->c->shape))
-        return str_printf(w->arena, "__float_as_uint(%.*s)", STR_ARG(element_text(x, v, q)));
-    return str_printf(
-        w->arena, "%s_pair(%.*s, %.*s)", x->c->shape.type == DTYPE_BF16 ? "bf16" : "f16",
-        STR_ARG(element_text(x, v, 2 * q)), STR_ARG(element_text(x, v, 2 * q + 1)));
-}
-
-// What does not stand along the chunk once, the rest for each of its elements.
-static void chunk_print(Piece *x) {
-    const Cp *c = x->c;
-    CudaWriter *w = c->w;
-    uint32_t count = w->p->ops.len;
-    bool *once = unknown_find(x), *each = arena_array(w->arena, bool, count);
-    bool *kept = arena_array(w->arena, bool, count);
-    int along = x->o->across ? x->o->own : c->k_last;
-    kept[x->o->value.i] = true;
     for (uint32_t i = 1; i < count; i++) {
-        each[i] = once[i] && (w->p->ops.ptr[i].dims & dim_set(along));
-        if (each[i]) once[i] = false;
+        part.all[i] = unknown[i] && early[i] == loads && p->ops.ptr[i].kind != TILE_CONST;
+        bool stands = p->ops.ptr[i].dims & dim_set(along);
+        part.once[i] = part.all[i] && !stands;
+        part.each[i] = part.all[i] && stands;
     }
-    Values v = values_inside(&x->o->fixed);
-    Run point = {.along = -1, .width = 1, .first = x->at};
-    values_print(&v, &point, once, kept);
-    Run run = {.along = along, .width = x->o->unit, .first = x->at, .slot = STR("e")};
+    return part;
+}
+
+// Elements along a chunk.
+static Run chunk_run(const Piece *x) {
+    const Cp *c = x->c;
+    int along = x->o->across ? x->o->own : c->k_last;
+    Run run = {.along = along, .width = x->o->unit, .first = x->at};
     if (x->early.len > 0)
         run.only =
-            str_printf(w->arena, "%.*s + e < %lld", STR_ARG(x->early), (long long)x->end);
+            str_printf(c->w->arena, "%.*s + e < %lld", STR_ARG(x->early), (long long)x->end);
     run.wide = x->early.len == 0 && cp_extent(c, along) % x->o->unit == 0;
-    values_declare(w, each, kept, x->o->unit);
-    values_print(&v, &run, each, kept);
-    StrBuf words = {0};
-    for (int q = 0; q < 4; q++)
-        strbuf_addf(&words, "%s%.*s", q ? ", " : "", STR_ARG(word_text(x, &v, q)));
-    cuda_line(w, "next_%c[i] = Words<4>{{%.*s}};", x->o->letter, STR_ARG(strbuf_view(&words)));
-    strbuf_release(&words);
+    return run;
 }
 
-static void computed_print(Piece *x) {
+static Run loads_run(const Piece *x) {
+    Run run = chunk_run(x);
+    run.slot = STR("i][e");
+    run.raw = true;
+    return run;
+}
+
+void cp_operand_registers(const Cp *c, CpOperand *o) {
+    if (o->fill != FILL_COMPUTED) return;
+    CudaWriter *w = c->w;
+    Piece x = {.c = c, .o = o};
+    conditions_find(&x);
+    Part part = part_find(&x, true);
+    int slots = thread_pieces(&x);
+    cuda_line(w, "// What %c's next tile is made of.", o->letter);
+    values_declare(w, part.once, part.once, slots);
+    Values v = values_inside(&o->fixed);
+    for (uint32_t i = 1; i < w->p->ops.len; i++)
+        if (part.once[i]) v.known[i] = STR("here");
+    Run run = loads_run(&x);
+    const bool *wide = values_word_loads(&v, &run, part.each);
+    bool *scalars = arena_array(w->arena, bool, w->p->ops.len);
+    for (uint32_t i = 1; i < w->p->ops.len; i++)
+        scalars[i] = part.each[i] && !wide[i];
+    values_declare_words(w, wide, o->unit, slots);
+    for (uint32_t i = 1; i < w->p->ops.len; i++)
+        if (scalars[i])
+            cuda_line(w, "%s %.*s_run[%d][%d];", cuda_value_type(w->p->ops.ptr[i].type),
+                      STR_ARG(cuda_name(w, (TileId){i})), slots, o->unit);
+}
+
+static void loads_print(Piece *x, CpOperand *o) {
     CudaWriter *w = x->c->w;
+    Part part = part_find(x, true);
     pieces_open(x);
     point_print(x);
-    if (x->inside.len > 0) {
-        cuda_line(w, "next_%c[i] = Words<4>{{0, 0, 0, 0}};", x->o->letter);
-        cuda_open(w, "if (%.*s)", STR_ARG(x->inside));
-    }
-    chunk_print(x);
+    if (x->inside.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(x->inside));
+    o->fetched = values_inside(&o->fixed);
+    Run point = {.along = -1, .width = 1, .first = x->at, .slot = STR("i")};
+    values_print(&o->fetched, &point, part.once, part.once);
+    Run run = loads_run(x);
+    values_print(&o->fetched, &run, part.each, part.each);
     if (x->inside.len > 0) cuda_close(w);
     pieces_close(x);
 }
 
-void cp_operand_fetch(const Cp *c, const CpOperand *o) {
+static Str word_text(const Piece *x, int q) {
+    CudaWriter *w = x->c->w;
+    if (!cp_is_mma(&x->c->shape)) return str_printf(w->arena, "__float_as_uint(chunk[%d])", q);
+    return str_printf(w->arena, "%s_pair(chunk[%d], chunk[%d])",
+                      x->c->shape.type == DTYPE_BF16 ? "bf16" : "f16", 2 * q, 2 * q + 1);
+}
+
+// The chunk as elements, then as words.
+static void chunk_print(Piece *x) {
+    CudaWriter *w = x->c->w;
+    Part part = part_find(x, false);
+    Values v = values_inside(&x->o->fetched);
+    Run point = {.along = -1, .width = 1, .first = x->at};
+    values_print(&v, &point, part.once, part.once);
+    Run run = chunk_run(x);
+    run.slot = STR("e");
+    bool *kept = arena_array(w->arena, bool, w->p->ops.len);
+    kept[x->o->value.i] = true;
+    values_declare(w, part.each, kept, x->o->unit);
+    values_print(&v, &run, part.each, kept);
+    cuda_line(w, "float chunk[%d] = {};", x->o->unit);
+    cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", x->o->unit);
+    if (run.only.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(run.only));
+    cuda_line(w, "chunk[e] = %.*s;", STR_ARG(v.known[x->o->value.i]));
+    if (run.only.len > 0) cuda_close(w);
+    cuda_close(w);
+    StrBuf words = {0};
+    for (int q = 0; q < 4; q++)
+        strbuf_addf(&words, "%s%.*s", q ? ", " : "", STR_ARG(word_text(x, q)));
+    cuda_line(w, "words = Words<4>{{%.*s}};", STR_ARG(strbuf_view(&words)));
+    strbuf_release(&words);
+}
+
+void cp_operand_fetch(const Cp *c, CpOperand *o) {
     Piece x = {.c = c, .o = o};
     if (o->fill == FILL_COMPUTED)
-        computed_print(&x);
+        loads_print(&x, o);
     else
         copies_print(&x);
 }
 
 void cp_operand_put(const Cp *c, const CpOperand *o) {
     if (o->fill != FILL_COMPUTED) return;
+    CudaWriter *w = c->w;
     Piece x = {.c = c, .o = o};
     pieces_open(&x);
-    cuda_line(c->w, "store_words(shared + stage + %.*s, next_%c[i]);", STR_ARG(place_text(&x)),
-              o->letter);
+    point_print(&x);
+    cuda_line(w, "Words<4> words = {};");
+    if (x.inside.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(x.inside));
+    chunk_print(&x);
+    if (x.inside.len > 0) cuda_close(w);
+    cuda_line(w, "store_words(shared + stage + %.*s, words);", STR_ARG(place_text(&x)));
     pieces_close(&x);
 }

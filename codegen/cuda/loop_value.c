@@ -76,14 +76,25 @@ void values_declare(CudaWriter *w, const bool *which, const bool *kept, int slot
 
 // ---- wide loads
 
-static Str words_name(CudaWriter *w, TileId v) {
-    return str_printf(w->arena, "%.*s_words", STR_ARG(cuda_name(w, v)));
+static Str words_name(CudaWriter *w, TileId v, bool raw) {
+    return str_printf(w->arena, "%.*s_words%s", STR_ARG(cuda_name(w, v)), raw ? "[i]" : "");
+}
+
+static int words_of(const TileProgram *p, const TileOp *op, int width) {
+    return width * (int)dtype_bytes(p->args.ptr[op->access.arg].type) / 4;
+}
+
+void values_declare_words(CudaWriter *w, const bool *wide, int width, int slots) {
+    for (uint32_t i = 1; i < w->p->ops.len; i++)
+        if (wide[i])
+            cuda_line(w, "Words<%d> %.*s[%d];", words_of(w->p, &w->p->ops.ptr[i], width),
+                      STR_ARG(words_name(w, (TileId){i}, false)), slots);
 }
 
 // Element e of words that were loaded.
-static Str words_element(CudaWriter *w, TileId v) {
+static Str words_element(CudaWriter *w, TileId v, bool raw) {
     DType type = w->p->args.ptr[tile_op(w->p, v)->access.arg].type;
-    Str words = words_name(w, v);
+    Str words = words_name(w, v, raw);
     switch ((int)type) {
     case DTYPE_F32: return str_printf(w->arena, "__uint_as_float(%.*s.w[e])", STR_ARG(words));
     case DTYPE_I32: return str_printf(w->arena, "(int)%.*s.w[e]", STR_ARG(words));
@@ -101,18 +112,20 @@ static Str words_element(CudaWriter *w, TileId v) {
 static void words_load(const Values *v, TileId id, const Run *run) {
     CudaWriter *w = v->w;
     const TileOp *op = tile_op(w->p, id);
-    int words = run->width * (int)dtype_bytes(w->p->args.ptr[op->access.arg].type) / 4;
-    Str name = words_name(w, id),
+    int words = words_of(w->p, op, run->width);
+    Str name = words_name(w, id, run->raw),
         row = op->kind == TILE_GATHER ? v->known[op->in[0].i] : (Str){0};
     Str condition = cuda_access_condition(w, op, &run->first, row);
     Str load = str_printf(w->arena, "load_words<%d>(%.*s)", words,
                           STR_ARG(cuda_address(w, op, &run->first, row)));
+    Str type = run->raw ? (Str){0} : str_printf(w->arena, "Words<%d> ", words);
     cuda_comment(w, op);
     if (condition.len == 0) {
-        cuda_line(w, "const Words<%d> %.*s = %.*s;", words, STR_ARG(name), STR_ARG(load));
+        cuda_line(w, "%s%.*s%.*s = %.*s;", run->raw ? "" : "const ", STR_ARG(type),
+                  STR_ARG(name), STR_ARG(load));
         return;
     }
-    cuda_line(w, "Words<%d> %.*s = {};", words, STR_ARG(name));
+    cuda_line(w, "%.*s%.*s = Words<%d>{};", STR_ARG(type), STR_ARG(name), words);
     cuda_line(w, "if (%.*s) %.*s = %.*s;", STR_ARG(condition), STR_ARG(name), STR_ARG(load));
 }
 
@@ -140,8 +153,7 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
     BUG("operation %d has no value in a loop program", (int)op->kind);
 }
 
-// Which of the operations are loaded for the whole run at once.
-static const bool *word_loads(const Values *v, const Run *run, const bool *which) {
+const bool *values_word_loads(const Values *v, const Run *run, const bool *which) {
     const TileProgram *p = v->w->p;
     bool *wide = arena_array(v->w->arena, bool, p->ops.len);
     for (uint32_t i = 1; i < p->ops.len; i++) {
@@ -164,7 +176,7 @@ static void element_print(const Printing *x, uint32_t i, const CudaPoint *at) {
     CudaWriter *w = x->v->w;
     const TileOp *op = &w->p->ops.ptr[i];
     Str name = cuda_name(w, (TileId){i});
-    Str value = x->wide[i] ? words_element(w, (TileId){i}) : op_expression(x->v, op, at);
+    Str value = x->wide[i] ? words_element(w, (TileId){i}, false) : op_expression(x->v, op, at);
     if (!x->wide[i] && op->kind != TILE_DOT) cuda_comment(w, op);
     cuda_line(w, "const %s %.*s = %.*s;", cuda_value_type(op->type), STR_ARG(name),
               STR_ARG(value));
@@ -172,6 +184,11 @@ static void element_print(const Printing *x, uint32_t i, const CudaPoint *at) {
     if (x->kept[i] && x->run->slot.len > 0)
         cuda_line(w, "%.*s[%.*s] = %.*s;", STR_ARG(array_name(w, (TileId){i})),
                   STR_ARG(x->run->slot), STR_ARG(name));
+}
+
+static bool is_element(const Printing *x, uint32_t i) {
+    if (!x->which[i] || x->v->w->p->ops.ptr[i].kind == TILE_CONST) return false;
+    return !(x->run->raw && x->wide[i]);
 }
 
 static void elements_print(const Printing *x) {
@@ -186,26 +203,27 @@ static void elements_print(const Printing *x) {
     }
     if (run->only.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(run->only));
     for (uint32_t i = 1; i < w->p->ops.len; i++)
-        if (x->which[i] && w->p->ops.ptr[i].kind != TILE_CONST) element_print(x, i, &at);
+        if (is_element(x, i)) element_print(x, i, &at);
     if (run->only.len > 0) cuda_close(w);
     if (loop) cuda_close(w);
 }
 
 void values_print(Values *v, const Run *run, const bool *which, const bool *kept) {
     CudaWriter *w = v->w;
-    Printing x = {v, run, which, kept, word_loads(v, run, which)};
+    Printing x = {v, run, which, kept, values_word_loads(v, run, which)};
     bool some = false;
     for (uint32_t i = 1; i < w->p->ops.len; i++) {
-        some = some || (which[i] && w->p->ops.ptr[i].kind != TILE_CONST);
+        some = some || is_element(&x, i);
         if (x.wide[i]) words_load(v, (TileId){i}, run);
     }
-    if (!some) return;
-    elements_print(&x);
+    if (some) elements_print(&x);
     if (run->slot.len == 0) return;
     for (uint32_t i = 1; i < w->p->ops.len; i++) {
         if (!which[i] || w->p->ops.ptr[i].kind == TILE_CONST) continue;
         v->known[i] = (Str){0};
-        if (kept[i])
+        if (run->raw && x.wide[i])
+            v->known[i] = words_element(w, (TileId){i}, true);
+        else if (kept[i])
             v->known[i] = str_printf(w->arena, "%.*s[%.*s]",
                                      STR_ARG(array_name(w, (TileId){i})), STR_ARG(run->slot));
     }

@@ -24,6 +24,7 @@ typedef struct {
     Str only;         // a condition on e that must hold for an element; empty: none
     bool wide;        // runs begin at multiples of width and do not end early
     Str slot;         // where in their arrays kept values go: "e", "i"; empty: scalars
+    bool raw;         // words loaded at once stay as they are, in element i of arrays
 } Run;
 
 // Prints the operations that `which` marks, each for all elements of the run. Operands are
@@ -34,6 +35,10 @@ void values_print(Values *v, const Run *run, const bool *which, const bool *kept
 void values_declare(CudaWriter *w, const bool *which, const bool *kept, int slots);
 // Element `e` of a value that values_print kept with a slot.
 Str values_kept(CudaWriter *w, TileId v, int e);
+// Which of the operations are loaded for the whole run at once.
+const bool *values_word_loads(const Values *v, const Run *run, const bool *which);
+// Declares their arrays, for raw runs: "Words<4> x_5_words[2];"
+void values_declare_words(CudaWriter *w, const bool *wide, int width, int slots);
 
 // Can `width` neighbours along the dimension be loaded or stored at once, at every multiple of
 // width? Arguments begin at multiples of 16 bytes.
