@@ -323,7 +323,8 @@ static void quads_print(const Cp *c, CudaSums *sums) {
     for (int i = 0; i < 3; i++)
         cuda_close(w);
     cuda_line(w, "const int quad_n = warp_n + lane %% 2 * 8 + lane %% 4 / 2 * 4;");
-    sums->runs = wide / 16, sums->width = 4;
+    sums->runs = wide / 16;
+    sums->width = 4;
     sums->n = STR("n_first + quad_n + j * 16");
     sums->sum = STR("sums[i / 2][j * 2 + e / 2][i % 2 * 2 + e % 2]");
 }
@@ -337,7 +338,9 @@ static void epilogue_print(const Cp *c) {
     cuda_line(w, "{  // the rest of the program, on this thread's sums");
     w->indent++;
     if (cp_is_mma(&c->shape)) {
-        sums.rows = high / 8, sums.runs = wide / 8, sums.width = 2;
+        sums.rows = high / 8;
+        sums.runs = wide / 8;
+        sums.width = 2;
         sums.m = STR("m_first + row_m + i * 8");
         sums.n = STR("n_first + col_n + j * 8");
         sums.sum = STR("sums[i / 2][j][i % 2 * 2 + e]");
@@ -345,7 +348,9 @@ static void epilogue_print(const Cp *c) {
     } else {
         int rows = high / 4, cols = wide / 8;
         int group_m = rows < 4 ? rows : 4, group_n = cols < 4 ? cols : 4;
-        sums.rows = rows, sums.runs = cols / group_n, sums.width = group_n;
+        sums.rows = rows;
+        sums.runs = cols / group_n;
+        sums.width = group_n;
         sums.m = str_printf(w->arena, "m_first + row_m + i / %d * %d + i %% %d", group_m,
                             group_m * 4, group_m);
         sums.n = str_printf(w->arena, "n_first + col_n + j * %d", group_n * 8);

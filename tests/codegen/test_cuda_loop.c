@@ -85,7 +85,11 @@ static void odd_shapes(const char *type) {
     for (uint64_t i = 0; i < 48; i++) {
         Shape s = {.m = draw(1, i, 90), .n = draw(2, i, 90), .k = draw(3, i, 90), .type = type};
         // Half of them in multiples of 16 bytes.
-        if (i & 4) s.m = (s.m + 7) / 8 * 8, s.n = (s.n + 7) / 8 * 8, s.k = (s.k + 7) / 8 * 8;
+        if (i & 4) {
+            s.m = (s.m + 7) / 8 * 8;
+            s.n = (s.n + 7) / 8 * 8;
+            s.k = (s.k + 7) / 8 * 8;
+        }
         s.a_by_k = i & 1;
         s.b_by_n = i & 2;
         s.knobs = some_knobs[i / 8 % KNOBS];

@@ -98,7 +98,8 @@ static void compile_case(const Case *c, CpuLevel arch) {
     bench_open(&k.bench);
     k.cuda.bench = &k.bench;
     Case larger = *c;
-    larger.batch = 8, larger.context = 256;
+    larger.batch = 8;
+    larger.context = 256;
     add_model(&k, &larger, arch);
     cuda_bench_compile(&k.cuda, arch);
     bench_close(&k.bench);
