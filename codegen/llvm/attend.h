@@ -59,21 +59,8 @@ MUST_USE bool attend_plan(Attend *a, Builder *b);
 bool stands_at(const TileOp *op, int dim);
 
 // attend_value.c
-
-// A place: lanes along one dimension.
-typedef struct {
-    int along;                     // m, or a k
-    IrValue index[TILE_MAX_DIMS];  // absolute; of `along`: the first lane's
-    IrValue mask;                  // NULL: all lanes
-    IrValue in_block;              // of m: counted from the block's first
-    IrValue in_chunk;              // of n: counted from the chunk's first
-    bool rows_known;               // values at m alone are in `row`
-    IrValue *memo;                 // per operation
-} Spot;
-Spot spot_new(const Attend *a, int along);
-IrValue spot_value(const Attend *a, Spot *s, TileId v);
-void spot_store(const Attend *a, Spot *s, const TileOp *store);
-IrValue mask_count(const Attend *a, IrValue count);  // lanes below an i64
+// The element of an access at these indices; those of dimensions that it does not walk may be
+// NULL.
 IrValue load_pointer(const Attend *a, const TileOp *op, const IrValue *index);
 
 void rows_compute(Attend *a, int round);  // values at m alone

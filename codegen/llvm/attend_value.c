@@ -17,14 +17,26 @@ static DType arg_type(const Attend *a, const TileOp *op) {
 
 // ---- places
 
-Spot spot_new(const Attend *a, int along) {
+// A place: lanes along one dimension.
+typedef struct {
+    int along;                     // m, or a k
+    IrValue index[TILE_MAX_DIMS];  // absolute; of `along`: the first lane's
+    IrValue mask;                  // NULL: all lanes
+    IrValue in_block;              // of m: counted from the block's first
+    IrValue in_chunk;              // of n: counted from the chunk's first
+    bool rows_known;               // values at m alone are in `row`
+    IrValue *memo;                 // per operation
+} Spot;
+
+static Spot spot_new(const Attend *a, int along) {
     Spot s = {.along = along};
     memcpy(s.index, a->index, sizeof s.index);
     s.memo = arena_array(a->b->arena, IrValue, a->p->ops.len);
     return s;
 }
 
-IrValue mask_count(const Attend *a, IrValue count) {
+// Lanes below an i64.
+static IrValue mask_count(const Attend *a, IrValue count) {
     Builder *b = a->b;
     if (LLVMIsAConstantInt(count)) {
         int64_t n = LLVMConstIntGetSExtValue(count);
@@ -65,7 +77,7 @@ static IrValue value_load(const Attend *a, const Spot *s, const TileOp *op) {
     return element_gather(b, type, lane_pointers(a, op, pointer, s->along), s->mask);
 }
 
-// f32 elements of close memory; `whole`: at the start of a vector.
+// A vector of close memory.
 static IrValue close_vector(const Attend *a, IrValue base, IrValue offset) {
     Builder *b = a->b;
     return build_load(b, type_vector(b->f32, a->lanes), build_gep(b, b->f32, base, offset),
@@ -97,6 +109,8 @@ static IrValue value_of_dot(const Attend *a, const Spot *s, TileId v) {
     BUG("a dot that is not planned");
 }
 
+static IrValue spot_value(const Attend *a, Spot *s, TileId v);
+
 static IrValue op_value(const Attend *a, Spot *s, TileId v) {
     const TileOp *op = tile_op(a->p, v);
     IrValue in[3] = {0};
@@ -113,14 +127,14 @@ static IrValue op_value(const Attend *a, Spot *s, TileId v) {
     }
 }
 
-IrValue spot_value(const Attend *a, Spot *s, TileId v) {
+static IrValue spot_value(const Attend *a, Spot *s, TileId v) {
     if (s->memo[v.i]) return s->memo[v.i];
     bool known = s->rows_known && a->row[v.i];
     s->memo[v.i] = known ? value_of_row(a, s, v) : op_value(a, s, v);
     return s->memo[v.i];
 }
 
-void spot_store(const Attend *a, Spot *s, const TileOp *store) {
+static void spot_store(const Attend *a, Spot *s, const TileOp *store) {
     Builder *b = a->b;
     IrValue x = spot_value(a, s, store->in[0]), pointer = load_pointer(a, store, s->index);
     DType type = arg_type(a, store);
