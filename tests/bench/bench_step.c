@@ -1,13 +1,17 @@
 // bench_step.c: runs one entry of an artifact, step by step, for a driver that alternates
 // between several programs.
 //
-//     bench_step X.sta ENTRY [THREADS]
+//     bench_step X.sta ENTRY [THREADS [KERNELS]]
 //
 // Prints a line of JSON when it is warm; then, for each line on stdin, runs the entry once and
 // prints its seconds. Ends with its input. tests/peers/worker.py speaks the same protocol.
+// KERNELS are beginnings of names, separated by commas; then only their kernels' time counts,
+// as the device measures it, and the JSON says what they compute and move. "largest" is the
+// kernel with the most operations, "all" every kernel.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/rng.h"
@@ -15,6 +19,15 @@
 #include "runtime/names.h"
 
 enum { WARM_UP = 4 };
+
+typedef struct {
+    Diag diag;
+    Session *session;
+    const PlanEntry *entry;
+    bool *counted;  // of each step; NULL: the whole run counts
+    double flops, bytes;
+    uint32_t kernels;
+} Bench;
 
 static int fail(const Diag *diag) {
     StrBuf text = {0};
@@ -43,22 +56,77 @@ static void fill_inputs(Session *s) {
     }
 }
 
-static bool step(Diag *diag, Session *s, const PlanEntry *entry, double *seconds) {
+// ---- which kernels count
+
+static bool begins_as_one(Str name, const char *list) {
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        if (n && str_starts(name, (Str){list, n})) return true;
+        list += n + (list[n] == ',');
+    }
+    return false;
+}
+
+static double step_flops(const Plan *plan, const PlanStep *step) {
+    const PlanGemm *g = &step->gemm;
+    if (step->kind == STEP_LAUNCH) return plan->kernels[step->kernel].flops;
+    if (step->kind != STEP_GEMM) return 0;
+    return 2.0 * (double)g->m * (double)g->n * (double)g->k *
+           (double)(g->batch[0] * g->batch[1]);
+}
+
+static void count_step(Bench *b, uint32_t i) {
+    const Plan *plan = session_plan(b->session);
+    const PlanStep *step = &b->entry->steps[i];
+    b->counted[i] = true;
+    b->kernels++;
+    b->flops += step_flops(plan, step);
+    if (step->kind == STEP_LAUNCH) b->bytes += plan->kernels[step->kernel].bytes;
+}
+
+static bool choose_steps(Bench *b, Arena *arena, const char *kernels) {
+    const Plan *plan = session_plan(b->session);
+    b->counted = arena_array(arena, bool, b->entry->step_count);
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < b->entry->step_count; i++) {
+        const PlanStep *step = &b->entry->steps[i];
+        if (step_flops(plan, step) > step_flops(plan, &b->entry->steps[largest])) largest = i;
+        bool named = step->kind == STEP_LAUNCH &&
+                     begins_as_one(plan->kernels[step->kernel].name, kernels);
+        if (named || strcmp(kernels, "all") == 0) count_step(b, i);
+    }
+    if (strcmp(kernels, "largest") == 0) count_step(b, largest);
+    session_profile(b->session, true);
+    return b->kernels || diag_fail(&b->diag, FAIL_INPUT, "no kernel is called '%s'", kernels);
+}
+
+// ---- running
+
+static bool step(Bench *b, double *seconds) {
     double start = clock_seconds();
-    if (!session_run(diag, s, entry)) return false;
+    if (!session_run(&b->diag, b->session, b->entry)) return false;
     *seconds = clock_seconds() - start;
+    if (!b->counted) return true;
+    uint32_t count;
+    const int64_t *ns = session_step_ns(b->session, &count);
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (b->counted[i]) sum += ns[i];
+    *seconds = (double)sum * 1e-9;
     return true;
 }
 
-static bool serve(Diag *diag, Session *s, const PlanEntry *entry) {
+static bool serve(Bench *b) {
     double seconds;
     for (int i = 0; i < WARM_UP; i++)
-        if (!step(diag, s, entry, &seconds)) return false;
-    puts("{\"peer\": \"strata\"}");
+        if (!step(b, &seconds)) return false;
+    printf("{\"peer\": \"strata\", \"steps\": %u, \"kernels\": %u, \"flops\": %.0f, "
+           "\"bytes\": %.0f}\n",
+           b->entry->step_count, b->kernels, b->flops, b->bytes);
     fflush(stdout);
     char line[64];
     while (fgets(line, sizeof line, stdin)) {
-        if (!step(diag, s, entry, &seconds)) return false;
+        if (!step(b, &seconds)) return false;
         printf("%.9f\n", seconds);
         fflush(stdout);
     }
@@ -67,29 +135,28 @@ static bool serve(Diag *diag, Session *s, const PlanEntry *entry) {
 
 int main(int argc, char **argv) {
     int64_t threads = 2;
-    if (argc < 3 || argc > 4 ||
+    if (argc < 3 || argc > 5 ||
         (argc > 3 && (!str_to_int64(str_of(argv[3]), &threads) || threads < 1))) {
-        fputs("usage: bench_step X.sta ENTRY [THREADS]\n", stderr);
+        fputs("usage: bench_step X.sta ENTRY [THREADS [KERNELS]]\n", stderr);
         return 2;
     }
     Arena arena;
-    Diag diag;
+    Bench b = {0};
     arena_init(&arena);
-    diag_init(&diag, &arena);
+    diag_init(&b.diag, &arena);
     Plan *plan;
-    Session *s;
-    if (!plan_read(&diag, &arena, str_of(argv[1]), &plan)) return fail(&diag);
-    const PlanEntry *entry = plan_entry(plan, argv[2]);
-    if (!entry) {
+    if (!plan_read(&b.diag, &arena, str_of(argv[1]), &plan)) return fail(&b.diag);
+    b.entry = plan_entry(plan, argv[2]);
+    if (!b.entry) {
         fprintf(stderr, "bench_step: %s has no entry '%s'\n", argv[1], argv[2]);
         return 1;
     }
-    if (!session_open(&diag, plan, (uint32_t)threads, &s)) return fail(&diag);
-    session_init(s, 1);
-    fill_inputs(s);
-    bool good = serve(&diag, s, entry);
-    session_close(s);
-    int rc = good ? 0 : fail(&diag);
+    if (!session_open(&b.diag, plan, (uint32_t)threads, &b.session)) return fail(&b.diag);
+    session_init(b.session, 1);
+    fill_inputs(b.session);
+    bool good = (argc < 5 || choose_steps(&b, &arena, argv[4])) && serve(&b);
+    session_close(b.session);
+    int rc = good ? 0 : fail(&b.diag);
     arena_release(&arena);
     return rc;
 }

@@ -12,7 +12,7 @@ class Contestant:
     """`failure` says why it gives no more times; None while it does."""
 
     def __init__(self, name, command):
-        self.name, self.failure, self.version, self.rounds = name, None, "", []
+        self.name, self.failure, self.version, self.rounds, self.warm = name, None, "", [], False
         # Messages go to a file: a pipe that nobody reads would fill and stop the child.
         self.messages = tempfile.TemporaryFile("w+")
         try:
@@ -22,6 +22,9 @@ class Contestant:
             self.child, self.failure = None, str(error)
 
     def wait_until_warm(self):
+        if self.warm:
+            return
+        self.warm = True
         line = self.answer()
         self.version = json.loads(line).get("version", "") if line else ""
 

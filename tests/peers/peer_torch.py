@@ -75,7 +75,7 @@ class Model(torch.nn.Module):
         return attn_res(sources, self.at(f"{path}.query"), self.at(f"{path}.gain"))
 
     def logits(self, tokens):
-        sources = [self.params["embed"][tokens]]
+        sources = [self.at("embed")[tokens]]
         for i in range(2 * self.layers):
             name = ("attn", "mlp")[i % 2]
             path = f"layers.{i // 2}.{name}"
@@ -85,7 +85,7 @@ class Model(torch.nn.Module):
                 sources = sources + [y]
             else:
                 sources = sources[:-1] + [sources[-1] + y]
-        return self.norm(self.read(sources, "head_res"), "head_norm") @ self.params["head"]
+        return self.norm(self.read(sources, "head_res"), "head_norm") @ self.at("head")
 
     def forward(self, tokens, targets):
         return F.cross_entropy(self.logits(tokens).flatten(0, 1), targets.flatten())
@@ -103,6 +103,14 @@ def evaluate(name, settings, params, tokens, targets):
     return {"logits": model.logits(tokens).detach().numpy(), "loss": loss.detach().numpy(), **grads}
 
 
+def optimizer_of(model):
+    groups = [{"params": [p for key, p in model.params.items() if cases.decays(key) == decayed],
+               "weight_decay": cases.ADAMW["decay"] * decayed} for decayed in (True, False)]
+    settings = cases.ADAMW
+    return torch.optim.AdamW(groups, lr=settings["lr"], betas=(settings["beta1"], settings["beta2"]),
+                             eps=settings["eps"], fused=True)
+
+
 def timed(function):
     start = time.perf_counter()
     function()
@@ -113,11 +121,7 @@ def training(name, wrap):
     params, tokens, targets = cases.model_case(name, cases.MODEL, cases.BATCH, cases.CONTEXT)
     model = Model(name, cases.MODEL, params, cases.CONTEXT)
     tokens, targets = torch.tensor(tokens), torch.tensor(targets)
-    groups = [{"params": [p for key, p in model.params.items() if cases.decays(key) == decayed],
-               "weight_decay": cases.ADAMW["decay"] * decayed} for decayed in (True, False)]
-    settings = cases.ADAMW
-    optimizer = torch.optim.AdamW(groups, lr=settings["lr"], betas=(settings["beta1"], settings["beta2"]),
-                                  eps=settings["eps"], fused=True)
+    optimizer = optimizer_of(model)
     loss_of = wrap(model)
 
     def step():

@@ -1,6 +1,7 @@
-"""worker.py PEER CASE [THREADS]: measures one peer, step by step, for a driver that alternates between several.
+"""worker.py PEER CASE [THREADS [DEVICE]]: measures one peer, step by step, for a driver that alternates between several.
 
-PEER: torch, torch-compile or jax. CASE: a model's training step or a kernel, see cases.py.
+PEER: torch, torch-compile or jax; on the device cuda torch, torch-compile or fla. CASE: a model's training step or a
+kernel, see cases.py, and peer_cuda.py for cuda.
 Prints {"peer", "case", "version"} as a line of JSON when it is warm; then, for each line that it reads, does
 one step and prints its seconds. Ends with its input.
 """
@@ -20,8 +21,11 @@ def environment(threads):
             "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def load(peer, case, threads):
+def load(peer, case, threads, device):
     """(step, version). Imports happen here, after the environment is right."""
+    if device == "cuda":
+        import peer_cuda
+        return peer_cuda.case(case, peer), peer_cuda.VERSION
     if peer == "jax":
         import peer_jax
         return peer_jax.case(case), peer_jax.VERSION
@@ -29,18 +33,19 @@ def load(peer, case, threads):
     return peer_torch.case(case, peer == "torch-compile", threads), peer_torch.VERSION
 
 
-def main(peer, case, threads=2):
+def main(peer, case, threads=2, device="cpu"):
     threads = int(threads)
-    wanted = environment(threads)
+    wanted = environment(threads) if device == "cpu" else {}
     if any(os.environ.get(key) != value for key, value in wanted.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
     # XLA takes as many threads as it may use cores.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if device == "cpu":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    step, version = load(peer, case, threads)
+    step, version = load(peer, case, threads, device)
     for _ in range(WARM_UP):
         step()
     print(json.dumps({"peer": peer, "case": case, "version": version}), file=answers, flush=True)
