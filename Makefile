@@ -1,7 +1,7 @@
 # A short front for CMake (see CMakePresets.json); every target sets up what it needs.
 JOBS ?= $(shell nproc)
 SHELL := /bin/bash
-.PHONY: all test test-gpu demo bench dist lint fuzz deps clean
+.PHONY: all test test-gpu demo bench bench-gpu dist lint fuzz deps clean
 
 all: release
 
@@ -31,6 +31,9 @@ demo: release
 
 bench: release
 	tools/bench.sh
+
+bench-gpu: release
+	tools/bench_gpu.sh build/release
 
 lint: dev
 	@tools/deps.sh lint

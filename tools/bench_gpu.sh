@@ -3,6 +3,7 @@
 # (build/release) has the programs; in an archive it is the archive itself. Options are those of
 # tests/bench/bench_gpu.py. Writes gpu.md and gpu.json to $GPU_OUT (default BUILD/gpu_bench); about eight minutes.
 # Exit status 3: there is no GPU.
+#   GPU_ANYWAY          not empty: tried out without a GPU, with --small --target cpu
 #   STRATA_PEERS_VENV   environment with PyTorch; default: python3
 set -u
 cd "$(dirname "$0")/.."

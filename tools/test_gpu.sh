@@ -5,6 +5,7 @@
 #   GPU_PARTS   which parts, separated by blanks; default: all
 #   GPU_STEPS   training steps; default 50
 #   GPU_SET     settings of the model that is trained
+#   GPU_TARGET  default cuda; with cpu, the parts training, resume and generate try themselves out without a GPU
 # test_gpu.sh --curve STRATA FILE: what training is compared with: FILE gets the losses of the CPU.
 set -u
 cd "$(dirname "$0")/.."
@@ -33,7 +34,7 @@ train_cpu() {
 
 # compiled TYPE: the artifact for the GPU, made once.
 compiled() {
-    "$strata" compile $model "${settings[@]}" --mode train --target cuda --dtype "$1" -o "$work/$1.sta"
+    "$strata" compile $model "${settings[@]}" --mode train --target "${GPU_TARGET:-cuda}" --dtype "$1" -o "$work/$1.sta"
 }
 
 # train TYPE FOLDER [OPTION...]
@@ -70,7 +71,9 @@ part_resume() {
     local type=bf16 many=$((steps * 8)) every=$steps
     compiled $type || return
     train $type "$work/whole" --steps $many --checkpoint-every "$every" || return
-    train $type "$work/killed" --steps $many --checkpoint-every "$every" &
+    # By itself, so that its number is the program's and not a shell's.
+    "$strata" train "$work/$type.sta" --data "$work/text" --steps $many --checkpoint-every "$every" \
+        --out "$work/killed" -q &
     local pid=$!
     until [ -e "$work/killed/latest" ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
     kill -9 $pid 2>/dev/null
@@ -140,10 +143,10 @@ build=$(cd "${1:-build/release}" && pwd) || exit 2
 export STRATA_PATH=$PWD/models
 . tools/gpu_env.sh
 # The pattern fits no test.
-said=$("$build/tests/gpu_models" none 2>&1) || {
+if [ "${GPU_TARGET:-cuda}" = cuda ] && ! said=$("$build/tests/gpu_models" none 2>&1); then
     echo "test-gpu: ${said#skipped: }" >&2
     exit 3
-}
+fi
 logs=${GPU_OUT:-$build/gpu}
 mkdir -p "$logs"
 root=$(mktemp -d)

@@ -27,9 +27,13 @@ foreach(kernels loop stream)
     strata_gpu_program(model_${kernels} gpu/device_simt.c models/test_cuda_${kernels}.c codegen/cuda_bench.c
         ir/tile_bench.c ../cli/pipeline.c)
 endforeach()
-if(TARGET gpu_ws)
-    target_compile_definitions(gpu_ws PRIVATE STRATA_GPU_SM90A)
-endif()
+# The hand-written kernels, by which the emulation's models of barriers, copies and products are compared with the card.
+strata_gpu_program(machine gpu/device_simt.c simt/test_simt.c simt/simt_kernels.c)
+foreach(test machine ws)
+    if(TARGET gpu_${test})
+        target_compile_definitions(gpu_${test} PRIVATE STRATA_GPU_SM90A)
+    endif()
+endforeach()
 
 # What tools/dist.sh packs.
 add_custom_target(dist_programs)
@@ -38,3 +42,6 @@ add_dependencies(dist_programs strata ${STRATA_GPU_PROGRAMS})
 add_test(NAME gpu COMMAND ${PROJECT_SOURCE_DIR}/tools/test_gpu.sh ${CMAKE_BINARY_DIR})
 # 3: there is no GPU.
 set_tests_properties(gpu PROPERTIES SKIP_RETURN_CODE 3 TIMEOUT 900 LABELS slow)
+
+add_test(NAME gpu_scripts COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/gpu/scripts.sh ${CMAKE_BINARY_DIR} ${PROJECT_SOURCE_DIR})
+set_tests_properties(gpu_scripts PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS slow)
