@@ -2,7 +2,7 @@
 // when both have read it.
 #include "prelude.cuh"
 
-CLUSTER(2) KERNEL(64) kernel(float *y, const float *x, MAP_ARGUMENT map) {
+KERNEL(64) CLUSTER(2) kernel(float *y, const float *x, MAP_ARGUMENT map) {
     DYNAMIC_SHARED(shared);
     const u32 at = shared_address(shared);
     const u32 full = at + 2048;

@@ -1,6 +1,7 @@
 // y[way] = 2 a b, of 64 x 64 elements, from tiles that the copy engine swizzles by 128 bytes, in all
 // four ways that they can lie.
 #include "prelude.cuh"
+#define WGMMA_N 64
 #include "wgmma.cuh"
 
 template <int ACROSS_A, int ACROSS_B> DEVICE void multiply(float *y, u32 a, u32 b) {
