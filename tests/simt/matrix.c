@@ -14,8 +14,11 @@ static uint32_t word_at(const unsigned char *p) {
 }
 
 static float half_of(uint32_t pair, uint32_t which, bool f16) {
-    uint16_t bits = (uint16_t)(pair >> 16 * which);
-    return f16 ? f16_to(bits) : bf16_to(bits);
+    if (f16) return f16_to((uint16_t)(pair >> 16 * which));
+    uint32_t bits = which ? pair & 0xffff0000U : pair << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 void call_matrix_load(Machine *m, uint32_t *r, uint32_t at, bool turned) {
