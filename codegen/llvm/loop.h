@@ -122,6 +122,8 @@ void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u);
 // The first blocks of a panel that do something for the next one; 0: none does.
 int helping_blocks(const Contract *c);
 bool blocks_copy(const Contract *c);  // they copy it
+// Do cols in memory lie so far apart from k to k that panels are best copied at once?
+bool cols_are_far(const Contract *c);
 
 // loop_dot.c: adds the sums of a block whose operands both lie along k: vectors walk k, and
 // their lanes are summed at the end.

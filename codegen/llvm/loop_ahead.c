@@ -12,6 +12,7 @@
 
 enum {
     LINE_BYTES = 64,
+    FAR_BYTES = 4096,  // from k to k: their lines would meet in few sets while they are awaited
     MOST_AT_ONCE = 2,  // k that a block copies every ku k
     MOST_COLS = 4,     // cols along k that a block asks for
     EARLY = 32,        // k before it is copied a vector is asked for
@@ -40,10 +41,16 @@ static bool are_copied(const Contract *c) {
     return c->cols.packed && c->cols.plain && c->one_panel;
 }
 
+bool cols_are_far(const Contract *c) {
+    const TileAccess *access = &c->cols.load->access;
+    return access->stride[c->k_last] * (int64_t)dtype_bytes(c->cols.type) >= FAR_BYTES;
+}
+
 bool blocks_copy(const Contract *c) {
     const TileDim *k = &c->p->dims[c->k_last];
     int64_t blocks = blocks_at_least(c);
-    if (!are_copied(c) || c->cols.along_k || c->cols.load == NULL) return false;
+    if (!are_copied(c) || c->cols.along_k || c->cols.load == NULL || cols_are_far(c))
+        return false;
     if (k->tile % c->ku != 0 || k->extent % k->tile % c->ku != 0) return false;
     return blocks * MOST_AT_ONCE >= c->ku && c->ku % share_of(c->ku, blocks) == 0;
 }
