@@ -13,7 +13,7 @@ bool candidate_lower(const Regions *regions, const Region *region, const Schedul
     *out = (Candidate){.schedule = *schedule};
     out->kernels = region_to_tile(regions, region, schedule, arena);
     if (!schedule->library) return true;
-    return out->kernels->kernel_count == 1 && gemm_available() &&
+    return out->kernels->kernel_count == 1 &&
            library_gemm(out->kernels->kernels[0].program, &out->gemm, out->operands);
 }
 

@@ -15,7 +15,8 @@ typedef struct {
     uint32_t operands[3];  // arguments of the kernel that are a, b and c
 } Candidate;
 
-// Lowers the region. For schedules that ask for the library: false if it cannot do this region.
+// Lowers the region. For schedules that ask for the library: false if the region is no product
+// of matrices; else library_takes says whether there is one that does it.
 MUST_USE bool candidate_lower(const Regions *regions, const Region *region,
                               const Schedule *schedule, Arena *arena, Candidate *out);
 // Two candidates of one region with the same hash run the same code.

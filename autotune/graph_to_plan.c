@@ -8,7 +8,6 @@
 #include "autotune/prior.h"
 #include "base/check.h"
 #include "ir/graph/evaluate.h"
-#include "runtime/gemm.h"
 
 typedef struct {
     Diag *diag;
@@ -176,16 +175,19 @@ static void copy_step(Draft *d, uint32_t from, uint32_t to) {
 }
 
 // The library's call, if the schedule asks for it and the program is nothing else.
-static bool library_step(Draft *d, const Schedule *schedule, const TileKernels *kernels,
-                         const uint32_t *args, Span span) {
+static bool library_step(Builder *b, Draft *d, const Schedule *schedule,
+                         const TileKernels *kernels, const uint32_t *args) {
+    CpuLevel level = b->request->target.level;
     PlanGemm gemm;
     uint32_t operands[3];
-    if (!schedule->library || kernels->kernel_count != 1 || !gemm_available()) return false;
-    if (!library_gemm(kernels->kernels[0].program, &gemm, operands)) return false;
+    if (!schedule->library || kernels->kernel_count != 1) return false;
+    if (!library_gemm(kernels->kernels[0].program, &gemm, operands) ||
+        !library_takes(level, &gemm))
+        return false;
     uint32_t chosen[3];
     for (int i = 0; i < 3; i++)
         chosen[i] = args[operands[i]];
-    step_add(d, STEP_GEMM, chosen, 3, NULL, span);
+    step_add(d, STEP_GEMM, chosen, 3, NULL, (Span){0});
     d->steps.ptr[d->steps.len - 1].gemm = gemm;
     return true;
 }
@@ -209,8 +211,9 @@ static void region_steps(Builder *b, Draft *d, const Region *region) {
             if (kernel->clear_first && kernel->program->args.ptr[i].written)
                 step_add(d, STEP_CLEAR, &args[i], 1, NULL, span);
         }
-        if (!library_step(d, &schedule, kernels, args, span))
+        if (!library_step(b, d, &schedule, kernels, args))
             step_add(d, STEP_LAUNCH, args, count, kernel->program, span);
+        d->steps.ptr[d->steps.len - 1].span = span;
     }
 }
 

@@ -2,6 +2,8 @@
 #include "autotune/library.h"
 
 #include "base/check.h"
+#include "runtime/cuda/cublaslt.h"
+#include "runtime/gemm.h"
 
 enum { A, B, C };
 
@@ -13,10 +15,9 @@ typedef struct {
     uint32_t batch_count;
 } Product;
 
-static bool is_plain(const TileProgram *p, const TileOp *op) {
+static bool is_plain(const TileOp *op) {
     const TileAccess *x = &op->access;
-    return x->offset == 0 && x->guard[0].dim < 0 && x->guard[1].dim < 0 &&
-           p->args.ptr[x->arg].type == DTYPE_F32;
+    return x->offset == 0 && x->guard[0].dim < 0 && x->guard[1].dim < 0;
 }
 
 // Two loads, their dot, its store.
@@ -34,7 +35,18 @@ static bool find_accesses(Product *x) {
     x->access[A] = &a->access;
     x->access[B] = &b->access;
     x->access[C] = &store->access;
-    return is_plain(x->p, a) && is_plain(x->p, b) && is_plain(x->p, store);
+    return is_plain(a) && is_plain(b) && is_plain(store);
+}
+
+// Two of one type become that type or f32.
+static bool find_types(const Product *x, PlanGemm *out) {
+    DType types[3];
+    for (int i = 0; i < 3; i++)
+        types[i] = x->p->args.ptr[x->access[i]->arg].type;
+    out->type_ab = types[A];
+    out->type_c = types[C];
+    bool known = types[A] == DTYPE_F32 || types[A] == DTYPE_BF16 || types[A] == DTYPE_F16;
+    return known && types[B] == types[A] && (types[C] == types[A] || types[C] == DTYPE_F32);
 }
 
 // Dimensions of extent 1 do not matter; of the others there may be one each, and two of grid.
@@ -94,7 +106,7 @@ static void swap_operands(Product *x) {
 bool library_gemm(const TileProgram *p, PlanGemm *out, uint32_t args[3]) {
     Product x = {.p = p, .batch = {-1, -1}};
     *out = (PlanGemm){0};
-    if (!find_accesses(&x) || !find_dims(&x)) return false;
+    if (!find_accesses(&x) || !find_types(&x, out) || !find_dims(&x)) return false;
     bool transpose_c;
     if (!find_matrix(&x, C, (int[]){x.m, x.n}, &transpose_c, &out->ldc)) return false;
     if (transpose_c) swap_operands(&x);
@@ -115,6 +127,11 @@ bool library_gemm(const TileProgram *p, PlanGemm *out, uint32_t args[3]) {
     return true;
 }
 
+bool library_takes(CpuLevel level, const PlanGemm *g) {
+    if (level_is_cuda(level)) return cublaslt_available();
+    return gemm_available() && g->type_ab == DTYPE_F32;
+}
+
 static double batches(const PlanGemm *g) { return (double)g->batch[0] * (double)g->batch[1]; }
 
 double gemm_flops(const PlanGemm *g) {
@@ -122,14 +139,16 @@ double gemm_flops(const PlanGemm *g) {
 }
 
 // An operand that a batch dimension does not move is read again, but from close by.
-static double operand_bytes(const PlanGemm *g, const int64_t strides[2], double elements) {
+static double operand_elements(const PlanGemm *g, const int64_t strides[2], double elements) {
     for (int i = 0; i < 2; i++)
         if (strides[i]) elements *= (double)g->batch[i];
-    return elements * (double)sizeof(float);
+    return elements;
 }
 
 double gemm_bytes(const PlanGemm *g) {
-    return operand_bytes(g, g->stride_a, (double)g->m * (double)g->k) +
-           operand_bytes(g, g->stride_b, (double)g->k * (double)g->n) +
-           operand_bytes(g, g->stride_c, (double)g->m * (double)g->n);
+    double m = (double)g->m, n = (double)g->n, k = (double)g->k;
+    double operands =
+        operand_elements(g, g->stride_a, m * k) + operand_elements(g, g->stride_b, k * n);
+    return operands * (double)dtype_bytes(g->type_ab) +
+           operand_elements(g, g->stride_c, m * n) * (double)dtype_bytes(g->type_c);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "autotune/contract_cost.h"
+#include "autotune/cuda_space.h"
 
 enum {
     MOST_CONTRACT = 56,
@@ -280,6 +281,7 @@ static uint32_t attend_space(const Regions *regions, const Region *region, uint3
 
 uint32_t schedule_space(const Regions *regions, const Region *region, CpuLevel level,
                         uint32_t threads, Arena *arena, Schedule **out) {
+    if (level_is_cuda(level)) return cuda_space(regions, region, level, arena, out);
     if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);
     if (region->kind == REGION_ATTEND)
         return attend_space(regions, region, threads, arena, out);

@@ -4,12 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "autotune/library.h"
 #include "autotune/moves.h"
 #include "autotune/peaks.h"
 #include "autotune/space.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "runtime/gemm.h"
 
 // The first batch is small, so that every region is soon measured at all.
 enum { CLAIM_SECONDS = 120, FIRST_BATCH = 4, BATCH = 8, MOVES_RANK = 10000 };
@@ -20,10 +20,16 @@ static Str hash_key(Arena *arena, Hash h) {
     return str_copy(arena, (Str){(const char *)&h, sizeof h});
 }
 
+// False: no such schedule, or the library that it asks for is not there.
+static bool lower(Tuner *t, Site *site, const Schedule *schedule, Candidate *out) {
+    return candidate_lower(site->regions, site->region, schedule, &site->arena, out) &&
+           (!schedule->library || library_takes(t->target->level, &out->gemm));
+}
+
 // Does nothing if its code was tried, or is queued, or must not be tried.
 static void enqueue(Tuner *t, Site *site, const Schedule *schedule, uint32_t rank) {
     Candidate c;
-    if (!candidate_lower(site->regions, site->region, schedule, &site->arena, &c)) return;
+    if (!lower(t, site, schedule, &c)) return;
     Str key = hash_key(&site->arena, candidate_hash(&c));
     if (map_get(&site->tried, key, NULL)) return;
     map_set(&site->arena, &site->tried, key, 1);
@@ -41,7 +47,7 @@ static void recall(Tuner *t, Site *site) {
         Candidate c;
         if (trials[i].status == TRIAL_OK && trials[i].rank == 0)
             site->prior_ns = trials[i].median;
-        if (candidate_lower(site->regions, site->region, &trials[i].schedule, &site->arena, &c))
+        if (lower(t, site, &trials[i].schedule, &c))
             map_set(&site->arena, &site->tried, hash_key(&site->arena, candidate_hash(&c)), 1);
     }
 }
@@ -88,7 +94,7 @@ static void describe(Tuner *t, Site *site) {
     StrBuf text = {0};
     Schedule none = schedule_none();
     Candidate c;
-    if (!candidate_lower(site->regions, site->region, &none, &site->arena, &c)) BUG("no code");
+    if (!lower(t, site, &none, &c)) BUG("no code");
     for (uint32_t i = 0; i < c.kernels->kernel_count; i++)
         tile_print(c.kernels->kernels[i].program, &text);
     database_region_add(t->target->db, site->hash, site->region->name, strbuf_view(&text));
@@ -213,8 +219,7 @@ static Hash claim_key(const Tuner *t, const Site *site) {
 }
 
 static bool leader_candidate(Tuner *t, Site *site, Candidate *out) {
-    return site->leader_ns > 0 &&
-           candidate_lower(site->regions, site->region, &site->leader, &site->arena, out) &&
+    return site->leader_ns > 0 && lower(t, site, &site->leader, out) &&
            compile_one(t, site, out);
 }
 

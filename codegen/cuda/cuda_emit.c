@@ -9,7 +9,7 @@ static void heading(CudaWriter *w) {
 
 // What does not suit the copy engine and wgmma is multiplied as on sm_80.
 static bool loop_emit(CudaWriter *w) {
-    if (w->arch == CUDA_SM90A) {
+    if (w->arch == CUDA_SM90A && tile_knob(w->p, "skeleton", 0) != 1) {
         Diag *diag = w->diag, reasons;
         diag_init(&reasons, w->arena);
         size_t start = w->text.len;

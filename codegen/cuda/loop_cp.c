@@ -71,7 +71,7 @@ static bool is_in_range(const Cp *c) {
     return (double)c->shape.points * (double)tiles_m(c) * (double)tiles_n(c) <= (double)most;
 }
 
-static bool cp_plan(CudaWriter *w, Cp *c) {
+bool cp_plan(CudaWriter *w, Cp *c) {
     const TileProgram *p = w->p;
     *c = (Cp){.w = w, .m = tile_dim_of(p, DIM_M), .n = tile_dim_of(p, DIM_N)};
     c->k_first = tile_dim_of(p, DIM_K);

@@ -42,6 +42,10 @@ static inline int64_t cp_extent(const Cp *c, int d) { return c->w->p->dims[d].ex
 // floats as they lie in memory; F32 otherwise.
 DType cp_operand_type(const TileProgram *p, TileId dot);
 
+// loop_cp.c: all of the above. Prints nothing. False: no tiles are legal,
+// or an extent is too large; the reason is in w->diag.
+MUST_USE bool cp_plan(CudaWriter *w, Cp *c);
+
 // ---- loop_operand.c
 void cp_operand_plan(const Cp *c, CpOperand *o);  // letter, value and own are set; finds across
 void cp_operand_tiles(const Cp *c, CpOperand *o);  // c->tiles are chosen: the rest

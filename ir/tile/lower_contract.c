@@ -124,6 +124,7 @@ static void set_knobs(Lower *w) {
         {"warps_n", s->warps_n, none.warps_n},
         {"warps_k", s->warps_k, none.warps_k},
         {"order", s->order, none.order},
+        {"skeleton", s->skeleton, none.skeleton},
     };
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)
         if (knobs[i].value != knobs[i].otherwise)

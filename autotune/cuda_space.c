@@ -1,0 +1,194 @@
+// cuda_space.c: tiles by the emitter's own estimates, and for rows a few knobs near its choice.
+// Every candidate is written as text once: what has no text is not legal, and what has the text
+// of an earlier one is left out.
+#include "autotune/cuda_space.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "autotune/prior.h"
+#include "base/vec.h"
+#include "codegen/cuda/cuda.h"
+#include "codegen/cuda/loop_choices.h"
+
+enum {
+    MOST_CHOICES = 256,  // that are looked at, of each skeleton
+    MOST_LOOP = 40,
+    MOST_CP_BESIDE_WS = 10,  // tensor cores of sm_90a are only half as fast there
+    MOST_OF_A_TILE = 3,      // candidates with one shape of the tile
+    MOST_ROW = 40,
+};
+
+typedef struct {
+    const Regions *regions;
+    const Region *region;
+    CpuLevel level;
+    Arena *arena;
+    Vec(Schedule) schedules;
+    Vec(Hash) hashes;  // of the kernels of each
+} Space;
+
+// ---- what a schedule gives
+
+static Hash launch_hash(const Launch *l) {
+    const uint32_t sizes[] = {l->blocks, l->threads, l->cluster, l->shared_bytes};
+    Hash hash = hash_bytes((const char *)sizes, sizeof sizes);
+    for (uint32_t i = 0; i < l->map_count; i++)
+        hash = hash_mix(hash, hash_bytes((const char *)l->maps[i].box, sizeof l->maps[i].box));
+    return hash;
+}
+
+// False: a kernel has no form with these knobs.
+static bool kernels_hash(const Space *s, const Schedule *schedule, Arena *scratch, Hash *out) {
+    const TileKernels *kernels = region_to_tile(s->regions, s->region, schedule, scratch);
+    Diag reasons;
+    diag_init(&reasons, scratch);
+    *out = (Hash){0};
+    for (uint32_t i = 0; i < kernels->kernel_count; i++) {
+        CudaKernel kernel;
+        if (!cuda_emit(&reasons, scratch, kernels->kernels[i].program, s->level, NULL, &kernel))
+            return false;
+        Hash text = hash_bytes(kernel.text.ptr, kernel.text.len);
+        *out = hash_mix(*out, hash_mix(text, launch_hash(&kernel.launch)));
+    }
+    return true;
+}
+
+static bool is_new(const Space *s, Hash hash) {
+    vec_each (const Hash, seen, &s->hashes)
+        if (hash_eq(*seen, hash)) return false;
+    return true;
+}
+
+static bool space_add(Space *s, const Schedule *schedule) {
+    Arena scratch = {0};
+    Hash hash;
+    bool added = kernels_hash(s, schedule, &scratch, &hash) && is_new(s, hash);
+    arena_release(&scratch);
+    if (!added) return false;
+    vec_push(s->arena, &s->hashes, hash);
+    vec_push(s->arena, &s->schedules, *schedule);
+    return true;
+}
+
+// ---- contractions
+
+static Schedule schedule_of(const LoopChoice *choice, CpuLevel level) {
+    Schedule s = schedule_none();
+    if (choice->is_ws) {
+        const WsTiles *t = &choice->ws;
+        s.bm = t->bm;
+        s.bn = t->bn;
+        s.stages = t->stages;
+        s.consumers = t->consumers;
+        s.turns = t->turns;
+        s.cluster = t->cluster;
+        s.order = t->order;
+        return s;
+    }
+    const CpTiles *t = &choice->cp;
+    s.bm = t->bm;
+    s.bn = t->bn;
+    s.bk = t->bk;
+    s.stages = t->stages;
+    s.warps_m = t->warps_m;
+    s.warps_n = t->warps_n;
+    s.warps_k = t->warps_k;
+    s.order = t->order;
+    s.skeleton = level == CUDA_SM90A;
+    return s;
+}
+
+static bool same_tile(const Schedule *x, const Schedule *y) {
+    return x->skeleton == y->skeleton && x->bm == y->bm && x->bn == y->bn &&
+           x->consumers == y->consumers && x->turns == y->turns;
+}
+
+static uint32_t count_of_tile(const Space *s, const Schedule *schedule) {
+    uint32_t count = 0;
+    vec_each (const Schedule, other, &s->schedules)
+        count += same_tile(other, schedule);
+    return count;
+}
+
+static const TileProgram *loop_program(const Space *s) {
+    Schedule none = schedule_none();
+    const TileKernels *kernels = region_to_tile(s->regions, s->region, &none, s->arena);
+    for (uint32_t i = 0; i < kernels->kernel_count; i++)
+        if (kernels->kernels[i].program->skeleton == TILE_LOOP)
+            return kernels->kernels[i].program;
+    return NULL;
+}
+
+static void contract_space(Space *s) {
+    const TileProgram *p = loop_program(s);
+    if (!p) return;
+    LoopChoice *choices;
+    uint32_t count = cuda_loop_choices(s->arena, p, s->level, MOST_CHOICES, &choices);
+    bool any_ws = false;
+    for (uint32_t i = 0; i < count; i++)
+        any_ws = any_ws || choices[i].is_ws;
+    const uint32_t most[] = {any_ws ? MOST_CP_BESIDE_WS : MOST_LOOP, MOST_LOOP};
+    uint32_t taken[] = {0, 0};
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_ws = choices[i].is_ws;
+        Schedule schedule = schedule_of(&choices[i], s->level);
+        if (taken[is_ws] == most[is_ws] || count_of_tile(s, &schedule) == MOST_OF_A_TILE)
+            continue;
+        taken[is_ws] += space_add(s, &schedule);
+    }
+}
+
+// ---- rows
+
+typedef struct {
+    size_t knob;  // offset in Schedule
+    int32_t value;
+} Option;
+
+static const Option row_options[] = {
+    {offsetof(Schedule, threads), 32},  {offsetof(Schedule, threads), 64},
+    {offsetof(Schedule, threads), 128}, {offsetof(Schedule, threads), 256},
+    {offsetof(Schedule, threads), 16},  {offsetof(Schedule, threads), 512},
+    {offsetof(Schedule, width), 4},     {offsetof(Schedule, width), 2},
+    {offsetof(Schedule, rows), 4},      {offsetof(Schedule, rows), 1},
+    {offsetof(Schedule, rows), 8},      {offsetof(Schedule, ring), -1},
+    {offsetof(Schedule, ring), 1},      {offsetof(Schedule, keep), 0},
+    {offsetof(Schedule, blocks), 264},  {offsetof(Schedule, blocks), 528},
+    {offsetof(Schedule, blocks), 1056}, {offsetof(Schedule, nt), 1},
+};
+enum { ROW_OPTIONS = sizeof row_options / sizeof *row_options };
+
+static void option_set(Schedule *s, const Option *option) {
+    memcpy((char *)s + option->knob, &option->value, sizeof option->value);
+}
+
+// One knob changed, then two.
+static void row_space(Space *s, const Schedule *prior) {
+    for (int i = 0; i < ROW_OPTIONS; i++) {
+        Schedule schedule = *prior;
+        option_set(&schedule, &row_options[i]);
+        space_add(s, &schedule);
+    }
+    for (int i = 0; i < ROW_OPTIONS; i++)
+        for (int j = i + 1; j < ROW_OPTIONS && s->schedules.len < MOST_ROW; j++) {
+            if (row_options[i].knob == row_options[j].knob) continue;
+            Schedule schedule = *prior;
+            option_set(&schedule, &row_options[i]);
+            option_set(&schedule, &row_options[j]);
+            space_add(s, &schedule);
+        }
+}
+
+uint32_t cuda_space(const Regions *regions, const Region *region, CpuLevel level, Arena *arena,
+                    Schedule **out) {
+    enum { ANY_THREADS = 1 };
+    Space s = {.regions = regions, .region = region, .level = level, .arena = arena};
+    Schedule prior = schedule_prior(regions, region, level, ANY_THREADS);
+    *out = NULL;
+    if (!space_add(&s, &prior)) return 0;
+    if (region->kind == REGION_ROW) row_space(&s, &prior);
+    if (region->kind == REGION_CONTRACT) contract_space(&s);
+    *out = s.schedules.ptr;
+    return s.schedules.len;
+}

@@ -1,0 +1,9 @@
+// cuda_space.h: the schedules that are worth trying on a GPU. Part of schedule_space.
+#pragma once
+
+#include "codegen/emitter.h"
+#include "ir/region_to_tile.h"
+
+// As schedule_space: the prior's pick first. All are legal, and no two give the same kernels.
+uint32_t cuda_space(const Regions *regions, const Region *region, CpuLevel level, Arena *arena,
+                    Schedule **out);
