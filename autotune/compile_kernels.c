@@ -40,10 +40,15 @@ static bool compile_cuda(const Work *work, Job *job) {
         if (!cuda_emit(&job->diag, &job->arena, job->program, level, work->lines, &kernel) ||
             !nvrtc_compile(&job->diag, &job->arena, kernel.text, level, &code))
             return false;
-        job->kernel = (EmittedKernel){.object = code.cubin, .scratch_bytes = code.stack_bytes};
+        job->kernel = (EmittedKernel){.object = code.cubin,
+                                      .scratch_bytes = code.stack_bytes,
+                                      .launch.registers = code.registers,
+                                      .spill_bytes = code.spill_bytes,
+                                      .notes = code.notes};
         if (db) database_code_add(db, key, &job->kernel);
     }
     job->kernel.tasks = tile_task_count(job->program);
+    kernel.launch.registers = job->kernel.launch.registers;
     job->kernel.launch = kernel.launch;
     return true;
 }
@@ -101,6 +106,7 @@ static bool collect(Diag *diag, Arena *arena, Job *job) {
                   item ? (int)item->message.len : 0, item ? item->message.ptr : "");
     } else {
         job->kernel.object = str_copy(arena, job->kernel.object);
+        job->kernel.notes = str_copy(arena, job->kernel.notes);
     }
     arena_release(&job->arena);
     return !job->failed;

@@ -34,7 +34,10 @@ static const char schema[] =
     "  PRIMARY KEY(region, env, knobs)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS blob(hash TEXT PRIMARY KEY, bytes BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS code(key TEXT PRIMARY KEY, hash TEXT NOT NULL,"
-    "  tasks INTEGER NOT NULL, scratch INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;"
+    "  tasks INTEGER NOT NULL, scratch INTEGER NOT NULL, at INTEGER NOT NULL,"
+    // of a GPU's code, what the compiler said of it
+    "  registers INTEGER NOT NULL DEFAULT 0, spills INTEGER NOT NULL DEFAULT 0,"
+    "  notes TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS claim(key TEXT PRIMARY KEY, pid INTEGER NOT NULL,"
     "  host TEXT NOT NULL, deadline INTEGER NOT NULL) WITHOUT ROWID;"
     // one row that every process writes when it opens the file
@@ -47,6 +50,19 @@ static const char upgrade_1[] =
     "ALTER TABLE device ADD COLUMN l3_bytes REAL NOT NULL DEFAULT 0;"
     "ALTER TABLE device ADD COLUMN l2_bytes REAL NOT NULL DEFAULT 0;";
 
+// Version 2 did not know what compilers say of code. It is made again where it is needed.
+static const char upgrade_2[] =
+    "DELETE FROM code; DELETE FROM blob;"
+    "ALTER TABLE code ADD COLUMN registers INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE code ADD COLUMN spills INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE code ADD COLUMN notes TEXT NOT NULL DEFAULT '';";
+
+static bool upgrade(Database *db) {
+    int64_t version = sql_number(db->sql, "PRAGMA user_version");
+    return (version != 1 || sql_script(db->sql, upgrade_1)) &&
+           ((version != 1 && version != 2) || sql_script(db->sql, upgrade_2));
+}
+
 // The real write. Another process may be doing the same: the version is read inside the
 // transaction, and all statements say "if not exists".
 static bool probe(Database *db, SqlFailure *failure) {
@@ -55,9 +71,7 @@ static bool probe(Database *db, SqlFailure *failure) {
                                  schema, DATABASE_APPLICATION, DATABASE_VERSION,
                                  (long long)unix_seconds());
     bool ok = text && sql_script(db->sql, "BEGIN IMMEDIATE");
-    if (ok && sql_number(db->sql, "PRAGMA user_version") == 1)
-        ok = sql_script(db->sql, upgrade_1);
-    ok = ok && sql_script(db->sql, text);
+    ok = ok && upgrade(db) && sql_script(db->sql, text);
     sqlite3_free(text);
     if (ok) return true;
     *failure = sql_failure(db->sql);
@@ -163,15 +177,18 @@ static bool code_row(Arena *arena, sqlite3_stmt *statement, EmittedKernel *out) 
     if (!hash_eq(hash_bytes(object.ptr, object.len), sql_hash(statement, 1))) return false;
     *out = (EmittedKernel){.object = str_copy(arena, object),
                            .tasks = sqlite3_column_int64(statement, 2),
-                           .scratch_bytes = sqlite3_column_int64(statement, 3)};
+                           .scratch_bytes = sqlite3_column_int64(statement, 3),
+                           .launch.registers = (uint32_t)sqlite3_column_int64(statement, 4),
+                           .spill_bytes = (uint32_t)sqlite3_column_int64(statement, 5),
+                           .notes = sql_str(arena, statement, 6)};
     return true;
 }
 
 bool database_code_find(Database *db, Arena *arena, Hash key, EmittedKernel *out) {
     database_lock(db);
-    sqlite3_stmt *statement =
-        sql_prepare(db, "SELECT bytes, blob.hash, tasks, scratch FROM code"
-                        " JOIN blob ON blob.hash = code.hash WHERE code.key = ?1");
+    sqlite3_stmt *statement = sql_prepare(
+        db, "SELECT bytes, blob.hash, tasks, scratch, registers, spills, notes FROM code"
+            " JOIN blob ON blob.hash = code.hash WHERE code.key = ?1");
     sql_bind_hash(statement, 1, key);
     bool found = sql_row(statement) && code_row(arena, statement, out);
     sql_done(statement);
@@ -188,12 +205,17 @@ void database_code_add(Database *db, Hash key, const EmittedKernel *kernel) {
     sql_bind_blob(blob, 2, kernel->object);
     if (sql_write(db, blob)) {
         sqlite3_stmt *code =
-            sql_prepare(db, "INSERT OR REPLACE INTO code VALUES(?1, ?2, ?3, ?4, ?5)");
+            sql_prepare(db, "INSERT OR REPLACE INTO code(key, hash, tasks, scratch, at,"
+                            " registers, spills, notes)"
+                            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
         sql_bind_hash(code, 1, key);
         sql_bind_hash(code, 2, content);
         sql_bind_int(code, 3, kernel->tasks);
         sql_bind_int(code, 4, kernel->scratch_bytes);
         sql_bind_int(code, 5, unix_seconds());
+        sql_bind_int(code, 6, kernel->launch.registers);
+        sql_bind_int(code, 7, kernel->spill_bytes);
+        sql_bind_str(code, 8, kernel->notes);
         sql_write(db, code);
     }
     database_unlock(db);

@@ -8,7 +8,7 @@
 #include "autotune/database.h"
 
 #define DATABASE_APPLICATION 0x53545254  // "STRT", SQLite's application_id
-#define DATABASE_VERSION     2           // of the schema, SQLite's user_version
+#define DATABASE_VERSION     3           // of the schema, SQLite's user_version
 
 struct Database {
     Arena arena;  // owns this struct

@@ -181,7 +181,18 @@ bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
     return true;
 }
 
+// By their makers' sheets: A100 80 GB, H200, B200; products of bf16, without sparsity.
+static MachinePeaks gpu_peaks(CpuLevel level) {
+    static const MachinePeaks a100 = {312e12, 2.0e12, 0, 0}, h200 = {989e12, 4.8e12, 0, 0},
+                              b200 = {2250e12, 8.0e12, 0, 0};
+    return level == CUDA_SM80 ? a100 : level == CUDA_SM90A ? h200 : b200;
+}
+
 bool machine_peaks(Diag *diag, Database *db, const TuneContext *context, MachinePeaks *out) {
+    if (level_is_cuda(context->level)) {
+        *out = gpu_peaks(context->level);
+        return true;
+    }
     if (db && database_peaks_find(db, context, out)) return true;
     return machine_peaks_measure(diag, db, context, out);
 }

@@ -1,6 +1,7 @@
 // tune_site.c: the candidates of one region: queued, compiled, tried, stored.
 #include "autotune/tune_site.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -117,9 +118,18 @@ uint32_t site_queued(const Site *site) { return site->queue.len - site->next; }
 
 // ---- storing
 
+// Of a GPU: what the code of a candidate that ran takes.
+static Str code_note(const Tuner *t, const Candidate *c, char text[WORKER_NOTE]) {
+    text[0] = 0;
+    if (level_is_cuda(t->target->level) && c->code)
+        snprintf(text, WORKER_NOTE, "%u registers", c->code[0].launch.registers);
+    return str_of(text);
+}
+
 static void store(Tuner *t, Site *site, const Candidate *c, const WorkerResult *result) {
     const Measurement *m = &result->measured;
     bool timed = result->status == TRIAL_OK || result->status == TRIAL_SLOW;
+    char text[WORKER_NOTE];
     Trial trial = {.region = site->hash,
                    .context = t->context_hash,
                    .schedule = c->schedule,
@@ -131,7 +141,7 @@ static void store(Tuner *t, Site *site, const Candidate *c, const WorkerResult *
                    .low = timed ? m->time.low : 0,
                    .high = timed ? m->time.high : 0,
                    .output = result->output,
-                   .note = str_of(result->note)};
+                   .note = timed ? code_note(t, c, text) : str_of(result->note)};
     if (!database_trial_add(t->target->db, &trial)) t->unsaved++;
     t->trials++;
     t->failures += !timed;
@@ -154,6 +164,25 @@ static void done(void *context, uint32_t number, const WorkerResult *result) {
 
 // ---- compiling
 
+// What a GPU's compiler says of the code. Spilled registers and instructions that wait for each
+// other are never fast, so such a candidate is not even run.
+static bool is_promising(Tuner *t, Site *site, const Candidate *c) {
+    WorkerResult result = {.status = TRIAL_OK};
+    for (uint32_t i = 0; i < c->kernels->kernel_count && result.status == TRIAL_OK; i++) {
+        const EmittedKernel *code = &c->code[i];
+        if (code->spill_bytes) {
+            result.status = TRIAL_SPILLS;
+            snprintf(result.note, sizeof result.note, "%u registers, %u bytes of spills",
+                     code->launch.registers, code->spill_bytes);
+        } else if (code->notes.len) {
+            result.status = TRIAL_SERIALISED;
+            snprintf(result.note, sizeof result.note, "%.*s", STR_ARG(code->notes));
+        }
+    }
+    if (result.status != TRIAL_OK) store(t, site, c, &result);
+    return result.status == TRIAL_OK;
+}
+
 // One candidate alone; one that has no code is a trial, too.
 static bool compile_one(Tuner *t, Site *site, Candidate *c) {
     if (c->schedule.library) return true;
@@ -168,6 +197,7 @@ static bool compile_one(Tuner *t, Site *site, Candidate *c) {
     bool ok = compile_kernels(&diag, &site->arena, t->target, programs, n, code);
     if (ok) {
         c->code = code;
+        ok = is_promising(t, site, c);
     } else {
         WorkerResult result = {.status = TRIAL_REFUSED};
         Str why = diag.item_count ? diag.items[0].message : STR("no code");

@@ -30,7 +30,9 @@ typedef struct {
                  // undefined symbols. For CUDA: a cubin with one kernel "kernel"
     int64_t scratch_bytes;  // per thread; of a GPU, what does not fit its registers
     int64_t tasks;
-    Launch launch;  // of a CUDA kernel; zero otherwise
+    Launch launch;         // of a CUDA kernel; zero otherwise
+    uint32_t spill_bytes;  // of a CUDA kernel: see CudaCode
+    Str notes;             // of a CUDA kernel: see CudaCode
 } EmittedKernel;
 
 // Version of the emitter for a level and of the compiler behind it (LLVM, NVRTC), part of every

@@ -86,7 +86,12 @@ static int in_process(Fixture *f, int (*body)(Fixture *f, int number), int numbe
 static void code_is_found_by_its_key(void **state) {
     Fixture *f = *state;
     Database *db = begin(f);
-    EmittedKernel kernel = {.object = STR("machine\0code"), .scratch_bytes = 64, .tasks = 7},
+    EmittedKernel kernel = {.object = STR("machine\0code"),
+                            .scratch_bytes = 64,
+                            .tasks = 7,
+                            .launch.registers = 168,
+                            .spill_bytes = 12,
+                            .notes = STR("slow")},
                   got = {0};
     Hash key = code_key(hash_of("program"), CPU_AVX2, STR("emitter 1"));
     assert_false(database_code_find(db, &f->arena, key, &got));
@@ -97,6 +102,9 @@ static void code_is_found_by_its_key(void **state) {
     assert_true(str_eq(got.object, kernel.object));
     assert_int_equal(got.tasks, 7);
     assert_int_equal(got.scratch_bytes, 64);
+    assert_int_equal(got.launch.registers, 168);
+    assert_int_equal(got.spill_bytes, 12);
+    assert_true(str_eq(got.notes, STR("slow")));
     Hash other = code_key(hash_of("program"), CPU_AVX2, STR("emitter 2"));
     assert_false(database_code_find(db, &f->arena, other, &got));
     other = code_key(hash_of("program"), CPU_AVX512, STR("emitter 1"));
@@ -398,7 +406,9 @@ static void earlier_version_is_upgraded(void **state) {
     Trial t = trial_of(0, 6, 2, 0.5);
     assert_true(database_trial_add(begin(f), &t));
     database_close(f->db);
-    run_sql(f, "ALTER TABLE device DROP COLUMN l2_bytes;"
+    run_sql(f, "ALTER TABLE code DROP COLUMN registers;"
+               "ALTER TABLE code DROP COLUMN spills; ALTER TABLE code DROP COLUMN notes;"
+               "ALTER TABLE device DROP COLUMN l2_bytes;"
                "ALTER TABLE device DROP COLUMN l3_bytes; PRAGMA user_version = 1");
     TuneContext context = {STR("cpu"), CPU_AVX2, 2, STR("emitter 1")};
     MachinePeaks peaks = {1e11, 2e10, 3e10, 4e10};

@@ -1,0 +1,124 @@
+// test_cuda_tune.c: tuning for a GPU, as far as that needs none: code that its compiler calls
+// slow is not run. The database already has the code of every candidate, so nothing is
+// compiled.
+#include "autotune/compile_kernels.h"
+#include "autotune/space.h"
+#include "autotune/tune.h"
+#include "codegen/cuda/cuda.h"
+#include "ir/graph/passes.h"
+#include "tests/test.h"
+
+static const CpuLevel level = CUDA_SM90A;
+
+typedef struct {
+    Arena arena;
+    Diag diag;
+    Database *db;
+    PlanRequestEntry entry;
+    PlanRequest plan;
+} Fixture;
+
+// x / |x|, row by row.
+static Graph *model(Fixture *f) {
+    Graph *g = graph_new(&f->arena, STR("rows"));
+    AxisId t = graph_axis(g, STR("t"), 40, false), d = graph_axis(g, STR("d"), 256, false);
+    Leaf leaf = {.kind = OP_PARAM,
+                 .path = STR("x"),
+                 .type = DTYPE_F32,
+                 .rank = 2,
+                 .axes = (AxisId[]){t, d}};
+    ValueId x = graph_leaf(g, &leaf), square = graph_binary(g, OP_MUL, x, x, (Span){0});
+    ValueId sum = graph_reduce(g, OP_REDUCE_SUM, square, &d, 1, (Span){0});
+    ValueId scale = graph_unary(g, OP_RSQRT, sum, (Span){0});
+    GraphAttr to = {.to = (AxisId[]){t, d}, .to_count = 2};
+    scale = graph_add(g, OP_BROADCAST, &scale, 1, to, (Span){0});
+    graph_output(g, STR("y"), graph_binary(g, OP_MUL, x, scale, (Span){0}));
+    return g;
+}
+
+static int setup(void **state) {
+    Fixture *f = test_calloc(1, sizeof *f);
+    diag_init(&f->diag, &f->arena);
+    assert_true(database_open(&f->diag, (Str){0}, &f->db));
+    f->entry = (PlanRequestEntry){STR("forward"), model(f)};
+    f->plan = (PlanRequest){.model = STR("rows"),
+                            .target = {.level = level, .threads = 2, .db = f->db},
+                            .run_threads = 1,
+                            .entries = &f->entry,
+                            .entry_count = 1};
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *f = *state;
+    database_close(f->db);
+    arena_release(&f->arena);
+    test_free(f);
+    return 0;
+}
+
+// Code that is in the database is not compiled, so it may be anything.
+static void plant(Fixture *f, const Regions *regions, const Schedule *s, bool spills) {
+    TileKernels *kernels = region_to_tile(regions, &regions->regions[0], s, &f->arena);
+    for (uint32_t i = 0; i < kernels->kernel_count; i++) {
+        CudaKernel text;
+        assert_true(
+            cuda_emit(&f->diag, &f->arena, kernels->kernels[i].program, level, NULL, &text));
+        EmittedKernel code = {.object = STR("no code"),
+                              .launch.registers = 255,
+                              .spill_bytes = spills ? 48 : 0,
+                              .notes = spills ? STR("") : STR("C7510: wgmma is serialized")};
+        Hash key = code_key(hash_bytes(text.text.ptr, text.text.len), level,
+                            emitter_version(&f->arena, level));
+        database_code_add(f->db, key, &code);
+    }
+}
+
+static void slow_code_is_not_run(void **state) {
+    Fixture *f = *state;
+    Regions *regions = pass_fuse(f->entry.graph, &f->arena);
+    Schedule *space;
+    uint32_t count = schedule_space(regions, &regions->regions[0], level, 1, &f->arena, &space);
+    assert_true(count >= 4);
+    for (uint32_t i = 0; i < count; i++)
+        plant(f, regions, &space[i], i % 2 == 0);
+    TuneRequest request = {.request = &f->plan, .measure = measure_defaults()};
+    TuneReport report;
+    assert_true(tune(&f->diag, &f->arena, &request, &report));
+    assert_int_equal(report.trials, count);
+    assert_int_equal(report.failures, count);
+    assert_int_equal(report.regions_done, 1);
+    assert_true(report.best_ns == 0);
+    DatabaseRegion *rows;
+    assert_int_equal(database_regions(f->db, &f->arena, &rows), 1);
+    Trial *trials;
+    assert_int_equal(
+        database_trials(f->db, &f->arena, rows[0].region, rows[0].context, &trials), count);
+    uint32_t spilled = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bool spills = trials[i].status == TRIAL_SPILLS;
+        Str note = spills ? STR("255 registers, 48 bytes of spills")
+                          : STR("C7510: wgmma is serialized");
+        assert_true(spills || trials[i].status == TRIAL_SERIALISED);
+        assert_true(str_eq(trials[i].note, note));
+        assert_true(
+            database_poisoned(f->db, rows[0].region, rows[0].context, &trials[i].schedule));
+        spilled += spills;
+    }
+    assert_true(spilled > 0 && spilled < count);
+    assert_true(database_verify(&f->diag, f->db));
+    // Nothing is left to try, and the plan has the emitter's own choice.
+    assert_true(tune(&f->diag, &f->arena, &request, &report));
+    assert_int_equal(report.trials, 0);
+    Plan *plan;
+    assert_true(graph_to_plan(&f->diag, &f->arena, &f->plan, &plan));
+    assert_int_equal(plan->kernels[0].launch.registers, 255);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(slow_code_is_not_run, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
