@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "autotune/cuda_candidate.h"
 #include "autotune/library.h"
 #include "base/check.h"
 #include "runtime/gemm.h"
@@ -73,6 +74,8 @@ static void bind(Arena *arena, const Workspace *w, LoadedCandidate *out) {
 bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c) {
     const TileKernels *kernels = c->candidate->kernels;
     const EmittedKernel *code = c->candidate->code;
+    c->runs = 1;
+    if (level_is_cuda(c->level)) return cuda_candidate_load(diag, arena, w, c);
     c->objects = arena_array(arena, Object, kernels->kernel_count);
     bind(arena, w, c);
     for (uint32_t k = 0; code && k < kernels->kernel_count; k++) {
@@ -87,6 +90,10 @@ bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidat
 }
 
 void candidate_unload(LoadedCandidate *c) {
+    if (c->cuda) {
+        cuda_candidate_unload(c);
+        return;
+    }
     for (uint32_t k = 0; c->candidate->code && k < c->candidate->kernels->kernel_count; k++)
         object_unload(&c->objects[k]);
 }
@@ -100,8 +107,7 @@ static void clear_outputs(const TileKernel *kernel, void *const *args) {
     }
 }
 
-void candidate_run(void *loaded) {
-    const LoadedCandidate *l = loaded;
+static void run_on_cpu(const LoadedCandidate *l) {
     const Candidate *c = l->candidate;
     for (uint32_t k = 0; k < c->kernels->kernel_count; k++) {
         const TileKernel *kernel = &c->kernels->kernels[k];
@@ -113,4 +119,20 @@ void candidate_run(void *loaded) {
             gemm_run(l->pool, &c->gemm, args[c->operands[0]], args[c->operands[1]],
                      args[c->operands[2]]);
     }
+}
+
+bool candidate_run_once(LoadedCandidate *c) {
+    if (c->cuda)
+        c->failed = c->failed || !cuda_candidate_once(c->diag, c);
+    else
+        run_on_cpu(c);
+    return !c->failed;
+}
+
+void candidate_run(void *loaded) {
+    LoadedCandidate *c = loaded;
+    if (c->cuda)
+        c->failed = c->failed || !cuda_candidate_time(c->diag, c);
+    else
+        run_on_cpu(c);
 }

@@ -24,13 +24,23 @@ Hash candidate_hash(const Candidate *c);
 double candidate_flops(const Candidate *c);
 double candidate_bytes(const Candidate *c);
 
+typedef struct CudaCandidate CudaCandidate;
+
 // A candidate with its memory, ready to run.
 typedef struct {
-    const Candidate *candidate;  // set before loading
-    Pool *pool;                  // set before loading
-    Object *objects;             // one a kernel
-    void ***args;                // of each kernel
+    const Candidate *candidate;  // set before loading, and so are the next four
+    CpuLevel level;
+    double least_ns;  // of a GPU: the region's floor
+    Pool *pool;       // of the CPU
+    Diag *diag;       // of a GPU: why running failed
+    Object *objects;  // one a kernel
+    void ***args;     // of each kernel
+    CudaCandidate *cuda;
+    uint32_t runs;  // that one call of candidate_run makes
+    bool failed;    // a run on a GPU, which then cannot be used by this process any more
 } LoadedCandidate;
 MUST_USE bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c);
 void candidate_unload(LoadedCandidate *c);
+// Once, on what is in the workspace. False: see `failed`.
+MUST_USE bool candidate_run_once(LoadedCandidate *c);
 void candidate_run(void *loaded);  // a LoadedCandidate; of the type that measure.h wants

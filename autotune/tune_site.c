@@ -278,6 +278,8 @@ static bool run_batch(Tuner *t, Site *site, Candidate *candidates, uint32_t coun
     if (leader_candidate(t, site, &leader)) b.incumbent = &leader;
     WorkerBatch batch = {.workspace = &site->workspace,
                          .reference = &site->reference,
+                         .level = t->target->level,
+                         .least_ns = site->least_ns,
                          .threads = t->context.threads,
                          .incumbent = b.incumbent,
                          .incumbent_ns = site->leader_ns,

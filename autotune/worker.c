@@ -19,7 +19,8 @@ typedef struct {
 } Shared;
 
 // What the child reports, a byte each.
-enum { REPORT_READY, REPORT_RESULT, REPORT_INCUMBENT_FAILED };
+// BROKEN: a result, after which the GPU cannot be used by this process any more.
+enum { REPORT_READY, REPORT_RESULT, REPORT_INCUMBENT_FAILED, REPORT_BROKEN };
 
 // ---- the child
 
@@ -30,7 +31,7 @@ typedef struct {
     Diag diag;
     Pool *pool;
     LoadedCandidate incumbent;
-    bool has_incumbent;
+    bool has_incumbent, broken;
     double incumbent_ns;
 } Child;
 
@@ -38,10 +39,23 @@ static void note(WorkerResult *result, Str text) {
     snprintf(result->note, sizeof result->note, "%.*s", STR_ARG(text));
 }
 
+static Str last_message(const Child *child) {
+    uint32_t count = child->diag.item_count;
+    return count ? child->diag.items[count - 1].message : STR("it failed");
+}
+
+static void failed_to_run(const Child *child, WorkerResult *result) {
+    result->status = TRIAL_CRASH;
+    note(result, last_message(child));
+}
+
 static bool is_right(Child *child, LoadedCandidate *c, WorkerResult *result) {
     Workspace outputs = *child->batch->workspace;
     workspace_spoil(&outputs);
-    candidate_run(c);
+    if (!candidate_run_once(c)) {
+        failed_to_run(child, result);
+        return false;
+    }
     result->output = reference_output_hash(child->batch->reference);
     if (!reference_check(child->batch->reference, result->note, sizeof result->note)) {
         result->status = TRIAL_WRONG;
@@ -60,7 +74,19 @@ static void scale(Interval *x, double factor) {
 static void time_candidate(Child *child, LoadedCandidate *c, WorkerResult *result) {
     Measured mine = {candidate_run, c}, other = {candidate_run, &child->incumbent};
     Measurement *m = &result->measured;
-    measure(&mine, child->has_incumbent ? &other : NULL, &child->batch->measure, m);
+    // The first calls make what later ones use.
+    candidate_run(c);
+    if (child->has_incumbent) candidate_run(&child->incumbent);
+    if (!c->failed)
+        measure(&mine, child->has_incumbent ? &other : NULL, &child->batch->measure, m);
+    if (c->failed || child->incumbent.failed) {
+        *m = (Measurement){0};
+        failed_to_run(child, result);
+        return;
+    }
+    for (uint32_t i = 0; i < m->count; i++)
+        m->samples[i] /= c->runs;
+    scale(&m->time, 1.0 / c->runs);
     if (child->has_incumbent) {
         m->time = m->ratio;
         scale(&m->time, child->incumbent_ns);
@@ -68,14 +94,19 @@ static void time_candidate(Child *child, LoadedCandidate *c, WorkerResult *resul
     result->status = m->gave_up ? TRIAL_SLOW : TRIAL_OK;
 }
 
+static LoadedCandidate loadable(Child *child, const Candidate *c) {
+    return (LoadedCandidate){.candidate = c,
+                             .level = child->batch->level,
+                             .least_ns = child->batch->least_ns,
+                             .pool = child->pool,
+                             .diag = &child->diag};
+}
+
 static void try_candidate(Child *child, uint32_t number) {
     WorkerResult result = {.status = TRIAL_REFUSED};
-    LoadedCandidate loaded = {.candidate = &child->batch->candidates[number],
-                              .pool = child->pool};
+    LoadedCandidate loaded = loadable(child, &child->batch->candidates[number]);
     if (!candidate_load(&child->diag, &child->arena, child->batch->workspace, &loaded)) {
-        note(&result, child->diag.item_count
-                          ? child->diag.items[child->diag.item_count - 1].message
-                          : STR("cannot be loaded"));
+        note(&result, last_message(child));
     } else {
         if (is_right(child, &loaded, &result)) time_candidate(child, &loaded, &result);
         bool leads = !child->has_incumbent && result.status == TRIAL_OK;
@@ -84,6 +115,8 @@ static void try_candidate(Child *child, uint32_t number) {
             child->has_incumbent = true;
             child->incumbent_ns = result.measured.time.median;
         }
+        child->broken = loaded.failed || child->incumbent.failed;
+        if (!leads && !child->broken) candidate_unload(&loaded);
     }
     child->shared->results[number] = result;
 }
@@ -94,7 +127,7 @@ static bool take_incumbent(Child *child) {
     if (!batch->incumbent) return true;
     WorkerResult *result = &child->shared->incumbent;
     *result = (WorkerResult){.status = TRIAL_REFUSED};
-    child->incumbent = (LoadedCandidate){.candidate = batch->incumbent, .pool = child->pool};
+    child->incumbent = loadable(child, batch->incumbent);
     if (!candidate_load(&child->diag, &child->arena, batch->workspace, &child->incumbent) ||
         !is_right(child, &child->incumbent, result))
         return false;
@@ -129,7 +162,8 @@ NORETURN static void child_main(const WorkerBatch *batch, Shared *shared, uint32
     for (uint32_t i = first; i < batch->count; i++) {
         if (batch->deadline > 0 && clock_seconds() > batch->deadline) break;
         try_candidate(&child, i);
-        if (!report_byte(report, REPORT_RESULT)) break;
+        if (!report_byte(report, child.broken ? REPORT_BROKEN : REPORT_RESULT)) break;
+        if (child.broken) break;
     }
     _exit(0);
 }
@@ -208,6 +242,11 @@ static uint32_t follow(const WorkerBatch *batch, const Shared *shared, Process *
         if (heard != REPORT_RESULT) break;
         batch->done(batch->context, at, &shared->results[at]);
         at++;
+    }
+    if (heard == REPORT_BROKEN) {
+        finish(process, true);
+        batch->done(batch->context, at, &shared->results[at]);
+        return at + 1;
     }
     int status = finish(process, heard == HEARD_NOTHING);
     bool ended_well = heard == HEARD_END && WIFEXITED(status) && WEXITSTATUS(status) == 0;

@@ -27,6 +27,8 @@ typedef struct {
 typedef struct {
     const Workspace *workspace;
     Reference *reference;
+    CpuLevel level;
+    double least_ns;  // of a GPU: the region's floor
     uint32_t threads;
     const Candidate *incumbent;  // NULL: none yet, so the first that is right becomes it
     double incumbent_ns;         // its median in the database

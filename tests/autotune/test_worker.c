@@ -1,11 +1,13 @@
 // test_worker.c: candidates that are wrong, crash or hang cost themselves and nothing else.
-// Their code is planted: y = 2 x + 1 compiled from objects/planted.c.
+// Their code is planted: y = 2 x + 1 compiled from objects/planted.c. With PLANTED_CUDA it is
+// run by the fake driver of tests/runtime/fake_cuda.h.
 #include <sys/wait.h>
 
 #include "autotune/worker.h"
 #include "base/io.h"
 #include "ir/graph/passes.h"
 #include "tests/autotune/objects/planted.h"
+#include "tests/runtime/fake_cuda.h"
 #include "tests/test.h"
 
 enum { MOST = 6 };
@@ -52,6 +54,21 @@ static int teardown(void **state) {
     return 0;
 }
 
+#ifdef PLANTED_CUDA
+static const CpuLevel level = CUDA_SM90A;
+
+static void plant_code(Fixture *f, const char *object, EmittedKernel *out) {
+    out->object = str_printf(&f->arena, "fake-cubin pp 1 0 %s", object);
+    out->launch = (Launch){.blocks = 1, .threads = 128, .cluster = 1};
+}
+#else
+static const CpuLevel level = CPU_PORTABLE;
+
+static void plant_code(Fixture *f, const char *object, EmittedKernel *out) {
+    assert_true(io_read(&f->diag, &f->arena, str_of(object), &out->object));
+}
+#endif
+
 static Candidate planted(Fixture *f, const char *object) {
     Schedule none = schedule_none();
     Candidate c;
@@ -61,7 +78,7 @@ static Candidate planted(Fixture *f, const char *object) {
     assert_true(c.kernels->kernels[0].program->args.ptr[0].written);
     EmittedKernel *code = arena_new(&f->arena, EmittedKernel);
     code->tasks = 1;
-    assert_true(io_read(&f->diag, &f->arena, str_of(object), &code->object));
+    plant_code(f, object, code);
     c.code = code;
     return c;
 }
@@ -86,6 +103,8 @@ static void done(void *context, uint32_t number, const WorkerResult *result) {
 static void run(Fixture *f, const Candidate *incumbent) {
     WorkerBatch batch = {.workspace = &f->workspace,
                          .reference = &f->reference,
+                         .level = level,
+                         .least_ns = 250000,  // of a GPU: four runs a sample
                          .threads = 1,
                          .incumbent = incumbent,
                          .incumbent_ns = 1000,
@@ -175,6 +194,42 @@ static void failing_incumbent_is_told_apart(void **state) {
     }
 }
 
+#ifdef PLANTED_CUDA
+// After an error of the driver a process cannot use the GPU any more: another one goes on.
+static void failing_driver_costs_one_trial(void **state) {
+    Fixture *f = *state;
+    // The first that belongs to a run, in every process anew.
+    static const struct {
+        const char *function;
+        int before;
+    } calls[] = {{"cuStreamSynchronize", 2}, {"cuGraphLaunch", 1}, {"cuLaunchKernelEx", 0}};
+    for (int i = 0; i < 3; i++) {
+        f->count = 0;
+        memset(f->done, 0, sizeof f->done);
+        plant(f, OBJECT_RIGHT);
+        plant(f, OBJECT_RIGHT);
+        const int illegal_address = 700;
+        fake_cuda_fail(calls[i].function, calls[i].before, illegal_address);
+        run(f, NULL);
+        fake_cuda_fail(NULL, 0, 0);
+        assert_true(f->done[0] && f->done[1]);
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(f->results[k].status, TRIAL_CRASH);
+            assert_non_null(strstr(f->results[k].note, "CUDA_ERROR"));
+        }
+    }
+}
+
+static void code_that_cannot_be_loaded_is_refused(void **state) {
+    Fixture *f = *state;
+    plant(f, "/no/such/object");
+    plant(f, OBJECT_RIGHT);
+    run(f, NULL);
+    assert_int_equal(f->results[0].status, TRIAL_REFUSED);
+    assert_int_equal(f->results[1].status, TRIAL_OK);
+}
+#endif
+
 static void interrupt_ends_it(void **state) {
     Fixture *f = *state;
     f->stop_after = 1;
@@ -194,6 +249,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(hang_costs_one_trial, setup, teardown),
         cmocka_unit_test_setup_teardown(slow_kernel_is_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(failing_incumbent_is_told_apart, setup, teardown),
+#ifdef PLANTED_CUDA
+        cmocka_unit_test_setup_teardown(failing_driver_costs_one_trial, setup, teardown),
+        cmocka_unit_test_setup_teardown(code_that_cannot_be_loaded_is_refused, setup, teardown),
+#endif
         cmocka_unit_test_setup_teardown(interrupt_ends_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,16 +9,21 @@ strata_test(autotune/worker autotune/test_worker.c LIBS strata_autotune strata_i
 strata_test(autotune/tune autotune/test_tune.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/bench autotune/test_bench.c LIBS strata_autotune strata_ir strata_base m)
 
+# The same on a GPU.
+strata_test(autotune/worker_cuda autotune/test_worker.c LIBS strata_autotune strata_ir strata_base fake_cuda)
+strata_use_fake_cuda(autotune/worker_cuda)
 if(TARGET autotune_worker)
+    target_compile_definitions(autotune_worker_cuda PRIVATE PLANTED_CUDA)
     foreach(kind right wrong slow crash hang)
         string(TOUPPER ${kind} upper)
         add_library(object_planted_${kind} OBJECT autotune/objects/planted.c)
         target_include_directories(object_planted_${kind} PRIVATE ${PROJECT_SOURCE_DIR})
         target_compile_options(object_planted_${kind} PRIVATE -DPLANTED_${upper} -O1 -ffreestanding
             -fno-stack-protector -fno-sanitize=all -fno-asynchronous-unwind-tables)
-        target_compile_definitions(autotune_worker PRIVATE
-            OBJECT_${upper}="$<TARGET_OBJECTS:object_planted_${kind}>")
-        add_dependencies(autotune_worker object_planted_${kind})
+        foreach(test autotune_worker autotune_worker_cuda)
+            target_compile_definitions(${test} PRIVATE OBJECT_${upper}="$<TARGET_OBJECTS:object_planted_${kind}>")
+            add_dependencies(${test} object_planted_${kind})
+        endforeach()
     endforeach()
 endif()
 if(TARGET strata_llvm AND TARGET autotune_tune)
