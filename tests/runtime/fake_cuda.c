@@ -1,5 +1,5 @@
-// fake_cuda.c: the driver's functions of runtime/cuda/driver.def. A stream runs what is put on
-// it at once, or, while it is captured, appends it to a graph.
+// fake_cuda.c: the driver's functions of runtime/cuda/driver.def but for those of code. A
+// stream runs what is put on it at once, or, while it is captured, appends it to a graph.
 #include "tests/runtime/fake_cuda.h"
 
 #include <stdarg.h>
@@ -7,24 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/object.h"
 #include "tests/runtime/fake_stream.h"
 
-enum {
-    LOG_CAP = 1 << 16,
-    PARAMS_MAX = 32,
-    ALLOCATIONS_MAX = 64,
-    FILL_MAX = 1 << 16,
-    INVALID_VALUE = 1
-};
-enum { SHARED_BYTES = 232448, DEFAULT_SHARED = 49152 };
-
-struct CuModule {
-    char params[PARAMS_MAX];
-    int64_t tasks;
-    int cluster, shared;
-    Object object;
-};
+enum { LOG_CAP = 1 << 16, ALLOCATIONS_MAX = 64, FILL_MAX = 1 << 16, SHARED_BYTES = 232448 };
 
 typedef struct {
     CuAddress base;
@@ -77,11 +62,6 @@ void fake_log(const char *fmt, ...) {
     if (n > 0) fake.log_length += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-// What every function that may fail begins with.
-#define ENTER(name)                  \
-    int injected = fake_error(name); \
-    if (injected) return injected
-
 void *fake_pointer(CuAddress address) {
     uintptr_t at = (uintptr_t)address;
     void *p;
@@ -91,14 +71,17 @@ void *fake_pointer(CuAddress address) {
 
 static CuAddress address_of(const void *p) { return (CuAddress)(uintptr_t)p; }
 
-static bool on_device(CuAddress at, size_t bytes) {
+size_t fake_room(CuAddress at) {
     for (int i = 0; i < ALLOCATIONS_MAX; i++) {
         const Allocation *a = &fake.allocations[i];
-        if (a->base && at >= a->base && at - a->base <= a->bytes &&
-            bytes <= a->bytes - (at - a->base))
-            return true;
+        if (a->base && at >= a->base && at - a->base <= a->bytes)
+            return a->bytes - (at - a->base);
     }
-    return false;
+    return 0;
+}
+
+static bool on_device(CuAddress at, size_t bytes) {
+    return fake_room(at) && bytes <= fake_room(at);
 }
 
 // ---- the driver's own prototypes
@@ -132,13 +115,6 @@ Type_event_new cuEventCreate;
 Type_event_free cuEventDestroy_v2;
 Type_event_record cuEventRecordWithFlags;
 Type_event_elapsed cuEventElapsedTime;
-Type_module_load cuModuleLoadData;
-Type_module_unload cuModuleUnload;
-Type_module_function cuModuleGetFunction;
-Type_function_attribute cuFuncGetAttribute;
-Type_function_set_attribute cuFuncSetAttribute;
-Type_launch cuLaunchKernelEx;
-Type_tensor_map cuTensorMapEncodeTiled;
 Type_capture_begin cuStreamBeginCapture_v2;
 Type_capture_end cuStreamEndCapture;
 Type_graph_free cuGraphDestroy;
@@ -385,108 +361,4 @@ int cuGraphLaunch(CuGraphExec *graph, CuStream *stream) {
 int cuGraphExecDestroy(CuGraphExec *graph) {
     fake_exec_free(graph);
     return 0;
-}
-
-// ---- code. A module is its only function.
-
-int cuModuleLoadData(CuModule **out, const void *image) {
-    enum { NO_BINARY_FOR_GPU = 209, PATH_CAP = 512 };
-    ENTER("cuModuleLoadData");
-    char path[PATH_CAP];
-    CuModule *m = calloc(1, sizeof *m);
-    long long tasks = 0;
-    bool fits = m && sscanf(image, "fake-cubin %31s %lld %d %511s", m->params, &tasks,
-                            &m->cluster, path) == 4;
-    Arena arena = {0};
-    Diag diag;
-    Str object;
-    diag_init(&diag, &arena);
-    fits = fits && io_read(&diag, &arena, str_of(path), &object) &&
-           object_load(&diag, STR("fake"), object, &m->object);
-    arena_release(&arena);
-    if (!fits) {
-        free(m);
-        return NO_BINARY_FOR_GPU;
-    }
-    m->tasks = tasks;
-    m->shared = DEFAULT_SHARED;
-    *out = m;
-    fake.live++;
-    fake_log("module\n");
-    return 0;
-}
-
-int cuModuleUnload(CuModule *module) {
-    object_unload(&module->object);
-    free(module);
-    fake.live--;
-    return 0;
-}
-
-int cuModuleGetFunction(CuFunction **out, CuModule *module, const char *name) {
-    ENTER("cuModuleGetFunction");
-    *out = (CuFunction *)module;
-    return strcmp(name, "kernel") == 0 ? 0 : INVALID_VALUE;
-}
-
-int cuFuncGetAttribute(int *out, int attribute, CuFunction *function) {
-    ENTER("cuFuncGetAttribute");
-    const CuModule *m = (CuModule *)function;
-    if (attribute != CU_FUNCTION_CLUSTER_WIDTH && attribute != CU_FUNCTION_DYNAMIC_SHARED)
-        return INVALID_VALUE;
-    *out = attribute == CU_FUNCTION_CLUSTER_WIDTH ? m->cluster : m->shared;
-    return 0;
-}
-
-int cuFuncSetAttribute(CuFunction *function, int attribute, int value) {
-    ENTER("cuFuncSetAttribute");
-    CuModule *m = (CuModule *)function;
-    fake_log("attribute %d = %d\n", attribute, value);
-    if (attribute == CU_FUNCTION_LARGE_CLUSTERS) return 0;
-    if (attribute != CU_FUNCTION_DYNAMIC_SHARED) return INVALID_VALUE;
-    m->shared = value;
-    return 0;
-}
-
-int cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction *function, void **params,
-                     void **extra) {
-    ENTER("cuLaunchKernelEx");
-    const CuModule *m = (CuModule *)function;
-    uint32_t cluster[3] = {0};
-    if (config->attribute_count) memcpy(cluster, config->attributes[0].value, sizeof cluster);
-    fake_log("launch %u x %u shared %u cluster %u\n", config->grid[0], config->block[0],
-             config->shared_bytes, cluster[0]);
-    if (extra || config->attribute_count > 1 || (int)config->shared_bytes > m->shared)
-        return INVALID_VALUE;
-    FakeOp op = {.kind = FAKE_LAUNCH, .function = m->object.entry, .tasks = m->tasks};
-    for (const char *p = m->params; *p && op.arg_count < FAKE_ARGS_MAX; p++) {
-        // A pointer, or the first word of a map, which is where its tensor is.
-        CuAddress at;
-        memcpy(&at, params[op.arg_count], sizeof at);
-        if (!on_device(at, 1)) return INVALID_VALUE;
-        op.args[op.arg_count++] = fake_pointer(at);
-    }
-    fake_submit(config->stream, op);
-    return 0;
-}
-
-// NOLINTNEXTLINE(readability-function-size): the driver's parameters
-int cuTensorMapEncodeTiled(CuTensorMap *out, int type, uint32_t rank, void *address,
-                           const uint64_t *extents, const uint64_t *stride_bytes,
-                           const uint32_t *box, const uint32_t *element_strides, int interleave,
-                           int swizzle, int promotion, int fill) {
-    ENTER("cuTensorMapEncodeTiled");
-    fake_log("map type %d swizzle %d:", type, swizzle);
-    for (uint32_t i = 0; i < rank; i++) {
-        fake_log(" %llu", (unsigned long long)extents[i]);
-        if (i) fake_log(" by %llu", (unsigned long long)stride_bytes[i - 1]);
-        fake_log(" box %u", box[i]);
-        if (element_strides[i] != 1) return INVALID_VALUE;
-    }
-    fake_log("\n");
-    if (address_of(out) % 64 || address_of(address) % 16 || !on_device(address_of(address), 1))
-        return INVALID_VALUE;
-    memset(out, 0, sizeof *out);
-    out->words[0] = address_of(address);
-    return interleave || fill || promotion < 0 ? INVALID_VALUE : 0;
 }

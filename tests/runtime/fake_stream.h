@@ -45,3 +45,10 @@ void fake_object_count(int change);  // something was made or released
 void fake_log(const char *fmt, ...) PRINTF_LIKE(1, 2);
 int fake_error(const char *function);  // what it must answer now; 0: nothing
 void *fake_pointer(CuAddress address);
+size_t fake_room(CuAddress at);  // bytes from there to the end of its allocation; 0: in none
+
+enum { INVALID_VALUE = 1 };  // CUresult
+// What every function that may fail begins with.
+#define ENTER(name)                  \
+    int injected = fake_error(name); \
+    if (injected) return injected
