@@ -53,7 +53,7 @@ target_link_options(emulated_cuda PRIVATE -Wl,-Bsymbolic)
 target_link_libraries(emulated_cuda PRIVATE strata_simt strata_runtime strata_base)
 if(TARGET gpu_machine)
     add_test(NAME gpu_machine COMMAND gpu_machine WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(gpu_machine PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 ENVIRONMENT
+    set_tests_properties(gpu_machine PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS slow ENVIRONMENT
         "STRATA_LIBCUDA=$<TARGET_FILE:emulated_cuda>;STRATA_NVRTC=$<TARGET_FILE:strata_nvrtc_text>")
     add_dependencies(gpu_machine emulated_cuda strata_nvrtc_text)
 endif()
