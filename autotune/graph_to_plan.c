@@ -6,6 +6,7 @@
 #include "autotune/library.h"
 #include "autotune/plan_memory.h"
 #include "autotune/prior.h"
+#include "autotune/tune_context.h"
 #include "base/check.h"
 #include "ir/graph/evaluate.h"
 
@@ -37,8 +38,12 @@ static Str hash_key(Arena *arena, Hash h) {
 }
 
 void schedule_chooser_init(ScheduleChooser *c, Arena *arena, const PlanRequest *request) {
-    TuneContext context = {cpu_name_here(arena), request->target.level, request->run_threads,
-                           emitter_version(arena, request->target.level)};
+    CpuLevel level = request->target.level;
+    CudaAnswer gpu;
+    bool has_gpu =
+        level_is_cuda(level) && cuda_look(NULL, arena, str_of(cpu_level_text(level)), &gpu);
+    TuneContext context =
+        tune_context(arena, level, request->run_threads, has_gpu ? &gpu : NULL);
     *c = (ScheduleChooser){
         .arena = arena, .request = request, .context = tune_context_hash(&context)};
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "autotune/peaks.h"
+#include "autotune/tune_context.h"
 #include "autotune/tune_site.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -129,9 +130,17 @@ static void sum_up(const Session *s, TuneReport *out) {
 
 // ---- the session
 
-static TuneContext context_of(const PlanRequest *plan, Arena *arena) {
-    return (TuneContext){cpu_name_here(arena), plan->target.level, plan->run_threads,
-                         emitter_version(arena, plan->target.level)};
+// False: there is no GPU for the target.
+static bool find_context(Diag *diag, Arena *arena, const PlanRequest *plan, TuneContext *out) {
+    CpuLevel level = plan->target.level;
+    CudaAnswer gpu;
+    if (!level_is_cuda(level)) {
+        *out = tune_context(arena, level, plan->run_threads, NULL);
+        return true;
+    }
+    if (!cuda_ask(diag, str_of(cpu_level_text(level)), &gpu)) return false;
+    *out = tune_context(arena, level, plan->run_threads, &gpu);
+    return true;
 }
 
 static bool set_up(Diag *diag, Arena *arena, Session *s) {
@@ -140,7 +149,6 @@ static bool set_up(Diag *diag, Arena *arena, Session *s) {
     s->tuner = (Tuner){.diag = diag,
                        .arena = arena,
                        .target = &r->request->target,
-                       .context = context_of(r->request, arena),
                        .patience = r->patience > 0 ? r->patience : patience,
                        .check_points = r->check_points > 0 ? r->check_points : points,
                        .measure = r->measure,
@@ -148,6 +156,7 @@ static bool set_up(Diag *diag, Arena *arena, Session *s) {
                        .start = clock_seconds(),
                        .tell = tell,
                        .tell_context = s};
+    if (!find_context(diag, arena, r->request, &s->tuner.context)) return false;
     s->tuner.context_hash = tune_context_hash(&s->tuner.context);
     s->deadline = s->tuner.start + r->seconds;
     if (r->seconds > 0) s->tuner.deadline = s->deadline;

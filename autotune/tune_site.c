@@ -78,10 +78,10 @@ static void queue_space(Tuner *t, Site *site) {
     site->next_rank = MOVES_RANK;
 }
 
-// Once the space is used up: what is near the leader.
+// Once the space is used up: what is near the leader. The space of a GPU has that already.
 static void queue_moves(Tuner *t, Site *site) {
     Schedule moves[MOVES_MAX];
-    if (site->leader_ns <= 0) return;
+    if (site->leader_ns <= 0 || level_is_cuda(t->target->level)) return;
     if (site->moved && memcmp(&site->moved_from, &site->leader, sizeof site->leader) == 0)
         return;
     uint32_t count = schedule_moves(site->region->kind, &site->leader, moves);

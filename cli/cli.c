@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "runtime/cuda/driver.h"
+#include "runtime/cuda/ask.h"
 
 void cli_say(const Cli *cli, const char *fmt, ...) {
     if (cli->options.verbosity < 0) return;
@@ -155,18 +155,9 @@ DType cli_storage(const Cli *cli) {
 // The architecture of the first GPU that code can be compiled for. False: there is none, and
 // with `diag` that is said.
 static bool gpu_level(Cli *cli, Diag *diag, CpuLevel *out) {
-    const CudaDriver *cu = cuda_driver(diag);
-    CudaDevice *devices;
-    uint32_t count;
-    Diag ignored;
-    diag_init(&ignored, &cli->arena);
-    if (!cu || !cuda_devices(diag ? diag : &ignored, &cli->arena, cu, &devices, &count))
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (cpu_level_parse(cuda_device_arch(&cli->arena, &devices[i]), out)) return true;
-    return diag && diag_fail(diag, FAIL_ENVIRONMENT,
-                             "there is no GPU here that code can be made for; cuda:sm_80, "
-                             "cuda:sm_90a and cuda:sm_100a compile without one");
+    CudaAnswer gpu;
+    return cuda_ask(diag, (Str){0}, &gpu) &&
+           cpu_level_parse(cuda_device_arch(&cli->arena, &gpu.device), out);
 }
 
 bool cli_choose_target(Cli *cli) {

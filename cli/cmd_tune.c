@@ -86,11 +86,6 @@ static void warn(Cli *cli, const TuneReport *r) {
 
 bool cmd_tune(Cli *cli) {
     const Options *o = &cli->options;
-    if (level_is_cuda(cli->level))
-        return diag_fail(
-            &cli->diag, FAIL_ENVIRONMENT,
-            "this version of strata tunes for the CPU only; for a GPU the emitter's "
-            "estimates are used");
     Model model;
     PlanRequestEntry entry;
     if (!cli_model(cli, &model) || !tuned_graph(cli, &model, &entry) ||

@@ -1,11 +1,12 @@
-// test_cuda_tune.c: tuning for a GPU, as far as that needs none: code that its compiler calls
-// slow is not run. The database already has the code of every candidate, so nothing is
-// compiled.
+// test_cuda_tune.c: tuning for a GPU on the fake driver of tests/runtime/fake_cuda.h. The
+// database already has the code of every candidate, so nothing is compiled: either code that
+// the compiler called slow, or planted kernels (objects/planted.c).
 #include "autotune/compile_kernels.h"
 #include "autotune/space.h"
 #include "autotune/tune.h"
 #include "codegen/cuda/cuda.h"
 #include "ir/graph/passes.h"
+#include "tests/autotune/objects/planted.h"
 #include "tests/test.h"
 
 static const CpuLevel level = CUDA_SM90A;
@@ -36,6 +37,18 @@ static Graph *model(Fixture *f) {
     return g;
 }
 
+// y = 2 x + 1, which the planted kernels compute.
+static Graph *planted_model(Fixture *f) {
+    Graph *g = graph_new(&f->arena, STR("planted"));
+    AxisId n = graph_axis(g, STR("n"), PLANTED_COUNT, false);
+    Leaf leaf = {.kind = OP_INPUT, .path = STR("x"), .type = DTYPE_F32, .rank = 1, .axes = &n};
+    ValueId x = graph_leaf(g, &leaf);
+    ValueId twice = graph_binary(g, OP_MUL, x, graph_const(g, 2, (Span){0}), (Span){0});
+    graph_output(g, STR("y"),
+                 graph_binary(g, OP_ADD, twice, graph_const(g, 1, (Span){0}), (Span){0}));
+    return pass_simplify(g, &f->arena);
+}
+
 static int setup(void **state) {
     Fixture *f = test_calloc(1, sizeof *f);
     diag_init(&f->diag, &f->arena);
@@ -59,19 +72,16 @@ static int teardown(void **state) {
 }
 
 // Code that is in the database is not compiled, so it may be anything.
-static void plant(Fixture *f, const Regions *regions, const Schedule *s, bool spills) {
+static void plant(Fixture *f, const Regions *regions, const Schedule *s,
+                  const EmittedKernel *code) {
     TileKernels *kernels = region_to_tile(regions, &regions->regions[0], s, &f->arena);
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
         CudaKernel text;
         assert_true(
             cuda_emit(&f->diag, &f->arena, kernels->kernels[i].program, level, NULL, &text));
-        EmittedKernel code = {.object = STR("no code"),
-                              .launch.registers = 255,
-                              .spill_bytes = spills ? 48 : 0,
-                              .notes = spills ? STR("") : STR("C7510: wgmma is serialized")};
         Hash key = code_key(hash_bytes(text.text.ptr, text.text.len), level,
                             emitter_version(&f->arena, level));
-        database_code_add(f->db, key, &code);
+        database_code_add(f->db, key, code);
     }
 }
 
@@ -81,8 +91,14 @@ static void slow_code_is_not_run(void **state) {
     Schedule *space;
     uint32_t count = schedule_space(regions, &regions->regions[0], level, 1, &f->arena, &space);
     assert_true(count >= 4);
-    for (uint32_t i = 0; i < count; i++)
-        plant(f, regions, &space[i], i % 2 == 0);
+    for (uint32_t i = 0; i < count; i++) {
+        bool spills = i % 2 == 0;
+        EmittedKernel code = {.object = STR("no code"),
+                              .launch.registers = 255,
+                              .spill_bytes = spills ? 48 : 0,
+                              .notes = spills ? STR("") : STR("C7510: wgmma is serialized")};
+        plant(f, regions, &space[i], &code);
+    }
     TuneRequest request = {.request = &f->plan, .measure = measure_defaults()};
     TuneReport report;
     assert_true(tune(&f->diag, &f->arena, &request, &report));
@@ -116,9 +132,56 @@ static void slow_code_is_not_run(void **state) {
     assert_int_equal(plan->kernels[0].launch.registers, 255);
 }
 
+static EmittedKernel planted(Fixture *f, const char *object) {
+    return (EmittedKernel){.object = str_printf(&f->arena, "fake-cubin pp 1 0 %s", object),
+                           .launch.registers = 32};
+}
+
+// The prior's kernel is slow, the next two are not even right, the others are fast.
+static void best_is_found_and_used(void **state) {
+    Fixture *f = *state;
+    static const char *const objects[] = {OBJECT_SLOW, OBJECT_WRONG, OBJECT_CRASH};
+    static const TrialStatus expected[] = {TRIAL_OK, TRIAL_WRONG, TRIAL_CRASH};
+    f->entry.graph = planted_model(f);
+    Regions *regions = pass_fuse(f->entry.graph, &f->arena);
+    assert_int_equal(regions->count, 1);
+    Schedule *space;
+    uint32_t count = schedule_space(regions, &regions->regions[0], level, 1, &f->arena, &space);
+    assert_true(count >= 5);
+    // Equal texts have equal code: the last is planted first, so that the first counts.
+    for (uint32_t i = count; i-- > 0;) {
+        EmittedKernel code = planted(f, i < 3 ? objects[i] : OBJECT_RIGHT);
+        plant(f, regions, &space[i], &code);
+    }
+    TuneRequest request = {.request = &f->plan,
+                           .measure = {.seconds = 0, .least_pairs = 5, .give_up = 1.5}};
+    TuneReport report;
+    request.trials = 3;
+    assert_true(tune(&f->diag, &f->arena, &request, &report));
+    assert_int_equal(report.trials, 3);
+    request.trials = 0;
+    assert_true(tune(&f->diag, &f->arena, &request, &report));
+    assert_int_equal(report.trials, count - 3);
+    assert_int_equal(report.regions_done, 1);
+    assert_true(report.best_ns > 0 && report.best_ns < report.prior_ns);
+    DatabaseRegion *rows;
+    assert_int_equal(database_regions(f->db, &f->arena, &rows), 1);
+    Trial *trials;
+    assert_int_equal(
+        database_trials(f->db, &f->arena, rows[0].region, rows[0].context, &trials), count);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(trials[i].status, expected[i]);
+    assert_true(str_eq(trials[0].note, STR("32 registers")));
+    Plan *plan;
+    assert_true(graph_to_plan(&f->diag, &f->arena, &f->plan, &plan));
+    Str right = planted(f, OBJECT_RIGHT).object;
+    assert_true(str_eq(plan->kernels[0].object, right));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(slow_code_is_not_run, setup, teardown),
+        cmocka_unit_test_setup_teardown(best_is_found_and_used, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

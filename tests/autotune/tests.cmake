@@ -12,6 +12,7 @@ strata_test(autotune/bench autotune/test_bench.c LIBS strata_autotune strata_ir 
 # The same on a GPU.
 strata_test(autotune/worker_cuda autotune/test_worker.c LIBS strata_autotune strata_ir strata_base fake_cuda)
 strata_use_fake_cuda(autotune/worker_cuda)
+strata_use_fake_cuda(autotune/cuda_tune)
 if(TARGET autotune_worker)
     target_compile_definitions(autotune_worker_cuda PRIVATE PLANTED_CUDA)
     foreach(kind right wrong slow crash hang)
@@ -20,7 +21,7 @@ if(TARGET autotune_worker)
         target_include_directories(object_planted_${kind} PRIVATE ${PROJECT_SOURCE_DIR})
         target_compile_options(object_planted_${kind} PRIVATE -DPLANTED_${upper} -O1 -ffreestanding
             -fno-stack-protector -fno-sanitize=all -fno-asynchronous-unwind-tables)
-        foreach(test autotune_worker autotune_worker_cuda)
+        foreach(test autotune_worker autotune_worker_cuda autotune_cuda_tune)
             target_compile_definitions(${test} PRIVATE OBJECT_${upper}="$<TARGET_OBJECTS:object_planted_${kind}>")
             add_dependencies(${test} object_planted_${kind})
         endforeach()
