@@ -133,8 +133,11 @@ bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
         }
         job_of[i] = (uint32_t)seen;
     }
-    Work work = {
-        .target = target, .lines = diag, .emitter = emitter, .jobs = jobs, .count = job_count};
+    Work work = {.target = target,
+                 .lines = diag->source_count ? diag : NULL,
+                 .emitter = emitter,
+                 .jobs = jobs,
+                 .count = job_count};
     run_jobs(&work);
     bool ok = true;
     for (uint32_t i = 0; i < job_count; i++)

@@ -15,7 +15,7 @@ typedef struct {
 } CompileTarget;
 
 // out[i] is the code of programs[i]; equal programs (by tile_hash) are compiled once. The
-// model's lines are looked up in diag.
+// model's lines are looked up in diag, if it has sources.
 MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
                               const TileProgram *const *programs, uint32_t count,
                               EmittedKernel *out);

@@ -76,6 +76,7 @@ static void queue_space(Tuner *t, Site *site) {
         if (i == 0) enqueue(t, site, &library, MOVES_RANK - 1);
     }
     site->next_rank = MOVES_RANK;
+    site->filled = true;
 }
 
 // Once the space is used up: what is near the leader. The space of a GPU has that already.
@@ -110,7 +111,8 @@ Site *site_new(Tuner *t, const Regions *regions, const Region *region, Hash hash
     describe(t, site);
     recall(t, site);
     find_leader(t, site);
-    queue_space(t, site);
+    // That of a GPU takes a while, for which the budget must be asked.
+    if (!level_is_cuda(t->target->level)) queue_space(t, site);
     return site;
 }
 
@@ -311,6 +313,7 @@ bool site_batch(Tuner *t, Site *site, uint32_t most) {
         site->state = SITE_BUSY;
         return true;
     }
+    if (!site->filled) queue_space(t, site);
     if (!site_queued(site)) queue_moves(t, site);
     uint32_t count = site_queued(site);
     uint32_t batch = site->leader_ns > 0 ? BATCH : FIRST_BATCH;

@@ -25,6 +25,7 @@ typedef struct {
     double prior_ns;   // of the prior's; 0: not measured
     Schedule leader;
     uint32_t dry;  // batches since the leader changed
+    bool filled;   // the space was queued
     bool moved;    // the neighbours of `moved_from` were queued
     Schedule moved_from;
     uint32_t next_rank;
