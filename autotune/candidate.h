@@ -29,7 +29,7 @@ typedef struct CudaCandidate CudaCandidate;
 // A candidate with its memory, ready to run.
 typedef struct {
     const Candidate *candidate;  // set before loading, and so are the next four
-    CpuLevel level;
+    IsaLevel level;
     double least_ns;  // of a GPU: the region's floor
     Pool *pool;       // of the CPU
     Diag *diag;       // of a GPU: why running failed

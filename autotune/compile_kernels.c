@@ -29,7 +29,7 @@ typedef struct {
 // CUDA C++ is quickly written and slowly compiled, so the text is the key of its machine code;
 // without the model's line numbers, which change nothing.
 static bool compile_cuda(const Work *work, Job *job) {
-    CpuLevel level = work->target->level;
+    IsaLevel level = work->target->level;
     Database *db = work->target->db;
     CudaKernel kernel;
     if (!cuda_emit(&job->diag, &job->arena, job->program, level, NULL, &kernel)) return false;

@@ -6,7 +6,7 @@
 #include "codegen/emitter.h"
 
 typedef struct {
-    CpuLevel level;
+    IsaLevel level;
     uint32_t threads;  // for compiling
     Database *db;      // NULL: nothing is remembered
     // Called from the calling thread now and then; may be NULL.

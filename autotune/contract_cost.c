@@ -81,7 +81,7 @@ static const TileOp *dot_of(const TileProgram *p) {
     BUG("a LOOP program without a dot");
 }
 
-ContractShape contract_shape(const Regions *regions, const Region *region, CpuLevel level,
+ContractShape contract_shape(const Regions *regions, const Region *region, IsaLevel level,
                              uint32_t threads) {
     Arena arena = {0};
     Schedule none = schedule_none();

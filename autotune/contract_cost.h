@@ -21,7 +21,7 @@ typedef struct {
 } ContractShape;
 
 // Of a CONTRACT region.
-ContractShape contract_shape(const Regions *regions, const Region *region, CpuLevel level,
+ContractShape contract_shape(const Regions *regions, const Region *region, IsaLevel level,
                              uint32_t threads);
 // Cycles until the last thread is done. Every knob of LOOP is set in the schedule.
 double contract_cost(const ContractShape *c, const Schedule *s);

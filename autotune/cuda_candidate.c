@@ -145,7 +145,7 @@ static void choose_counts(Maker *m, LoadedCandidate *c) {
 bool cuda_candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c) {
     Maker m = {.arena = arena, .w = w, .c = c, .plan = arena_new(arena, Plan)};
     *m.plan = (Plan){.model = STR("candidate"),
-                     .target = str_printf(arena, "cuda:%s", cpu_level_text(c->level))};
+                     .target = str_printf(arena, "cuda:%s", isa_level_text(c->level))};
     choose_counts(&m, c);
     make_memory(&m);
     make_kernels(&m);

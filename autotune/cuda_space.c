@@ -22,7 +22,7 @@ enum {
 typedef struct {
     const Regions *regions;
     const Region *region;
-    CpuLevel level;
+    IsaLevel level;
     Arena *arena;
     Vec(Schedule) schedules;
     Vec(Hash) hashes;  // of the kernels of each
@@ -73,7 +73,7 @@ static bool space_add(Space *s, const Schedule *schedule) {
 
 // ---- contractions
 
-static Schedule schedule_of(const LoopChoice *choice, CpuLevel level) {
+static Schedule schedule_of(const LoopChoice *choice, IsaLevel level) {
     Schedule s = schedule_none();
     if (choice->is_ws) {
         const WsTiles *t = &choice->ws;
@@ -180,7 +180,7 @@ static void row_space(Space *s, const Schedule *prior) {
         }
 }
 
-uint32_t cuda_space(const Regions *regions, const Region *region, CpuLevel level, Arena *arena,
+uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
                     Schedule **out) {
     enum { ANY_THREADS = 1 };
     Space s = {.regions = regions, .region = region, .level = level, .arena = arena};

@@ -5,5 +5,5 @@
 #include "ir/region_to_tile.h"
 
 // As schedule_space: the prior's pick first. All are legal, and no two give the same kernels.
-uint32_t cuda_space(const Regions *regions, const Region *region, CpuLevel level, Arena *arena,
+uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
                     Schedule **out);

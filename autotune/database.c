@@ -155,15 +155,15 @@ static Hash hash_of(const StrBuf *text) { return hash_bytes(text->ptr, text->len
 Hash tune_context_hash(const TuneContext *context) {
     StrBuf text = {0};
     strbuf_addf(&text, "%.*s\n%s\n%u\n%.*s", STR_ARG(context->cpu),
-                cpu_level_text(context->level), context->threads, STR_ARG(context->emitter));
+                isa_level_text(context->level), context->threads, STR_ARG(context->emitter));
     Hash hash = hash_of(&text);
     strbuf_release(&text);
     return hash;
 }
 
-Hash code_key(Hash program, CpuLevel level, Str emitter) {
+Hash code_key(Hash program, IsaLevel level, Str emitter) {
     StrBuf text = {0};
-    strbuf_addf(&text, "%s\n%.*s", cpu_level_text(level), STR_ARG(emitter));
+    strbuf_addf(&text, "%s\n%.*s", isa_level_text(level), STR_ARG(emitter));
     Hash hash = hash_mix(program, hash_of(&text));
     strbuf_release(&text);
     return hash;

@@ -23,14 +23,14 @@ uint64_t database_write_failures(const Database *db);
 // compiler (emitter and LLVM versions).
 typedef struct {
     Str cpu;
-    CpuLevel level;
+    IsaLevel level;
     uint32_t threads;
     Str emitter;
 } TuneContext;
 Hash tune_context_hash(const TuneContext *context);
 
 // ---- code: keyed by program text, level and emitter version
-Hash code_key(Hash program, CpuLevel level, Str emitter);
+Hash code_key(Hash program, IsaLevel level, Str emitter);
 bool database_code_find(Database *db, Arena *arena, Hash key, EmittedKernel *out);
 void database_code_add(Database *db, Hash key,
                        const EmittedKernel *kernel);  // failing to remember is no failure

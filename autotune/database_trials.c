@@ -226,7 +226,7 @@ static void device_add(Database *db, const TuneContext *context) {
         db, "INSERT OR IGNORE INTO device(key, cpu, level, threads) VALUES(?1, ?2, ?3, ?4)");
     sql_bind_hash(s, 1, device_key(context));
     sql_bind_str(s, 2, context->cpu);
-    sql_bind_str(s, 3, str_of(cpu_level_text(context->level)));
+    sql_bind_str(s, 3, str_of(isa_level_text(context->level)));
     sql_bind_int(s, 4, context->threads);
     sql_write(db, s);
 }

@@ -38,10 +38,10 @@ static Str hash_key(Arena *arena, Hash h) {
 }
 
 void schedule_chooser_init(ScheduleChooser *c, Arena *arena, const PlanRequest *request) {
-    CpuLevel level = request->target.level;
+    IsaLevel level = request->target.level;
     CudaAnswer gpu;
     bool has_gpu =
-        level_is_cuda(level) && cuda_look(NULL, arena, str_of(cpu_level_text(level)), &gpu);
+        level_is_cuda(level) && cuda_look(NULL, arena, str_of(isa_level_text(level)), &gpu);
     TuneContext context =
         tune_context(arena, level, request->run_threads, has_gpu ? &gpu : NULL);
     *c = (ScheduleChooser){
@@ -182,7 +182,7 @@ static void copy_step(Draft *d, uint32_t from, uint32_t to) {
 // The library's call, if the schedule asks for it and the program is nothing else.
 static bool library_step(Builder *b, Draft *d, const Schedule *schedule,
                          const TileKernels *kernels, const uint32_t *args) {
-    CpuLevel level = b->request->target.level;
+    IsaLevel level = b->request->target.level;
     PlanGemm gemm;
     uint32_t operands[3];
     if (!schedule->library || kernels->kernel_count != 1) return false;
@@ -352,12 +352,12 @@ static void plan_entry_of(Builder *b, const Draft *d, const Map *kernel_of, Plan
 }
 
 static void plan_target(Builder *b, Plan *plan) {
-    CpuLevel level = b->request->target.level;
-    plan->target = level_is_cuda(level) ? str_printf(b->arena, "cuda:%s", cpu_level_text(level))
+    IsaLevel level = b->request->target.level;
+    plan->target = level_is_cuda(level) ? str_printf(b->arena, "cuda:%s", isa_level_text(level))
                                         : STR("cpu");
     if (level_is_cuda(level)) return;
     plan->cpu_features = level == CPU_PORTABLE ? STR("sse2")  // every x86-64 has it
-                                               : str_of(cpu_level_text(level));
+                                               : str_of(isa_level_text(level));
 }
 
 static void plan_extents(Builder *b, Plan *plan) {

@@ -127,7 +127,7 @@ bool library_gemm(const TileProgram *p, PlanGemm *out, uint32_t args[3]) {
     return true;
 }
 
-bool library_takes(CpuLevel level, const PlanGemm *g) {
+bool library_takes(IsaLevel level, const PlanGemm *g) {
     if (level_is_cuda(level)) return cublaslt_available();
     return gemm_available() && g->type_ab == DTYPE_F32;
 }

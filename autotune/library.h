@@ -10,6 +10,6 @@
 // its strides are none that a library takes.
 bool library_gemm(const TileProgram *p, PlanGemm *out, uint32_t args[3]);
 // There is a library for this level here, and it multiplies elements of these types.
-bool library_takes(CpuLevel level, const PlanGemm *g);
+bool library_takes(IsaLevel level, const PlanGemm *g);
 double gemm_flops(const PlanGemm *g);
 double gemm_bytes(const PlanGemm *g);  // every element of a, b and c once

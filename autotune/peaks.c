@@ -61,7 +61,7 @@ typedef uint64_t ReadFn(const void *data, size_t bytes);
 static ReadFn *const read_loops[] = {read_portable, read_avx2, read_avx512};
 
 typedef struct {
-    CpuLevel level;
+    IsaLevel level;
     const unsigned char *data;
     size_t each;            // bytes of a piece
     _Atomic uint64_t kept;  // so that no result is unused
@@ -182,7 +182,7 @@ bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
 }
 
 // By their makers' sheets: A100 80 GB, H200, B200; products of bf16, without sparsity.
-static MachinePeaks gpu_peaks(CpuLevel level) {
+static MachinePeaks gpu_peaks(IsaLevel level) {
     static const MachinePeaks a100 = {312e12, 2.0e12, 0, 0}, h200 = {989e12, 4.8e12, 0, 0},
                               b200 = {2250e12, 8.0e12, 0, 0};
     return level == CUDA_SM80 ? a100 : level == CUDA_SM90A ? h200 : b200;

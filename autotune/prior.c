@@ -3,8 +3,8 @@
 
 #include "autotune/space.h"
 
-// The CUDA emitter estimates tiles by itself. A sum over rows takes as many blocks as fill a large
-// GPU twice.
+// The CUDA emitter estimates tiles by itself. A sum over rows takes as many blocks as fill a
+// large GPU twice.
 static Schedule cuda_prior(const Region *region) {
     enum { PARTS = 256 };
     Schedule s = schedule_none();
@@ -12,7 +12,7 @@ static Schedule cuda_prior(const Region *region) {
     return s;
 }
 
-Schedule schedule_prior(const Regions *regions, const Region *region, CpuLevel level,
+Schedule schedule_prior(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads) {
     if (level_is_cuda(level)) return cuda_prior(region);
     if (region->kind == REGION_ROW) return schedule_none();

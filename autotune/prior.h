@@ -5,5 +5,5 @@
 #include "codegen/emitter.h"
 #include "ir/region_to_tile.h"
 
-Schedule schedule_prior(const Regions *regions, const Region *region, CpuLevel level,
+Schedule schedule_prior(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads);

@@ -279,7 +279,7 @@ static uint32_t attend_space(const Regions *regions, const Region *region, uint3
     return s.schedules.len;
 }
 
-uint32_t schedule_space(const Regions *regions, const Region *region, CpuLevel level,
+uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads, Arena *arena, Schedule **out) {
     if (level_is_cuda(level)) return cuda_space(regions, region, level, arena, out);
     if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);

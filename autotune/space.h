@@ -5,5 +5,5 @@
 
 // All different and legal, the prior's pick first, then by its estimate. Never changes `parts`,
 // on which the order of a sum over rows depends. Returns how many; *out lives in the arena.
-uint32_t schedule_space(const Regions *regions, const Region *region, CpuLevel level,
+uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads, Arena *arena, Schedule **out);

@@ -132,13 +132,13 @@ static void sum_up(const Session *s, TuneReport *out) {
 
 // False: there is no GPU for the target.
 static bool find_context(Diag *diag, Arena *arena, const PlanRequest *plan, TuneContext *out) {
-    CpuLevel level = plan->target.level;
+    IsaLevel level = plan->target.level;
     CudaAnswer gpu;
     if (!level_is_cuda(level)) {
         *out = tune_context(arena, level, plan->run_threads, NULL);
         return true;
     }
-    if (!cuda_ask(diag, str_of(cpu_level_text(level)), &gpu)) return false;
+    if (!cuda_ask(diag, str_of(isa_level_text(level)), &gpu)) return false;
     *out = tune_context(arena, level, plan->run_threads, &gpu);
     return true;
 }

@@ -1,7 +1,7 @@
 // tune_context.c: see tune_context.h.
 #include "autotune/tune_context.h"
 
-TuneContext tune_context(Arena *arena, CpuLevel level, uint32_t threads,
+TuneContext tune_context(Arena *arena, IsaLevel level, uint32_t threads,
                          const CudaAnswer *gpu) {
     TuneContext out = {.level = level, .emitter = emitter_version(arena, level)};
     if (!level_is_cuda(level)) {

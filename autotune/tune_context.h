@@ -6,4 +6,4 @@
 
 // Of a CUDA level: `gpu` is the card; NULL: none is here, so nothing was measured. The number
 // of threads counts on the CPU alone.
-TuneContext tune_context(Arena *arena, CpuLevel level, uint32_t threads, const CudaAnswer *gpu);
+TuneContext tune_context(Arena *arena, IsaLevel level, uint32_t threads, const CudaAnswer *gpu);

@@ -27,7 +27,7 @@ typedef struct {
 typedef struct {
     const Workspace *workspace;
     Reference *reference;
-    CpuLevel level;
+    IsaLevel level;
     double least_ns;  // of a GPU: the region's floor
     uint32_t threads;
     const Candidate *incumbent;  // NULL: none yet, so the first that is right becomes it

@@ -154,17 +154,17 @@ DType cli_storage(const Cli *cli) {
 
 // The architecture of the first GPU that code can be compiled for. False: there is none, and
 // with `diag` that is said.
-static bool gpu_level(Cli *cli, Diag *diag, CpuLevel *out) {
+static bool gpu_level(Cli *cli, Diag *diag, IsaLevel *out) {
     CudaAnswer gpu;
     return cuda_ask(diag, (Str){0}, &gpu) &&
-           cpu_level_parse(cuda_device_arch(&cli->arena, &gpu.device), out);
+           isa_level_parse(cuda_device_arch(&cli->arena, &gpu.device), out);
 }
 
 bool cli_choose_target(Cli *cli) {
     Str target = cli->options.target, cuda = STR("cuda:");
     cli->level = cpu_level_here();
     if (str_starts(target, cuda))
-        return cpu_level_parse((Str){target.ptr + cuda.len, target.len - cuda.len},
+        return isa_level_parse((Str){target.ptr + cuda.len, target.len - cuda.len},
                                &cli->level);
     if (!target.len) gpu_level(cli, NULL, &cli->level);
     return !str_eq(target, STR("cuda")) || gpu_level(cli, &cli->diag, &cli->level);

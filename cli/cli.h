@@ -16,7 +16,7 @@ enum { TRAIN_BATCH = 8 };
 
 typedef struct {
     Options options;
-    CpuLevel level;  // of the target
+    IsaLevel level;  // of the target
     Arena arena;
     Diag diag;
     StrBuf out;

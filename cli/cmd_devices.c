@@ -70,7 +70,7 @@ static void print_json(Cli *cli, const TuneContext *c, const MachinePeaks *p,
     json_key(w, "name");
     json_string(w, c->cpu);
     json_key(w, "features");
-    json_string(w, str_of(cpu_level_text(c->level)));
+    json_string(w, str_of(isa_level_text(c->level)));
     json_key(w, "threads");
     json_int(w, c->threads);
     json_key(w, "flops_per_second");
@@ -98,7 +98,7 @@ bool cmd_devices(Cli *cli) {
         return true;
     }
     strbuf_addf(&cli->out, "cpu  %.*s, %s, %u threads\n", STR_ARG(c.cpu),
-                cpu_level_text(c.level), c.threads);
+                isa_level_text(c.level), c.threads);
     strbuf_addf(&cli->out, "     measured peaks: %.1f GFLOP/s in f32, %.1f GB/s read\n",
                 p.flops * 1e-9, p.read_bytes * 1e-9);
     strbuf_addf(&cli->out, "     emitter %.*s; library for contractions: %s\n",

@@ -51,14 +51,14 @@ static void show_region_text(Cli *cli, const Regions *regions, const Region *reg
 
 // Forms for the other kind of target than the chosen one are shown as this machine, or the
 // newest GPU with forms of its own, would have them.
-static CpuLevel stage_level(const Cli *cli, Stage stage) {
+static IsaLevel stage_level(const Cli *cli, Stage stage) {
     bool is_form = is_cuda(stage) || stage == STAGE_LLVM || stage == STAGE_ASM;
     if (!is_form || is_cuda(stage) == level_is_cuda(cli->level)) return cli->level;
     return is_cuda(stage) ? CUDA_SM90A : cpu_level_here();
 }
 
 static bool cuda_text(Cli *cli, Stage stage, const TileProgram *p, Str *out) {
-    CpuLevel level = stage_level(cli, stage);
+    IsaLevel level = stage_level(cli, stage);
     CudaKernel kernel;
     if (!cuda_emit(&cli->diag, &cli->arena, p, level, &cli->diag, &kernel)) return false;
     *out = kernel.text;

@@ -51,7 +51,7 @@ typedef struct {
     Bindings bindings;        // axes left open stay open; the graph is then not simplified
     const TrainSetup *setup;  // for the training entries
     DType storage;            // of activations and working weights: F32 or BF16
-    CpuLevel level;           // of the target: CUDA has no kernels of attention
+    IsaLevel level;           // of the target: CUDA has no kernels of attention
 } ModelGraphRequest;
 // The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
 MUST_USE bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,

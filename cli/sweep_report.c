@@ -182,7 +182,7 @@ bool sweep_report_write(Sweep *s, Str *path) {
                  str_printf(&cli->arena, "Sweep of %.*s", STR_ARG(o->model)));
     TuneContext context = machine_context(cli);
     report_text(&r, "On %.*s (%s, %u threads). Times are medians with 95 %% intervals.",
-                STR_ARG(context.cpu), cpu_level_text(context.level), context.threads);
+                STR_ARG(context.cpu), isa_level_text(context.level), context.threads);
     if (s->wanted[METRIC_LOSS])
         report_text(
             &r,

@@ -21,21 +21,21 @@ static const char *const level_texts[] = {
     [CPU_PORTABLE] = "portable", [CPU_AVX2] = "avx2",     [CPU_AVX512] = "avx512",
     [CUDA_SM80] = "sm_80",       [CUDA_SM90A] = "sm_90a", [CUDA_SM100A] = "sm_100a"};
 
-const char *cpu_level_text(CpuLevel level) {
+const char *isa_level_text(IsaLevel level) {
     ASSERT(level <= CUDA_SM100A);
     return level_texts[level];
 }
 
-bool cpu_level_parse(Str text, CpuLevel *out) {
+bool isa_level_parse(Str text, IsaLevel *out) {
     for (int i = CPU_PORTABLE; i <= CUDA_SM100A; i++) {
         if (!str_eq(text, str_of(level_texts[i]))) continue;
-        *out = (CpuLevel)i;
+        *out = (IsaLevel)i;
         return true;
     }
     return false;
 }
 
-CpuLevel cpu_level_here(void) {
+IsaLevel cpu_level_here(void) {
 #if defined(__x86_64__)
     bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
               __builtin_cpu_supports("bmi2");
@@ -135,7 +135,7 @@ static Str cuda_version(Arena *arena) {
                : STR("none");
 }
 
-Str emitter_version(Arena *arena, CpuLevel level) {
+Str emitter_version(Arena *arena, IsaLevel level) {
     if (level_is_cuda(level)) return cuda_version(arena);
     // The module's bytes stand for the emitter's source and for the LLVM that it was built
     // with; nothing has to be counted up by hand, and LLVM need not be loaded.

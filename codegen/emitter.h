@@ -6,6 +6,7 @@
 #include "base/launch.h"
 #include "ir/tile/tile.h"
 
+// What code is made for.
 typedef enum {
     CPU_PORTABLE,
     CPU_AVX2,
@@ -13,16 +14,16 @@ typedef enum {
     CUDA_SM80,
     CUDA_SM90A,
     CUDA_SM100A
-} CpuLevel;
-const char *
-cpu_level_text(CpuLevel level);  // "portable", "avx2", "avx512", "sm_80", "sm_90a", "sm_100a"
-static inline bool level_is_cuda(CpuLevel level) { return level >= CUDA_SM80; }
-bool cpu_level_parse(Str text, CpuLevel *out);
-CpuLevel cpu_level_here(void);    // best that this machine has
+} IsaLevel;
+// "portable", "avx2", "avx512", "sm_80", "sm_90a", "sm_100a"
+const char *isa_level_text(IsaLevel level);
+static inline bool level_is_cuda(IsaLevel level) { return level >= CUDA_SM80; }
+bool isa_level_parse(Str text, IsaLevel *out);
+IsaLevel cpu_level_here(void);    // best that this machine has
 Str cpu_name_here(Arena *arena);  // "Intel(R) Xeon(R) ... "
 
 typedef struct {
-    CpuLevel level;
+    IsaLevel level;
 } EmitOptions;
 
 typedef struct {
@@ -37,7 +38,7 @@ typedef struct {
 
 // Version of the emitter for a level and of the compiler behind it (LLVM, NVRTC), part of every
 // cache key.
-Str emitter_version(Arena *arena, CpuLevel level);
+Str emitter_version(Arena *arena, IsaLevel level);
 // False: no LLVM on this machine (FAIL_ENVIRONMENT, naming the package), or the program has no
 // code for this level. Thread-safe: any number of calls at once, each with its own arena and
 // diag.

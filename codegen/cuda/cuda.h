@@ -14,7 +14,7 @@ typedef struct {
 // The program for an architecture (CUDA_SM80, CUDA_SM90A, CUDA_SM100A). A pure function of the
 // program, its tile sizes and knobs. False: the program has no form on this architecture
 // (diag says which rule); `lines`, if not NULL, names the model's source for #line.
-MUST_USE bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, CpuLevel arch,
+MUST_USE bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch,
                         const Diag *lines, CudaKernel *out);
 
 // ---- NVRTC
@@ -33,9 +33,9 @@ typedef struct {
 Str nvrtc_version(Arena *arena);
 // False: no NVRTC (FAIL_ENVIRONMENT, naming what to install), or the text does not compile (a
 // bug of ours: its log is in diag). Thread-safe.
-MUST_USE bool nvrtc_compile(Diag *diag, Arena *arena, Str text, CpuLevel arch, CudaCode *out);
+MUST_USE bool nvrtc_compile(Diag *diag, Arena *arena, Str text, IsaLevel arch, CudaCode *out);
 // The same to PTX, for `show`.
-MUST_USE bool nvrtc_ptx(Diag *diag, Arena *arena, Str text, CpuLevel arch, Str *out);
+MUST_USE bool nvrtc_ptx(Diag *diag, Arena *arena, Str text, IsaLevel arch, Str *out);
 
 // How many instructions of a kind a cubin's machine code holds (for tests and explain).
 typedef struct {

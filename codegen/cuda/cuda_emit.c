@@ -3,7 +3,7 @@
 #include "codegen/cuda/writer.h"
 
 static void heading(CudaWriter *w) {
-    cuda_line(w, "// %.*s, for %s", STR_ARG(w->p->name), cpu_level_text(w->arch));
+    cuda_line(w, "// %.*s, for %s", STR_ARG(w->p->name), isa_level_text(w->arch));
     cuda_line(w, "#include \"prelude.cuh\"");
 }
 
@@ -32,10 +32,10 @@ static bool skeleton_emit(CudaWriter *w) {
     }
     return diag_fail(w->diag, FAIL_ENVIRONMENT,
                      "kernel '%.*s' is attention as one kernel, which has no form for %s",
-                     STR_ARG(w->p->name), cpu_level_text(w->arch));
+                     STR_ARG(w->p->name), isa_level_text(w->arch));
 }
 
-bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, CpuLevel arch, const Diag *lines,
+bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch, const Diag *lines,
                CudaKernel *out) {
     ASSERT(level_is_cuda(arch));
     CudaWriter w = {.diag = diag,

@@ -5,7 +5,7 @@
 #include "codegen/cuda/loop_ws.h"
 
 // Nothing is printed by a plan, and why there is none is of no interest here.
-static CudaWriter writer_of(Diag *diag, Arena *arena, const TileProgram *p, CpuLevel arch) {
+static CudaWriter writer_of(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch) {
     return (CudaWriter){
         .diag = diag, .arena = arena, .p = p, .arch = arch, .launch = {.cluster = 1}};
 }
@@ -42,7 +42,7 @@ static uint32_t merge(const LoopChoice *ws, uint32_t ws_count, const LoopChoice 
     return n;
 }
 
-uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, CpuLevel arch, uint32_t most,
+uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, uint32_t most,
                            LoopChoice **out) {
     Diag reasons;
     diag_init(&reasons, arena);

@@ -14,5 +14,5 @@ typedef struct {
 
 // At most `most` of each skeleton, by their estimates; the knobs of the program count as they
 // do for cuda_emit. The result lives in the arena.
-uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, CpuLevel arch, uint32_t most,
+uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, uint32_t most,
                            LoopChoice **out);

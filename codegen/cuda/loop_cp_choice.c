@@ -20,7 +20,7 @@ typedef struct {
     double memory_bytes;            // moved, of the whole GPU
 } Card;
 
-static const Card *card_of(CpuLevel arch) {
+static const Card *card_of(IsaLevel arch) {
     static const Card a100 = {108, 99 * 1024, 164 * 1024, 1024, 64, 128, 48, 1400};
     static const Card h200 = {132, 227 * 1024, 228 * 1024, 1200, 128, 128, 46, 2450};
     static const Card b200 = {148, 227 * 1024, 228 * 1024, 1200, 128, 128, 64, 4200};

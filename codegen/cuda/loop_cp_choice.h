@@ -5,7 +5,7 @@
 #include "codegen/emitter.h"
 
 typedef struct {
-    CpuLevel arch;
+    IsaLevel arch;
     DType type;               // of the product's operands: BF16 and F16 by mma, F32 by FMA
     int64_t points, m, n, k;  // points of the grid dimensions; k is the product of all k
     bool across_a, across_b;  // rows of a tile in shared memory run along m or n, not along k

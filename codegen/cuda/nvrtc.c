@@ -176,10 +176,10 @@ static int program_compile(Compilation *c, const char *text, bool minimal) {
 }
 
 // ensures: on true, c->program is compiled and c->log is its log; close with program_close
-static bool program_open(Compilation *c, Str text, CpuLevel arch) {
+static bool program_open(Compilation *c, Str text, IsaLevel arch) {
     ASSERT(level_is_cuda(arch));
     if (!nvrtc_need(c->diag)) return false;
-    c->arch = cpu_level_text(arch);
+    c->arch = isa_level_text(arch);
     const char *copy = arena_strndup(c->arena, text.ptr, text.len);
     int result = program_compile(c, copy, true);
     if (result == NVRTC_INVALID_OPTION) {
@@ -249,7 +249,7 @@ static void log_facts(Arena *arena, const char *log, CudaCode *out) {
     out->notes = slow_notes(arena, log);
 }
 
-bool nvrtc_compile(Diag *diag, Arena *arena, Str text, CpuLevel arch, CudaCode *out) {
+bool nvrtc_compile(Diag *diag, Arena *arena, Str text, IsaLevel arch, CudaCode *out) {
     *out = (CudaCode){0};
     double before = clock_seconds();
     Compilation c = {.diag = diag, .arena = arena};
@@ -261,7 +261,7 @@ bool nvrtc_compile(Diag *diag, Arena *arena, Str text, CpuLevel arch, CudaCode *
     return true;
 }
 
-bool nvrtc_ptx(Diag *diag, Arena *arena, Str text, CpuLevel arch, Str *out) {
+bool nvrtc_ptx(Diag *diag, Arena *arena, Str text, IsaLevel arch, Str *out) {
     *out = (Str){0};
     Compilation c = {.diag = diag, .arena = arena};
     if (!program_open(&c, text, arch)) return false;

@@ -139,7 +139,7 @@ static bool team_of_part(const Search *q, StreamShape *shape) {
            (registers_fit(q, shape) || (shape->width == 1 && !q->strict));
 }
 
-static int64_t shared_most(CpuLevel arch) { return arch == CUDA_SM80 ? 163 << 10 : 227 << 10; }
+static int64_t shared_most(IsaLevel arch) { return arch == CUDA_SM80 ? 163 << 10 : 227 << 10; }
 
 int stream_reduction_words(const Stream *s) {
     int values = s->needs.reduced < 32 ? s->needs.reduced : 32;

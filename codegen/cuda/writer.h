@@ -10,7 +10,7 @@ typedef struct {
     const Diag *lines;  // where spans are looked up for #line; NULL: no #line
     Arena *arena;
     const TileProgram *p;
-    CpuLevel arch;
+    IsaLevel arch;
     StrBuf text;
     int indent;
     Launch launch;

@@ -5,7 +5,7 @@
 
 static const int lanes_of_level[] = {[CPU_PORTABLE] = 4, [CPU_AVX2] = 8, [CPU_AVX512] = 16};
 
-const char *cpu_llvm_name(CpuLevel level) {
+const char *cpu_llvm_name(IsaLevel level) {
     switch (level) {
     case CPU_PORTABLE: return "x86-64";
     case CPU_AVX2: return "x86-64-v3";
@@ -75,7 +75,7 @@ static void function_init(Builder *b) {
     build_at(b, body);
 }
 
-void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p, CpuLevel level) {
+void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p, IsaLevel level) {
     *b = (Builder){.diag = diag,
                    .arena = arena,
                    .program = p,

@@ -16,13 +16,13 @@ typedef LLVMBasicBlockRef IrBlock;
 
 #define BUILD_MAX_LANES 64
 
-const char *cpu_llvm_name(CpuLevel level);  // "x86-64-v4"
+const char *cpu_llvm_name(IsaLevel level);  // "x86-64-v4"
 
 typedef struct {
     Diag *diag;
     Arena *arena;
     const TileProgram *program;
-    CpuLevel level;
+    IsaLevel level;
     int lanes;  // f32 lanes of a native vector: 4, 8 or 16
     LLVMContextRef context;
     LLVMModuleRef module;
@@ -38,7 +38,7 @@ typedef struct {
 
 // Opens the function "kernel" for the program and loads its argument pointers; the insertion
 // point is in its body. The name of the program must outlive the builder.
-void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p, CpuLevel level);
+void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p, IsaLevel level);
 void builder_finish(Builder *b);   // returns from the kernel
 void builder_release(Builder *b);  // disposes of module and context
 

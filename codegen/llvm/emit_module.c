@@ -37,7 +37,7 @@ static void llvm_diagnose(LLVMDiagnosticInfoRef info, void *context) {
     LLVMDisposeMessage(text);
 }
 
-static LLVMTargetMachineRef machine_new(CpuLevel level) {
+static LLVMTargetMachineRef machine_new(IsaLevel level) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, targets_init);
     static const char triple[] = "x86_64-unknown-linux-gnu";

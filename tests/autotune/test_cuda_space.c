@@ -9,7 +9,7 @@
 #include "tests/test.h"
 
 enum { MOST = 60, LEVELS = 3 };
-static const CpuLevel levels[LEVELS] = {CUDA_SM80, CUDA_SM90A, CUDA_SM100A};
+static const IsaLevel levels[LEVELS] = {CUDA_SM80, CUDA_SM90A, CUDA_SM100A};
 
 typedef struct {
     Arena arena;
@@ -82,7 +82,7 @@ static void sum_of_rows(Fixture *f) {
 }
 
 // Every schedule must have kernels. Their text, and what launching them takes.
-static Hash emitted(Fixture *f, const Schedule *s, CpuLevel level) {
+static Hash emitted(Fixture *f, const Schedule *s, IsaLevel level) {
     TileKernels *kernels = region_to_tile(f->regions, &f->regions->regions[0], s, &f->arena);
     Hash hash = {0};
     f->kernels.len = 0;
@@ -102,7 +102,7 @@ static Hash emitted(Fixture *f, const Schedule *s, CpuLevel level) {
     return hash;
 }
 
-static uint32_t space_of(Fixture *f, CpuLevel level, Schedule **out) {
+static uint32_t space_of(Fixture *f, IsaLevel level, Schedule **out) {
     return schedule_space(f->regions, &f->regions->regions[0], level, 1, &f->arena, out);
 }
 

@@ -9,7 +9,7 @@
 #include "tests/autotune/objects/planted.h"
 #include "tests/test.h"
 
-static const CpuLevel level = CUDA_SM90A;
+static const IsaLevel level = CUDA_SM90A;
 
 typedef struct {
     Arena arena;

@@ -97,7 +97,7 @@ static bool schedule_same(const Schedule *x, const Schedule *y) {
     return same;
 }
 
-static void check_legal(Fixture *f, CpuLevel level, uint32_t threads) {
+static void check_legal(Fixture *f, IsaLevel level, uint32_t threads) {
     Schedule *all = NULL;
     uint32_t count =
         schedule_space(f->regions, region_of(f), level, threads, &f->bench.arena, &all);

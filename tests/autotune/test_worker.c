@@ -55,14 +55,14 @@ static int teardown(void **state) {
 }
 
 #ifdef PLANTED_CUDA
-static const CpuLevel level = CUDA_SM90A;
+static const IsaLevel level = CUDA_SM90A;
 
 static void plant_code(Fixture *f, const char *object, EmittedKernel *out) {
     out->object = str_printf(&f->arena, "fake-cubin pp 1 0 %s", object);
     out->launch = (Launch){.blocks = 1, .threads = 128, .cluster = 1};
 }
 #else
-static const CpuLevel level = CPU_PORTABLE;
+static const IsaLevel level = CPU_PORTABLE;
 
 static void plant_code(Fixture *f, const char *object, EmittedKernel *out) {
     assert_true(io_read(&f->diag, &f->arena, str_of(object), &out->object));

@@ -11,7 +11,7 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void print_row(const char *path, CpuLevel arch, CudaKernels *k, double seconds) {
+static void print_row(const char *path, IsaLevel arch, CudaKernels *k, double seconds) {
     double *times = arena_array(&k->arena, double, k->kernels.len);
     uint32_t spilling = 0, failed = 0;
     for (uint32_t i = 0; i < k->kernels.len; i++) {
@@ -20,16 +20,16 @@ static void print_row(const char *path, CpuLevel arch, CudaKernels *k, double se
         failed += kernel->failure[0] != 0;
         spilling += kernel->code.spill_bytes > 0;
         if (kernel->code.spill_bytes)
-            fprintf(stderr, "%s: %.*s spills %u bytes\n", path,
-                    STR_ARG(kernel->program->name), kernel->code.spill_bytes);
+            fprintf(stderr, "%s: %.*s spills %u bytes\n", path, STR_ARG(kernel->program->name),
+                    kernel->code.spill_bytes);
     }
     qsort(times, k->kernels.len, sizeof *times, by_value);
-    printf("| %s | %s | %u | %.2f | %.2f | %.1f | %u | %u |\n", path, cpu_level_text(arch),
+    printf("| %s | %s | %u | %.2f | %.2f | %.1f | %u | %u |\n", path, isa_level_text(arch),
            k->kernels.len, times[k->kernels.len / 2], times[k->kernels.len - 1], seconds,
            spilling, failed);
 }
 
-static bool measure(const char *path, CpuLevel arch) {
+static bool measure(const char *path, IsaLevel arch) {
     const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
     CudaModel m = {path, {0}, {bindings, 2}, arch, DTYPE_BF16};
     CudaKernels k;
@@ -58,7 +58,7 @@ int main(void) {
     bool ok = true;
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
         for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-            ok = measure(models[i], (CpuLevel)arch) && ok;
+            ok = measure(models[i], (IsaLevel)arch) && ok;
     arena_release(&arena);
     return ok ? 0 : 1;
 }

@@ -17,7 +17,7 @@ static void fail_diag(const Diag *diag, Str text) {
     fail();
 }
 
-void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, CpuLevel arch,
+void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, IsaLevel arch,
                     CudaCheck check) {
     Arena *arena = &b->bench->arena;
     CudaWriter w = {.diag = &b->bench->diag,
@@ -117,7 +117,7 @@ void cuda_bench_run(CudaBench *b) {
 
 // ---- NVRTC
 
-void cuda_bench_compile(CudaBench *b, CpuLevel arch) {
+void cuda_bench_compile(CudaBench *b, IsaLevel arch) {
     if (nvrtc_version(&b->bench->arena).len == 0) skip();
     for (uint32_t i = 0; i < b->kernels.len; i++) {
         Str text = b->kernels.ptr[i].text;
@@ -127,7 +127,7 @@ void cuda_bench_compile(CudaBench *b, CpuLevel arch) {
         if (code.spill_bytes == 0 && code.stack_bytes == 0 && code.notes.len == 0) continue;
         print_error("%.*s\n", STR_ARG(text));
         fail_msg("%s: %u registers, %u bytes of stack, %u of spills; %.*s",
-                 cpu_level_text(arch), code.registers, code.stack_bytes, code.spill_bytes,
+                 isa_level_text(arch), code.registers, code.stack_bytes, code.spill_bytes,
                  STR_ARG(code.notes));
     }
 }

@@ -28,9 +28,9 @@ typedef struct {
 } CudaBench;
 
 // Emits the program for the architecture and adds it. Fails the test if it has no form.
-void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, CpuLevel arch,
+void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, IsaLevel arch,
                     CudaCheck check);
 // Runs all on the CPU; fails the test with the first difference. Skips without a C++ compiler.
 void cuda_bench_run(CudaBench *b);
 // Compiles all with NVRTC: no spills, no stack, no notes. Skips where there is none.
-void cuda_bench_compile(CudaBench *b, CpuLevel arch);
+void cuda_bench_compile(CudaBench *b, IsaLevel arch);

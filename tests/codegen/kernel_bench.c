@@ -83,7 +83,7 @@ static double rounding_of(DType t) {
     return t == DTYPE_BF16 ? 0x1p-8 : t == DTYPE_F16 ? 0x1p-11 : 0;
 }
 
-static void compare(const TileArg *arg, CpuLevel level, const void *got, const void *expected,
+static void compare(const TileArg *arg, IsaLevel level, const void *got, const void *expected,
                     double tolerance) {
     tolerance += rounding_of(arg->type);
     for (int64_t i = 0; i < arg->elements; i++) {
@@ -91,12 +91,12 @@ static void compare(const TileArg *arg, CpuLevel level, const void *got, const v
         if (g == e || (isnan(g) && isnan(e))) continue;
         bool exact = !dtype_is_float(arg->type);
         if (!exact && fabs(g - e) <= tolerance * (1 + fabs(e))) continue;
-        fail_msg("%s: %.*s[%lld] is %.9g instead of %.9g", cpu_level_text(level),
+        fail_msg("%s: %.*s[%lld] is %.9g instead of %.9g", isa_level_text(level),
                  STR_ARG(arg->name), (long long)i, g, e);
     }
 }
 
-void kernel_run(TileBench *b, const TileProgram *p, CpuLevel level, void *const *args) {
+void kernel_run(TileBench *b, const TileProgram *p, IsaLevel level, void *const *args) {
     EmittedKernel kernel;
     if (!emit_kernel(&b->diag, &b->arena, p, (EmitOptions){.level = level}, &kernel))
         fail_diag(&b->diag);
@@ -119,9 +119,9 @@ void kernel_check(TileBench *b, const TileProgram *p, KernelCheck check) {
     tile_interpret(p, expected.data);
     for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
         Arguments got = arguments_new(p, &check);
-        kernel_run(b, p, (CpuLevel)level, got.data);
+        kernel_run(b, p, (IsaLevel)level, got.data);
         for (uint32_t i = 0; i < p->args.len; i++)
-            compare(&p->args.ptr[i], (CpuLevel)level, got.data[i], expected.data[i],
+            compare(&p->args.ptr[i], (IsaLevel)level, got.data[i], expected.data[i],
                     check.tolerance);
         arguments_release(p, &got);
     }

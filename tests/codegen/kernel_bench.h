@@ -22,7 +22,7 @@ void kernel_check(TileBench *b, const TileProgram *p, KernelCheck check);
 void kernel_check_text(TileBench *b, const char *text, KernelCheck check);
 
 // Compiles for the level and runs all tasks on these arguments.
-void kernel_run(TileBench *b, const TileProgram *p, CpuLevel level, void *const *args);
+void kernel_run(TileBench *b, const TileProgram *p, IsaLevel level, void *const *args);
 
 // Skips the test if kernels cannot be compiled on this machine.
 void kernel_need_compiler(void);

@@ -25,7 +25,7 @@ static CudaCheck check_of(int64_t k) {
     return (CudaCheck){.range = 2, .whole = 10, .tolerance = (double)(k + 4) * 0x1p-23 * 4};
 }
 
-static CpuLevel arch_at(uint64_t i) { return (CpuLevel)(CUDA_SM80 + i % 3); }
+static IsaLevel arch_at(uint64_t i) { return (IsaLevel)(CUDA_SM80 + i % 3); }
 
 // y = epilogue(sum of a * b), where epilogue is text that begins with operation %4 and ends in
 // a store.
@@ -47,11 +47,11 @@ static const char *contraction(TileBench *b, const Shape *s, const char *args,
     return text.ptr;
 }
 
-static void add_text(Fixture *f, const char *text, CpuLevel arch, CudaCheck check) {
+static void add_text(Fixture *f, const char *text, IsaLevel arch, CudaCheck check) {
     cuda_bench_add(&f->cuda, cuda_loop_cp, bench_program(&f->bench, text), arch, check);
 }
 
-static void add_plain(Fixture *f, const Shape *s, CpuLevel arch) {
+static void add_plain(Fixture *f, const Shape *s, IsaLevel arch) {
     Str store = str_printf(&f->bench.arena, "store y[m*%lld + n] = %%3 : f32 (m, n)\n",
                            (long long)s->n);
     add_text(f, contraction(&f->bench, s, "", store.ptr), arch, check_of(s->k));
@@ -182,12 +182,12 @@ static Str typed(Fixture *f, const char *text, const char *type) {
 }
 
 // With bf16 or f32 in place of each '?'.
-static void add_both(Fixture *f, const char *text, int64_t k, CpuLevel arch) {
+static void add_both(Fixture *f, const char *text, int64_t k, IsaLevel arch) {
     add_text(f, typed(f, text, "bf16").ptr, arch, check_of(k));
     add_text(f, typed(f, text, "f32").ptr, arch, check_of(k));
 }
 
-static void add_batches(Fixture *f, CpuLevel arch) {
+static void add_batches(Fixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\ngrid g = 3\ngrid h = 2\nm m = 24\nn n = 40\nk k = 16\n"
              "arg a: ?[2304]\narg b: ?[1280]\narg y: ?[5760]\n"
@@ -198,7 +198,7 @@ static void add_batches(Fixture *f, CpuLevel arch) {
              16, arch);
 }
 
-static void add_several_k(Fixture *f, CpuLevel arch) {
+static void add_several_k(Fixture *f, IsaLevel arch) {
     static const char text[] = "tile t loop\nm m = 13\nn n = %d\nk j = 6 tile 1\nk k = %d\n"
                                "arg a: ?[%d]\narg b: ?[%d]\narg y: f32[%d]\n"
                                "%%1 = load a[m*%d + j*%d + k] : f32 (m, j, k)\n"
@@ -214,7 +214,7 @@ static void add_several_k(Fixture *f, CpuLevel arch) {
     }
 }
 
-static void add_three_k(Fixture *f, CpuLevel arch) {
+static void add_three_k(Fixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\nm m = 5\nn n = 18\nk i = 3 tile 1\nk j = 5 tile 1\nk k = 8\n"
              "arg a: ?[600]\narg b: ?[2160]\narg y: f32[90]\n"
@@ -227,7 +227,7 @@ static void add_three_k(Fixture *f, CpuLevel arch) {
 
 // ---- what stands after the dot
 
-static void add_epilogue(Fixture *f, const char *args, const char *epilogue, CpuLevel arch,
+static void add_epilogue(Fixture *f, const char *args, const char *epilogue, IsaLevel arch,
                          CudaCheck more) {
     static const char *const types[] = {"bf16", "f32"};
     for (int i = 0; i < 6; i++) {
@@ -256,7 +256,7 @@ static void add_epilogue(Fixture *f, const char *args, const char *epilogue, Cpu
     }
 }
 
-static void add_gate(Fixture *f, CpuLevel arch) {
+static void add_gate(Fixture *f, IsaLevel arch) {
     add_epilogue(f, "arg up: bf16[$]\n",
                  "%4 = map sigmoid %3 : f32 (m, n)\n"
                  "%5 = map mul %3, %4 : f32 (m, n)\n"
@@ -266,7 +266,7 @@ static void add_gate(Fixture *f, CpuLevel arch) {
                  arch, (CudaCheck){0});
 }
 
-static void add_residual_in_place(Fixture *f, CpuLevel arch) {
+static void add_residual_in_place(Fixture *f, IsaLevel arch) {
     add_epilogue(f, "arg r: f32[$]\narg z: f32[$]\n",
                  "%4 = load y[m*# + n] : f32 (m, n)\n"
                  "%5 = map add %3, %4 : f32 (m, n)\n"
@@ -277,7 +277,7 @@ static void add_residual_in_place(Fixture *f, CpuLevel arch) {
                  arch, (CudaCheck){.in_place = {3, 4}});
 }
 
-static void add_bias_and_scale(Fixture *f, CpuLevel arch) {
+static void add_bias_and_scale(Fixture *f, IsaLevel arch) {
     add_epilogue(f, "arg bias: bf16[#]\narg scale: f32[23]\narg all: f32[1]\n",
                  "%4 = load bias[n] : f32 (n)\n"
                  "%5 = load scale[m] : f32 (m)\n"
@@ -290,7 +290,7 @@ static void add_bias_and_scale(Fixture *f, CpuLevel arch) {
                  arch, (CudaCheck){0});
 }
 
-static void add_mask_by_index(Fixture *f, CpuLevel arch) {
+static void add_mask_by_index(Fixture *f, IsaLevel arch) {
     add_epilogue(f, "arg w: f32[106]\narg j: i32[#]\narg v: bf16[$]\narg row: i32[23]\n",
                  "%4 = index m : i32 (m)\n"
                  "%5 = index n / 2 % 20 + 3 : i32 (n)\n"
@@ -313,7 +313,7 @@ static void add_mask_by_index(Fixture *f, CpuLevel arch) {
 
 // ---- what stands before it
 
-static void add_prologue(Fixture *f, CpuLevel arch) {
+static void add_prologue(Fixture *f, IsaLevel arch) {
     static const char text[] = "tile t loop\nm m = 14\nn n = %d\nk k = %d\n"
                                "arg a: f32[%d]\narg b: bf16[%d]\narg y: f32[%d]\n"
                                "arg s: f32[14]\narg g: f32[%d]\narg h: f32[%d]\n%s"
@@ -341,7 +341,7 @@ static void add_prologue(Fixture *f, CpuLevel arch) {
 }
 
 // Rows of both operands picked by an index, as in a mixture of experts; two of them shifted.
-static void add_gathers(Fixture *f, CpuLevel arch) {
+static void add_gathers(Fixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\ngrid e = 3\nm m = 7\nn n = 24\nk k = 16\n"
              "arg x: ?[160]\narg j: i32[7]\narg w: ?[3840]\narg pick: i32[3]\narg y: f32[504]\n"
@@ -363,7 +363,7 @@ static void add_gathers(Fixture *f, CpuLevel arch) {
              16, arch);
 }
 
-static void add_operands_without_rows(Fixture *f, CpuLevel arch) {
+static void add_operands_without_rows(Fixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\ngrid g = 4\nm m = 1\nn n = 1\nk k = 33\n"
              "arg a: ?[132]\narg b: ?[33]\narg y: f32[4]\n"
@@ -387,7 +387,7 @@ static void add_operands_without_rows(Fixture *f, CpuLevel arch) {
 }
 
 // An operand that is a number: a sum over k.
-static void add_sum_by_dot(Fixture *f, CpuLevel arch) {
+static void add_sum_by_dot(Fixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\nm m = 19\nn n = 1\nk k = 43\narg a: ?[817]\narg y: f32[19]\n"
              "%1 = load a[m*43 + k] : f32 (m, k)\n"
@@ -398,7 +398,7 @@ static void add_sum_by_dot(Fixture *f, CpuLevel arch) {
              43 * 43, arch);
 }
 
-typedef void (*Adder)(Fixture *f, CpuLevel arch);
+typedef void (*Adder)(Fixture *f, IsaLevel arch);
 static const Adder adders[] = {
     add_batches,        add_several_k,     add_three_k,  add_gate,    add_residual_in_place,
     add_bias_and_scale, add_mask_by_index, add_prologue, add_gathers, add_operands_without_rows,
@@ -418,7 +418,7 @@ static void test_forms(void **state) {
 
 // ---- NVRTC
 
-static void compile_shapes(Fixture *f, CpuLevel arch) {
+static void compile_shapes(Fixture *f, IsaLevel arch) {
     static const Shape shapes[] = {
         {.m = 4096, .n = 4096, .k = 4096, .a_by_k = true, .b_by_n = false},
         {.m = 1000, .n = 1000, .k = 1000, .a_by_k = false, .b_by_n = true},
@@ -432,7 +432,7 @@ static void compile_shapes(Fixture *f, CpuLevel arch) {
     }
 }
 
-static void compile_all(CpuLevel arch) {
+static void compile_all(IsaLevel arch) {
     Fixture f;
     fixture_open(&f);
     compile_shapes(&f, arch);

@@ -14,7 +14,7 @@ static void fixture_open(Fixture *f) {
 
 // Runs what was added on the CPU, and compiles some of it for the architecture that it was
 // written for.
-static void run_and_close(Fixture *f, CpuLevel arch) {
+static void run_and_close(Fixture *f, IsaLevel arch) {
     cuda_bench_run(&f->cuda);
     if (f->cuda.kernels.len > 4) f->cuda.kernels.len = 4;
     cuda_bench_compile(&f->cuda, arch);
@@ -33,11 +33,11 @@ static CudaCheck check_of(int64_t terms) {
     return (CudaCheck){.range = 2, .whole = 10, .tolerance = (double)(terms + 8) * 0x1p-23};
 }
 
-static void add(Fixture *f, const TileProgram *p, CpuLevel arch, CudaCheck check) {
+static void add(Fixture *f, const TileProgram *p, IsaLevel arch, CudaCheck check) {
     cuda_bench_add(&f->cuda, cuda_stream, p, arch, check);
 }
 
-static void add_text(Fixture *f, const char *text, CpuLevel arch, CudaCheck check) {
+static void add_text(Fixture *f, const char *text, IsaLevel arch, CudaCheck check) {
     add(f, bench_program(&f->bench, text), arch, check);
 }
 
@@ -258,7 +258,7 @@ static void attention_over_depth_of_real_size(void **state) {
     for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
         Fixture f;
         fixture_open(&f);
-        CpuLevel arch = (CpuLevel)(CUDA_SM80 + i % 3);
+        IsaLevel arch = (IsaLevel)(CUDA_SM80 + i % 3);
         add(&f, depth_new(&f.bench.arena, &depths[i]), arch, check_of(0));
         cuda_bench_compile(&f.cuda, arch);
         bench_close(&f.bench);
@@ -515,13 +515,13 @@ static void text_is_pure_and_readable(void **state) {
         for (uint32_t i = 1; i < p->ops.len; i++)
             p->ops.ptr[i].span = (Span){file, 4, 7};
         CudaKernel first, second;
-        assert_true(cuda_emit(&b.diag, &b.arena, p, (CpuLevel)arch, NULL, &first));
-        assert_true(cuda_emit(&b.diag, &b.arena, p, (CpuLevel)arch, NULL, &second));
+        assert_true(cuda_emit(&b.diag, &b.arena, p, (IsaLevel)arch, NULL, &first));
+        assert_true(cuda_emit(&b.diag, &b.arena, p, (IsaLevel)arch, NULL, &second));
         assert_true(str_eq(first.text, second.text));
         assert_memory_equal(&first.launch, &second.launch, sizeof first.launch);
         assert_non_null(strstr(first.text.ptr, "// %3 = reduce_sum %2 over (c) : f32 (t)\n"));
         assert_null(strstr(first.text.ptr, "#line"));
-        assert_true(cuda_emit(&b.diag, &b.arena, p, (CpuLevel)arch, &b.diag, &second));
+        assert_true(cuda_emit(&b.diag, &b.arena, p, (IsaLevel)arch, &b.diag, &second));
         assert_non_null(strstr(second.text.ptr, "#line 2 \"model.strata\"\n"));
     }
     bench_close(&b);

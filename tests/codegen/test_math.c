@@ -37,7 +37,7 @@ static TileProgram *unary_new(Arena *arena, GraphOp fn, int64_t count) {
     return p;
 }
 
-static void run(const TileProgram *p, CpuLevel level, void *const *args) {
+static void run(const TileProgram *p, IsaLevel level, void *const *args) {
     Arena arena = {0};
     Diag diag;
     diag_init(&diag, &arena);
@@ -82,7 +82,7 @@ static float sweep_point(const Case *c, int i) {
     return x;
 }
 
-static void check_case(const Case *c, CpuLevel level) {
+static void check_case(const Case *c, IsaLevel level) {
     Arena arena = {0};
     float *x = arena_array(&arena, float, POINTS), *y = arena_array(&arena, float, POINTS);
     for (int i = 0; i < POINTS; i++)
@@ -97,7 +97,7 @@ static void check_case(const Case *c, CpuLevel level) {
         worst = error;
         where = x[i];
     }
-    print_message("%-8s %-8s %6.2f ulp at %.9g\n", op_text(c->fn), cpu_level_text(level), worst,
+    print_message("%-8s %-8s %6.2f ulp at %.9g\n", op_text(c->fn), isa_level_text(level), worst,
                   (double)where);
     // Without FMA every product is rounded.
     double bound = level == CPU_PORTABLE ? 1.25 * c->ulps : c->ulps;
@@ -110,7 +110,7 @@ static void errors_are_small(void **state) {
     kernel_need_compiler();
     for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++)
         for (int i = 0; i < CASES; i++)
-            check_case(&cases[i], (CpuLevel)level);
+            check_case(&cases[i], (IsaLevel)level);
 }
 
 // Infinities, zeros, NaN, denormals and numbers too large, at 1, 2, 4, 8 and 16 lanes.
@@ -131,11 +131,11 @@ static void corners_are_exact(void **state) {
                     for (int k = 0; k < lanes; k++)
                         x[k] = corners[(first + k) % COUNT];
                     void *args[] = {x, y};
-                    run(unary_new(&arena, cases[i].fn, lanes), (CpuLevel)level, args);
+                    run(unary_new(&arena, cases[i].fn, lanes), (IsaLevel)level, args);
                     for (int k = 0; k < lanes; k++)
                         if (!(ulps(y[k], cases[i].reference((double)x[k])) <= cases[i].ulps))
                             fail_msg("%s at %s: %s(%g) = %g", op_text(cases[i].fn),
-                                     cpu_level_text((CpuLevel)level), op_text(cases[i].fn),
+                                     isa_level_text((IsaLevel)level), op_text(cases[i].fn),
                                      (double)x[k], (double)y[k]);
                 }
                 arena_release(&arena);
@@ -162,7 +162,7 @@ static TileProgram *pow_new(Arena *arena, int64_t count, const double *exponent)
 
 enum { POWERS = 4000 };
 
-static void check_pow(CpuLevel level, const double *exponent, double bound) {
+static void check_pow(IsaLevel level, const double *exponent, double bound) {
     Arena arena = {0};
     float x[POWERS], y[POWERS], z[POWERS];
     for (int i = 0; i < POWERS; i++) {
@@ -176,7 +176,7 @@ static void check_pow(CpuLevel level, const double *exponent, double bound) {
     double worst = 0;
     for (int i = 0; i < POWERS; i++)
         worst = fmax(worst, ulps(z[i], pow((double)x[i], exponent ? *exponent : (double)y[i])));
-    print_message("pow %-8s %-8g %5.2f ulp\n", cpu_level_text(level),
+    print_message("pow %-8s %-8g %5.2f ulp\n", isa_level_text(level),
                   exponent ? *exponent : 0.0, worst);
     if (worst > bound) fail_msg("pow may have an error of %g ulp", bound);
     arena_release(&arena);
@@ -187,9 +187,9 @@ static void powers_are_accurate(void **state) {
     kernel_need_compiler();
     static const double exponents[] = {0, 1, 2, 3, -1, -2, 7, 0.5, -0.5, 1.5, 31};
     for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
-        check_pow((CpuLevel)level, NULL, 1.5);
+        check_pow((IsaLevel)level, NULL, 1.5);
         for (int i = 0; i < 11; i++)
-            check_pow((CpuLevel)level, &exponents[i], 1.5);
+            check_pow((IsaLevel)level, &exponents[i], 1.5);
     }
 }
 

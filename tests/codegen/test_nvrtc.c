@@ -33,7 +33,7 @@ static void need_nvrtc(Fixture *f) {
     skip();
 }
 
-static CudaCode compile(Fixture *f, const char *text, CpuLevel arch) {
+static CudaCode compile(Fixture *f, const char *text, IsaLevel arch) {
     CudaCode code;
     bool ok = nvrtc_compile(&f->diag, &f->arena, str_of(text), arch, &code);
     assert_diag(&f->diag, "");

@@ -381,7 +381,7 @@ static bool same_half(DType t, uint16_t x, uint16_t y) {
 }
 
 // Every number of 16 bits to f32 and back, and many f32 near the middle between two of them.
-static void check_halves(TileBench *b, const char *name, DType t, CpuLevel level) {
+static void check_halves(TileBench *b, const char *name, DType t, IsaLevel level) {
     enum { ALL = 1 << 16, MANY = 1 << 18 };
     uint16_t *half = arena_array(&b->arena, uint16_t, MANY);
     float *wide = arena_array(&b->arena, float, MANY);
@@ -391,7 +391,7 @@ static void check_halves(TileBench *b, const char *name, DType t, CpuLevel level
     for (int i = 0; i < ALL; i++) {
         double expected = dtype_get(t, half, i);
         if ((double)wide[i] != expected && !(isnan(expected) && isnan(wide[i])))
-            fail_msg("%s %s: %04x becomes %g", name, cpu_level_text(level), (unsigned)i,
+            fail_msg("%s %s: %04x becomes %g", name, isa_level_text(level), (unsigned)i,
                      (double)wide[i]);
     }
     for (int i = 0; i < MANY; i++) {
@@ -403,7 +403,7 @@ static void check_halves(TileBench *b, const char *name, DType t, CpuLevel level
         uint16_t expected;
         dtype_set(t, &expected, 0, (double)wide[i]);
         if (!same_half(t, expected, half[i]))
-            fail_msg("%s %s: %.9g becomes %04x instead of %04x", name, cpu_level_text(level),
+            fail_msg("%s %s: %.9g becomes %04x instead of %04x", name, isa_level_text(level),
                      (double)wide[i], (unsigned)half[i], (unsigned)expected);
     }
 }
@@ -411,8 +411,8 @@ static void check_halves(TileBench *b, const char *name, DType t, CpuLevel level
 static void halves_round_to_even(void **state) {
     kernel_need_compiler();
     for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
-        check_halves(*state, "bf16", DTYPE_BF16, (CpuLevel)level);
-        check_halves(*state, "f16", DTYPE_F16, (CpuLevel)level);
+        check_halves(*state, "bf16", DTYPE_BF16, (IsaLevel)level);
+        check_halves(*state, "f16", DTYPE_F16, (IsaLevel)level);
     }
 }
 
@@ -435,7 +435,7 @@ static void softmax_in_place(void **state) {
         for (int level = CPU_PORTABLE; level <= (int)cpu_level_here(); level++) {
             for (int64_t k = 0; k < n; k++)
                 got[k] = (float)(k * 37 % 19) - 9;
-            kernel_run(b, p, (CpuLevel)level, (void *[]){got, got});
+            kernel_run(b, p, (IsaLevel)level, (void *[]){got, got});
             for (int64_t k = 0; k < n; k++)
                 assert_float_equal(got[k], expected[k], 1e-6);
         }
@@ -499,7 +499,7 @@ static void passes_share_the_row_ahead(void **state) {
             TileProgram *p = bench_program(b, softmax_text(b, 2, 512, knobs).ptr);
             Str text;
             assert_true(emit_text(&b->diag, &b->arena, p,
-                                  (EmitOptions){.level = (CpuLevel)level}, false, &text));
+                                  (EmitOptions){.level = (IsaLevel)level}, false, &text));
             int each = unroll == 1 ? 1 : asked[level];
             assert_int_equal(occurrences(text, "call void @llvm.prefetch"), 2 * each);
         }
@@ -510,7 +510,7 @@ static void same_program_same_bytes(void **state) {
     TileBench *b = *state;
     EmittedKernel first, second;
     for (int level = CPU_PORTABLE; level <= CPU_AVX512; level++) {
-        EmitOptions options = {.level = (CpuLevel)level};
+        EmitOptions options = {.level = (IsaLevel)level};
         TileProgram *p = bench_program(b, tile_text_rms_norm);
         assert_true(emit_kernel(&b->diag, &b->arena, p, options, &first));
         p = bench_program(b, tile_text_rms_norm);

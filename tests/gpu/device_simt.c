@@ -27,13 +27,13 @@ struct Simt {
     const CudaKernel *kernels;
     Compiled *compiled;
     uint32_t count;
-    CpuLevel level;
+    IsaLevel level;
     atomic_uint next;    // kernel to compile
     CuContext *context;  // held, because making it anew takes longer than most tests
 };
 
 bool simt_available(void) {
-    CpuLevel level;
+    IsaLevel level;
     if (!gpu_level(&level)) return false;
 #ifdef STRATA_GPU_SM90A
     if (level == CUDA_SM90A) return true;
@@ -154,7 +154,7 @@ static void plan_of(OneKernel *k, const Simt *simt, uint32_t kernel, const SimtA
                            .buffers = k->buffers,
                            .buffer_count = count};
     k->plan = (Plan){.model = STR("test"),
-                     .target = str_printf(&k->arena, "cuda:%s", cpu_level_text(simt->level)),
+                     .target = str_printf(&k->arena, "cuda:%s", isa_level_text(simt->level)),
                      .tensors = k->tensors,
                      .kernels = &k->kernel,
                      .kernel_count = 1,

@@ -6,20 +6,20 @@
 #include "codegen/cuda/cuda.h"
 #include "runtime/cuda/driver.h"
 
-static bool find_level(Diag *diag, Arena *arena, CpuLevel *out) {
+static bool find_level(Diag *diag, Arena *arena, IsaLevel *out) {
     CudaDevice *devices;
     uint32_t count;
     const CudaDriver *cu = cuda_driver(diag);
     if (!cu || !cuda_devices(diag, arena, cu, &devices, &count)) return false;
     if (!count) return diag_fail(diag, FAIL_ENVIRONMENT, "there is no GPU here");
     Str arch = cuda_device_arch(arena, &devices[0]);
-    if (!cpu_level_parse(arch, out) || !level_is_cuda(*out))
+    if (!isa_level_parse(arch, out) || !level_is_cuda(*out))
         return diag_fail(diag, FAIL_ENVIRONMENT, "no kernel is compiled for %.*s (%s)",
                          STR_ARG(arch), devices[0].name);
     return nvrtc_version(arena).len || diag_fail(diag, FAIL_ENVIRONMENT, "there is no NVRTC");
 }
 
-bool gpu_level(CpuLevel *out) {
+bool gpu_level(IsaLevel *out) {
     Arena arena = {0};
     Diag diag;
     diag_init(&diag, &arena);

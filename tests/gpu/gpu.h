@@ -5,4 +5,4 @@
 
 // The architecture that kernels are compiled for on the first GPU here. False: there is no
 // usable GPU or no NVRTC; stderr says which.
-bool gpu_level(CpuLevel *out);
+bool gpu_level(IsaLevel *out);

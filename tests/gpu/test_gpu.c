@@ -7,7 +7,7 @@
 typedef struct {
     const char *path;
     DType storage;
-    CpuLevel level;
+    IsaLevel level;
 } Case;
 
 static void every_entry(void **state) {
@@ -17,7 +17,7 @@ static void every_entry(void **state) {
 }
 
 int main(int argc, char **argv) {
-    CpuLevel level;
+    IsaLevel level;
     if (!gpu_level(&level)) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);
 #define CASE(model, type) {"models/" model ".strata", type, level}

@@ -12,7 +12,7 @@ void cuda_kernels_init(CudaKernels *k) {
 
 void cuda_kernels_release(CudaKernels *k) { arena_release(&k->arena); }
 
-static void kernel_add(CudaKernels *k, const TileProgram *p, CpuLevel arch) {
+static void kernel_add(CudaKernels *k, const TileProgram *p, IsaLevel arch) {
     Hash hash = tile_hash(p);
     Str key = str_printf(&k->arena, "%llx %llx %d", (unsigned long long)hash.lo,
                          (unsigned long long)hash.hi, (int)arch);

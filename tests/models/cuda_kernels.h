@@ -7,7 +7,7 @@
 
 typedef struct {
     const TileProgram *program;
-    CpuLevel arch;
+    IsaLevel arch;
     CudaCode code;  // without its cubin
     CubinCounts counts;
     char failure[400];  // it does not compile, and why; empty: it does
@@ -27,7 +27,7 @@ typedef struct {
     const char *path;
     Settings settings;
     Bindings bindings;
-    CpuLevel arch;
+    IsaLevel arch;
     DType storage;
 } CudaModel;
 // Adds the kernels of a training step that are not there yet. False: diag says why.

@@ -82,7 +82,7 @@ static void compare(Run *run, TensorKind kind, Str name, ValueId v, ValueId exac
     }
 }
 
-void plan_check(const char *path, EntryKind kind, CpuLevel level, DType storage) {
+void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage) {
     const Setting settings[] = {{STR("size"), STR("tiny")},
                                 {STR("vocab"), STR("37")},
                                 {STR("d"), STR("40")},

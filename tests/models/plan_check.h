@@ -6,4 +6,4 @@
 
 // One entry of the model at `path` with small extents; activations are kept as `storage`. What
 // updates write is compared after one run. Fails the test that calls it.
-void plan_check(const char *path, EntryKind kind, CpuLevel level, DType storage);
+void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage);

@@ -34,7 +34,7 @@ static const char *verdict(Arena *arena, const CompiledKernel *k) {
     return NULL;
 }
 
-static void check_arch(CpuLevel arch) {
+static void check_arch(IsaLevel arch) {
     static const char *const models[] = {"models/prenorm.strata", "models/attnres_full.strata",
                                          "models/attnres_block.strata"};
     const Setting tiny = {STR("size"), STR("tiny")};
@@ -54,7 +54,7 @@ static void check_arch(CpuLevel arch) {
         const char *failure = verdict(&k.arena, kernel);
         if (!failure) continue;
         failures++;
-        fprintf(stderr, "%s: %.*s: %s\n", cpu_level_text(arch), STR_ARG(kernel->program->name),
+        fprintf(stderr, "%s: %.*s: %s\n", isa_level_text(arch), STR_ARG(kernel->program->name),
                 failure);
     }
     cuda_kernels_release(&k);

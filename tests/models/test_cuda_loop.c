@@ -35,7 +35,7 @@ static CudaCheck check_of(const TileProgram *p) {
 }
 
 static void add_region(Kernels *k, const Regions *regions, const Region *region,
-                       CpuLevel arch) {
+                       IsaLevel arch) {
     Schedule schedule = schedule_none();
     TileKernels *kernels = region_to_tile(regions, region, &schedule, &k->bench.arena);
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
@@ -45,7 +45,7 @@ static void add_region(Kernels *k, const Regions *regions, const Region *region,
     }
 }
 
-static void add_model(Kernels *k, const Case *c, CpuLevel arch) {
+static void add_model(Kernels *k, const Case *c, IsaLevel arch) {
     Arena *arena = &k->bench.arena;
     Diag *diag = &k->bench.diag;
     Setting settings[] = {{STR("size"), STR("tiny")}, {STR("vocab"), STR("40")}};
@@ -76,7 +76,7 @@ static const Case cases[] = {
 enum { CASES = sizeof cases / sizeof *cases };
 
 // Equal programs of several models run once.
-static void add_all(Kernels *k, CpuLevel arch) {
+static void add_all(Kernels *k, IsaLevel arch) {
     for (int i = 0; i < CASES; i++)
         add_model(k, &cases[i], arch);
     assert_true(k->cuda.kernels.len > 20);
@@ -93,7 +93,7 @@ static void test_results(void **state) {
 }
 
 // At the extents of a small training run.
-static void compile_case(const Case *c, CpuLevel arch) {
+static void compile_case(const Case *c, IsaLevel arch) {
     Kernels k = {0};
     bench_open(&k.bench);
     k.cuda.bench = &k.bench;

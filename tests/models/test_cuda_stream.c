@@ -32,7 +32,7 @@ static CudaCheck check_usual(void) {
 }
 
 static void add_region(Kernels *k, const Regions *regions, const Region *region,
-                       CpuLevel arch) {
+                       IsaLevel arch) {
     Schedule schedule = schedule_none();
     TileKernels *kernels = region_to_tile(regions, region, &schedule, &k->bench.arena);
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
@@ -42,7 +42,7 @@ static void add_region(Kernels *k, const Regions *regions, const Region *region,
     }
 }
 
-static void add_model(Kernels *k, const Case *c, CpuLevel arch) {
+static void add_model(Kernels *k, const Case *c, IsaLevel arch) {
     Arena *arena = &k->bench.arena;
     Diag *diag = &k->bench.diag;
     Setting settings[] = {{STR("size"), str_of(c->size)}};
@@ -68,7 +68,7 @@ static void check_model(const Case *c) {
     bench_close(&k.bench);
 }
 
-static void compile_model(const Case *c, CpuLevel arch) {
+static void compile_model(const Case *c, IsaLevel arch) {
     Kernels k = {0};
     bench_open(&k.bench);
     k.cuda.bench = &k.bench;

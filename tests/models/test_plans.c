@@ -25,7 +25,7 @@ static void test_attnres_block(void **state) {
 static void test_narrower_machines(void **state) {
     (void)state;
     for (int level = CPU_PORTABLE; level < (int)cpu_level_here(); level++)
-        plan_check("models/attnres_block.strata", ENTRY_TRAIN, (CpuLevel)level, DTYPE_F32);
+        plan_check("models/attnres_block.strata", ENTRY_TRAIN, (IsaLevel)level, DTYPE_F32);
 }
 
 static void test_bf16(void **state) {

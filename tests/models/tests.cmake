@@ -6,17 +6,15 @@ if(TARGET models_plans)
         add_dependencies(models_plans strata_llvm)
     endif()
 endif()
-strata_test(models/cuda_stream models/test_cuda_stream.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
-    LIBS strata_simt strata_frontend strata_autotune strata_codegen strata_ir strata_runtime strata_base m)
-if(TARGET models_cuda_stream)
-    target_compile_definitions(models_cuda_stream PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
-endif()
-
-strata_test(models/cuda_loop models/test_cuda_loop.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
-    LIBS strata_simt ${MODEL_LIBRARIES} m)
-if(TARGET models_cuda_loop)
-    target_compile_definitions(models_cuda_loop PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
-endif()
+# Every kernel of the models for GPUs, one by one.
+foreach(name cuda_loop cuda_stream)
+    strata_test(models/${name} models/test_${name}.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
+        LIBS strata_simt ${MODEL_LIBRARIES} m)
+    if(TARGET models_${name})
+        target_compile_definitions(models_${name} PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
+        set_tests_properties(models/${name} PROPERTIES LABELS slow)
+    endif()
+endforeach()
 
 # Plans for GPUs, run on the CPU: NVRTC's place is taken by a library that keeps the text, the session's by one
 # that runs it.

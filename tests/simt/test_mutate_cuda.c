@@ -33,7 +33,7 @@ static const char by_warpgroups[] =
 
 typedef struct {
     const char *text;
-    CpuLevel arch;
+    IsaLevel arch;
     double tolerance;  // of values, and of their rounding
 } Program;
 
