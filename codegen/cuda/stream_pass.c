@@ -238,7 +238,8 @@ static int64_t sum_cols(const Stream *s) {
 }
 
 int64_t stream_shared_words(const Stream *s) {
-    int64_t words = s->shape.resident ? 0 : s->needs.kept_sums * sum_cols(s);
+    bool keeps = !s->shape.resident && s->needs.kept_sums > 0;  // only where there are cols
+    int64_t words = keeps ? s->needs.kept_sums * sum_cols(s) : 0;
     return s->ring.bytes / 4 + words +
            (s->shape.stashed ? s->needs.stored * s->shape.threads : 0);
 }

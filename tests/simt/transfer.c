@@ -266,7 +266,7 @@ void call_bulk_wait(Machine *m, uint32_t groups, bool read) {
         store_write(m, op);
         view_learn(m, t, op->write_epoch);
     }
-    if (read) return;
+    if (read || i == 0) return;
     list->count -= i;
     memmove(list->ops, list->ops + i, list->count * sizeof *list->ops);
 }
