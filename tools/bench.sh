@@ -4,11 +4,13 @@
 #   STRATA_PEERS_VENV   environment with PyTorch and JAX, see tests/peers/setup.sh; default build/peers
 #   BENCH_TUNE          how long to tune each model before it is measured; default 60s, 0 for not at all
 #   BENCH_ROUNDS        turns that every program gets; default 12
+#   BENCH_TRIALS        trials of the tuner for contractions slower than oneDNN's; default 24, 0 for none
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build/release}
 peers=${STRATA_PEERS_VENV:-build/peers}
 tune=${BENCH_TUNE:-60s}
+trials=${BENCH_TRIALS:-24}
 page=$build/cpu.md
 export PYTHONDONTWRITEBYTECODE=1
 
@@ -50,18 +52,14 @@ steps() {
 
 # Every shape goes to a page of its own; here stand the peaks and the spread of the ratios.
 contractions() {
-    trials=24
     {
         printf '# Contractions beside oneDNN, shape by shape\n\nWritten by `make bench`; cpu.md says on which machine.\n\n'
-        "$build/tests/bench_gemm" --tune "$trials"
+        if [ "$trials" = 0 ]; then "$build/tests/bench_gemm"; else "$build/tests/bench_gemm" --tune "$trials"; fi
     } >"$build/cpu_contractions.md"
     mv "$build/cpu_contractions.md" docs/performance/cpu_contractions.md
-    cat <<END
-
-Schedules are the prior's; where they reach less than 0.97 of oneDNN, the best of $trials trials of the tuner is measured as
-well. All shapes: [cpu_contractions.md](cpu_contractions.md).
-
-END
+    printf '\nSchedules are the prior'"'"'s'
+    [ "$trials" = 0 ] || printf '; below 0.97 of oneDNN, the best of %s trials of the tuner is measured as well' "$trials"
+    printf '. All shapes: [cpu_contractions.md](cpu_contractions.md).\n\n'
     grep -v '^|' docs/performance/cpu_contractions.md | sed -n '4,$p'
 }
 
