@@ -63,7 +63,7 @@ static bool make_unary(Setting *s, GraphOp op, int n, ValueId *out) {
     return true;
 }
 
-// Rounding to bf16 is a staircase; its slope is taken to be 1, which differences do not show.
+// For rounding to bf16, which differences do not show, see test_rounding.
 static bool make_cast(Setting *s, GraphOp op, int n, ValueId *out) {
     (void)op;
     if (n > 0) return false;
@@ -468,6 +468,20 @@ static void test_nothing_flows(void **state) {
     bench_release(&b);
 }
 
+// Rounding is a staircase whose slope is taken to be 1; the rounded value is what others see.
+static void test_rounding(void **state) {
+    (void)state;
+    GraphBench b;
+    bench_init(&b);
+    AxisId n = bench_axis(&b, "n", 2);
+    ValueId x = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){1 + 0x1p-7 + 0x1p-12, -3});
+    ValueId low = graph_cast(b.g, x, DTYPE_BF16, (Span){0});
+    ValueId y = graph_cast(b.g, low, DTYPE_F32, (Span){0});
+    EXPECT(&b, y, 1 + 0x1p-7, -3);
+    EXPECT(&b, gradient_of(&b, bench_binary(&b, OP_MUL, y, y), x), 2 + 0x1p-6, -6);
+    bench_release(&b);
+}
+
 static void test_wrt_any_value(void **state) {
     (void)state;
     GraphBench b;
@@ -543,6 +557,7 @@ int main(void) {
         cmocka_unit_test(test_where_keeps_infinities_apart),
         cmocka_unit_test(test_masked_softmax),
         cmocka_unit_test(test_nothing_flows),
+        cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_wrt_any_value),
         cmocka_unit_test(test_cost_of_a_linear_map),
         cmocka_unit_test(test_gather_scatters_only_if_it_must),

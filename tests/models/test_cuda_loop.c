@@ -58,7 +58,8 @@ static void add_model(Kernels *k, const Case *c, IsaLevel arch) {
                                  .kind = c->kind,
                                  .bindings = {bindings, 2},
                                  .setup = &setup,
-                                 .storage = c->storage};
+                                 .storage = c->storage,
+                                 .level = arch};
     assert_true(model_graph(diag, arena, &request, &graph));
     Regions *regions = pass_fuse(graph, arena);
     for (uint32_t i = 0; i < regions->count; i++)
