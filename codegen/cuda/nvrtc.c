@@ -1,15 +1,13 @@
 // nvrtc.c: CUDA C++ -> cubin or PTX by NVRTC, which is opened when it is first needed; strata
 // itself is built and runs without it.
-#include <dlfcn.h>
-#include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/library.h"
 #include "codegen/cuda/cuda.h"
 
 #define NVRTC_MISSING                                                                      \
@@ -38,70 +36,46 @@ static struct {
     char reason[PATH_CAP];  // why it was not found
 } nvrtc = {.once = PTHREAD_ONCE_INIT};
 
-static bool table_fill(void *handle, NvrtcTable *out) {
-#define NVRTC_FUNCTION(name, symbol, ...)             \
-    {                                                 \
-        void *address = dlsym(handle, symbol);        \
-        if (!address) return false;                   \
-        memcpy(&out->name, &address, sizeof address); \
-    }
-#include "codegen/cuda/nvrtc.def"
-#undef NVRTC_FUNCTION
-    return true;
-}
-
-static bool library_try(const char *path) {
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return false;
-    nvrtc.found = table_fill(handle, &nvrtc.table) &&
-                  nvrtc.table.version(&nvrtc.major, &nvrtc.minor) == NVRTC_OK;
-    if (!nvrtc.found) dlclose(handle);
-    return nvrtc.found;
-}
-
-// Matches of a pattern of paths, in the order of their names.
-static bool pattern_try(const char *pattern) {
-    glob_t found;
-    if (glob(pattern, 0, NULL, &found) != 0) return false;
-    for (size_t i = 0; i < found.gl_pathc && !nvrtc.found; i++)
-        library_try(found.gl_pathv[i]);
-    globfree(&found);
-    return nvrtc.found;
-}
-
-static bool folder_try(const char *folder) {
-    char pattern[PATH_CAP + 16];
-    snprintf(pattern, sizeof pattern, "%s/libnvrtc.so*", folder);
-    return pattern_try(pattern);
-}
-
 // Where tools/deps.sh puts it.
-static bool cache_try(void) {
-    char folder[PATH_CAP];
+static void cache_pattern(char *out, size_t cap) {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (cache && *cache)
-        snprintf(folder, sizeof folder, "%s/strata/nvrtc", cache);
-    else
-        snprintf(folder, sizeof folder, "%s/.cache/strata/nvrtc", home ? home : "");
-    return folder_try(folder);
+    bool own = cache && *cache;
+    snprintf(out, cap, "%s%s/strata/nvrtc/libnvrtc.so*",
+             own    ? cache
+             : home ? home
+                    : "",
+             own ? "" : "/.cache");
 }
 
 static void nvrtc_open(void) {
-    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-    const char *named = getenv("STRATA_NVRTC");
-    if (named && *named) {
-        struct stat info;
-        bool folder = stat(named, &info) == 0 && S_ISDIR(info.st_mode);
-        if (!(folder ? folder_try(named) : library_try(named)))
-            snprintf(nvrtc.reason, sizeof nvrtc.reason, "STRATA_NVRTC=%s is no NVRTC", named);
-        return;
-    }
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (library_try(names[i])) return;
-    if (pattern_try("/usr/local/cuda*/lib64/libnvrtc.so*") ||
-        folder_try("/usr/lib/x86_64-linux-gnu") || cache_try())
-        return;
-    snprintf(nvrtc.reason, sizeof nvrtc.reason, "libnvrtc.so was not found");
+    char cache[PATH_CAP];
+    cache_pattern(cache, sizeof cache);
+    const char *const places[] = {"libnvrtc.so.13",
+                                  "libnvrtc.so.12",
+                                  "libnvrtc.so",
+                                  "/usr/local/cuda*/lib64/libnvrtc.so*",
+                                  "/usr/lib/x86_64-linux-gnu/libnvrtc.so*",
+                                  cache};
+    static const char *const symbols[] = {
+#define NVRTC_FUNCTION(name, symbol, ...) symbol,
+#include "codegen/cuda/nvrtc.def"
+#undef NVRTC_FUNCTION
+    };
+    const LibrarySpec spec = {.variable = "STRATA_NVRTC",
+                              .file = "libnvrtc.so*",
+                              .places = places,
+                              .place_count = sizeof places / sizeof *places,
+                              .symbols = symbols,
+                              .symbol_count = sizeof symbols / sizeof *symbols};
+    _Static_assert(sizeof symbols == sizeof(NvrtcTable), "a pointer for each symbol");
+    const char *lacks, *named = getenv(spec.variable);
+    nvrtc.found = library_open(&spec, &nvrtc.table, &lacks) &&
+                  nvrtc.table.version(&nvrtc.major, &nvrtc.minor) == NVRTC_OK;
+    if (nvrtc.found) return;
+    if (named && *named)
+        snprintf(nvrtc.reason, sizeof nvrtc.reason, "STRATA_NVRTC=%s is no NVRTC", named);
+    else
+        snprintf(nvrtc.reason, sizeof nvrtc.reason, "libnvrtc.so was not found");
 }
 
 static bool nvrtc_need(Diag *diag) {

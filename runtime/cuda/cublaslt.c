@@ -2,13 +2,10 @@
 // the library computes fastest: operands change places and no layout says "row".
 #include "runtime/cuda/cublaslt.h"
 
-#include <dlfcn.h>
-#include <glob.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
+#include "base/library.h"
 
 typedef struct LtHandle LtHandle;
 typedef struct LtProduct LtProduct;        // cublasLtMatmulDesc_t
@@ -54,40 +51,28 @@ static struct {
     LtTable table;
 } library = {.once = PTHREAD_ONCE_INIT};
 
-static bool library_try(const char *path) {
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return false;
-#define CUBLASLT_FUNCTION(name, symbol, ...)                   \
-    {                                                          \
-        void *address = dlsym(handle, symbol);                 \
-        if (!address) return false;                            \
-        memcpy(&library.table.name, &address, sizeof address); \
-    }
+static void cublaslt_find(void) {
+    static const char *const places[] = {"libcublasLt.so.13", "libcublasLt.so.12",
+                                         "libcublasLt.so",
+                                         "/usr/local/cuda*/lib64/libcublasLt.so*"};
+    static const char *const symbols[] = {
+#define CUBLASLT_FUNCTION(name, symbol, ...) symbol,
 #include "runtime/cuda/cublaslt.def"
 #undef CUBLASLT_FUNCTION
-    return true;
-}
-
-static void library_open(void) {
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12",
-                                        "libcublasLt.so"};
-    const char *named = getenv("STRATA_CUBLASLT");
-    if (named && *named) {
-        library.found = library_try(named);
-        return;
-    }
-    for (size_t i = 0; i < sizeof names / sizeof *names && !library.found; i++)
-        library.found = library_try(names[i]);
-    glob_t found;
-    if (library.found || glob("/usr/local/cuda*/lib64/libcublasLt.so*", 0, NULL, &found) != 0)
-        return;
-    for (size_t i = 0; i < found.gl_pathc && !library.found; i++)
-        library.found = library_try(found.gl_pathv[i]);
-    globfree(&found);
+    };
+    static const LibrarySpec spec = {.variable = "STRATA_CUBLASLT",
+                                     .file = "libcublasLt.so*",
+                                     .places = places,
+                                     .place_count = sizeof places / sizeof *places,
+                                     .symbols = symbols,
+                                     .symbol_count = sizeof symbols / sizeof *symbols};
+    _Static_assert(sizeof symbols == sizeof(LtTable), "a pointer for each symbol");
+    const char *lacks;
+    library.found = library_open(&spec, &library.table, &lacks);
 }
 
 bool cublaslt_available(void) {
-    pthread_once(&library.once, library_open);
+    pthread_once(&library.once, cublaslt_find);
     return library.found;
 }
 

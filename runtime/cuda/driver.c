@@ -1,11 +1,10 @@
 // driver.c: finding the CUDA driver and its devices.
 #include "runtime/cuda/driver.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "base/library.h"
 
 enum { REASON_CAP = 512 };
 
@@ -17,42 +16,29 @@ static struct {
     char reason[REASON_CAP];
 } driver = {.once = PTHREAD_ONCE_INIT};
 
-// Where containers and WSL keep it, outside the loader's list.
-static void *library_open(void) {
-    static const char *const paths[] = {"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1",
-                                        "/usr/lib/wsl/lib/libcuda.so.1"};
-    const char *named = getenv("STRATA_LIBCUDA");
-    if (named && *named) return dlopen(named, RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        void *handle = dlopen(paths[i], RTLD_NOW | RTLD_LOCAL);
-        if (handle) return handle;
-    }
-    return NULL;
-}
-
-// The first symbol that is missing; NULL: none.
-static const char *table_fill(void *handle, CudaDriver *out) {
-#define DRIVER_FUNCTION(name, symbol, ...)            \
-    {                                                 \
-        void *address = dlsym(handle, symbol);        \
-        if (!address) return symbol;                  \
-        memcpy(&out->name, &address, sizeof address); \
-    }
+static void driver_open(void) {
+    // Containers and WSL keep it outside the loader's list.
+    static const char *const places[] = {"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1",
+                                         "/usr/lib/wsl/lib/libcuda.so.1"};
+    static const char *const symbols[] = {
+#define DRIVER_FUNCTION(name, symbol, ...) symbol,
 #include "runtime/cuda/driver.def"
 #undef DRIVER_FUNCTION
-    return NULL;
-}
-
-static void driver_open(void) {
-    void *handle = library_open();
-    if (!handle) {
-        snprintf(driver.reason, REASON_CAP, "there is no CUDA driver (libcuda.so.1)");
-        return;
-    }
-    const char *missing = table_fill(handle, &driver.table);
-    if (missing) {
-        snprintf(driver.reason, REASON_CAP,
-                 "the CUDA driver is older than CUDA 12.0: it has no %s", missing);
+    };
+    static const LibrarySpec spec = {.variable = "STRATA_LIBCUDA",
+                                     .file = "libcuda.so.1",
+                                     .places = places,
+                                     .place_count = sizeof places / sizeof *places,
+                                     .symbols = symbols,
+                                     .symbol_count = sizeof symbols / sizeof *symbols};
+    _Static_assert(sizeof symbols == sizeof(CudaDriver), "a pointer for each symbol");
+    const char *lacks;
+    if (!library_open(&spec, &driver.table, &lacks)) {
+        if (lacks)
+            snprintf(driver.reason, REASON_CAP,
+                     "the CUDA driver is older than CUDA 12.0: it has no %s", lacks);
+        else
+            snprintf(driver.reason, REASON_CAP, "there is no CUDA driver (libcuda.so.1)");
         return;
     }
     int error = driver.table.init(0);
