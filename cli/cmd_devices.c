@@ -3,29 +3,103 @@
 #include "codegen/cuda/cuda.h"
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/driver.h"
+#include "runtime/cuda/nccl.h"
 #include "runtime/gemm.h"
 
-// GPUs, and what code for them is compiled with; empty texts: it is not there.
+// What is opened at run time for GPUs.
+typedef struct {
+    const char *name;
+    Str version;
+    Str missing;  // why it cannot be used; empty: it can
+} Library;
+
+enum { LIBRARIES = 4 };
+
 typedef struct {
     CudaDevice *devices;
     uint32_t count;
-    Str driver, nvrtc;
+    Library libraries[LIBRARIES];
 } Gpus;
 
-static bool find_gpus(Cli *cli, Gpus *out) {
-    *out = (Gpus){.nvrtc = nvrtc_version(&cli->arena)};
-    const CudaDriver *cu = cuda_driver(NULL);
-    if (!cu) return true;
-    out->driver = cuda_driver_version(&cli->arena, cu);
-    return cuda_devices(&cli->diag, &cli->arena, cu, &out->devices, &out->count);
+static bool driver_version(Diag *diag, Arena *arena, Str *out) {
+    const CudaDriver *cu = cuda_driver(diag);
+    if (cu) *out = cuda_driver_version(arena, cu);
+    return cu != NULL;
 }
+
+static bool compiler_version(Diag *diag, Arena *arena, Str *out) {
+    *out = nvrtc_version(arena);
+    return nvrtc_available(diag);
+}
+
+static void find_libraries(Cli *cli, Library *out) {
+    static const struct {
+        const char *name;
+        bool (*version)(Diag *diag, Arena *arena, Str *out);
+    } all[LIBRARIES] = {{"CUDA driver", driver_version},
+                        {"NVRTC", compiler_version},
+                        {"cuBLASLt", cublaslt_version},
+                        {"NCCL", nccl_version}};
+    for (uint32_t i = 0; i < LIBRARIES; i++) {
+        Diag why;
+        diag_init(&why, &cli->arena);
+        out[i] = (Library){.name = all[i].name};
+        if (!all[i].version(&why, &cli->arena, &out[i].version))
+            out[i].missing = why.items[0].message;
+    }
+}
+
+static bool find_gpus(Cli *cli, Gpus *out) {
+    *out = (Gpus){0};
+    find_libraries(cli, out->libraries);
+    const CudaDriver *cu = cuda_driver(NULL);
+    return !cu || cuda_devices(&cli->diag, &cli->arena, cu, &out->devices, &out->count);
+}
+
+// ---- text
+
+static void print_gpus(Cli *cli, const Gpus *gpus) {
+    if (!gpus->count) strbuf_addz(&cli->out, "cuda no GPU here\n");
+    for (uint32_t i = 0; i < gpus->count; i++) {
+        const CudaDevice *d = &gpus->devices[i];
+        Str arch = cuda_device_arch(&cli->arena, d);
+        strbuf_addf(&cli->out, "cuda %s, %.*s, %d processors, %.1f GiB\n", d->name,
+                    STR_ARG(arch), d->processors, (double)d->memory_bytes / (1 << 30));
+    }
+    for (uint32_t i = 0; i < LIBRARIES; i++) {
+        const Library *l = &gpus->libraries[i];
+        if (l->missing.len)
+            strbuf_addf(&cli->out, "     %s missing: %.*s\n", l->name, STR_ARG(l->missing));
+        else
+            strbuf_addf(&cli->out, "     %s %.*s\n", l->name, STR_ARG(l->version));
+    }
+}
+
+// ---- JSON
 
 static void add_text(JsonWriter *w, const char *key, Str text) {
     json_key(w, key);
     json_string(w, text);
 }
 
-static void print_gpu_json(Cli *cli, const Gpus *gpus, const CudaDevice *d) {
+static void write_cpu(JsonWriter *w, const TuneContext *c, const MachinePeaks *p) {
+    json_object(w);
+    add_text(w, "target", STR("cpu"));
+    add_text(w, "name", c->cpu);
+    add_text(w, "features", str_of(isa_level_text(c->level)));
+    json_key(w, "threads");
+    json_int(w, c->threads);
+    json_key(w, "flops_per_second");
+    json_number(w, p->flops);
+    json_key(w, "read_bytes_per_second");
+    json_number(w, p->read_bytes);
+    add_text(w, "emitter", c->emitter);
+    json_key(w, "library");
+    json_bool(w, gemm_available());
+    json_end(w);
+}
+
+static void write_gpu(Cli *cli, const CudaDevice *d) {
     JsonWriter *w = &cli->json;
     json_object(w);
     Str arch = cuda_device_arch(&cli->arena, d);
@@ -35,27 +109,7 @@ static void print_gpu_json(Cli *cli, const Gpus *gpus, const CudaDevice *d) {
     json_int(w, d->processors);
     json_key(w, "memory_bytes");
     json_int(w, (int64_t)d->memory_bytes);
-    add_text(w, "driver", gpus->driver);
-    add_text(w, "nvrtc", gpus->nvrtc);
-    json_key(w, "library");
-    json_bool(w, cublaslt_available());
     json_end(w);
-}
-
-static void print_gpus(Cli *cli, const Gpus *gpus) {
-    Str compiler = gpus->nvrtc.len ? str_printf(&cli->arena, "NVRTC %.*s", STR_ARG(gpus->nvrtc))
-                                   : STR("no NVRTC, so nothing can be compiled for it");
-    if (!gpus->count) strbuf_addf(&cli->out, "cuda no GPU here; %.*s\n", STR_ARG(compiler));
-    for (uint32_t i = 0; i < gpus->count; i++) {
-        const CudaDevice *d = &gpus->devices[i];
-        Str arch = cuda_device_arch(&cli->arena, d);
-        strbuf_addf(&cli->out, "cuda %s, %.*s, %d processors, %.1f GiB\n", d->name,
-                    STR_ARG(arch), d->processors, (double)d->memory_bytes / (1 << 30));
-        strbuf_addf(&cli->out,
-                    "     driver for CUDA %.*s; %.*s; library for contractions: %s\n",
-                    STR_ARG(gpus->driver), STR_ARG(compiler),
-                    cublaslt_available() ? "cuBLASLt" : "none");
-    }
 }
 
 static void print_json(Cli *cli, const TuneContext *c, const MachinePeaks *p,
@@ -64,26 +118,20 @@ static void print_json(Cli *cli, const TuneContext *c, const MachinePeaks *p,
     json_object(w);
     json_key(w, "devices");
     json_array(w);
-    json_object(w);
-    json_key(w, "target");
-    json_string(w, STR("cpu"));
-    json_key(w, "name");
-    json_string(w, c->cpu);
-    json_key(w, "features");
-    json_string(w, str_of(isa_level_text(c->level)));
-    json_key(w, "threads");
-    json_int(w, c->threads);
-    json_key(w, "flops_per_second");
-    json_number(w, p->flops);
-    json_key(w, "read_bytes_per_second");
-    json_number(w, p->read_bytes);
-    json_key(w, "emitter");
-    json_string(w, c->emitter);
-    json_key(w, "library");
-    json_bool(w, gemm_available());
-    json_end(w);
+    write_cpu(w, c, p);
     for (uint32_t i = 0; i < gpus->count; i++)
-        print_gpu_json(cli, gpus, &gpus->devices[i]);
+        write_gpu(cli, &gpus->devices[i]);
+    json_end(w);
+    json_key(w, "libraries");
+    json_array(w);
+    for (uint32_t i = 0; i < LIBRARIES; i++) {
+        const Library *l = &gpus->libraries[i];
+        json_object(w);
+        add_text(w, "name", str_of(l->name));
+        add_text(w, l->missing.len ? "missing" : "version",
+                 l->missing.len ? l->missing : l->version);
+        json_end(w);
+    }
     json_end(w);
     json_end(w);
 }

@@ -29,9 +29,11 @@ typedef struct {
     double seconds;
 } CudaCode;
 
+// False: there is none (FAIL_ENVIRONMENT, naming what to install).
+MUST_USE bool nvrtc_available(Diag *diag);
 // "12.8": of the library that was found; empty: there is none.
 Str nvrtc_version(Arena *arena);
-// False: no NVRTC (FAIL_ENVIRONMENT, naming what to install), or the text does not compile (a
+// False: no NVRTC (see nvrtc_available), or the text does not compile (a
 // bug of ours: its log is in diag). Thread-safe.
 MUST_USE bool nvrtc_compile(Diag *diag, Arena *arena, Str text, IsaLevel arch, CudaCode *out);
 // The same to PTX, for `show`.

@@ -78,7 +78,7 @@ static void nvrtc_open(void) {
         snprintf(nvrtc.reason, sizeof nvrtc.reason, "libnvrtc.so was not found");
 }
 
-static bool nvrtc_need(Diag *diag) {
+bool nvrtc_available(Diag *diag) {
     pthread_once(&nvrtc.once, nvrtc_open);
     if (nvrtc.found) return true;
     return diag_fail(diag, FAIL_ENVIRONMENT, NVRTC_MISSING, nvrtc.reason);
@@ -152,7 +152,7 @@ static int program_compile(Compilation *c, const char *text, bool minimal) {
 // ensures: on true, c->program is compiled and c->log is its log; close with program_close
 static bool program_open(Compilation *c, Str text, IsaLevel arch) {
     ASSERT(level_is_cuda(arch));
-    if (!nvrtc_need(c->diag)) return false;
+    if (!nvrtc_available(c->diag)) return false;
     c->arch = isa_level_text(arch);
     const char *copy = arena_strndup(c->arena, text.ptr, text.len);
     int result = program_compile(c, copy, true);

@@ -76,6 +76,23 @@ bool cublaslt_available(void) {
     return library.found;
 }
 
+static bool cublaslt_need(Diag *diag) {
+    if (cublaslt_available()) return true;
+    return diag_fail(diag, FAIL_ENVIRONMENT,
+                     "no contraction can be made by cuBLASLt: libcublasLt.so was not found "
+                     "(install it or set STRATA_CUBLASLT)");
+}
+
+bool cublaslt_version(Diag *diag, Arena *arena, Str *out) {
+    enum { PARTS = 3 };  // libraryPropertyType: major, minor, patch
+    int parts[PARTS] = {0};
+    if (!cublaslt_need(diag)) return false;
+    for (int i = 0; i < PARTS; i++)
+        if (library.table.property(i, &parts[i])) parts[i] = 0;
+    *out = str_printf(arena, "%d.%d.%d", parts[0], parts[1], parts[2]);
+    return true;
+}
+
 struct Cublaslt {
     Arena *arena;
     LtHandle *handle;
@@ -84,11 +101,7 @@ struct Cublaslt {
 
 bool cublaslt_open(Diag *diag, Arena *arena, Cublaslt **out) {
     *out = NULL;
-    if (!cublaslt_available()) {
-        return diag_fail(diag, FAIL_ENVIRONMENT,
-                         "the plan has contractions by cuBLASLt, and libcublasLt.so was not "
-                         "found (install it or set STRATA_CUBLASLT)");
-    }
+    if (!cublaslt_need(diag)) return false;
     Cublaslt *lt = arena_new(arena, Cublaslt);
     lt->arena = arena;
     int error = library.table.create(&lt->handle);

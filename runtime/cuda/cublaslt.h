@@ -11,6 +11,8 @@ typedef struct Cublaslt Cublaslt;
 typedef struct CublasltGemm CublasltGemm;
 
 bool cublaslt_available(void);
+// "13.0.2". False: there is no cuBLASLt (FAIL_ENVIRONMENT).
+MUST_USE bool cublaslt_version(Diag *diag, Arena *arena, Str *out);
 // Lives in the arena; close it. False: there is no cuBLASLt (FAIL_ENVIRONMENT), or it does not
 // start. The GPU's context is in use.
 MUST_USE bool cublaslt_open(Diag *diag, Arena *arena, Cublaslt **out);

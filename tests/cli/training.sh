@@ -30,8 +30,6 @@ expect 0 bench $model $sizes
 out_has 'tokens/s'
 expect 0 tune $model $sizes --budget 4 --json
 json_has trials best_ns
-expect 0 devices --json
-json_has devices
 
 # What is wrong with data is said.
 expect 1 train $model $sizes --data absent --steps 1 --out bad

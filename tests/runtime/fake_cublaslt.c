@@ -34,6 +34,7 @@ enum { OK = 0, INVALID = 7, UNSUPPORTED = 15, ALGORITHM = 4711 };
 #define CUBLASLT_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
 #include "runtime/cuda/cublaslt.def"
 #undef CUBLASLT_FUNCTION
+Type_property cublasLtGetProperty;
 Type_create cublasLtCreate;
 Type_destroy cublasLtDestroy;
 Type_product_new cublasLtMatmulDescCreate;
@@ -58,6 +59,11 @@ static int release(void *object) {
     free(object);
     fake_object_count(-1);
     return OK;
+}
+
+int cublasLtGetProperty(int property, int *value) {
+    *value = 13 - property;
+    return property < 0 || property > 2 ? INVALID : OK;
 }
 
 int cublasLtCreate(LtHandle **out) {

@@ -59,8 +59,9 @@ function(strata_tiny_test name)
         endforeach()
     endif()
 endfunction()
-# The CUDA driver and cuBLASLt without a GPU, for sessions on one.
-add_library(fake_cuda SHARED runtime/fake_cuda.c runtime/fake_code.c runtime/fake_stream.c runtime/fake_cublaslt.c)
+# The CUDA driver, cuBLASLt and NCCL without a GPU, for sessions on one.
+add_library(fake_cuda SHARED runtime/fake_cuda.c runtime/fake_code.c runtime/fake_stream.c runtime/fake_cublaslt.c
+    runtime/fake_nccl.c)
 strata_compile_options(fake_cuda)
 target_link_options(fake_cuda PRIVATE -Wl,-Bsymbolic)
 target_link_libraries(fake_cuda PRIVATE strata_runtime strata_base)
