@@ -85,7 +85,7 @@ static bool stays_integer(const Elaboration *e, Operand x) {
     if (x.v.kind == DATUM_TENSOR) {
         return graph_value(e->graph, x.v.tensor)->type == DTYPE_I32;
     }
-    return datum_is_integer(x.v) && fabs(x.v.number) <= 2147483647.0;
+    return datum_is_int32(x.v);
 }
 
 static Datum fold_scalars(Elaboration *e, Operator op, Operand a, Operand b) {

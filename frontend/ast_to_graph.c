@@ -162,8 +162,8 @@ static bool signature_fits(Elaboration *e, const Closure *f) {
 // A setting is a number, or true or false.
 static bool override_parse(Elaboration *e, const Setting *s, Operand *out) {
     *out = (Operand){.v = datum_bool(false)};
-    if (setting_parse(s->value, datum_number(0), &out->v)) return true;
-    if (setting_parse(s->value, datum_bool(false), &out->v)) return true;
+    if (setting_parse(e->arena, s->value, datum_number(0), &out->v)) return true;
+    if (setting_parse(e->arena, s->value, datum_bool(false), &out->v)) return true;
     return diag_fail(e->diag, FAIL_USAGE,
                      "%.*s=%.*s: an optimizer's setting is a number, true or false",
                      STR_ARG(s->name), STR_ARG(s->value));

@@ -216,13 +216,29 @@ static bool same_axes(const Graph *g, ValueId a, ValueId b) {
     return same;
 }
 
-static bool stack_element(BuiltinCall *c, uint32_t i, Datum first, ValueId *out) {
+// The elements of a list with its numbers as tensors: of integers, if all of them are whole.
+static Datum *stack_items(BuiltinCall *c, const DatumList *list) {
+    Graph *g = c->e->graph;
+    bool whole = true;
+    for (uint32_t i = 0; i < list->count; i++)
+        whole &= list->items[i].kind != DATUM_NUMBER || datum_is_int32(list->items[i]);
+    Datum *items = arena_array(c->e->arena, Datum, list->count);
+    for (uint32_t i = 0; i < list->count; i++) {
+        items[i] = list->items[i];
+        if (items[i].kind != DATUM_NUMBER) continue;
+        double x = items[i].number;
+        items[i] = datum_tensor(whole ? graph_const_i32(g, (int64_t)x, c->arg[0].at)
+                                      : graph_const(g, x, c->arg[0].at));
+    }
+    return items;
+}
+
+static bool stack_element(BuiltinCall *c, uint32_t i, Datum first, Datum item, ValueId *out) {
     Elaboration *e = c->e;
-    Datum item = c->arg[0].v.list->items[i];
     if (item.kind != DATUM_TENSOR) {
         Str is = elaborate_describe(e, item);
-        elaborate_error(e, c->arg[0].at, "stack needs tensors, element %u is %.*s", i,
-                        STR_ARG(is));
+        elaborate_error(e, c->arg[0].at, "stack needs tensors or numbers, element %u is %.*s",
+                        i, STR_ARG(is));
         return false;
     }
     if (!same_axes(e->graph, item.tensor, first.tensor)) {
@@ -253,9 +269,10 @@ Datum builtin_stack(BuiltinCall *c) {
     AxisId axis = {0};
     if (!call_new_axis(c, c->arg[1], list->count, &axis)) return POISON;
     ValueId *in = arena_array(e->arena, ValueId, list->count);
+    Datum *items = stack_items(c, list);
     for (uint32_t i = 0; i < list->count; i++) {
-        Datum first = list->items[0].kind == DATUM_TENSOR ? list->items[0] : list->items[i];
-        if (!stack_element(c, i, first, &in[i])) return POISON;
+        Datum first = items[0].kind == DATUM_TENSOR ? items[0] : items[i];
+        if (!stack_element(c, i, first, items[i], &in[i])) return POISON;
     }
     if (!axis_is_free(c, datum_tensor(in[0]), axis, 1)) return POISON;
     return emit(e, operation(OP_STACK, c->span), in, list->count,

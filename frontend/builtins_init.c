@@ -42,6 +42,14 @@ Datum builtin_identity(BuiltinCall *c) {
                                     : POISON;
 }
 
+Datum builtin_unit(BuiltinCall *c) {
+    int64_t position = 0;
+    double scale = 0;
+    if (!want_integer(c->e, c->arg[0], call_arg_text(c, 0), &position)) return POISON;
+    if (!call_number(c, 1, 1, &scale)) return POISON;
+    return datum_init((Init){.kind = INIT_UNIT, .a = (double)position, .b = scale});
+}
+
 // y with softplus(y) = x: log(exp(x) - 1), written so that a large x does not overflow.
 Datum builtin_softplus_inverse(BuiltinCall *c) {
     if (c->arg[0].v.kind != DATUM_INIT) {

@@ -68,6 +68,19 @@ static bool leaf_axes(Elaboration *e, const AstAxes *written, bool input, LeafAx
 
 // ---- initial values
 
+static bool unit_fits(Elaboration *e, const LeafAxes *axes, Init init, Span span) {
+    if (axes->axes.count == 0) {
+        elaborate_error(e, span, "unit needs an axis");
+        return false;
+    }
+    AxisId last = axes->axes.items[axes->axes.count - 1];
+    if (init.a >= 0 && init.a < (double)graph_extent(e->graph, last)) return true;
+    Str is = elaborate_describe(e, datum_axis(last));
+    elaborate_error(e, span, "position %.0f is outside %.*s", init.a, STR_ARG(is));
+    axis_note(e, last);
+    return false;
+}
+
 static bool init_fits(Elaboration *e, const LeafAxes *axes, Init init, Span span) {
     bool needs_map = init.kind == INIT_FAN_IN || init.kind == INIT_ORTHOGONAL;
     if (needs_map && axes->input_count == 0) {
@@ -79,7 +92,7 @@ static bool init_fits(Elaboration *e, const LeafAxes *axes, Init init, Span span
         elaborate_error(e, span, "identity needs two axes");
         return false;
     }
-    return true;
+    return init.kind != INIT_UNIT || unit_fits(e, axes, init, span);
 }
 
 static bool leaf_init(Elaboration *e, const AstTensor *t, const LeafAxes *axes, Init *out) {

@@ -2,6 +2,8 @@
 // those of the command line come after those of the size.
 #include "frontend/settings.h"
 
+#include <string.h>
+
 #include "frontend/suggest.h"
 
 // ---- taking over
@@ -67,7 +69,24 @@ static SettingState *setting_find(Elaboration *e, Str name) {
     return found;
 }
 
-bool setting_parse(Str text, Datum like, Datum *out) {
+// NUMBER { "," NUMBER }
+static bool list_parse(Arena *arena, Str text, Datum *out) {
+    Vec(Datum) items = {0};
+    for (bool more = true; more;) {
+        const char *comma = memchr(text.ptr, ',', text.len);
+        size_t length = comma != NULL ? (size_t)(comma - text.ptr) : text.len;
+        double number = 0;
+        if (!str_to_double((Str){text.ptr, length}, &number)) return false;
+        vec_push(arena, &items, datum_number(number));
+        more = comma != NULL;
+        if (more) text = (Str){comma + 1, text.len - length - 1};
+    }
+    *out = datum_list(arena, items.ptr, items.len);
+    return true;
+}
+
+bool setting_parse(Arena *arena, Str text, Datum like, Datum *out) {
+    if (like.kind == DATUM_LIST) return list_parse(arena, text, out);
     if (like.kind == DATUM_NUMBER || like.kind == DATUM_AXIS) {
         double number = 0;
         if (!str_to_double(text, &number)) return false;
@@ -84,8 +103,11 @@ bool setting_parse(Str text, Datum like, Datum *out) {
 }
 
 static bool is_settable(Datum d) {
-    return d.kind == DATUM_NUMBER || d.kind == DATUM_AXIS || d.kind == DATUM_STRING ||
-           d.kind == DATUM_BOOL;
+    bool numbers = d.kind == DATUM_LIST;
+    for (uint32_t i = 0; numbers && i < d.list->count; i++)
+        numbers = d.list->items[i].kind == DATUM_NUMBER;
+    return numbers || d.kind == DATUM_NUMBER || d.kind == DATUM_AXIS ||
+           d.kind == DATUM_STRING || d.kind == DATUM_BOOL;
 }
 
 static Datum wrong_kind(Elaboration *e, const SettingState *s, Datum like, Span span) {
@@ -107,7 +129,7 @@ Datum setting_apply(Elaboration *e, Str name, Datum fallback, Span span) {
     if (s == NULL) return fallback;
     Datum value = s->value;
     if (!is_settable(fallback)) return wrong_kind(e, s, fallback, span);
-    if (s->span.file == 0 && !setting_parse(s->text, fallback, &value))
+    if (s->span.file == 0 && !setting_parse(e->arena, s->text, fallback, &value))
         return wrong_kind(e, s, fallback, span);
     if (datum_is_poison(value)) return POISON;
     bool numbers = value.kind == DATUM_NUMBER && fallback.kind == DATUM_AXIS;
@@ -119,7 +141,8 @@ bool setting_extent(Elaboration *e, Str name, int64_t *extent) {
     SettingState *s = setting_find(e, name);
     if (s == NULL) return false;
     Datum value = s->value;
-    if (s->span.file == 0 && !setting_parse(s->text, datum_number(0), &value)) value = NONE;
+    if (s->span.file == 0 && !setting_parse(e->arena, s->text, datum_number(0), &value))
+        value = NONE;
     if (value.kind == DATUM_NUMBER && value.number >= 1 &&
         value.number <= ELABORATE_MAX_EXTENT && datum_is_integer(value)) {
         *extent = (int64_t)value.number;

@@ -9,4 +9,4 @@ bool settings_begin(Elaboration *e, Settings settings);
 // After the body: names that nothing in the model answers to.
 void settings_finish(Elaboration *e);
 // The text of a setting as a value of the kind of `like`; false if it is none.
-bool setting_parse(Str text, Datum like, Datum *out);
+bool setting_parse(Arena *arena, Str text, Datum like, Datum *out);

@@ -41,6 +41,8 @@ bool datum_is_integer(Datum d) {
            d.number == floor(d.number);
 }
 
+bool datum_is_int32(Datum d) { return datum_is_integer(d) && fabs(d.number) <= 2147483647.0; }
+
 const Datum *datum_field(const DatumRecord *record, Str name) {
     for (uint32_t i = 0; i < record->count; i++) {
         if (str_eq(record->names[i], name)) return &record->values[i];

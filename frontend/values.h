@@ -84,6 +84,7 @@ Datum datum_axes(Arena *arena, const AxisId *axes, uint32_t count);  // a list o
 
 bool datum_is_poison(Datum d);   // also a list with poison among its elements
 bool datum_is_integer(Datum d);  // a number without fraction, below 2^53 in magnitude
+bool datum_is_int32(Datum d);
 const Datum *datum_field(const DatumRecord *record, Str name);  // NULL if absent
 
 // For messages: "a number", "an axis", "a tensor".

@@ -49,6 +49,7 @@ static double drawn(const PlanTensor *t, uint64_t stream, int64_t i) {
         int64_t columns = t->shape[t->rank - 1], rows = t->shape[t->rank - 2];
         return i % columns == i / columns % rows ? init->a : 0;
     }
+    case DRAW_UNIT: return (double)(i % t->shape[t->rank - 1]) == init->a ? init->b : 0;
     case DRAW_ORTHOGONAL:
     case DRAW_COUNT: break;
     }

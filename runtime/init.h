@@ -15,6 +15,7 @@ typedef enum {
     DRAW_FAN_IN,       // normal, deviation 1 / sqrt(product of the map's input extents)
     DRAW_ORTHOGONAL,   // a times an orthogonal (inputs by outputs) matrix, one per batch index
     DRAW_IDENTITY,     // a on the diagonal of the last two axes, 0 elsewhere
+    DRAW_UNIT,         // b at position a of the last axis, 0 elsewhere
     DRAW_COUNT
 } DrawKind;
 typedef enum { MAP_AS_IS, MAP_LOG, MAP_SOFTPLUS_INVERSE, MAP_COUNT } DrawMap;

@@ -78,6 +78,8 @@ static bool check_init(const Verifier *v, Place at, const PlanTensor *t) {
         return wrong(v, at, "its initialiser needs positive bounds");
     if (init->kind == DRAW_IDENTITY && t->rank < 2)
         return wrong(v, at, "its initialiser needs two axes");
+    if (init->kind == DRAW_UNIT && t->rank < 1)
+        return wrong(v, at, "its initialiser needs an axis");
     return true;
 }
 

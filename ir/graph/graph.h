@@ -79,6 +79,7 @@ typedef enum {
     INIT_FAN_IN,       // normal, deviation 1 / sqrt(product of the map's input extents)
     INIT_ORTHOGONAL,   // of the map's matrix (inputs by outputs), times a
     INIT_IDENTITY,     // a on the diagonal of the last two axes, 0 elsewhere
+    INIT_UNIT,         // b at position a of the last axis, 0 elsewhere
 } InitKind;
 
 typedef enum {

@@ -63,6 +63,8 @@ static bool verify_init(const Verifier *v, const Leaf *leaf) {
                leaf_error(v, leaf, "is drawn as a map but has no input axes");
     case INIT_IDENTITY:
         return leaf->rank >= 2 || leaf_error(v, leaf, "has no two axes for a diagonal");
+    case INIT_UNIT:
+        return leaf->rank >= 1 || leaf_error(v, leaf, "has no axis for a unit vector");
     }
     return leaf_error(v, leaf, "has an unknown initialiser");
 }

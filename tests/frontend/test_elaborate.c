@@ -263,6 +263,21 @@ static void contractions_sum_over_what_is_said(void **state) {
     assert_outputs_equal(f, "average", "divided");
 }
 
+static void numbers_stack_to_constants(void **state) {
+    Fixture *f = *state;
+    elaborate_text(f, "model m {\n"
+                      "    dim n = 3\n"
+                      "    input x[B = 2, n] : f32\n"
+                      "    output picked = sum(x[n: stack([2, 0, 1, 1], k)], B)\n"
+                      "    output same = sum(x * one_hot(stack([2, 0, 1, 1], k), n), [B, n])\n"
+                      "    output halves = 2 * stack([1, 0.5], h)\n"
+                      "    output wholes = stack([2, 1], h)\n"
+                      "}\n");
+    evaluate(f);
+    assert_outputs_equal(f, "picked", "same");
+    assert_outputs_equal(f, "halves", "wholes");
+}
+
 // ---- compile-time values
 
 static void values_are_computed_while_elaborating(void **state) {
@@ -319,7 +334,7 @@ static void binding_a_run_time_axis_binds_its_roles(void **state) {
 
 static void assert_sources(Fixture *f, const char *settings, const uint32_t *wanted,
                            uint32_t count) {
-    elaborate_file(f, "models/attnres_block.strata", settings);
+    elaborate_file(f, "models/lm.strata", settings);
     uint32_t found = 0;
     vec_each (Value, v, &f->graph->values) {
         if (v->op != OP_STACK) continue;
@@ -336,6 +351,8 @@ static void a_block_sees_embedding_blocks_and_partial_sum(void **state) {
     assert_sources(f, SMALL " block=2", (uint32_t[]){2, 2, 3, 3}, 4);
     assert_sources(f, SMALL " block=3", (uint32_t[]){2, 2, 2, 3}, 4);
     assert_sources(f, SMALL " block=4", (uint32_t[]){2, 2, 2, 2}, 4);
+    assert_sources(f, SMALL " blocks=1 block=2", (uint32_t[]){2, 3, 3, 4}, 4);
+    assert_sources(f, SMALL " blocks=2,1", (uint32_t[]){2, 2, 3, 4}, 4);
 }
 
 static void blocks_of_one_sublayer_are_full_attention(void **state) {
@@ -358,12 +375,15 @@ static void zero_queries_give_the_loss_of_prenorm(void **state) {
 
 static void every_scheme_elaborates(void **state) {
     Fixture *f = *state;
-    static const char *const schemes[] = {"standard", "full",    "block", "window", "dense",
-                                          "mhc",      "highway", "post",  "scale"};
+    static const char *const schemes[] = {
+        "standard",    "post",         "deep",    "highway",     "rezero",
+        "layer_scale", "dense",        "mudd",    "hyper",       "mhc",
+        "mhc_lite",    "full",         "block",   "window",      "heads",
+        "sigmoid",     "hyper_static", "no_norm", "input_query", "static_mix"};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        const char *settings = arena_printf(&f->arena, "residual=%s", schemes[i]);
-        const double value = loss(f, "tests/frontend/schemes.strata", settings);
-        assert_true(isfinite(value));
+        const char *settings =
+            arena_printf(&f->arena, SMALL " n=3 heads=2 residual=%s", schemes[i]);
+        assert_true(isfinite(loss(f, "models/lm.strata", settings)));
     }
 }
 
@@ -497,6 +517,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(cross_entropy_is_minus_log_probability, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(contractions_sum_over_what_is_said, setup, teardown),
+        cmocka_unit_test_setup_teardown(numbers_stack_to_constants, setup, teardown),
         cmocka_unit_test_setup_teardown(values_are_computed_while_elaborating, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_override_dims_and_lets, setup, teardown),
         cmocka_unit_test_setup_teardown(binding_a_run_time_axis_binds_its_roles, setup,

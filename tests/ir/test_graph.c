@@ -211,6 +211,8 @@ static void test_verifier_wants_leaves_consistent(void **state) {
          "has no input axes"},
         {{.kind = OP_PARAM, .path = STR("l"), .init = {.kind = INIT_IDENTITY}},
          "no two axes for a diagonal"},
+        {{.kind = OP_PARAM, .path = STR("l"), .init = {.kind = INIT_UNIT}},
+         "no axis for a unit vector"},
         {{.kind = OP_STATE,
           .path = STR("l"),
           .init = {.kind = INIT_LOG_UNIFORM, .a = 2, .b = 1}},

@@ -58,7 +58,7 @@ static void test_map_split_is_kept(void **state) {
     reader_init(&r);
     Graph *g = reader_graph(&r, "graph g\naxis a = 2\naxis b = 3\naxis c = 4\n"
                                 "param w : f32[a; b -> c] = fan_in trained tags (t)\n"
-                                "param u : f32[a; b] = normal(1)\n"
+                                "param u : f32[a; b] = unit(2, -1)\n"
                                 "param v : f32[a ->] = uniform(2) then log\n"
                                 "%1 = param w : f32[a, b, c]\n"
                                 "%2 = param u : f32[a, b]\n"

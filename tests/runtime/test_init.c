@@ -113,6 +113,15 @@ static void draws_identities(void **state) {
     }
 }
 
+static void draws_unit_vectors(void **state) {
+    (void)state;
+    double x[COUNT];
+    PlanTensor t = tensor(DRAW_UNIT, 5, -2);
+    init_tensor(&t, 0, x);
+    for (int i = 0; i < COUNT; i++)
+        assert_near(x[i], i % 8 == 5 ? -2 : 0, 0);
+}
+
 // The products of rows i and j, or of columns, of each (rows x columns) matrix must be a^2 on
 // the diagonal and 0 elsewhere.
 static void check_orthogonal(const double *x, int rows, int columns, double a) {
@@ -186,6 +195,7 @@ int main(void) {
         cmocka_unit_test(draws_log_uniform),
         cmocka_unit_test(draws_constants_and_transforms),
         cmocka_unit_test(draws_identities),
+        cmocka_unit_test(draws_unit_vectors),
         cmocka_unit_test(draws_orthogonal_matrices),
         cmocka_unit_test(depends_on_name_and_seed_alone),
         cmocka_unit_test(rounds_to_the_type),
