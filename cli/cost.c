@@ -1,6 +1,8 @@
 // cost.c: counting.
 #include "cli/cost.h"
 
+#include "ir/graph/shape_rules.h"
+
 static int64_t fixed_elements(const Graph *g, const AxisId *axes, uint32_t rank) {
     int64_t n = 1;
     for (uint32_t i = 0; i < rank; i++)
@@ -29,9 +31,27 @@ GraphHoldings graph_holdings(const Graph *g) {
     return h;
 }
 
+// The products of attention, at the pairs of its band: scores from q and k again in every
+// gradient, and what is made of them.
+static double attend_flops(const Graph *g, const Value *v) {
+    const Value *q = graph_value(g, v->in[0]), *k = graph_value(g, v->in[1]);
+    AxisId width = v->attr.along[0];
+    double pairs = band_pairs(&v->attr.band, graph_extent(g, v->attr.along[1]),
+                              graph_extent(g, v->attr.along[2]));
+    for (uint32_t i = 0; i < q->rank; i++)
+        if (q->axes[i].i != width.i && q->axes[i].i != v->attr.along[1].i)
+            pairs *= (double)graph_extent(g, q->axes[i]);
+    double d = (double)graph_extent(g, width), terms = d;
+    if (v->op == OP_ATTEND_DQ || v->op == OP_ATTEND_DK) terms += d;
+    if (v->op != OP_ATTEND_LSE)
+        terms += (double)graph_extent(g, attend_value_axis(k, graph_value(g, v->in[2]), width));
+    return op_flops(OP_CONTRACT) * pairs * terms;
+}
+
 // Reductions and contractions are counted by what they read: the points of all axes involved.
 double value_flops(const Graph *g, ValueId id) {
     const Value *v = graph_value(g, id);
+    if (op_is_attend(v->op)) return attend_flops(g, v);
     double points = op_flops(v->op);
     if (!(points > 0)) return 0;
     for (uint32_t i = 0; i < v->rank; i++)
