@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "autotune/cuda_peaks.h"
 #include "base/clock.h"
 
 enum { TRIES = 20, FMA_ROUNDS = 100000, CHAINS = 10, PIECE_ALIGN = 256, WINDOWS = 8 };
@@ -181,16 +182,10 @@ bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
     return true;
 }
 
-// By their makers' sheets: A100 80 GB, H200, B200; products of bf16, without sparsity.
-static MachinePeaks gpu_peaks(IsaLevel level) {
-    static const MachinePeaks a100 = {312e12, 2.0e12, 0, 0}, h200 = {989e12, 4.8e12, 0, 0},
-                              b200 = {2250e12, 8.0e12, 0, 0};
-    return level == CUDA_SM80 ? a100 : level == CUDA_SM90A ? h200 : b200;
-}
-
 bool machine_peaks(Diag *diag, Database *db, const TuneContext *context, MachinePeaks *out) {
     if (level_is_cuda(context->level)) {
-        *out = gpu_peaks(context->level);
+        if (!db || !database_peaks_find(db, context, out))
+            *out = cuda_peaks_sheet(context->level);
         return true;
     }
     if (db && database_peaks_find(db, context, out)) return true;

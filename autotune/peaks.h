@@ -4,8 +4,8 @@
 #include "autotune/database.h"
 #include "runtime/cpu/pool.h"
 
-// From the database, or measured (about a second) and remembered; of a GPU by its sheet. `db`
-// may be NULL.
+// From the database, or measured (about a second) and remembered; of a GPU that was never
+// measured by its maker's sheet. `db` may be NULL.
 MUST_USE bool machine_peaks(Diag *diag, Database *db, const TuneContext *context,
                             MachinePeaks *out);
 // Measured in any case. The database keeps the best of all measurements, since other work on

@@ -160,12 +160,17 @@ static bool gpu_level(Cli *cli, Diag *diag, IsaLevel *out) {
            isa_level_parse(cuda_device_arch(&cli->arena, &gpu.device), out);
 }
 
-bool cli_choose_target(Cli *cli) {
-    Str target = cli->options.target, cuda = STR("cuda:");
+// "cuda:sm_90a", also of a plan; whatever names no architecture is this CPU's.
+static void set_level(Cli *cli, Str target) {
+    Str cuda = STR("cuda:");
     cli->level = cpu_level_here();
     if (str_starts(target, cuda))
-        return isa_level_parse((Str){target.ptr + cuda.len, target.len - cuda.len},
-                               &cli->level);
+        isa_level_parse((Str){target.ptr + cuda.len, target.len - cuda.len}, &cli->level);
+}
+
+bool cli_choose_target(Cli *cli) {
+    Str target = cli->options.target;
+    set_level(cli, target);
     if (!target.len) gpu_level(cli, NULL, &cli->level);
     return !str_eq(target, STR("cuda")) || gpu_level(cli, &cli->diag, &cli->level);
 }
@@ -207,6 +212,7 @@ bool cli_artifact(Cli *cli, EntryKinds entries, Plan **out) {
                             : NULL;
     if (fixed) return cli_usage(cli, "%s: not with an artifact, in which that is fixed", fixed);
     if (!plan_read(&cli->diag, &cli->arena, o->model, out)) return false;
+    set_level(cli, (*out)->target);
     for (uint32_t i = 0; i < entries.count; i++) {
         if (plan_entry(*out, entry_name(entries.items[i]))) continue;
         const char *how = entries.items[i] >= ENTRY_ACCUMULATE ? "train --accumulate N"

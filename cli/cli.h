@@ -66,7 +66,7 @@ typedef struct {
 // Compiles entries of the model.
 MUST_USE bool cli_plan(Cli *cli, const Model *model, EntryKinds entries, Bindings bindings,
                        Plan **out);
-// Reads an artifact and checks that it has the entries.
+// Reads an artifact and checks that it has the entries; `level` becomes what it was made for.
 MUST_USE bool cli_artifact(Cli *cli, EntryKinds entries, Plan **out);
 
 // ---- text

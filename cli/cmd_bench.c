@@ -100,12 +100,13 @@ static void print_text(Cli *cli, const Result *r) {
 bool cmd_bench(Cli *cli) {
     const Options *o = &cli->options;
     Result r = {.kind = o->training ? ENTRY_TRAIN : o->prefill ? ENTRY_INFER : ENTRY_FORWARD};
-    TuneContext context = machine_context(cli);
+    Machine machine;
     Loaded loaded;
-    if (!machine_measure(cli, &context, &r.peaks)) return false;
     bool good =
-        loaded_open(cli, (EntryKinds){&r.kind, 1}, o->training ? TRAIN_BATCH : 1, &loaded);
+        loaded_open(cli, (EntryKinds){&r.kind, 1}, o->training ? TRAIN_BATCH : 1, &loaded) &&
+        machine_need(cli, cli->level, &machine);
     if (good) {
+        r.peaks = machine.peaks;
         BenchRequest request = {loaded.session, plan_entry(loaded.plan, entry_name(r.kind)),
                                 SECONDS, r.peaks};
         good = bench_entry(&cli->diag, &cli->arena, &request, &r.bench);

@@ -137,10 +137,11 @@ static void print_json(Cli *cli, const TuneContext *c, const MachinePeaks *p,
 }
 
 bool cmd_devices(Cli *cli) {
-    TuneContext c = machine_context(cli);
-    MachinePeaks p;
+    Machine machine;
     Gpus gpus;
-    if (!machine_measure(cli, &c, &p) || !find_gpus(cli, &gpus)) return false;
+    if (!machine_find(cli, cpu_level_here(), &machine) || !find_gpus(cli, &gpus)) return false;
+    TuneContext c = machine.context;
+    MachinePeaks p = machine.peaks;
     if (cli->options.json) {
         print_json(cli, &c, &p, &gpus);
         return true;

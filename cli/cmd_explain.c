@@ -1,5 +1,7 @@
 // cmd_explain.c: every kernel of a model: what it computes, what it costs at least, what it was
 // measured at, and why its neighbours are not part of it.
+#include <math.h>
+
 #include "cli/cost.h"
 #include "cli/machine.h"
 
@@ -7,24 +9,23 @@ typedef struct {
     Cli *cli;
     const Graph *g;
     const Regions *regions;
-    TuneContext context;
-    Hash context_hash;
-    MachinePeaks peaks;
+    Machine machine;
     uint32_t *region_of;  // per value: region + 1; 0: in none
 } Explain;
 
 typedef struct {
     const Region *region;
     RegionCost cost;
-    double floor_ns, tuned_ns;  // tuned_ns 0: not tuned
+    double floor_ns, tuned_ns;  // NAN: no machine to run on; 0: not tuned
     Schedule schedule;
 } Kernel;
 
 static Kernel kernel_of(const Explain *e, const Region *region) {
     Kernel k = {.region = region, .cost = region_cost(e->regions, region)};
-    k.floor_ns = floor_ns(&e->peaks, k.cost.flops, k.cost.bytes);
+    const MachinePeaks *peaks = &e->machine.peaks;
+    k.floor_ns = e->machine.here ? floor_ns(peaks, k.cost.flops, k.cost.bytes) : (double)NAN;
     if (!e->cli->db || !database_best(e->cli->db, region_hash(e->regions, region),
-                                      e->context_hash, &k.schedule, &k.tuned_ns))
+                                      e->machine.hash, &k.schedule, &k.tuned_ns))
         k.tuned_ns = 0;
     return k;
 }
@@ -40,6 +41,15 @@ static Str value_name(const Explain *e, ValueId v) {
 
 // ---- text
 
+static void print_floor(const Explain *e, double ns) {
+    StrBuf *out = &e->cli->out;
+    strbuf_addz(out, "floor ");
+    if (e->machine.here)
+        text_duration(out, ns * 1e-9);
+    else
+        strbuf_addz(out, "not known without a device");
+}
+
 static void print_kernel(const Explain *e, const Kernel *k) {
     StrBuf *out = &e->cli->out;
     const Region *r = k->region;
@@ -54,10 +64,11 @@ static void print_kernel(const Explain *e, const Kernel *k) {
     text_bytes(out, k->cost.bytes);
     strbuf_addz(out, ", ");
     text_count(out, k->cost.flops);
-    strbuf_addz(out, " flops, floor ");
-    text_duration(out, k->floor_ns * 1e-9);
-    bool memory = k->cost.bytes / e->peaks.read_bytes > k->cost.flops / e->peaks.flops;
-    strbuf_addf(out, " (%s)", memory ? "memory" : "arithmetic");
+    strbuf_addz(out, " flops, ");
+    print_floor(e, k->floor_ns);
+    const MachinePeaks *p = &e->machine.peaks;
+    bool memory = k->cost.bytes * p->flops > k->cost.flops * p->read_bytes;
+    if (e->machine.here) strbuf_addf(out, " (%s)", memory ? "memory" : "arithmetic");
     if (k->tuned_ns > 0) {
         strbuf_addz(out, ", tuned ");
         text_duration(out, k->tuned_ns * 1e-9);
@@ -165,15 +176,18 @@ static void explain_text(const Explain *e) {
     text_bytes(out, bytes);
     strbuf_addz(out, ", ");
     text_count(out, flops);
-    strbuf_addz(out, " flops, floor ");
-    text_duration(out, floor * 1e-9);
-    strbuf_addz(out, "\n\nnot fused\n");
+    strbuf_addz(out, " flops, ");
+    print_floor(e, floor);
+    strbuf_addf(out, "\non %.*s\n\nnot fused\n",
+                STR_ARG(machine_text(&e->cli->arena, &e->machine)));
     add_refusals(e);
 }
 
 static void explain_json(const Explain *e) {
     JsonWriter *w = &e->cli->json;
     json_object(w);
+    json_key(w, "machine");
+    json_string(w, machine_text(&e->cli->arena, &e->machine));
     json_key(w, "kernels");
     json_array(w);
     for (uint32_t i = 0; i < e->regions->count; i++) {
@@ -190,16 +204,15 @@ static void explain_json(const Explain *e) {
 
 bool cmd_explain(Cli *cli) {
     bool train = cli->options.grad;
-    Explain e = {.cli = cli, .context = machine_context(cli)};
+    Explain e = {.cli = cli};
     Model model;
     Graph *g;
     if (!cli_model(cli, &model) ||
         !cli_graph(cli, &model, train ? ENTRY_TRAIN : ENTRY_FORWARD,
                    cli_bindings(cli, train ? TRAIN_BATCH : 1), &g) ||
-        !machine_measure(cli, &e.context, &e.peaks))
+        !machine_find(cli, cli->level, &e.machine))
         return false;
     e.g = g;
-    e.context_hash = tune_context_hash(&e.context);
     e.regions = pass_fuse(g, &cli->arena);
     e.region_of = arena_array(&cli->arena, uint32_t, g->values.len);
     for (uint32_t i = 0; i < e.regions->count; i++)

@@ -124,12 +124,11 @@ static bool measure_all(Sweep *s) {
 bool cmd_sweep(Cli *cli) {
     const Options *o = &cli->options;
     Sweep s = {.cli = cli, .steps = o->steps > 0 ? o->steps : STEPS};
-    TuneContext context = machine_context(cli);
     Str page;
     if (!o->variations.len) return cli_usage(cli, "sweep needs --vary NAME=V1,V2,...");
     if (!cli_need(cli, o->output, "-o DIR") || !choose_metrics(&s) || !list_points(&s) ||
         !io_make_directories(&cli->diag, o->output) ||
-        !machine_measure(cli, &context, &s.peaks) || !measure_all(&s) ||
+        !machine_need(cli, cli->level, &s.machine) || !measure_all(&s) ||
         !sweep_report_write(&s, &page))
         return false;
     if (o->json) {

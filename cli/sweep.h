@@ -32,7 +32,7 @@ typedef struct {
     Cli *cli;
     bool wanted[METRIC_COUNT];
     int64_t steps;
-    MachinePeaks peaks;
+    Machine machine;
     SweepPoint *points;
     uint32_t count, done;
 } Sweep;

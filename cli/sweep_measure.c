@@ -33,7 +33,7 @@ static Interval in_ms(Interval ns) {
 
 static bool time_entry(Sweep *s, Session *session, EntryKind kind, Bench *out) {
     BenchRequest request = {session, plan_entry(session_plan(session), entry_name(kind)),
-                            BENCH_SECONDS, s->peaks};
+                            BENCH_SECONDS, s->machine.peaks};
     return bench_entry(&s->cli->diag, &s->cli->arena, &request, out);
 }
 

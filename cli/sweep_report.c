@@ -154,7 +154,7 @@ static void add_tuning(Sweep *s, Report *r) {
                     &model) ||
         !cli_graph(s->cli, &model, ENTRY_TRAIN, cli_bindings(s->cli, TRAIN_BATCH), &g))
         return;
-    TuningHistory h = tuning_history(s->cli, g);
+    TuningHistory h = tuning_history(s->cli, s->machine.hash, g);
     if (h.count < 2) return;
     report_heading(r, "Tuning");
     report_text(
@@ -180,9 +180,8 @@ bool sweep_report_write(Sweep *s, Str *path) {
     Report r;
     report_begin(&r, &cli->diag, &cli->arena, o->output,
                  str_printf(&cli->arena, "Sweep of %.*s", STR_ARG(o->model)));
-    TuneContext context = machine_context(cli);
-    report_text(&r, "On %.*s (%s, %u threads). Times are medians with 95 %% intervals.",
-                STR_ARG(context.cpu), isa_level_text(context.level), context.threads);
+    report_text(&r, "On %.*s. Times are medians with 95 %% intervals.",
+                STR_ARG(machine_text(&cli->arena, &s->machine)));
     if (s->wanted[METRIC_LOSS])
         report_text(
             &r,

@@ -47,10 +47,9 @@ static void add_region(History *h, Hash hash) {
     vec_push(&h->cli->arena, &h->regions, tuned);
 }
 
-TuningHistory tuning_history(Cli *cli, const Graph *g) {
+TuningHistory tuning_history(Cli *cli, Hash context, const Graph *g) {
     if (!cli->db) return (TuningHistory){0};
-    TuneContext context = machine_context(cli);
-    History h = {.cli = cli, .context = tune_context_hash(&context)};
+    History h = {.cli = cli, .context = context};
     Regions *regions = pass_fuse(g, &cli->arena);
     for (uint32_t i = 0; i < regions->count; i++)
         add_region(&h, region_hash(regions, &regions->regions[i]));

@@ -11,4 +11,4 @@ typedef struct {
     uint32_t regions;  // distinct ones with a measurement
 } TuningHistory;
 
-TuningHistory tuning_history(Cli *cli, const Graph *g);
+TuningHistory tuning_history(Cli *cli, Hash context, const Graph *g);

@@ -1,12 +1,18 @@
 // test_cuda_tune.c: tuning for a GPU on the fake driver of tests/runtime/fake_cuda.h. The
 // database already has the code of every candidate, so nothing is compiled: either code that
 // the compiler called slow, or planted kernels (objects/planted.c).
+#include <math.h>
+
 #include "autotune/compile_kernels.h"
+#include "autotune/cuda_peaks.h"
+#include "autotune/peaks.h"
 #include "autotune/space.h"
 #include "autotune/tune.h"
+#include "autotune/tune_context.h"
 #include "codegen/cuda/cuda.h"
 #include "ir/graph/passes.h"
 #include "tests/autotune/objects/planted.h"
+#include "tests/runtime/fake_cuda.h"
 #include "tests/test.h"
 
 static const IsaLevel level = CUDA_SM90A;
@@ -178,10 +184,41 @@ static void best_is_found_and_used(void **state) {
     assert_true(str_eq(plan->kernels[0].object, right));
 }
 
+// A copy of 256 MiB takes a quarter of a millisecond on the fake.
+static void bandwidth_is_measured_once(void **state) {
+    Fixture *f = *state;
+    CudaAnswer gpu;
+    assert_true(cuda_look(&f->diag, &f->arena, STR("sm_90a"), &gpu));
+    TuneContext context = tune_context(&f->arena, level, 1, &gpu);
+    database_context_add(f->db, &context);
+    MachinePeaks sheet = cuda_peaks_sheet(level), peaks;
+    fake_cuda_set_memory(1 << 20);
+    peaks = cuda_peaks_measured(f->db, &context, &gpu.device);
+    assert_true(peaks.read_bytes == sheet.read_bytes && peaks.flops == sheet.flops);
+    fake_cuda_set_memory((size_t)1 << 30);
+    for (int failing = 0; failing < 8; failing++) {
+        fake_cuda_fail(NULL, failing, 999);
+        peaks = cuda_peaks_measured(f->db, &context, &gpu.device);
+        assert_true(peaks.read_bytes == sheet.read_bytes);
+        assert_int_equal(fake_cuda_live(), 0);
+    }
+    peaks = cuda_peaks_measured(f->db, &context, &gpu.device);
+    assert_true(fabs(peaks.read_bytes / (512 * 0x1p20 / 0.25e-3) - 1) < 1e-6);
+    assert_true(peaks.flops == sheet.flops);
+    fake_cuda_clear();
+    MachinePeaks again = cuda_peaks_measured(f->db, &context, &gpu.device);
+    assert_true(again.read_bytes == peaks.read_bytes);
+    assert_string_equal(fake_cuda_log(), "");
+    assert_true(machine_peaks(&f->diag, f->db, &context, &again));
+    assert_true(again.read_bytes == peaks.read_bytes);
+    assert_int_equal(fake_cuda_live(), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(slow_code_is_not_run, setup, teardown),
         cmocka_unit_test_setup_teardown(best_is_found_and_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(bandwidth_is_measured_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

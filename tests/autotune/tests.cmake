@@ -2,7 +2,7 @@
 strata_test(autotune/database autotune/test_database.c LIBS strata_autotune strata_base)
 strata_test(autotune/measure autotune/test_measure.c LIBS strata_autotune strata_base m)
 strata_test(autotune/cuda_space autotune/test_cuda_space.c LIBS strata_autotune strata_ir strata_base)
-strata_test(autotune/cuda_tune autotune/test_cuda_tune.c LIBS strata_autotune strata_ir strata_base)
+strata_test(autotune/cuda_tune autotune/test_cuda_tune.c LIBS strata_autotune strata_ir strata_base fake_cuda)
 strata_test(autotune/library autotune/test_library.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/check autotune/test_check.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/worker autotune/test_worker.c LIBS strata_autotune strata_ir strata_base)

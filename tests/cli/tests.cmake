@@ -14,9 +14,15 @@ function(strata_cli_test name)
 endfunction()
 
 strata_cli_test(options)
+add_executable(cli_trial cli/trial.c)
+strata_compile_options(cli_trial)
+target_link_libraries(cli_trial PRIVATE strata_autotune)
 strata_cli_test(devices)
-set_property(TEST cli/devices APPEND PROPERTY ENVIRONMENT "FAKE_CUDA=$<TARGET_FILE:fake_cuda>")
-add_dependencies(cli_tensors fake_cuda)
+strata_cli_test(explain)
+set_property(TEST cli/devices cli/explain APPEND PROPERTY ENVIRONMENT "FAKE_CUDA=$<TARGET_FILE:fake_cuda>"
+    "FAKE_NVRTC=$<TARGET_FILE:strata_nvrtc_text>" "EMULATED_CUDA=$<TARGET_FILE:emulated_cuda>"
+    "TRIAL=$<TARGET_FILE:cli_trial>")
+add_dependencies(cli_tensors cli_trial fake_cuda strata_nvrtc_text emulated_cuda)
 strata_cli_test(models)
 strata_cli_test(run)
 strata_cli_test(bad_files)

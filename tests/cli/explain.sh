@@ -1,0 +1,49 @@
+# explain.sh: kernels with the floors and times of what the target is: this CPU, a GPU that is not here, and one
+# ($FAKE_CUDA and $FAKE_NVRTC are those of tests/runtime and tests/simt; $EMULATED_CUDA runs kernels).
+. "$(dirname "$0")/lib.sh" "$@"
+rows="$root/tests/bench/rows_bf16.strata --set T=8 --set d=32"
+export STRATA_NVRTC="$FAKE_NVRTC"
+
+export STRATA_LIBCUDA=$work/absent.so
+expect 0 explain $rows
+out_has 'floor .* (memory)'
+out_has '^on .* threads)$'
+expect 0 explain $rows --target cuda:sm_80
+out_has 'flops, floor not known without a device$'
+out_has '^on no GPU (sm_80)$'
+expect 0 explain $rows --target cuda:sm_80 --json
+json_has machine kernels not_fused
+out_has '"floor_ns": null'
+expect 3 bench $rows --target cuda:sm_80
+err_has 'no GPU can be used'
+expect 3 sweep $rows --vary d=16 -o d --target cuda:sm_80
+err_has 'no GPU can be used'
+
+# The floor of a GPU is measured once: of the fake one's, a copy takes a quarter of a millisecond.
+export STRATA_LIBCUDA="$FAKE_CUDA"
+expect 0 explain $rows --target cuda:sm_80
+out_has '^on no GPU (sm_80)$'
+expect 0 explain $rows --set d=4096 --set T=4096 -v
+out_has '^on Fake 0, driver for CUDA 13.0 (sm_90a)$'
+out_has '(memory)'
+! grep -q tuned out || fail "a trial that nobody made"
+expect 0 tune $rows --budget 1
+"$TRIAL" "$STRATA_DB" 123000 || fail "no region was tried"
+expect 0 explain $rows
+out_has 'tuned 123.0 us (0 % of floor'
+expect 0 explain $rows --json
+out_has '"tuned_ns": 123000'
+expect 0 explain $rows --target cpu
+! grep -q tuned out || fail "a GPU's trial on the CPU"
+
+# An artifact for a GPU is measured against that.
+export STRATA_LIBCUDA="$EMULATED_CUDA"
+expect 0 compile $rows -o x.sta
+expect 0 bench x.sta --target cpu --json
+json_has median_ms floor_ms
+awk '/"floor_ms"/ { floor = $2 + 0 } END { exit !(floor > 0 && floor < 1e-3) }' out || fail "the floor of a GPU"
+
+# Whether attention is one operation changes little of what is counted.
+flops() { expect 0 check $model --set d=64 --set layers=1 --target $1; awk '/^flops a token/ { print $4 }' out; }
+[ "$(flops cpu)" -gt 400 ] || fail "flops on the CPU"
+[ "$(flops cuda:sm_90a)" -lt $(($(flops cpu) * 3 / 2)) ] || fail "flops on a GPU"
