@@ -97,9 +97,16 @@ TrainSetup cli_train_setup(const Cli *cli) {
                         {o->optimizer_settings.ptr, o->optimizer_settings.len}};
 }
 
+static TwoPhase two_phase(const Cli *cli) {
+    Str choice = cli->options.two_phase;
+    if (!choice.len) return TWO_PHASE_BYTES;
+    return str_eq(choice, STR("on")) ? TWO_PHASE_ALWAYS : TWO_PHASE_NEVER;
+}
+
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
     TrainSetup setup = cli_train_setup(cli);
-    ModelGraphRequest request = {model, kind, bindings, &setup, cli_storage(cli), cli->level};
+    ModelGraphRequest request = {model,      kind,          bindings, &setup, cli_storage(cli),
+                                 cli->level, two_phase(cli)};
     if (!model_graph(&cli->diag, &cli->arena, &request, out)) return false;
     for (uint32_t a = 1; a < (*out)->axes.len; a++) {
         const Axis *axis = &(*out)->axes.ptr[a];
@@ -192,7 +199,8 @@ bool cli_plan(Cli *cli, const Model *model, EntryKinds entries, Bindings binding
                                 .setup = cli_train_setup(cli),
                                 .storage = cli_storage(cli),
                                 .target = cli_target(cli),
-                                .run_threads = cli->options.threads};
+                                .run_threads = cli->options.threads,
+                                .two_phase = two_phase(cli)};
     double start = clock_seconds();
     bool good = model_plan(&cli->diag, &cli->arena, model, &request, out);
     progress_end(&cli->compiling);

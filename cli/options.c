@@ -360,10 +360,8 @@ static bool check_supported(Diag *diag, const Options *o) {
     if (o->layout.len)
         return diag_fail(diag, FAIL_ENVIRONMENT,
                          "this version of strata runs on one device; leave --layout out");
-    if (str_eq(o->two_phase, STR("on")))
-        return diag_fail(diag, FAIL_ENVIRONMENT,
-                         "this version of strata evaluates attention over depth in one phase");
-    if (o->two_phase.len && !str_eq(o->two_phase, STR("off")))
+    if (o->two_phase.len && !str_eq(o->two_phase, STR("on")) &&
+        !str_eq(o->two_phase, STR("off")))
         return diag_fail(diag, FAIL_USAGE, "--two-phase is on or off");
     if (o->decode)
         return diag_fail(diag, FAIL_ENVIRONMENT,

@@ -242,6 +242,10 @@ bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Gra
     if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
     bool bound = bind_axes(g, request->bindings);
     if (bound) g = pass_simplify(g, arena);
+    if (bound) {
+        g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);
+        g = pass_simplify(g, arena);
+    }
     if (bound && !level_is_cuda(request->level)) g = pass_attend(g, arena);
     Training t = training_of(diag, arena, g, e, request->setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
@@ -266,8 +270,13 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
     PlanRequestEntry *entries = arena_array(arena, PlanRequestEntry, request->entry_count);
     for (uint32_t i = 0; i < request->entry_count; i++) {
         Graph *g;
-        ModelGraphRequest one = {model, request->entries[i], request->bindings, &request->setup,
-                                 request->storage, request->target.level};
+        ModelGraphRequest one = {model,
+                                 request->entries[i],
+                                 request->bindings,
+                                 &request->setup,
+                                 request->storage,
+                                 request->target.level,
+                                 request->two_phase};
         if (!model_graph(diag, arena, &one, &g) || !all_bound(diag, model, g)) return false;
         entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
     }

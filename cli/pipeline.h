@@ -7,6 +7,7 @@
 #include "autotune/graph_to_plan.h"
 #include "frontend/ast_to_graph.h"
 #include "frontend/modules.h"
+#include "ir/graph/passes.h"
 
 typedef struct {
     Str path;
@@ -52,6 +53,7 @@ typedef struct {
     const TrainSetup *setup;  // for the training entries
     DType storage;            // of activations and working weights: F32 or BF16
     IsaLevel level;           // of the target: CUDA has no kernels of attention
+    TwoPhase two_phase;       // of attention over depth
 } ModelGraphRequest;
 // The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
 MUST_USE bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,
@@ -65,6 +67,7 @@ typedef struct {
     DType storage;
     CompileTarget target;
     uint32_t run_threads;
+    TwoPhase two_phase;
 } ModelPlanRequest;
 MUST_USE bool model_plan(Diag *diag, Arena *arena, const Model *model,
                          const ModelPlanRequest *request, Plan **out);

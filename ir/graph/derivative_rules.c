@@ -111,6 +111,12 @@ static ValueId derive_neg(const Derivation *d, uint32_t k) {
     return unary(d, OP_NEG, d->grad);
 }
 
+// What takes two kernels forward takes two backward.
+static ValueId derive_keep(const Derivation *d, uint32_t k) {
+    (void)k;
+    return unary(d, OP_KEEP, d->grad);
+}
+
 static ValueId derive_abs(const Derivation *d, uint32_t k) {
     return mul(d, d->grad, unary(d, OP_SIGN, operand(d, k)));
 }

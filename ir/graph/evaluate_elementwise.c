@@ -41,7 +41,8 @@ static double evaluate_unary(const Value *v, double x) {
     case OP_FLOOR: return floor(x);
     case OP_NOT: return x == 0;
     case OP_CAST: return evaluate_cast(x, v->type);
-    case OP_DETACH: return x;
+    case OP_DETACH:
+    case OP_KEEP: return x;
     default: BUG("'%s' is not a unary operation", op_text(v->op));
     }
 }

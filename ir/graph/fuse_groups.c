@@ -67,9 +67,21 @@ static bool reads_elsewhere(GraphOp op, uint32_t operand) {
     }
 }
 
-bool fuse_edge_is_pointwise(const Fuse *f, uint32_t v, uint32_t i) {
+static bool is_low_form(const Value *v) { return v->op == OP_CAST && v->type == DTYPE_BF16; }
+
+// Is x, or what x is the bf16 form of, to be read from memory?
+static bool is_kept(const Fuse *f, ValueId x) {
+    const Value *value = graph_value(f->graph, x);
+    if (is_low_form(value)) value = graph_value(f->graph, value->in[0]);
+    return value->op == OP_KEEP;
+}
+
+const char *fuse_edge_refused(const Fuse *f, uint32_t v, uint32_t i) {
     const Value *value = &f->graph->values.ptr[v];
-    return !reads_elsewhere(value->op, i) && fuse_through_views(f, value->in[i]).i != 0;
+    ValueId x = fuse_through_views(f, value->in[i]);
+    if (reads_elsewhere(value->op, i) || x.i == 0)
+        return "it is read at other points than it is computed";
+    return is_kept(f, x) && !is_low_form(value) ? "it is to be kept in memory" : NULL;
 }
 
 static bool is_reduction(GraphOp op) {
@@ -301,9 +313,11 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
     if (!has_all_rows(f, m)) return "they have different rows";
     for (uint32_t k = 0; k < v->arity; k++) {
         ValueId base = f->base[v->in[k].i];
-        if (f->homes[base.i] != HOME_COMPUTED || fuse_edge_is_pointwise(f, m, k)) continue;
+        const char *why = NULL;
+        if (f->homes[base.i] != HOME_COMPUTED || (why = fuse_edge_refused(f, m, k)) == NULL)
+            continue;
         const Group *from = fuse_group(f, base);
-        if (from == p || from == q) return "it is read at other points than it is computed";
+        if (from == p || from == q) return why;
     }
     if (!is_reduction(v->op) || unrolled_all(f, v->attr.along, v->attr.along_count))
         return NULL;

@@ -46,8 +46,9 @@ Group *fuse_group(Fuse *f, ValueId v);  // of a computed value
 // The value behind BROADCAST, TRANSPOSE and TAKE of an unrolled axis, which cost nothing inside
 // a kernel.
 ValueId fuse_through_views(const Fuse *f, ValueId v);
-// Would operand i of v, if it stood in v's kernel, be read just where it is computed?
-bool fuse_edge_is_pointwise(const Fuse *f, uint32_t v, uint32_t i);
+// NULL if operand i of v could stand in v's kernel, else why not: it must be read just where it
+// is computed, and not be one that goes through memory.
+const char *fuse_edge_refused(const Fuse *f, uint32_t v, uint32_t i);
 // Is there a path from p to q through a third group? Then they cannot be one kernel.
 bool fuse_path_around(Fuse *f, const Group *p, const Group *q);
 

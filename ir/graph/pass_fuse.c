@@ -46,9 +46,8 @@ static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
     Group *p = fuse_group(f, x), *q = fuse_group(f, (ValueId){v});
     if (p == q) return true;
     Cols cols;
-    const char *reason = fuse_edge_is_pointwise(f, v, i)
-                             ? join_refused(f, p, q, &cols)
-                             : "it is read at other points than it is computed";
+    const char *reason = fuse_edge_refused(f, v, i);
+    if (!reason) reason = join_refused(f, p, q, &cols);
     if (reason)
         record_refusal(f, x, (ValueId){v}, reason);
     else

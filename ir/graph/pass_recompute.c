@@ -130,7 +130,7 @@ static int64_t cost_to_compute(const Recompute *r, ValueId v) {
     const Value *value = graph_value(r->g, v);
     if (is_generated(value->op)) return 0;
     if (is_leaf(value->op) || value->op == OP_CONTRACT || value->op == OP_SCATTER ||
-        op_is_attend(value->op))
+        value->op == OP_KEEP || op_is_attend(value->op))
         return CUT_NEVER;
     if (is_addressing(value->op)) return 0;
     int64_t elements = graph_elements(r->g, v);

@@ -21,6 +21,20 @@ Graph *pass_simplify(const Graph *g, Arena *arena);
 // ensures: same leaves, outputs and updates.
 Graph *pass_attend(const Graph *g, Arena *arena);
 
+// Where a softmax-weighted sum over a stack is taken in two phases: sources that several of
+// them have in common are read once for all.
+typedef enum {
+    TWO_PHASE_BYTES,  // where it moves fewer bytes
+    TWO_PHASE_NEVER,
+    TWO_PHASE_ALWAYS,  // wherever it can be
+} TwoPhase;
+// A new graph with softmax-weighted sums over stacks in two phases. Runs before
+// differentiation, which then gives the gradients of a block's sources in one pass too;
+// pass_simplify must follow, to make equal values one. `training`: gradients will be taken,
+// which counts in the bytes. requires: simplified, every axis bound.  ensures: same leaves,
+// outputs and updates.
+Graph *pass_depth(const Graph *g, Arena *arena, TwoPhase how, bool training);
+
 // A new graph in which the backward part (what the output "loss" does not need) computes again
 // what costs more to keep from the forward part than to make from values that are kept:
 // elementwise values, row statistics, stacks. Costs are bytes moved; holding a byte from one

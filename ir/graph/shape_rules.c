@@ -281,7 +281,7 @@ static const char *align(ShapeQuery *q) {
 typedef enum { TYPES_ANY, TYPES_NUMBER, TYPES_F32, TYPES_BOOL } ElementwiseTypes;
 
 static ElementwiseTypes elementwise_types(GraphOp op) {
-    if (op == OP_DETACH) return TYPES_ANY;
+    if (op == OP_DETACH || op == OP_KEEP) return TYPES_ANY;
     if (op == OP_NOT || op == OP_AND || op == OP_OR) return TYPES_BOOL;
     if (op == OP_NEG || op == OP_ABS || op == OP_SIGN || op == OP_ADD || op == OP_SUB ||
         op == OP_MUL || op == OP_MIN || op == OP_MAX)

@@ -252,6 +252,7 @@ const SimplifyRow simplify_algebra_rows[] = {
     {OP_ABS, same_twice},
     {OP_FLOOR, same_twice},
     {OP_DETACH, same_twice},
+    {OP_KEEP, same_twice},
     {OP_NOT, not_not},
     {OP_CAST, cast_once},
     {OP_MIN, both_same},

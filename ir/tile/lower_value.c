@@ -287,7 +287,7 @@ static TileId lower_elementwise(Lower *w, const Value *v, Point at) {
     // Values in registers are f32: memory rounds what it is given.
     bool stays_f32 = v->op == OP_CAST && dtype_is_float(v->type) &&
                      dtype_is_float(graph_value(w->graph, v->in[0])->type);
-    if (v->op == OP_DETACH || stays_f32) return in[0];
+    if (v->op == OP_DETACH || v->op == OP_KEEP || stays_f32) return in[0];
     return tile_map(w->program, v->op, v->type, in, v->arity, v->span);
 }
 

@@ -310,6 +310,7 @@ static const Make makes[OP_COUNT] = {
     [OP_COS] = make_unary,
     [OP_ERF] = make_unary,
     [OP_CAST] = make_cast,
+    [OP_KEEP] = make_unary,
     [OP_ADD] = make_binary,
     [OP_SUB] = make_binary,
     [OP_MUL] = make_binary,

@@ -101,7 +101,8 @@ void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage)
                                 .storage = storage,
                                 .run_threads = 2};
     request.target = (CompileTarget){.level = level, .threads = 2};
-    ModelGraphRequest graph = {&model, kind, request.bindings, &request.setup, storage, level};
+    ModelGraphRequest graph = {&model,  kind,  request.bindings, &request.setup,
+                               storage, level, TWO_PHASE_BYTES};
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.graph));
     graph.storage = DTYPE_F32;
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.exact_graph));

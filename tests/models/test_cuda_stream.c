@@ -51,7 +51,8 @@ static void add_model(Kernels *k, const Case *c, IsaLevel arch) {
     Model model;
     Graph *graph;
     assert_true(model_load(diag, arena, str_of(c->path), (Settings){settings, 1}, &model));
-    ModelGraphRequest request = {&model, ENTRY_TRAIN, {bindings, 2}, &setup, c->storage, arch};
+    ModelGraphRequest request = {&model,     ENTRY_TRAIN, {bindings, 2},  &setup,
+                                 c->storage, arch,        TWO_PHASE_BYTES};
     assert_true(model_graph(diag, arena, &request, &graph));
     Regions *regions = pass_fuse(graph, arena);
     for (uint32_t i = 0; i < regions->count; i++)
