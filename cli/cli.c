@@ -107,9 +107,12 @@ bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, 
     TrainSetup setup = cli_train_setup(cli);
     ModelGraphRequest request = {model,      kind,          bindings, &setup, cli_storage(cli),
                                  cli->level, two_phase(cli)};
-    if (!model_graph(&cli->diag, &cli->arena, &request, out)) return false;
-    for (uint32_t a = 1; a < (*out)->axes.len; a++) {
-        const Axis *axis = &(*out)->axes.ptr[a];
+    return model_graph(&cli->diag, &cli->arena, &request, out) && cli_all_bound(cli, *out);
+}
+
+bool cli_all_bound(Cli *cli, const Graph *g) {
+    for (uint32_t a = 1; a < g->axes.len; a++) {
+        const Axis *axis = &g->axes.ptr[a];
         if (axis->extent == EXTENT_UNKNOWN)
             return cli_usage(cli, "axis %.*s needs an extent: --set %.*s=N",
                              STR_ARG(axis->name), STR_ARG(axis->name));

@@ -50,6 +50,8 @@ TrainSetup cli_train_setup(const Cli *cli);
 // The graph of one entry with every axis bound (cli_bindings).
 MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings,
                         Graph **out);
+// Says which run-time axis lacks an extent.
+MUST_USE bool cli_all_bound(Cli *cli, const Graph *g);
 
 // ---- plans
 // Opens the tuning database. Without --db and $STRATA_DB one that cannot be used is a warning,

@@ -54,7 +54,6 @@ static const struct {
 static const struct {
     const char *name, *what;
 } absent_rows[] = {
-    {"inspect", "pictures of depth attention"},
     {"plan", "simulated clusters"},
 };
 

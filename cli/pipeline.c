@@ -220,8 +220,7 @@ static bool add_training(Training *t, const Model *model, EntryKind kind) {
 // What keeping a byte of the forward pass for the backward pass costs, in bytes moved.
 #define HELD_COST 1.0
 
-// Gives run-time axes their extents; true if none is left open.
-static bool bind_axes(Graph *g, Bindings bindings) {
+bool graph_bind_axes(Graph *g, Bindings bindings) {
     for (uint32_t i = 0; i < bindings.count; i++) {
         AxisId axis = graph_axis_find(g, bindings.items[i].name);
         if (axis.i && graph_axis_at(g, axis)->runtime)
@@ -240,7 +239,7 @@ bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Gra
     Graph *g = elaboration_graph(e);
     keep_wanted(g, kind);
     if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
-    bool bound = bind_axes(g, request->bindings);
+    bool bound = graph_bind_axes(g, request->bindings);
     if (bound) g = pass_simplify(g, arena);
     if (bound) {
         g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);

@@ -46,6 +46,9 @@ typedef struct {
     uint32_t count;
 } Bindings;
 
+// Gives run-time axes their extents; true if none is left open.
+bool graph_bind_axes(Graph *g, Bindings bindings);
+
 typedef struct {
     const Model *model;
     EntryKind kind;

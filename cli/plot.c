@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/check.h"
 #include "base/io.h"
 
 bool plot_available(void) { return system("command -v gnuplot >/dev/null 2>&1") == 0; }
@@ -45,15 +46,48 @@ static void add_data(StrBuf *out, const Plot *plot, uint32_t at) {
     strbuf_addz(out, "END\n");
 }
 
-static void add_ticks(StrBuf *out, const Plot *plot) {
-    if (plot->kind == PLOT_LINES) return;
-    strbuf_addz(out, "set xtics (");
-    for (uint32_t i = 0; i < plot->tick_count; i++) {
+static void add_names(StrBuf *out, const char *tics, const Str *names, uint32_t count) {
+    strbuf_addf(out, "set %s (", tics);
+    for (uint32_t i = 0; i < count; i++) {
         if (i) strbuf_addz(out, ", ");
-        add_text(out, plot->ticks[i]);
+        add_text(out, names[i]);
         strbuf_addf(out, " %u", i);
     }
-    strbuf_addf(out, ") scale 0\nset xrange [-0.6:%.1f]\n", plot->tick_count - 0.4);
+    strbuf_addz(out, ") scale 0\n");
+}
+
+// White is zero.
+static void add_heat(StrBuf *out, const Plot *plot) {
+    double low = 0, high = 0;
+    strbuf_addz(out, "$m << END\n");
+    for (uint32_t r = 0; r < plot->row_count; r++) {
+        for (uint32_t c = 0; c < plot->tick_count; c++) {
+            double x = plot->cells[(size_t)r * plot->tick_count + c];
+            low = fmin(low, x), high = fmax(high, x);
+            if (c) strbuf_addc(out, ' ');
+            strbuf_add_double(out, x);
+        }
+        strbuf_addc(out, '\n');
+    }
+    strbuf_addz(out, "END\nset datafile missing 'nan'\nunset grid\n");
+    if (plot->ticks) strbuf_addz(out, "set xtics rotate by 90 right\n");
+    double most = fmax(high, -low) > 0 ? fmax(high, -low) : 1;
+    strbuf_addf(out,
+                low < 0 ? "set palette defined (-1 '#b3202c', 0 '#ffffff', 1 '#12508f')\n"
+                          "set cbrange [-%.9g:%.9g]\n"
+                        : "set palette defined (0 '#ffffff', 0.5 '#6aa5d8', 1 '#0b3c70')\n"
+                          "set cbrange [0:%.9g]\n",
+                most, most);
+    strbuf_addf(out, "set xrange [-0.5:%.1f]\nset yrange [%.1f:-0.5]\n", plot->tick_count - 0.5,
+                plot->row_count - 0.5);
+    strbuf_addz(out, "plot $m matrix with image pixels notitle\n");
+}
+
+static void add_ticks(StrBuf *out, const Plot *plot) {
+    if (plot->ticks) add_names(out, "xtics", plot->ticks, plot->tick_count);
+    if (plot->rows) add_names(out, "ytics", plot->rows, plot->row_count);
+    if (plot->kind == PLOT_LINES || plot->kind == PLOT_HEAT) return;
+    strbuf_addf(out, "set xrange [-0.6:%.1f]\n", plot->tick_count - 0.4);
     if (plot->kind == PLOT_BARS)
         strbuf_addz(out, "set yrange [0:*]\nset boxwidth 0.6\n");
     else
@@ -68,6 +102,7 @@ static void add_series(StrBuf *out, const Plot *plot, uint32_t at) {
     case PLOT_LINES: strbuf_addz(out, "lines lw 2"); break;
     case PLOT_BARS: strbuf_addz(out, "boxes fill solid 0.75 noborder"); break;
     case PLOT_DOTS: strbuf_addz(out, "points pt 7 ps 0.8"); break;
+    case PLOT_HEAT: BUG("a heat map has no series");
     }
     strbuf_addf(out, " lc rgb '%s' ", colour);
     if (s->name.len) {
@@ -96,8 +131,9 @@ static void add_script(StrBuf *out, const Plot *plot, Str path) {
     add_text(out, plot->x_label);
     strbuf_addz(out, "\nset ylabel ");
     add_text(out, plot->y_label);
-    strbuf_addc(out, '\n');
+    strbuf_addz(out, plot->log_y ? "\nset logscale y\nset format y '%.0e'\n" : "\n");
     add_ticks(out, plot);
+    if (plot->kind == PLOT_HEAT) add_heat(out, plot);
     for (uint32_t i = 0; i < plot->series_count; i++)
         add_data(out, plot, i);
     for (uint32_t i = 0; i < plot->series_count; i++)

@@ -14,6 +14,7 @@ typedef enum {
     PLOT_LINES,  // y over x, one line a series
     PLOT_BARS,   // one bar a tick, from zero
     PLOT_DOTS,   // one dot a tick, the axis fitted to the values
+    PLOT_HEAT,   // a coloured cell for each row and tick
 } PlotKind;
 
 typedef struct {
@@ -21,8 +22,12 @@ typedef struct {
     Str title, x_label, y_label;
     const PlotSeries *series;
     uint32_t series_count;
-    const Str *ticks;  // BARS and DOTS: names of x = 0, 1, ...
+    const Str *ticks;  // BARS, DOTS and HEAT, or NULL: names of x = 0, 1, ...
     uint32_t tick_count;
+    const Str *rows;  // HEAT: names of y = 0, 1, ..., from the top
+    uint32_t row_count;
+    const double *cells;     // HEAT: (row_count, tick_count); NAN: none
+    bool log_y;              // LINES
     uint32_t width, height;  // pixels
 } Plot;
 

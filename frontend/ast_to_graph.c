@@ -125,6 +125,10 @@ bool ast_to_graph(Diag *diag, Arena *arena, const AstProgram *program, Settings 
 
 Graph *elaboration_graph(const Elaboration *e) { return e->graph; }
 
+Sublayers elaboration_sublayers(const Elaboration *e) {
+    return (Sublayers){e->sublayers.ptr, e->sublayers.len};
+}
+
 // ---- optimisers
 
 // The optimiser of that name in the root module, then in any other.

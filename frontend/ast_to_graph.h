@@ -25,6 +25,17 @@ MUST_USE bool ast_to_graph(Diag *diag, Arena *arena, const AstProgram *program,
                            Settings settings, Elaboration **out);
 Graph *elaboration_graph(const Elaboration *e);
 
+// What the model marks with sublayer_input and sublayer_output, in the order of the first mark.
+typedef struct {
+    Str name;               // "layers.3.attn"
+    ValueId input, output;  // of the graph as elaborated; 0: not marked
+} Sublayer;
+typedef struct {
+    const Sublayer *items;
+    uint32_t count;
+} Sublayers;
+Sublayers elaboration_sublayers(const Elaboration *e);
+
 // What an optimiser is given for the parameters leaves[i], i < count.
 typedef struct {
     Str name;            // "adamw"

@@ -76,6 +76,7 @@ struct Elaboration {
     Vec(AxisOrigin) origins;  // by axis number
     Vec(AxisSum) sums;
     Vec(UpdatedLeaf) updated;
+    Vec(Sublayer) sublayers;
     Map key_axes;  // of attend: number of the time axis as text -> its second role
 
     Frame *frame;

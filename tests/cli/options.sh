@@ -54,7 +54,6 @@ for target in cpu cuda:sm_80 cuda:sm_90a cuda:sm_100a; do
 done
 expect 0 check $model --dtype bf16
 expect 3 check $model --layout B:dp=2
-expect 3 inspect $model
 expect 3 plan $model
 expect 3 run $model --decode
 expect 2 run $model --two-phase maybe

@@ -41,6 +41,7 @@ target_sources(fuzz_plan_read PRIVATE runtime/plan_sample.c)
 strata_test(runtime/init runtime/test_init.c LIBS strata_runtime)
 strata_object_test(runtime/session runtime/test_session.c LIBS strata_runtime)
 strata_test(runtime/dataset runtime/test_dataset.c LIBS strata_runtime)
+strata_test(runtime/npy runtime/test_npy.c LIBS strata_runtime)
 strata_test(runtime/safetensors runtime/test_safetensors.c LIBS strata_runtime)
 strata_fuzz(safetensors LIBS strata_runtime)
 
