@@ -11,7 +11,6 @@
 enum {
     ELEMENT_BYTES = 4,
     CLOSE_BYTES = 1600 << 10,   // of a second-level cache of 2 MB: what stays while others pass
-    FAR_BYTES = 4096,           // from k to k: such cols are copied at once
     NEAR_BYTES = 256 << 10,     // of memory that one pass over k may spread
     ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
     FIRST_BYTES = 32 << 10,     // of the first-level cache, for a panel
@@ -210,8 +209,6 @@ static double cols_packing_cost(const Task *t) {
     if (!t->pack_b) return 0;
     if (!b->direct) return k * t->cols * cycles_to_compute;
     if (b->across != 1) return k * t->cols * cycles_to_turn;
-    if (fabs((double)b->along) * ELEMENT_BYTES >= FAR_BYTES)
-        return k * t->cols * cycles_to_copy;
     if (floor(t->rows / t->s->mr) < FEW_BLOCKS) return k * t->cols * cycles_by_first;
     // The first panel is copied at once, one that is not whole by its first block.
     double whole = floor(t->cols / panel) * panel;

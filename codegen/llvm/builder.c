@@ -371,6 +371,15 @@ void build_prefetch(Builder *b, IrValue pointer, bool write, int locality) {
     build_intrinsic(b, (Intrinsic){"llvm.prefetch", {b->ptr}, 1}, args, 4);
 }
 
+void build_fence(Builder *b, IrValue value) {
+    static const char constraints[] = "v,~{memory}";
+    IrType from = LLVMTypeOf(value),
+           type = LLVMFunctionType(LLVMVoidTypeInContext(b->context), &from, 1, false);
+    IrValue nothing = LLVMGetInlineAsm(type, "", 0, constraints, sizeof constraints - 1, true,
+                                       false, LLVMInlineAsmDialectATT, false);
+    LLVMBuildCall2(b->at, type, nothing, &value, 1, "");
+}
+
 IrValue build_variable(Builder *b, IrType type) {
     IrBlock here = LLVMGetInsertBlock(b->at);
     LLVMPositionBuilderBefore(b->at, LLVMGetFirstInstruction(b->entry));

@@ -104,6 +104,8 @@ void build_nontemporal(Builder *b,
                        IrValue store);  // takes effect if the store is aligned to its own size
 void build_prefetch(Builder *b, IrValue pointer, bool write,
                     int locality);  // locality 3: L1, 2: L2
+// Loads and stores are not moved across it, so that what is loaded waits in no register.
+void build_fence(Builder *b, IrValue value);
 // A variable in registers: SROA turns loads and stores of it into SSA values.
 IrValue build_variable(Builder *b, IrType type);
 // Offset in the thread's scratch memory of `bytes` bytes, 64-byte aligned, reserved for the

@@ -252,7 +252,7 @@ static bool first_block_copies(const Contract *c) {
     const TileDim *row = dim_at(c, c->row);
     int64_t last = row->extent % row->tile;
     return c->cols.packed && c->cols.load != NULL && !c->cols.along_k && c->one_panel &&
-           !cols_are_far(c) && row->tile >= c->mr && (last == 0 || last >= c->mr);
+           row->tile >= c->mr && (last == 0 || last >= c->mr);
 }
 
 // Blocks of mr rows from [from, to) of the run.

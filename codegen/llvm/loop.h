@@ -119,11 +119,11 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block);
 void ahead_on(Ahead *a, const Contract *c, IrValue index, int k);  // like walk_on
 // At the k that is u behind `index`, a multiple of ku.
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u);
+// Asks for rows that come after `count` ones in place, at the k to which `rows` points.
+void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index);
 // The first blocks of a panel that do something for the next one; 0: none does.
 int helping_blocks(const Contract *c);
 bool blocks_copy(const Contract *c);  // they copy it
-// Do cols in memory lie so far apart from k to k that panels are best copied at once?
-bool cols_are_far(const Contract *c);
 
 // loop_dot.c: adds the sums of a block whose operands both lie along k: vectors walk k, and
 // their lanes are summed at the end.
@@ -131,5 +131,6 @@ void dot_sums(Contract *c, const Block *block, const Walk walks[2], IrValue *sum
 
 // loop_epilogue.c
 bool epilogue_is_costly(const Contract *c);
-void epilogue_ask(Contract *c, const Block *block, IrValue row);     // for places of its stores
+// For the place of the stores of one vector.
+void epilogue_ask(Contract *c, const Block *block, IrValue row, IrValue vector);
 void epilogue_emit(Contract *c, const Block *block, IrValue *sums);  // [rows][vectors]

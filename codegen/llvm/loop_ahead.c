@@ -3,20 +3,22 @@
 // row of a matrix; and what is done a little at a time costs nothing beside the sums.
 //
 //   * Cols that are copied: the first blocks of a panel copy the next panel. Block i copies k
-//   i,
-//     i + ku, i + 2 ku, ... Where the cols lie along k it asks for a few of them.
+//     i, i + ku, i + 2 ku, ... Where the cols lie along k it asks for a few of them.
 //   * Cols that are read in place by few blocks: each asks for a run of k of the next panel,
 //     `fast` of them every ku of its own.
+//   * Rows that are read in place and do not stay in the second-level cache: each block asks
+//   for
+//     those of the next one.
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 
 enum {
     LINE_BYTES = 64,
-    FAR_BYTES = 4096,  // from k to k: their lines would meet in few sets while they are awaited
-    MOST_AT_ONCE = 2,  // k that a block copies every ku k
-    MOST_COLS = 4,     // cols along k that a block asks for
-    EARLY = 32,        // k before it is copied a vector is asked for
-    LEAST_ROWS = 4,    // fewer leave no time for more than loading the cols
+    SECOND_BYTES = 1 << 20,  // of the second-level cache, for rows
+    MOST_AT_ONCE = 2,        // k that a block copies every ku k
+    MOST_COLS = 4,           // cols along k that a block asks for
+    EARLY = 32,              // k before it is copied a vector is asked for
+    LEAST_ROWS = 4,          // fewer leave no time for more than loading the cols
 };
 
 static int64_t element_bytes(const Walk *w) { return (int64_t)dtype_bytes(w->type); }
@@ -41,16 +43,10 @@ static bool are_copied(const Contract *c) {
     return c->cols.packed && c->cols.plain && c->one_panel;
 }
 
-bool cols_are_far(const Contract *c) {
-    const TileAccess *access = &c->cols.load->access;
-    return access->stride[c->k_last] * (int64_t)dtype_bytes(c->cols.type) >= FAR_BYTES;
-}
-
 bool blocks_copy(const Contract *c) {
     const TileDim *k = &c->p->dims[c->k_last];
     int64_t blocks = blocks_at_least(c);
-    if (!are_copied(c) || c->cols.along_k || c->cols.load == NULL || cols_are_far(c))
-        return false;
+    if (!are_copied(c) || c->cols.along_k || c->cols.load == NULL) return false;
     if (k->tile % c->ku != 0 || k->extent % k->tile % c->ku != 0) return false;
     return blocks * MOST_AT_ONCE >= c->ku && c->ku % share_of(c->ku, blocks) == 0;
 }
@@ -129,7 +125,7 @@ static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i,
     IrValue to = bytes_from(b, a->copy, index, c->nv * copied);
     int64_t offset = i * step + j * bytes;
     if (offset % LINE_BYTES == 0 || bytes >= LINE_BYTES)
-        ask(c, from, EARLY * step + offset, true);
+        ask(c, from, EARLY * step + offset, false);
     IrValue x = element_load(b, a->walk.type, build_gep_bytes(b, from, offset), c->lanes, NULL);
     build_store(b, x, build_gep_bytes(b, to, (i * c->nv + j) * copied), (unsigned)copied);
 }
@@ -154,4 +150,30 @@ void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u) {
         else
             col_ask(a, c, index, i);
     }
+}
+
+// ---- rows
+
+// Rows that the second-level cache does not hold stream by for every panel.
+static bool rows_stream(const Contract *c) {
+    const Operand *o = &c->rows;
+    if (o->packed || o->load->access.stride[c->k_last] != 1) return false;
+    int64_t bytes = c->p->dims[c->row].tile * (int64_t)dtype_bytes(o->type);
+    for (int d = c->k_inside; d <= c->k_last; d++)
+        bytes *= c->p->dims[d].tile;
+    return bytes > SECOND_BYTES;
+}
+
+// A line has k for several turns of ku; each turn asks for those of other rows.
+void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
+    Builder *b = c->b;
+    if (!rows_stream(c)) return;
+    int64_t turns = LINE_BYTES / (c->ku * element_bytes(rows));
+    if (turns < 1) turns = 1;
+    IrValue turn = LLVMBuildUDiv(b->at, index, build_i64(b, c->ku), "");
+    turn = LLVMBuildURem(b->at, turn, build_i64(b, turns), "");
+    int64_t pitch = rows->across * element_bytes(rows);
+    IrValue at = bytes_from(b, rows->base, turn, pitch);
+    for (int64_t row = count; row < 2 * count; row += turns)
+        ask(c, at, row * pitch, false);
 }

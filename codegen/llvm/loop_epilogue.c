@@ -31,9 +31,8 @@ static void point_finish(const Contract *c, Place *at, IrValue sum) {
     }
 }
 
-// Asks for the place of one row of the block's results.
-void epilogue_ask(Contract *c, const Block *k, IrValue row) {
-    enum { LINE_BYTES = 64 };
+// Asks for the place of one vector of the block's results.
+void epilogue_ask(Contract *c, const Block *k, IrValue row, IrValue vector) {
     Builder *b = c->b;
     Place at = place_inside(c, &c->at);
     at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, k->row, row));
@@ -41,11 +40,9 @@ void epilogue_ask(Contract *c, const Block *k, IrValue row) {
     for (uint32_t i = c->dot.i + 1; i < c->p->ops.len; i++) {
         const TileOp *op = &c->p->ops.ptr[i];
         if (op->kind != TILE_STORE || op->access.stride[c->col] != 1) continue;
-        int64_t element = (int64_t)dtype_bytes(c->p->args.ptr[op->access.arg].type);
+        int64_t bytes = c->lanes * (int64_t)dtype_bytes(c->p->args.ptr[op->access.arg].type);
         IrValue first = place_pointer(c, op, &at);
-        int64_t width = (int64_t)k->width.vectors * c->lanes * element;
-        for (int64_t byte = 0; byte < width; byte += LINE_BYTES)
-            build_prefetch(b, build_gep_bytes(b, first, byte), true, 3);
+        build_prefetch(b, build_gep(b, b->i8, first, build_imul(b, vector, bytes)), true, 3);
     }
 }
 

@@ -123,17 +123,23 @@ static Walks walks_on(const Micro *m, const Walks *w, IrValue index, int d) {
     return on;
 }
 
-// The places of results arrive while k is walked, row by row: all at once they would hold up
-// the operands.
+// The places of results arrive while k is walked, vector by vector: all at once they would hold
+// up the operands.
 static void results_ask(const Micro *m, IrValue index) {
     const Contract *c = m->c;
     Builder *b = c->b;
-    int64_t k = c->p->dims[c->k_last].tile, turns = k / c->ku, rows = m->block->rows;
+    int64_t k = c->p->dims[c->k_last].tile, turns = k / c->ku,
+            vectors = m->block->width.vectors;
     if (turns == 0) return;
-    int64_t at_once = turns >= rows ? 1 : (rows + turns - 1) / turns;
-    IrValue row = LLVMBuildUDiv(b->at, build_imul(b, index, rows), build_i64(b, k), "");
-    for (int64_t i = 0; i < at_once; i++)
-        epilogue_ask(m->c, m->block, build_iadd(b, row, build_i64(b, i)));
+    int64_t at_once = (m->count + turns - 1) / turns;
+    IrValue done =
+        build_imul(b, LLVMBuildUDiv(b->at, index, build_i64(b, c->ku), ""), m->count);
+    IrValue first = LLVMBuildUDiv(b->at, done, build_i64(b, turns), "");
+    for (int64_t i = 0; i < at_once; i++) {
+        IrValue number = build_iadd(b, first, build_i64(b, i)), width = build_i64(b, vectors);
+        epilogue_ask(m->c, m->block, LLVMBuildUDiv(b->at, number, width, ""),
+                     LLVMBuildURem(b->at, number, width, ""));
+    }
 }
 
 static void k_loop(Micro *m, const Walks *w, IrValue from, IrValue to, int unroll) {
@@ -147,8 +153,12 @@ static void k_loop(Micro *m, const Walks *w, IrValue from, IrValue to, int unrol
     for (int u = 0; u < unroll; u++) {
         Walks at = walks_on(m, &here, build_i64(c->b, u), c->k_last);
         if (unroll == c->ku) ahead_step(&m->ahead, c, loop.index, u);
-        if (unroll == c->ku && u == 0) results_ask(m, loop.index);
+        if (unroll == c->ku && u == 0) {
+            results_ask(m, loop.index);
+            rows_ask(c, &here.rows, m->block->rows, loop.index);
+        }
         k_step(m, &at);
+        build_fence(c->b, m->sums[m->count - 1]);
     }
     sums_loop_end(m, &loop);
 }
