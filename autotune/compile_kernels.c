@@ -27,14 +27,20 @@ typedef struct {
 } Work;
 
 // CUDA C++ is quickly written and slowly compiled, so the text is the key of its machine code;
-// without the model's line numbers, which change nothing.
+// without the model's line numbers, and the kernel's name in the first line, which change
+// nothing.
+Hash cuda_code_key(Str text, IsaLevel level, Str emitter) {
+    const char *end = memchr(text.ptr, '\n', text.len);
+    size_t first = end ? (size_t)(end - text.ptr) : 0;
+    return code_key(hash_bytes(text.ptr + first, text.len - first), level, emitter);
+}
+
 static bool compile_cuda(const Work *work, Job *job) {
     IsaLevel level = work->target->level;
     Database *db = work->target->db;
     CudaKernel kernel;
     if (!cuda_emit(&job->diag, &job->arena, job->program, level, NULL, &kernel)) return false;
-    Hash text = hash_bytes(kernel.text.ptr, kernel.text.len);
-    Hash key = code_key(text, level, work->emitter);
+    Hash key = cuda_code_key(kernel.text, level, work->emitter);
     if (!db || !database_code_find(db, &job->arena, key, &job->kernel)) {
         CudaCode code;
         if (!cuda_emit(&job->diag, &job->arena, job->program, level, work->lines, &kernel) ||

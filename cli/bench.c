@@ -79,6 +79,8 @@ static void list_kernels(Arena *arena, const Plan *plan, const PlanEntry *entry,
         }
         BenchKernel *k = &out->kernels[at];
         k->launches++;
+        if (step->kind == STEP_LAUNCH)
+            k->registers = plan->kernels[step->kernel].launch.registers;
         k->flops += step_flops(plan, step);
         k->bytes += step_bytes(plan, entry, step);
         kernel_of[i] = (uint32_t)at;

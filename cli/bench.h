@@ -8,6 +8,7 @@
 typedef struct {
     Str name;
     uint32_t launches;    // a run
+    uint32_t registers;   // of a thread of a GPU; 0: not known, or no kernel of ours
     double flops, bytes;  // of all launches together
     Interval ns;          // of all launches together
 } BenchKernel;

@@ -51,6 +51,7 @@ static void print_json(Cli *cli, const Result *r) {
             json_key(w, "name");
             json_string(w, k->name);
             key_number(w, "launches", k->launches);
+            if (k->registers) key_number(w, "registers", k->registers);
             write_interval(w, &k->ns);
             key_number(w, "flops", k->flops);
             key_number(w, "bytes", k->bytes);
@@ -69,10 +70,12 @@ static void print_kernels(Cli *cli, const Result *r) {
     for (uint32_t i = 0; i < r->bench.kernel_count; i++) {
         const BenchKernel *k = &r->bench.kernels[i];
         double ns = k->ns.median > 0 ? k->ns.median : 1;
-        strbuf_addf(out, "%-36.*s %8u %12.3f %10.3f .. %8.3f %9.1f %9.1f %5.0f %%\n",
+        strbuf_addf(out, "%-36.*s %8u %12.3f %10.3f .. %8.3f %9.1f %9.1f %5.0f %%",
                     STR_ARG(k->name), k->launches, ns * 1e-6, k->ns.low * 1e-6,
                     k->ns.high * 1e-6, k->flops / ns, k->bytes / ns,
                     100 * floor_ns(&r->peaks, k->flops, k->bytes) / ns);
+        if (k->registers) strbuf_addf(out, ", %u registers", k->registers);
+        strbuf_addc(out, '\n');
     }
     strbuf_addc(out, '\n');
 }

@@ -2,36 +2,23 @@
 // measured at, and why its neighbours are not part of it.
 #include <math.h>
 
-#include "cli/cost.h"
-#include "cli/machine.h"
-
-typedef struct {
-    Cli *cli;
-    const Graph *g;
-    const Regions *regions;
-    Machine machine;
-    uint32_t *region_of;  // per value: region + 1; 0: in none
-} Explain;
-
-typedef struct {
-    const Region *region;
-    RegionCost cost;
-    double floor_ns, tuned_ns;  // NAN: no machine to run on; 0: not tuned
-    Schedule schedule;
-} Kernel;
+#include "autotune/prior.h"
+#include "cli/explain.h"
 
 static Kernel kernel_of(const Explain *e, const Region *region) {
     Kernel k = {.region = region, .cost = region_cost(e->regions, region)};
     const MachinePeaks *peaks = &e->machine.peaks;
     k.floor_ns = e->machine.here ? floor_ns(peaks, k.cost.flops, k.cost.bytes) : (double)NAN;
     if (!e->cli->db || !database_best(e->cli->db, region_hash(e->regions, region),
-                                      e->machine.hash, &k.schedule, &k.tuned_ns))
+                                      e->machine.hash, &k.schedule, &k.tuned_ns)) {
+        const TuneContext *c = &e->machine.context;
         k.tuned_ns = 0;
+        k.schedule = schedule_prior(e->regions, region, c->level, c->threads);
+    }
     return k;
 }
 
-// A leaf by its path, another value by the kernel that makes it.
-static Str value_name(const Explain *e, ValueId v) {
+Str explain_value_name(const Explain *e, ValueId v) {
     const Value *value = graph_value(e->g, v);
     if (value->op == OP_PARAM || value->op == OP_STATE || value->op == OP_INPUT)
         return graph_leaf_of(e->g, v)->path;
@@ -58,7 +45,7 @@ static void print_kernel(const Explain *e, const Kernel *k) {
         strbuf_addf(out, " %s", op_text(graph_value(e->g, r->values[i])->op));
     strbuf_addz(out, "\n    reads");
     for (uint32_t i = 0; i < r->input_count; i++)
-        strbuf_addf(out, "%s %.*s", i ? "," : "", STR_ARG(value_name(e, r->inputs[i])));
+        strbuf_addf(out, "%s %.*s", i ? "," : "", STR_ARG(explain_value_name(e, r->inputs[i])));
     strbuf_addf(out, "; writes %u value%s\n    ", r->output_count,
                 r->output_count == 1 ? "" : "s");
     text_bytes(out, k->cost.bytes);
@@ -79,6 +66,7 @@ static void print_kernel(const Explain *e, const Kernel *k) {
         strbuf_release(&schedule);
     }
     strbuf_addz(out, "\n");
+    if (level_is_cuda(e->machine.context.level)) explain_code_text(e, k);
 }
 
 // ---- JSON
@@ -104,7 +92,7 @@ static void write_kernel(const Explain *e, const Kernel *k) {
     json_key(w, "reads");
     json_array(w);
     for (uint32_t i = 0; i < r->input_count; i++)
-        json_string(w, value_name(e, r->inputs[i]));
+        json_string(w, explain_value_name(e, r->inputs[i]));
     json_end(w);
     json_key(w, "outputs");
     json_int(w, r->output_count);
@@ -119,6 +107,7 @@ static void write_kernel(const Explain *e, const Kernel *k) {
         json_string(w, strbuf_view(&schedule));
         strbuf_release(&schedule);
     }
+    if (level_is_cuda(e->machine.context.level)) explain_code_json(e, k);
     json_end(w);
 }
 
@@ -145,7 +134,7 @@ static void add_refusals(const Explain *e) {
     for (uint32_t i = 0; i < e->regions->refusal_count; i++) {
         const struct Refusal *r = &e->regions->refusals[i];
         if (!stands(e, r) || repeats(e, i)) continue;
-        Str from = value_name(e, r->producer), to = value_name(e, r->consumer);
+        Str from = explain_value_name(e, r->producer), to = explain_value_name(e, r->consumer);
         if (!cli->options.json) {
             strbuf_addf(&cli->out, "    %.*s and %.*s: %s\n", STR_ARG(from), STR_ARG(to),
                         r->reason);

@@ -5,10 +5,22 @@
 #include "base/launch.h"
 #include "codegen/emitter.h"
 
+// A value that changes its layout inside the kernel at a cost: by shuffles between lanes, or by
+// way of shared memory. What changes for nothing (packing, the turned forms of ldmatrix and
+// wgmma by themselves) is not listed.
+typedef struct {
+    Str value;  // its name in the kernel's text
+    int arg;    // the argument that it is loaded from; -1: it is computed
+    Str how;
+    int64_t copies, bytes;  // of shared memory of a block, at once; 0: shuffles alone
+} CudaConversion;
+
 typedef struct {
     Str text;  // CUDA C++: includes "prelude.cuh", and "stream.cuh" or "wgmma.cuh"; one
                // function "kernel"
     Launch launch;
+    const CudaConversion *conversions;
+    uint32_t conversion_count;
 } CudaKernel;
 
 // The program for an architecture (CUDA_SM80, CUDA_SM90A, CUDA_SM100A). A pure function of the

@@ -46,7 +46,11 @@ bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch, co
                     .launch = {.cluster = 1}};
     heading(&w);
     bool ok = skeleton_emit(&w);
-    if (ok) *out = (CudaKernel){str_copy(arena, strbuf_view(&w.text)), w.launch};
+    if (ok)
+        *out = (CudaKernel){.text = str_copy(arena, strbuf_view(&w.text)),
+                            .launch = w.launch,
+                            .conversions = w.conversions.ptr,
+                            .conversion_count = w.conversions.len};
     strbuf_release(&w.text);
     return ok;
 }

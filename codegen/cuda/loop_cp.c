@@ -279,6 +279,8 @@ static void parts_of_k_join(const Cp *c) {
     Str place = str_printf(w->arena, "(i * %d + j * %d + e) * %d + thread %% %d", j * e, e,
                            threads, threads);
     int part = i * j * e * threads;
+    cuda_convert(w, c->dot, STR("parts of k added up"), t->warps_k - 1,
+                 (int64_t)part * (int64_t)sizeof(float));
     cuda_line(w, "float *parts = (float *)shared;");
     cuda_line(w, "__syncthreads();");
     cuda_line(w, "if (warp_k > 0)");
@@ -310,6 +312,7 @@ static bool is_quad_wanted(const Cp *c) {
 static void quads_print(const Cp *c, CudaSums *sums) {
     CudaWriter *w = c->w;
     int high = c->tiles.bm / c->tiles.warps_m, wide = c->tiles.bn / c->tiles.warps_n;
+    cuda_convert(w, c->dot, STR("pairs of a fragment made four neighbours"), 0, 0);
     cuda_line(w, "const bool odd = lane %% 2 != 0;");
     cuda_open(w, "UNROLL for (int i = 0; i < %d; i++)", high / 16);
     cuda_open(w, "UNROLL for (int j = 0; j < %d; j += 2)", wide / 8);

@@ -451,8 +451,25 @@ static void chunk_print(Piece *x) {
     strbuf_release(&words);
 }
 
+// Rows that run across k are turned on the way from shared memory to the registers.
+static void conversion_note(const Cp *c, const CpOperand *o) {
+    static const char *const fills[] = {
+        [FILL_WIDE] = "copied 16 bytes at a time",
+        [FILL_NARROW] = "copied 4 bytes at a time",
+        [FILL_COMPUTED] = "computed in registers",
+    };
+    const char *read = !cp_is_mma(&c->shape) ? "plain loads"
+                       : o->across           ? "ldmatrix, turned"
+                                             : "ldmatrix";
+    int64_t bytes = (int64_t)o->rows * o->cols * cp_element_bytes(c);
+    cuda_convert(c->w, o->value,
+                 str_printf(c->w->arena, "%s, read by %s", fills[o->fill], read),
+                 c->tiles.stages, bytes);
+}
+
 void cp_operand_fetch(const Cp *c, CpOperand *o) {
     Piece x = {.c = c, .o = o};
+    conversion_note(c, o);
     if (o->fill == FILL_COMPUTED)
         loads_print(&x, o);
     else

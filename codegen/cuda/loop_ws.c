@@ -249,8 +249,20 @@ static void registers_print(const Ws *s, bool consumer) {
         cuda_line(s->w, "registers_shrink<%d>();", two ? 40 : 32);
 }
 
+static void conversion_note(const Ws *s, int operand) {
+    const WsOperand *o = operand == 0 ? &s->a : &s->b;
+    cuda_convert(
+        s->w, tile_op(s->w->p, s->dot)->in[operand],
+        o->across ? STR("copied by the copy engine, read by wgmma, turned")
+                  : STR("copied by the copy engine, read by wgmma"),
+        s->tiles.stages,
+        (int64_t)(operand == 0 ? ws_a_bytes(&s->tiles) : ws_b_bytes(&s->shape, &s->tiles)));
+}
+
 static void producer_print(const Ws *s) {
     CudaWriter *w = s->w;
+    conversion_note(s, 0);
+    conversion_note(s, 1);
     cuda_line(w, "// The producer: one thread keeps the ring full.");
     cuda_open(w, "if (group == CONSUMERS)");
     registers_print(s, false);
@@ -359,9 +371,11 @@ static void epilogue_print(const Ws *s) {
         sums.at.at[d] = is_grid(s, d) ? str_printf(w->arena, "point%u", d) : STR("0");
     cuda_line(w, "{");
     w->indent++;
-    if (gathered)
+    if (gathered) {
+        cuda_convert(w, s->dot, STR("pairs of a fragment made four neighbours"), 0, 0);
         cuda_line(w,
                   "UNROLL for (int i = 0; i < BLOCKS; i++) sums_gather(sums[i], lane %% 2);");
+    }
     cuda_line(w, "const int row = first_row + thread / 32 * 16 + lane / 4;");
     cuda_line(w, gathered ? "const int column = lane %% 2 * 8 + lane / 2 %% 2 * 4;"
                           : "const int column = lane %% 4 * 2;");
@@ -373,6 +387,9 @@ static void epilogue_print(const Ws *s) {
 // Where 64 does not divide TILE_N the last columns overlap those before them.
 static void results_print(const Ws *s) {
     CudaWriter *w = s->w;
+    cuda_convert(w, s->stored,
+                 STR("fragments made rows by stmatrix, stored by the copy engine"),
+                 (int64_t)2 * s->tiles.consumers, WS_SLICE_BYTES);
     const char *pair = s->result.map.type == DTYPE_BF16 ? "bf16_pair" : "f16_pair";
     cuda_line(w, "UNROLL for (int i = 0; i < BLOCKS; i++)");
     cuda_open(w, "UNROLL for (int q = 0; q < (TILE_N + 63) / 64; q++)");

@@ -296,6 +296,7 @@ static void shape_set(Stream *s, StreamShape shape) {
 // Writes the kernel with teams of some size, only to see what it needs.
 static void needs_find(Stream *s, bool resident, int width) {
     size_t start = s->w->text.len;
+    uint32_t conversions = s->w->conversions.len;
     int64_t cols = s->plan.col < 0 ? 1 : s->plan.p->dims[s->plan.col].extent;
     s->needs = s->measured = (StreamNeeds){0};
     shape_set(s, (StreamShape){.threads = 32,
@@ -307,6 +308,7 @@ static void needs_find(Stream *s, bool resident, int width) {
     kernel_write(s);
     s->needs = s->measured;
     s->w->text.len = start;
+    s->w->conversions.len = conversions;
 }
 
 static bool shape_find(Stream *s, bool resident, bool strict) {

@@ -153,6 +153,8 @@ static Str unpacked_name(Stream *s, uint32_t i) {
 // One word of every thread, after the sums over rows.
 static void stash_declare(Pass *pass, uint32_t i) {
     Stream *s = pass->s;
+    cuda_convert(s->w, (TileId){i}, STR("waits until all is loaded"), 1,
+                 (int64_t)s->shape.threads * 4);
     const char *type = cuda_value_type(op_at(pass, i)->type);
     int64_t sums = stream_shared_words(s) - (int64_t)s->needs.stored * s->shape.threads;
     cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld + lane;", type,
@@ -322,9 +324,18 @@ void pass_elements(Pass *pass) {
 
 static const char *combine(const TileOp *op) { return op->fn == OP_REDUCE_SUM ? "Sum" : "Max"; }
 
+// Each warp leaves a word in one of two halves of shared memory.
+static void reduction_note(Stream *s, uint32_t i) {
+    int warps = s->shape.threads / 32;
+    Str how = str_printf(s->w->arena, "reduced over %d threads", s->shape.threads);
+    cuda_convert(s->w, (TileId){i}, how, warps > 1 ? 2 : 0, warps > 1 ? 4 * warps : 0);
+}
+
 // All reductions like `first` that this round makes, at once.
 static void team_reduce(Pass *pass, const uint32_t *members, int count) {
     Stream *s = pass->s;
+    for (int k = 0; k < count; k++)
+        reduction_note(s, members[k]);
     const TileOp *op = op_at(pass, members[0]);
     if (count == 1) {
         Str name = cuda_name(s->w, (TileId){members[0]});

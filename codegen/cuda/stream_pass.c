@@ -256,6 +256,7 @@ void col_sums_start(Stream *s, uint32_t i) {
                   STR_ARG(name), STR_ARG(start));
         return;
     }
+    cuda_convert(s->w, (TileId){i}, STR("summed over rows at its cols"), 1, sum_cols(s) * 4);
     cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld;", type, STR_ARG(name), type,
               (long long)(s->sums_used * sum_cols(s)));
     s->sums_used++;

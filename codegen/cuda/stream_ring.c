@@ -73,6 +73,8 @@ static void fetch_load(Stream *s, uint32_t i) {
     const TileOp *op = stream_op(s, i);
     Str col = s->at.at[s->plan.col];
     size_t bytes = dtype_bytes(w->p->args.ptr[op->access.arg].type);
+    cuda_convert(w, (TileId){i}, STR("rows that the copy engine brings"), 1,
+                 w->p->dims[s->plan.col].extent * (int64_t)bytes);
     cuda_comment(w, op);
     cuda_line(
         w,

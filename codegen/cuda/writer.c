@@ -134,6 +134,19 @@ Str cuda_dim(CudaWriter *w, uint32_t dim) {
     return name;
 }
 
+// ---- layouts
+
+void cuda_convert(CudaWriter *w, TileId v, Str how, int64_t copies, int64_t bytes) {
+    const TileOp *op = tile_op(w->p, v);
+    bool loaded = op->kind == TILE_LOAD || op->kind == TILE_GATHER;
+    vec_push(w->arena, &w->conversions,
+             (CudaConversion){.value = cuda_name(w, v),
+                              .arg = loaded ? (int)op->access.arg : -1,
+                              .how = how,
+                              .copies = copies,
+                              .bytes = bytes});
+}
+
 // ---- numbers
 
 // The shortest decimal number that is read back as the same float.

@@ -14,6 +14,7 @@ typedef struct {
     StrBuf text;
     int indent;
     Launch launch;
+    Vec(CudaConversion) conversions;
 } CudaWriter;
 
 void cuda_line(CudaWriter *w, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -21,6 +22,9 @@ void cuda_open(CudaWriter *w, const char *format, ...) PRINTF_LIKE(2, 3);  // th
 void cuda_close(CudaWriter *w);                                            // "}"
 // A comment that says in the words of docs/tile_ir.md what follows, and #line of its span.
 void cuda_comment(CudaWriter *w, const TileOp *op);
+
+// Notes what the text that is being written does to the layout of a value: see CudaConversion.
+void cuda_convert(CudaWriter *w, TileId v, Str how, int64_t copies, int64_t bytes);
 
 // ---- types and names
 const char *cuda_element(DType type);     // in memory: "float", "bf16", "int", "u8" (bool)

@@ -85,8 +85,7 @@ static void plant(Fixture *f, const Regions *regions, const Schedule *s,
         CudaKernel text;
         assert_true(
             cuda_emit(&f->diag, &f->arena, kernels->kernels[i].program, level, NULL, &text));
-        Hash key = code_key(hash_bytes(text.text.ptr, text.text.len), level,
-                            emitter_version(&f->arena, level));
+        Hash key = cuda_code_key(text.text, level, emitter_version(&f->arena, level));
         database_code_add(f->db, key, code);
     }
 }

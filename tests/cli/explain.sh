@@ -11,8 +11,17 @@ out_has '^on .* threads)$'
 expect 0 explain $rows --target cuda:sm_80
 out_has 'flops, floor not known without a device$'
 out_has '^on no GPU (sm_80)$'
+out_has 'layout: cast.0 copied [0-9]* bytes at a time, read by ldmatrix.*: [0-9] x .* of shared memory$'
+out_has 'layout: sum_[0-9]* reduced over [0-9]* threads: shuffles$'
+out_has 'code: [0-9]* blocks of [0-9]* threads, not compiled yet$'
+expect 0 compile $rows --target cuda:sm_80 -o x.sta
+expect 0 explain $rows --target cuda:sm_80
+out_has 'code: .* 40 registers, 0 bytes spilled$'
+! grep -q 'not compiled' out || fail "a kernel that was compiled is not known"
 expect 0 explain $rows --target cuda:sm_80 --json
 json_has machine kernels not_fused
+out_has '"registers": 40'
+out_has '"how": "copied .* bytes at a time, read by ldmatrix'
 out_has '"floor_ns": null'
 expect 3 bench $rows --target cuda:sm_80
 err_has 'no GPU can be used'
@@ -42,6 +51,8 @@ expect 0 compile $rows -o x.sta
 expect 0 bench x.sta --target cpu --json
 json_has median_ms floor_ms
 awk '/"floor_ms"/ { floor = $2 + 0 } END { exit !(floor > 0 && floor < 1e-3) }' out || fail "the floor of a GPU"
+expect 0 bench $rows --kernels
+out_has 'cast.0 .* %, 40 registers$'
 
 # Whether attention is one operation changes little of what is counted.
 flops() { expect 0 check $model --set d=64 --set layers=1 --target $1; awk '/^flops a token/ { print $4 }' out; }

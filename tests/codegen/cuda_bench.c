@@ -32,7 +32,7 @@ void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, I
     if (!ok) fail_diag(&b->bench->diag, text);
     CudaCase added = {p, check};
     vec_push(arena, &b->cases, added);
-    CudaKernel kernel = {text, w.launch};
+    CudaKernel kernel = {.text = text, .launch = w.launch};
     vec_push(arena, &b->kernels, kernel);
 }
 

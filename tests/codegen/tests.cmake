@@ -19,6 +19,7 @@ strata_test(codegen/cuda_ws codegen/test_cuda_ws.c codegen/cuda_bench.c ir/tile_
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
+strata_test(codegen/cuda_layouts codegen/test_cuda_layouts.c ir/tile_bench.c LIBS strata_codegen strata_ir strata_base m)
 strata_test(codegen/nvrtc codegen/test_nvrtc.c LIBS strata_codegen Threads::Threads)
 
 # Built with the tests but not run by them: timings decide nothing.

@@ -190,7 +190,7 @@ int cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction *function, void **
     if (extra || !r) return INVALID_VALUE;
     r->next = m->recorded;
     set_launch(m, r, config, params);
-    const CudaKernel kernel = {m->text, r->launch};
+    const CudaKernel kernel = {.text = m->text, .launch = r->launch};
     CudaKernel *kept = arena_new(&m->arena, CudaKernel);
     *kept = kernel;
     if (!simt_build(&m->diag, &m->arena, kept, 1, &r->simt)) give_up(m);

@@ -56,15 +56,18 @@ int nvrtcCompileProgram(Program *program, int count, const char *const *options)
     return OK;
 }
 
+// What ptxas would say of a kernel with 40 registers.
+static const char compiler_log[] = "ptxas info    : Used 40 registers\n";
+
 int nvrtcGetProgramLogSize(Program *program, size_t *bytes) {
     (void)program;
-    *bytes = 1;
+    *bytes = sizeof compiler_log;
     return OK;
 }
 
 int nvrtcGetProgramLog(Program *program, char *out) {
     (void)program;
-    *out = 0;
+    memcpy(out, compiler_log, sizeof compiler_log);
     return OK;
 }
 

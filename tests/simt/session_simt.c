@@ -36,7 +36,8 @@ bool session_open(Diag *diag, const Plan *plan, uint32_t threads, Session **out)
     s->constants = (const unsigned char *)plan->constants.ptr;
     CudaKernel *kernels = arena_array(&s->arena, CudaKernel, plan->kernel_count);
     for (uint32_t i = 0; i < plan->kernel_count; i++)
-        kernels[i] = (CudaKernel){plan->kernels[i].object, plan->kernels[i].launch};
+        kernels[i] =
+            (CudaKernel){.text = plan->kernels[i].object, .launch = plan->kernels[i].launch};
     if (!simt_build(diag, &s->arena, kernels, plan->kernel_count, &s->simt)) {
         session_close(s);
         return false;
