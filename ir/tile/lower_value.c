@@ -84,20 +84,29 @@ static TileId map1(Lower *w, GraphOp fn, TileId x, Span span) {
     return tile_map(w->program, fn, tile_op(w->program, x)->type, &x, 1, span);
 }
 
+// The point at index 0 of the axis: where an access adds what it reads along the axis by
+// itself.
+static Point without_axis(const Lower *w, AxisId axis, Point at) {
+    int u = unrolled_position(w, axis);
+    if (u >= 0) at.index[u] = 0;
+    return at;
+}
+
 // ---- reads at other points: guarded loads of operand k, `shift` further along the walked
 // axis; 0 outside [0, extent)
 static TileId load_shifted(Lower *w, ValueId v, uint32_t k, AxisId walked, AxisId own,
                            int64_t shift, int64_t lo, int64_t hi, Point at) {
     const Value *value = graph_value(w->graph, v), *x = graph_value(w->graph, value->in[k]);
+    const NestAxis *nest = nest_find(w, walked);
+    int unrolled = unrolled_position(w, walked);
+    int64_t index = unrolled < 0 ? 0 : at.index[unrolled];  // known, unless the axis has a loop
+    if (!nest && (index < lo || index >= hi)) return number(w, 0, x->type);
     NestStrides strides = operand_strides(w, v, k);
+    at = without_axis(w, own, at);
     TileAccess access = access_of(w, value->in[k], &strides, at);
     ValueLayout layout = value_layout(w->graph, value->in[k]);
-    access.offset += shift * layout.stride[graph_axis_position(x, own)];
-    const NestAxis *nest = nest_find(w, walked);
-    if (!nest) {  // the index along the axis is always 0
-        if (lo > 0 || hi <= 0) return number(w, 0, x->type);
-        return tile_load(w->program, access, value->span);
-    }
+    access.offset += (index + shift) * layout.stride[graph_axis_position(x, own)];
+    if (!nest) return tile_load(w->program, access, value->span);
     access.guard[0] = (TileGuard){
         .dim = (int8_t)nest->dim, .div = nest->div, .mod = nest->extent, .lo = lo, .hi = hi};
     return tile_load(w->program, access, value->span);
@@ -161,7 +170,7 @@ static TileId lower_gather(Lower *w, ValueId v, Point at) {
     AxisId axis = value->attr.along[0];
     TileId index = lower_value(w, value->in[1], at);
     NestStrides strides = operand_strides(w, v, 0);
-    TileAccess access = access_of(w, value->in[0], &strides, at);
+    TileAccess access = access_of(w, value->in[0], &strides, without_axis(w, axis, at));
     int64_t stride = value_layout(w->graph, value->in[0]).stride[graph_axis_position(x, axis)];
     return tile_gather(w->program, access, index, stride, graph_extent(w->graph, axis),
                        value->span);

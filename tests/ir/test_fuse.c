@@ -372,6 +372,35 @@ static void test_movement(void **state) {
     finish(&f);
 }
 
+// m is small, and unrolled where values are stacked. What moves along it meets the stack, and
+// so its points; a contraction has a loop over it.
+static void test_movement_along_an_unrolled_axis(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 5), k = axis(&f, "k", 7), m = axis(&f, "m", 3),
+           n = axis(&f, "n", 2), two = axis(&f, "two", 2), one = axis(&f, "one", 1), none = {0};
+    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 2, (AxisId[]){b, k}),
+            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 3, (AxisId[]){k, m, n}),
+            v = leaf(&f, OP_PARAM, "v", DTYPE_F32, 1, (AxisId[]){b}),
+            p = leaf(&f, OP_PARAM, "p", DTYPE_F32, 2, (AxisId[]){b, two}),
+            q = leaf(&f, OP_PARAM, "q", DTYPE_F32, 2, (AxisId[]){b, one}),
+            r = leaf(&f, OP_PARAM, "r", DTYPE_F32, 2, (AxisId[]){b, m});
+    Leaf index = {.kind = OP_INPUT, .path = STR("i"), .type = DTYPE_I32, .rank = 1, .axes = &b};
+    index.index_of = m;
+    output(&f, "contract", contract(&f, x, w, &k, 1));
+    ValueId points = stack(&f, (ValueId[]){v, mul(&f, v, v), add(&f, v, v)}, 3, m);
+    GraphAttr concat = {
+        .along = (AxisId[]){two, one}, .along_count = 2, .to = &m, .to_count = 1};
+    output(&f, "pad", mul(&f, points, moved(&f, OP_PAD, p, two, m, 1)));
+    output(&f, "shift", mul(&f, points, moved(&f, OP_SHIFT, r, m, none, -1)));
+    output(&f, "roll", mul(&f, points, moved(&f, OP_ROLL, r, m, none, 2)));
+    output(&f, "gather", mul(&f, points, gather(&f, r, m, graph_leaf(f.g, &index))));
+    output(&f, "concat",
+           mul(&f, points, graph_add(f.g, OP_CONCAT, (ValueId[]){p, q}, 2, concat, (Span){0})));
+    finish(&f);
+}
+
 static void test_movement_gradients(void **state) {
     (void)state;
     Fixture f;
@@ -422,6 +451,7 @@ int main(void) {
         cmocka_unit_test(test_swiglu_epilogue),
         cmocka_unit_test(test_prologue),
         cmocka_unit_test(test_movement),
+        cmocka_unit_test(test_movement_along_an_unrolled_axis),
         cmocka_unit_test(test_movement_gradients),
         cmocka_unit_test(test_views_as_outputs),
     };
