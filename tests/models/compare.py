@@ -28,7 +28,8 @@ class Strata:
         line = [self.program, command, str(self.models / f"{name}.strata"), "-q"]
         line += ["--db", str(self.folder / "tune.db"), "--target", "cpu", "--dtype", "f32"]
         for key, value in settings.items():
-            line += ["--set", f"{key}={value}"]
+            text = ",".join(map(str, value)) if isinstance(value, list) else value
+            line += ["--set", f"{key}={text}"]
         subprocess.run([*line, *map(str, options)], check=True, stdout=subprocess.DEVNULL)
 
     def init(self, name, settings):

@@ -78,12 +78,15 @@ class Depth:
         self.written += 1
 
 
-def attention(tape, x, params, scope):
-    """b, t: batch and position; d: width; h, r: heads of keys and query heads for each; s: positions of keys."""
+def attention(tape, x, params, scope, keys=None, values=None):
+    """b, t: batch and position; d: width; h, r: heads of keys and query heads for each; s: positions of keys.
+
+    Keys and values are made of x too, unless they have inputs of their own.
+    """
     wq, wk, wv, wo = (params[f"{scope}.{w}"] for w in ("wq", "wk", "wv", "wo"))
     q = tp.rope(tape, tp.contract(tape, "btd,dhrk->bthrk", x, wq))
-    k = tp.rope(tape, tp.contract(tape, "btd,dhk->bthk", x, wk))
-    v = tp.contract(tape, "btd,dhv->bthv", x, wv)
+    k = tp.rope(tape, tp.contract(tape, "btd,dhk->bthk", keys or x, wk))
+    v = tp.contract(tape, "btd,dhv->bthv", values or x, wv)
     scores = tp.contract(tape, "bthrk,bshk->bhrts", q, k)
     weights = tp.causal_softmax(tape, scores, wq.value.shape[-1] ** -0.5)
     y = tp.contract(tape, "bhrts,bshv->bthrv", weights, v)

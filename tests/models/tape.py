@@ -2,6 +2,8 @@
 
 The reference for Strata's models; it shares no code and no derivation with the compiler.
 """
+import math
+
 import numpy as np
 
 
@@ -30,12 +32,93 @@ class Tape:
                 var.grad = var.grad + grad
 
 
+def summed_to(shape, g):
+    """The gradient of a value of this shape that was repeated to the shape of g, as NumPy does."""
+    g = g.sum(tuple(range(g.ndim - len(shape))))
+    return g.sum(tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] > 1), keepdims=True)
+
+
 def add(tape, a, b):
-    return tape.record(a.value + b.value, [a, b], lambda g: [g, g])
+    return tape.record(a.value + b.value, [a, b],
+                       lambda g: [summed_to(x.value.shape, g) for x in (a, b)])
 
 
 def mul(tape, a, b):
-    return tape.record(a.value * b.value, [a, b], lambda g: [g * b.value, g * a.value])
+    return tape.record(a.value * b.value, [a, b],
+                       lambda g: [summed_to(a.value.shape, g * b.value), summed_to(b.value.shape, g * a.value)])
+
+
+def scale(tape, x, factor, offset=0.0):
+    """factor * x + offset; both are numbers or constant arrays of x's shape."""
+    return tape.record(factor * x.value + offset, [x], lambda g: [g * factor])
+
+
+def elementwise(tape, x, value, slope):
+    return tape.record(value, [x], lambda g: [g * slope])
+
+
+def exp(tape, x):
+    y = np.exp(x.value)
+    return elementwise(tape, x, y, y)
+
+
+def reciprocal(tape, x):
+    return elementwise(tape, x, 1 / x.value, -1 / x.value**2)
+
+
+def sigmoid(tape, x):
+    y = 1 / (1 + np.exp(-x.value))
+    return elementwise(tape, x, y, y * (1 - y))
+
+
+def tanh(tape, x):
+    y = np.tanh(x.value)
+    return elementwise(tape, x, y, 1 - y**2)
+
+
+def gelu(tape, x):
+    """x F(x) with F the normal distribution; F' is its density."""
+    below = 0.5 * (1 + np.vectorize(math.erf)(x.value / math.sqrt(2)))
+    density = np.exp(-x.value**2 / 2) / math.sqrt(2 * math.pi)
+    return elementwise(tape, x, x.value * below, below + x.value * density)
+
+
+def total(tape, x, axes, keep=False):
+    """The sum over axes, numbers from the last: -1, or (-2, -1)."""
+    return tape.record(x.value.sum(axes, keepdims=keep), [x], lambda g: [
+        np.broadcast_to(g if keep else np.expand_dims(g, axes), x.value.shape)])
+
+
+def softmax(tape, x, axis):
+    p = np.exp(x.value - x.value.max(axis, keepdims=True))
+    p /= p.sum(axis, keepdims=True)
+    return tape.record(p, [x], lambda g: [p * (g - np.sum(g * p, axis, keepdims=True))])
+
+
+def unit_rms(tape, x, axes, eps):
+    """y = x r, r = 1 / sqrt(mean(x^2) + eps) over the axes: dx = r (g - y mean(g y))."""
+    r = 1 / np.sqrt(np.mean(x.value**2, axes, keepdims=True) + eps)
+    y = x.value * r
+    return tape.record(y, [x], lambda g: [r * (g - y * np.mean(g * y, axes, keepdims=True))])
+
+
+def stack(tape, xs):
+    """Along a new first axis."""
+    return tape.record(np.stack([x.value for x in xs]), xs, list)
+
+
+def reshape(tape, x, shape):
+    return tape.record(x.value.reshape(shape), [x], lambda g: [g.reshape(x.value.shape)])
+
+
+def part(tape, x, key):
+    """x[key], where key picks no element twice."""
+    def pull(g):
+        grad = np.zeros_like(x.value)
+        grad[key] = g
+        return [grad]
+
+    return tape.record(x.value[key], [x], pull)
 
 
 def contract(tape, spec, a, b):

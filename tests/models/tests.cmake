@@ -34,11 +34,13 @@ if(TARGET models_cuda_compile)
     set_tests_properties(models/cuda_compile PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS slow)
 endif()
 
-# models_python(NAME ARGUMENTS...): compare.sh with the arguments; skipped where there is no NumPy.
+# models_python(NAME ARGUMENTS...): NAME.py with the arguments; skipped where there is no NumPy.
 function(models_python name)
-    add_test(NAME models/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/models/compare.sh ${ARGN})
+    add_test(NAME models/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/models/compare.sh ${name}.py ${ARGN})
     set_tests_properties(models/${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600
         ENVIRONMENT ASAN_OPTIONS=detect_leaks=0)  # as for tests/cli
 endfunction()
-models_python(reference selftest)
+models_python(reference)
+models_python(schemes)
 models_python(compare $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
+models_python(compare_schemes $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
