@@ -7,6 +7,10 @@
 #define LAUNCH_MAX_MAPS 4
 #define TENSOR_MAP_RANK 5
 
+// Pointers that every driver can pass to a kernel: parameters are 4 KB (before CUDA 12.1), of
+// which each map takes 128 bytes and a pointer 8.
+#define LAUNCH_MAX_POINTERS ((4096 - LAUNCH_MAX_MAPS * 128) / 8)
+
 // A tensor in global memory, as the copy engine of sm_90 sees it (CUtensorMap; PTX ISA,
 // "Tensors"). Dimension 0 is the innermost, with stride 1.
 typedef struct {

@@ -2,6 +2,7 @@
 #include "cli/pipeline.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -127,16 +128,50 @@ static ValueId op2(Training *t, GraphOp op, ValueId x, ValueId y) {
     return graph_binary(t->g, op, x, y, (Span){0});
 }
 
+// Do x and y have the same extents, so that the axes of x can be given the names of y's?
+static bool same_shape(const Training *t, const Value *x, const Value *y) {
+    bool same = x->rank == y->rank;
+    for (uint32_t i = 0; same && i < x->rank; i++)
+        same = x->axes[i].i == y->axes[i].i ||
+               (graph_extent(t->g, x->axes[i]) == graph_extent(t->g, y->axes[i]) &&
+                !graph_has_axis(x, y->axes[i]));
+    return same;
+}
+
+static ValueId renamed_like(Training *t, ValueId x, ValueId like) {
+    for (uint32_t i = 0; i < graph_value(t->g, x)->rank; i++) {
+        AxisId along = graph_value(t->g, x)->axes[i], to = graph_value(t->g, like)->axes[i];
+        GraphAttr attr = {.along = &along, .along_count = 1, .to = &to, .to_count = 1};
+        if (along.i != to.i) x = graph_add(t->g, OP_RENAME, &x, 1, attr, (Span){0});
+    }
+    return x;
+}
+
+// The sum of squares of gradient `first` and of those after it that have its shape and are
+// left: read side by side by one kernel, and not by one for each parameter.
+static ValueId sum_of_squares(Training *t, uint32_t first, bool *left) {
+    enum { SIDE_BY_SIDE = 16 };  // more streams than memory is read in well
+    ValueId sum = {0}, like = t->grads[first];
+    for (uint32_t i = first, count = 0; i < t->count && count < SIDE_BY_SIDE; i++) {
+        const Value *grad = graph_value(t->g, t->grads[i]);
+        if (!left[i] || !same_shape(t, grad, graph_value(t->g, like))) continue;
+        ValueId x = renamed_like(t, t->grads[i], like), square = op2(t, OP_MUL, x, x);
+        sum = sum.i ? op2(t, OP_ADD, sum, square) : square;
+        left[i] = false;
+        count++;
+    }
+    const Value *v = graph_value(t->g, sum);
+    return v->rank ? graph_reduce(t->g, OP_REDUCE_SUM, sum, v->axes, v->rank, (Span){0}) : sum;
+}
+
 // All gradients times min(1, clip / their global norm).
 static void clip(Training *t) {
     ValueId total = {0}, none = graph_const(t->g, 1, (Span){0});
+    bool *left = arena_array(t->arena, bool, t->count);
+    memset(left, true, t->count);
     for (uint32_t i = 0; i < t->count; i++) {
-        const Value *v = graph_value(t->g, t->grads[i]);
-        ValueId squares = op2(t, OP_MUL, t->grads[i], t->grads[i]);
-        if (v->rank)
-            squares =
-                graph_reduce(t->g, OP_REDUCE_SUM, squares, graph_value(t->g, t->grads[i])->axes,
-                             graph_value(t->g, t->grads[i])->rank, (Span){0});
+        if (!left[i]) continue;
+        ValueId squares = sum_of_squares(t, i, left);
         total = total.i ? op2(t, OP_ADD, total, squares) : squares;
     }
     ValueId norm = graph_unary(t->g, OP_SQRT, total, (Span){0});

@@ -342,6 +342,48 @@ const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
     return NULL;
 }
 
+// How many outputs and updates are v or views of it; and does any other kernel than that of p
+// and q read it?
+static uint32_t roots_of(Fuse *f, uint32_t v, const Group *p, const Group *q, bool *elsewhere) {
+    uint32_t count = f->roots[v];
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u];
+        if (f->homes[user] == HOME_VIEW) {
+            count += roots_of(f, user, p, q, elsewhere);
+        } else if (f->homes[user] == HOME_COMPUTED) {
+            const Group *g = fuse_group(f, (ValueId){user});
+            if (g != p && g != q) *elsewhere = true;
+        }
+    }
+    return count;
+}
+
+// Each value in memory is counted once, by a mark.
+static uint32_t values_read(Fuse *f, uint32_t m, const Group *p, const Group *q) {
+    const Value *v = &f->graph->values.ptr[m];
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < v->arity; k++) {
+        ValueId base = f->base[v->in[k].i];
+        if (f->homes[v->in[k].i] == HOME_INLINE || f->seen[base.i] == f->stamp) continue;
+        f->seen[base.i] = f->stamp;
+        const Group *from = f->homes[base.i] == HOME_COMPUTED ? fuse_group(f, base) : NULL;
+        count += !from || (from != p && from != q);
+    }
+    return count;
+}
+
+uint32_t group_union_pointers(Fuse *f, const Group *p, const Group *q) {
+    uint32_t count = 0;
+    f->stamp++;
+    for (int i = 0; i < 2; i++)
+        for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {
+            bool elsewhere = false;
+            uint32_t roots = roots_of(f, m, p, q, &elsewhere);
+            count += values_read(f, m, p, q) + (roots ? roots : elsewhere);
+        }
+    return count;
+}
+
 // Walks forward from p's members. A view belongs to the group that computes its base, so a step
 // from p through views to q is the direct edge; a step to q from any other group closes a path
 // around.

@@ -59,6 +59,8 @@ bool fuse_parts_differ(const Fuse *f, const Group *p, const Group *q);
 
 // NULL if p and q together are a legal group with these cols, else the reason why not.
 const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols);
+// How many values in memory the kernel of p and q would read and store.
+uint32_t group_union_pointers(Fuse *f, const Group *p, const Group *q);
 bool group_same_space(const Fuse *f, const Group *p, const Group *q);
 void group_join(Fuse *f, Group *p, Group *q, const Cols *cols);
 bool axis_set_has(const uint64_t *set, uint32_t axis);

@@ -9,15 +9,25 @@
 //   the union and back);
 //   3. the value that links them is used at the same point (not through a roll, a window, a
 //   gather, a renaming).
-//   4. both belong to the forward part, or both to the backward part.
+//   4. both belong to the forward part, or both to the backward part;
+//   5. a kernel can be given pointers to all that both read and store. Groups that only share a
+//   scalar save a launch and no memory traffic: they come last, and stay small enough for every
+//   value to have a register.
 // Then an elementwise group whose space is a contraction's joins it as its epilogue, and one
 // that only feeds an operand of it as its prologue.
 #include "base/check.h"
+#include "base/launch.h"
 #include "ir/graph/fuse_groups.h"
+
+enum { MOST_FOR_A_SCALAR = 64 };  // pointers of groups that only share a scalar
 
 static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const char *reason) {
     if (f->refusal_count == f->refusal_cap) return;
     f->refusals[f->refusal_count++] = (struct Refusal){producer, consumer, reason};
+}
+
+static const char *pointers_refused(Fuse *f, const Group *p, const Group *q, uint32_t most) {
+    return group_union_pointers(f, p, q) > most ? "together they have too many operands" : NULL;
 }
 
 // Why p and q cannot be one group, or NULL and the cols that the union takes.
@@ -39,6 +49,8 @@ static const char *join_refused(Fuse *f, Group *p, Group *q, Cols *cols) {
     return reason;
 }
 
+static bool is_scalar(const Fuse *f, ValueId v) { return graph_value(f->graph, v)->rank == 0; }
+
 // The groups of v and of its operand i become one if they may. False: they may not.
 static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
     ValueId x = fuse_through_views(f, f->graph->values.ptr[v].in[i]);
@@ -48,6 +60,9 @@ static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
     Cols cols;
     const char *reason = fuse_edge_refused(f, v, i);
     if (!reason) reason = join_refused(f, p, q, &cols);
+    if (!reason)
+        reason = pointers_refused(f, p, q,
+                                  is_scalar(f, x) ? MOST_FOR_A_SCALAR : LAUNCH_MAX_POINTERS);
     if (reason)
         record_refusal(f, x, (ValueId){v}, reason);
     else
@@ -55,9 +70,12 @@ static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
     return reason == NULL;
 }
 
-static void join_producers(Fuse *f, uint32_t v) {
-    for (uint32_t i = 0; i < f->graph->values.ptr[v].arity; i++)
-        join_operand(f, v, i);
+// Along the links that are scalars, or along the others.
+static void join_producers(Fuse *f, uint32_t v, bool scalars) {
+    for (uint32_t i = 0; i < f->graph->values.ptr[v].arity; i++) {
+        ValueId x = fuse_through_views(f, f->graph->values.ptr[v].in[i]);
+        if (x.i && is_scalar(f, x) == scalars) join_operand(f, v, i);
+    }
 }
 
 // v, which `at` is or is a view of, joins the first of its users that it may.
@@ -73,16 +91,54 @@ static bool join_a_user(Fuse *f, uint32_t v, uint32_t at) {
     return false;
 }
 
+// Does the group's kernel have but one row? Alone it leaves most of a machine idle.
+static bool is_one_row(const Fuse *f, const Group *g) {
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        if (axis_set_has(g->space, a) && !f->unrolled[a] &&
+            !axis_in(g->cols.axes, g->cols.count, (AxisId){a}))
+            return false;
+    return true;
+}
+
+static bool same_cols(const Group *p, const Group *q) {
+    return p->cols.count == q->cols.count &&
+           memcmp(p->cols.axes, q->cols.axes, p->cols.count * sizeof *p->cols.axes) == 0;
+}
+
+// Users of scalar v that are one row, such as the updates of all weights of norms, join the
+// last one before them with the same cols.
+static void join_small_users(Fuse *f, uint32_t v) {
+    uint32_t count = 0,
+             *small = arena_array(f->arena, uint32_t, f->users_at[v + 1] - f->users_at[v] + 1);
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u], before = count;
+        if (f->homes[user] != HOME_COMPUTED) continue;
+        Group *q = fuse_group(f, (ValueId){user}), *p = NULL;
+        if (!is_one_row(f, q)) continue;
+        while (before > 0 && (!p || !same_cols(p, q)))
+            p = fuse_group(f, (ValueId){small[--before]});
+        small[count++] = user;
+        Cols cols;
+        if (p && p != q && same_cols(p, q) && !join_refused(f, p, q, &cols) &&
+            !pointers_refused(f, p, q, MOST_FOR_A_SCALAR))
+            group_join(f, p, q, &cols);
+    }
+}
+
 // Values that the backward part computes again could all be computed as soon as it begins. They
 // wait for those that use them: else what they were to save would be stored after all.
 static void join_rows(Fuse *f) {
     uint32_t n = f->graph->values.len;
     for (uint32_t v = 1; v < n; v++)
-        if (f->homes[v] == HOME_COMPUTED && !f->again[v]) join_producers(f, v);
+        if (f->homes[v] == HOME_COMPUTED && !f->again[v]) join_producers(f, v, false);
     for (uint32_t v = n - 1; v > 0; v--)
         if (f->homes[v] == HOME_COMPUTED && f->again[v]) join_a_user(f, v, v);
     for (uint32_t v = 1; v < n; v++)
-        if (f->homes[v] == HOME_COMPUTED && f->again[v]) join_producers(f, v);
+        if (f->homes[v] == HOME_COMPUTED && f->again[v]) join_producers(f, v, false);
+    for (uint32_t v = 1; v < n; v++)
+        if (f->homes[v] == HOME_COMPUTED) join_producers(f, v, true);
+    for (uint32_t v = 1; v < n; v++)
+        if (f->homes[v] == HOME_COMPUTED && is_scalar(f, (ValueId){v})) join_small_users(f, v);
 }
 
 static bool elementwise_only(const Fuse *f, const Group *g) {
@@ -101,7 +157,7 @@ static const char *epilogue_refused(Fuse *f, Group *p, Group *q) {
     if (reason) return reason;
     return fuse_path_around(f, p, q) || fuse_path_around(f, q, p)
                ? "a kernel between them needs the one and feeds the other"
-               : NULL;
+               : pointers_refused(f, p, q, LAUNCH_MAX_POINTERS);
 }
 
 // What a contraction's result is kept as is stored by the contraction.
@@ -164,7 +220,7 @@ static const char *prologue_refused(Fuse *f, Group *p, Group *q, uint32_t c, uin
         if (!feeds_only(f, q, m, c, operand)) return "others need it too";
     return fuse_path_around(f, q, p) || fuse_path_around(f, p, q)
                ? "a kernel between them needs the one and feeds the other"
-               : NULL;
+               : pointers_refused(f, p, q, LAUNCH_MAX_POINTERS);
 }
 
 // An elementwise group that only feeds one operand becomes the contraction's prologue: it is

@@ -2,6 +2,7 @@
 // the evaluator.
 #include <math.h>
 
+#include "base/launch.h"
 #include "ir/graph/passes.h"
 #include "tests/ir/run_regions.h"
 #include "tests/test.h"
@@ -194,6 +195,86 @@ static void test_attn_res_gradient(void **state) {
                     (AxisId[]){b, t, d});
     output_gradients(&f, attn_res(&f, v, 3, d, query, gain));
     finish(&f);
+}
+
+static ValueId many_leaf(Fixture *f, GraphOp kind, int i, uint32_t rank, const AxisId *axes) {
+    return leaf(f, kind, arena_printf(&f->arena, "x%d", i), DTYPE_F32, rank, axes);
+}
+
+static uint32_t most_pointers(const Regions *r) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        uint32_t pointers = r->regions[i].input_count + r->regions[i].output_count;
+        most = pointers > most ? pointers : most;
+    }
+    return most;
+}
+
+// A mix of many sources is one kernel, and so is what follows for their gradients.
+static void test_deep_attn_res(void **state) {
+    (void)state;
+    enum { SOURCES = 64 };
+    Fixture f;
+    fixture(&f);
+    AxisId t = axis(&f, "T", 2), d = axis(&f, "d", 8);
+    ValueId v[SOURCES + 2], grads[SOURCES + 2];
+    for (int i = 0; i < SOURCES + 2; i++)
+        v[i] = many_leaf(&f, OP_PARAM, i, i < SOURCES ? 2 : 1,
+                         i < SOURCES ? (AxisId[]){t, d} : &d);
+    ValueId h = attn_res(&f, v, SOURCES, d, v[SOURCES], v[SOURCES + 1]);
+    output(&f, "h", h);
+    assert_int_equal(region_count(&f), 2);
+    ValueId loss =
+        graph_reduce(f.g, OP_REDUCE_SUM, mul(&f, h, h), (AxisId[]){t, d}, 2, (Span){0});
+    pass_differentiate(f.g, loss, v, SOURCES + 2, grads);
+    for (int i = 0; i < SOURCES; i++)
+        output(&f, arena_printf(&f.arena, "g%d", i), grads[i]);
+    Graph *g = pass_simplify(f.g, &f.arena);
+    assert_true(most_pointers(pass_fuse(g, &f.arena)) > 2 * SOURCES);
+    Schedule none = schedule_none();
+    run_regions_check(g, &none, TOLERANCE);
+    arena_release(&f.arena);
+}
+
+// A sum of more vectors than a kernel can be given is made by as few kernels as possible.
+static void test_operands_are_limited(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId d = axis(&f, "d", 4);
+    ValueId total = {0};
+    for (int i = 0; i < 2 * LAUNCH_MAX_POINTERS - 4; i++) {
+        ValueId x = many_leaf(&f, OP_PARAM, i, 1, &d);
+        total = total.i ? add(&f, total, x) : x;
+    }
+    output(&f, "total", total);
+    Graph *g = pass_simplify(f.g, &f.arena);
+    const Regions *r = pass_fuse(g, &f.arena);
+    assert_int_equal(r->count, 2);
+    assert_int_equal(most_pointers(r), LAUNCH_MAX_POINTERS);
+    Schedule none = schedule_none();
+    run_regions_check(g, &none, TOLERANCE);
+    arena_release(&f.arena);
+}
+
+// Vectors that are scaled by one number share kernels, but each kernel has few of them.
+static void test_small_updates_share_kernels(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId d = axis(&f, "d", 4), e = axis(&f, "e", 6);
+    ValueId scale =
+        graph_unary(f.g, OP_SQRT, leaf(&f, OP_INPUT, "s", DTYPE_F32, 0, NULL), (Span){0});
+    for (int i = 0; i < 100; i++)
+        output(&f, arena_printf(&f.arena, "y%d", i),
+               mul(&f, many_leaf(&f, OP_PARAM, i, 1, i % 2 ? &d : &e), scale));
+    Graph *g = pass_simplify(f.g, &f.arena);
+    const Regions *r = pass_fuse(g, &f.arena);
+    assert_true(most_pointers(r) <= 64);
+    assert_true(r->count <= 6);
+    Schedule none = schedule_none();
+    run_regions_check(g, &none, TOLERANCE);
+    arena_release(&f.arena);
 }
 
 static const Region *region_with_output(const Regions *r, ValueId v) {
@@ -444,6 +525,9 @@ int main(void) {
         cmocka_unit_test(test_rms_norm_gradient),
         cmocka_unit_test(test_attn_res_with_its_norm),
         cmocka_unit_test(test_attn_res_gradient),
+        cmocka_unit_test(test_deep_attn_res),
+        cmocka_unit_test(test_operands_are_limited),
+        cmocka_unit_test(test_small_updates_share_kernels),
         cmocka_unit_test(test_points_are_stored_where_they_are_made),
         cmocka_unit_test(test_value_made_again_is_not_stored),
         cmocka_unit_test(test_attention),

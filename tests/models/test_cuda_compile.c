@@ -34,6 +34,21 @@ static const char *verdict(Arena *arena, const CompiledKernel *k) {
     return NULL;
 }
 
+// Compiles the kernels and frees them.
+static void check_kernels(CudaKernels *k) {
+    cuda_kernels_compile(k);
+    uint32_t failures = 0;
+    vec_each (const CompiledKernel, kernel, &k->kernels) {
+        const char *failure = verdict(&k->arena, kernel);
+        if (!failure) continue;
+        failures++;
+        fprintf(stderr, "%s: %.*s: %s\n", isa_level_text(kernel->arch),
+                STR_ARG(kernel->program->name), failure);
+    }
+    cuda_kernels_release(k);
+    assert_int_equal(failures, 0);
+}
+
 static void check_arch(IsaLevel arch) {
     static const char *const models[] = {"models/prenorm.strata", "models/attnres_full.strata",
                                          "models/attnres_block.strata"};
@@ -48,17 +63,7 @@ static void check_arch(IsaLevel arch) {
         assert_true(cuda_kernels_add(&k, &m));
     }
     assert_true(k.kernels.len > 80);
-    cuda_kernels_compile(&k);
-    uint32_t failures = 0;
-    vec_each (const CompiledKernel, kernel, &k.kernels) {
-        const char *failure = verdict(&k.arena, kernel);
-        if (!failure) continue;
-        failures++;
-        fprintf(stderr, "%s: %.*s: %s\n", isa_level_text(arch), STR_ARG(kernel->program->name),
-                failure);
-    }
-    cuda_kernels_release(&k);
-    assert_int_equal(failures, 0);
+    check_kernels(&k);
 }
 
 static void test_sm80(void **state) {
@@ -76,6 +81,28 @@ static void test_sm100a(void **state) {
     check_arch(CUDA_SM100A);
 }
 
+// The kernels with the most operands, the norm of all gradients and updates of small weights
+// among them, at the size of the demo.
+static void test_many_operands(void **state) {
+    (void)state;
+    const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
+    CudaKernels k;
+    cuda_kernels_init(&k);
+    for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
+        CudaModel m = {
+            "models/attnres_full.strata", {0}, {bindings, 2}, (IsaLevel)arch, DTYPE_BF16};
+        assert_true(cuda_kernels_add(&k, &m));
+        m.path = "models/prenorm.strata";
+        assert_true(cuda_kernels_add(&k, &m));
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < k.kernels.len; i++)
+        if (k.kernels.ptr[i].program->args.len > 48) k.kernels.ptr[count++] = k.kernels.ptr[i];
+    assert_true(count > 12);
+    k.kernels.len = count;
+    check_kernels(&k);
+}
+
 int main(void) {
     Arena arena = {0};
     bool there = nvrtc_version(&arena).len > 0;
@@ -84,8 +111,8 @@ int main(void) {
         fputs("skipped: no NVRTC; tools/deps.sh fetches it\n", stderr);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sm80),
-                                       cmocka_unit_test(test_sm90a),
-                                       cmocka_unit_test(test_sm100a)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sm80), cmocka_unit_test(test_sm90a),
+        cmocka_unit_test(test_sm100a), cmocka_unit_test(test_many_operands)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
