@@ -80,9 +80,14 @@ ValueLayout value_layout(const Graph *g, ValueId v) {
 
 static bool costly(GraphOp op) { return op_flops(op) > 2; }
 
-// Attention reads all of its operands from memory: no expression stands for them there.
+// Views that an expression can stand for: of a constant expression at the same point.
+static bool transparent_view(GraphOp op) { return op == OP_BROADCAST || op == OP_TRANSPOSE; }
+
+// Attention reads all of its operands from memory: no expression stands for them there. So do
+// views that address other points.
 static void mark_read(const Graph *g, const Value *v, bool *read) {
-    for (uint32_t k = 0; op_is_attend(v->op) && k < v->arity; k++) {
+    bool reads = op_is_attend(v->op) || (op_is_view(v->op) && !transparent_view(v->op));
+    for (uint32_t k = 0; reads && k < v->arity; k++) {
         ValueId x = v->in[k];
         for (; is_view(g, graph_value(g, x)); x = graph_value(g, x)->in[0])
             read[x.i] = true;
@@ -94,8 +99,7 @@ static void mark_read(const Graph *g, const Value *v, bool *read) {
 // mask, a scalar), else it is computed once, when compiling.
 static ValueHome home_of_constant(const Value *v, const ValueHome *homes) {
     if (v->op == OP_CONST || v->op == OP_IOTA) return HOME_INLINE;
-    bool transparent =
-        op_is_elementwise(v->op) || v->op == OP_BROADCAST || v->op == OP_TRANSPOSE;
+    bool transparent = op_is_elementwise(v->op) || transparent_view(v->op);
     if (!transparent || costly(v->op)) return HOME_CONSTANT;
     for (uint32_t i = 0; i < v->arity; i++)
         if (homes[v->in[i].i] != HOME_INLINE) return HOME_CONSTANT;

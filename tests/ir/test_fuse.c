@@ -518,6 +518,27 @@ static void test_views_as_outputs(void **state) {
     finish(&f);
 }
 
+// What addresses points of a constant needs it in memory.
+static void test_views_of_constants(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId a = axis(&f, "a", 4), d = axis(&f, "d", 6), h = axis(&f, "h", 2),
+           c = axis(&f, "c", 3);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){a, h, c});
+    GraphAttr wide = {.to = (AxisId[]){a, d}, .to_count = 2},
+              heads = {.along = &d, .along_count = 1, .to = (AxisId[]){h, c}, .to_count = 2};
+    ValueId three = num(&f, 3);
+    three = graph_add(f.g, OP_BROADCAST, &three, 1, wide, (Span){0});
+    three = graph_add(f.g, OP_SPLIT, &three, 1, heads, (Span){0});
+    output(&f, "scaled", mul(&f, x, three));
+    GraphAttr iota = {.along = &d, .along_count = 1};
+    ValueId position = graph_add(f.g, OP_IOTA, NULL, 0, iota, (Span){0});
+    position = add(&f, graph_cast(f.g, position, DTYPE_F32, (Span){0}), num(&f, 1));
+    output(&f, "weighted", mul(&f, x, moved(&f, OP_SLICE, position, d, c, 2)));
+    finish(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elementwise),
@@ -538,6 +559,7 @@ int main(void) {
         cmocka_unit_test(test_movement_along_an_unrolled_axis),
         cmocka_unit_test(test_movement_gradients),
         cmocka_unit_test(test_views_as_outputs),
+        cmocka_unit_test(test_views_of_constants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
