@@ -89,6 +89,9 @@ static void softmax_of_every_shape(void **state) {
         add_text(&f, softmax_text(&f.bench, 7, 48, knobs[i]), CUDA_SM90A, check_of(48));
         add_text(&f, softmax_text(&f.bench, 3, 516, knobs[i]), CUDA_SM90A, check_of(516));
     }
+    // As many teams as a warp has room for, each with lanes of its own that wait for each other.
+    add_text(&f, softmax_text(&f.bench, 40, 16, "knob threads = 2\nknob rows = 16\n"),
+             CUDA_SM80, check_of(16));
     // In place: each element is stored after all passes over its row.
     CudaCheck check = check_of(300);
     check.in_place[1] = 1;

@@ -192,7 +192,8 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
     memset(block->statics, 0xff, m->static_bytes);
     memset(block->meetings, 0, sizeof block->meetings);
     uint32_t warps = (m->launch.threads + WARP - 1) / WARP;
-    memset(block->warps, 0, warps * sizeof *block->warps);
+    for (uint32_t w = 0; w < warps; w++)
+        memset(block->warps[w].masks, 0, sizeof block->warps[w].masks);
     memset(block->groups, 0, m->launch.threads / GROUP * sizeof *block->groups);
     memset(block->cells, 0, cells_bytes(m));
     block->barrier_count = 0;

@@ -18,7 +18,7 @@
 #define REPORT_BYTES   8192
 #define STACK_BYTES    (128 << 10)
 #define EXCHANGE_BYTES 32
-#define WARP_CHANNELS  8
+#define WARP_CHANNELS  32  // a warp's lanes in groups of 2, 4, 8, 16 and all make 31 masks
 #define BARRIERS_MAX   64
 #define GROUP          128  // threads of a warpgroup
 #define PRODUCTS_MAX   64   // of a warpgroup under way
@@ -96,8 +96,8 @@ struct Thread {
 // Lanes of a mask meet here: each leaves some bytes, and when all have come each sees all. Two
 // rounds, so that a fast lane may come again before a slow one has looked.
 typedef struct {
-    uint32_t mask;  // 0: not in use
-    uint64_t met;   // rounds completed
+    uint32_t mask;
+    uint64_t met;  // rounds completed
     uint64_t rounds[WARP];
     uint32_t arrived[2];
     const char *what[2];
@@ -105,7 +105,10 @@ typedef struct {
     unsigned char bytes[2][WARP][EXCHANGE_BYTES];
 } Channel;
 
+// A channel is empty until its mask is used first: clearing all of them for each block would
+// take longer than most blocks run.
 typedef struct {
+    uint32_t masks[WARP_CHANNELS];  // 0: not in use
     Channel channels[WARP_CHANNELS];
 } Warp;
 

@@ -15,9 +15,11 @@ static uint32_t mask_present(const Machine *m, const Thread *t, uint32_t mask) {
 
 static Channel *channel_find(Machine *m, Warp *warp, uint32_t mask) {
     for (uint32_t i = 0; i < WARP_CHANNELS; i++) {
-        Channel *c = &warp->channels[i];
-        if (!c->mask) c->mask = mask;
-        if (c->mask == mask) return c;
+        if (warp->masks[i] == mask) return &warp->channels[i];
+        if (warp->masks[i]) continue;
+        warp->masks[i] = mask;
+        warp->channels[i] = (Channel){.mask = mask};
+        return &warp->channels[i];
     }
     machine_fail(m, "a warp uses more than %u masks", WARP_CHANNELS);
 }
