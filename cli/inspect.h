@@ -54,6 +54,8 @@ MUST_USE bool inspect_graph(Inspection *in);
 // Runs it on the data.
 MUST_USE bool inspect_measure(Inspection *in);
 
+// The greatest of a mixing matrix's rows; NAN is passed over.
+double inspect_unexplained(const InspectMixing *m);
 void inspect_json(const Inspection *in, JsonWriter *w);
 void inspect_text(const Inspection *in, StrBuf *out);
 // inspect.json and the arrays; report.html with its pictures.

@@ -96,6 +96,13 @@ static double input_of(const Inspection *in, Str name) {
     return NAN;
 }
 
+double inspect_unexplained(const InspectMixing *m) {
+    double worst = 0;
+    for (uint32_t i = 0; i < m->row_count; i++)
+        worst = fmax(worst, m->unexplained[i]);
+    return worst;
+}
+
 static void judge_mixing(Inspection *in) {
     InspectMixing *m = &in->mixing;
     Arena *arena = &in->cli->arena;

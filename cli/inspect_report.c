@@ -135,9 +135,6 @@ static void add_magnitudes(const Inspection *in, Report *r) {
 static void add_matrix(const Inspection *in, Report *r) {
     const InspectMixing *m = &in->mixing;
     if (!m->row_count || !m->column_count) return;
-    double worst = 0;
-    for (uint32_t i = 0; i < m->row_count; i++)
-        worst = fmax(worst, m->unexplained[i]);
     report_heading(r, "Mixing matrix");
     report_text(r,
                 "How much of each output is in what each sublayer reads: the linear response "
@@ -145,7 +142,7 @@ static void add_matrix(const Inspection *in, Report *r) {
                 "its blocks below the diagonal have rank %u at most. Of what sublayers "
                 "read, at most %.2g (root mean square, relative) is not the sum of marked "
                 "outputs.",
-                m->rank, m->semiseparable, worst);
+                m->rank, m->semiseparable, inspect_unexplained(m));
     Plot plot = {.kind = PLOT_HEAT,
                  .title = STR("read by (row) of the output of (column)"),
                  .ticks = m->columns,

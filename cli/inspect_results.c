@@ -183,8 +183,9 @@ void inspect_text(const Inspection *in, StrBuf *out) {
     if (!in->mix_count) strbuf_addz(out, "no weighted sums over depth\n");
     const InspectMixing *m = &in->mixing;
     if (m->row_count && m->column_count)
-        strbuf_addf(out, "mixing matrix %u x %u: rank %u, semiseparable rank %u\n",
-                    m->row_count, m->column_count, m->rank, m->semiseparable);
+        strbuf_addf(
+            out, "mixing matrix %u x %u: rank %u, semiseparable rank %u, unexplained %.2g\n",
+            m->row_count, m->column_count, m->rank, m->semiseparable, inspect_unexplained(m));
     if (!isnan(in->loss))
         strbuf_addf(out, "loss %.4f over %lld tokens\n", in->loss, (long long)in->tokens);
 }

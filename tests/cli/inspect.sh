@@ -37,6 +37,15 @@ expect 0 inspect $model $sizes --set block=2 $shape --params f.safetensors --dat
 same block/mixing.npy '1.0000 0.0000 0.0000 0.5000 0.5000 0.0000 0.5000 0.5000 0.5000'
 same block/depth_weights.npy '0.5000 0.5000 0.5000 0.5000'
 
+# Schemes of all kinds: the matrix explains what sublayers read, to a few roundings of f32.
+lm=$root/models/lm.strata
+for scheme in post highway dense mudd mhc heads; do
+    s="--set size=tiny --set d=16 --set layers=2 --set residual=$scheme --threads 2"
+    expect 0 init $lm $s -o s.safetensors
+    expect 0 inspect $lm $s $shape --params s.safetensors --data text -o s
+    sed -n 's/.*unexplained //p' out | awk '{ exit !($1 < 1e-5) }' || fail "$scheme: the matrix leaves something unexplained"
+done
+
 # Without marks there are the weights alone; without those there is nothing.
 cat >bare.strata <<'END'
 import std.depth
