@@ -13,6 +13,7 @@ void lower_init(Lower *w, const Regions *regions, const Region *region, const Sc
                  .schedule = s,
                  .arena = arena,
                  .parts = 1,
+                 .split_role = DIM_SERIAL,
                  .part_dim = -1,
                  .split_dim = -1};
     w->member = arena_array(arena, bool, n);

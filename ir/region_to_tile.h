@@ -6,8 +6,8 @@
 #include "ir/tile/schedule.h"
 #include "ir/tile/tile.h"
 
-// A region may need more than one kernel (a sum over rows is partial sums, then their sum):
-// programs run in order. Argument i of a program is bound to memory by its binding.
+// A region may need more than one kernel (a sum over rows or a long k is partial sums, then
+// their sum): programs run in order. Argument i of a program is bound to memory by its binding.
 typedef enum { BIND_VALUE, BIND_PARTIAL } BindKind;
 typedef struct {
     BindKind kind;

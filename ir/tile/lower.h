@@ -41,11 +41,13 @@ typedef struct {
     Vec(TileBinding) bindings;  // one per argument of program
     bool *member;               // per value
     TileId **memo;              // per value: its tiles, one per point of the unrolled axes
-    TileId dot;                 // CONTRACT: the accumulator
-    int64_t parts;  // wanted number of partial sums of a sum over rows; nest_build sets what it
-                    // got (1: whole)
-    int part_dim, split_dim;  // a sum over rows in parts: the grid dimension of parts, and the
-                              // serial one they divide; -1: none
+    TileId dot;                 // CONTRACT: its value
+    int64_t parts;  // wanted number of partial sums of a sum over rows, or over k; nest_build
+                    // sets what it got (1: whole)
+    TileRole split_role;      // SERIAL or K: what the parts divide
+    int part_dim, split_dim;  // in parts: the grid dimension of parts, and the one that they
+                              // divide; -1: none
+    bool sums_parts;  // the contraction is a sum of parts: `dot`, whose operands are not read
 } Lower;
 
 void lower_init(Lower *w, const Regions *regions, const Region *region, const Schedule *s,
@@ -60,6 +62,8 @@ void nest_collect(Lower *w);
 bool nest_joined(const Lower *w, uint32_t i);  // do axes i and i + 1 become one dimension?
 // Makes the program's dimensions out of the nest's axes; only neighbours of one role join.
 void nest_build(Lower *w);
+// Orders the axes by role; strides of the recorded accesses follow.
+void nest_sort(Lower *w);
 // Strides of an access over the program's dimensions, from those over the nest's axes.
 void nest_strides(const Lower *w, const NestStrides *by_axis, TileAccess *access);
 // Strides per nest axis of operand k of v, of v as it lies in memory (through views), and of v
@@ -80,6 +84,9 @@ uint32_t lower_argument(Lower *w, TileBinding binding, DType type, int64_t eleme
 TileId lower_value(Lower *w, ValueId v, Point at);
 // Stores every point of v: densely to its own memory, or (part >= 0) to partial buffer `part`.
 void lower_store(Lower *w, ValueId v, int part);
+
+// Shares cols out among tasks, where that is possible: in the schedule's tiles, or usual ones.
+void lower_tile_cols(Lower *w);
 
 // ---- kinds of regions
 TileKernels *lower_row(Lower *w);

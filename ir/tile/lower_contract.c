@@ -62,23 +62,6 @@ static void keep_one_run(Lower *w, TileRole role) {
         if (axes[i].role == role && (i < best || i >= best_end)) axes[i].role = DIM_GRID;
 }
 
-// Grid axes first, in their order; strides of the recorded accesses follow.
-static void sort_by_role(Lower *w) {
-    Nest sorted = {.axis_count = w->nest.axis_count, .accesses = w->nest.accesses};
-    uint32_t from[NEST_MAX_AXES], n = 0;
-    for (int role = DIM_GRID; role <= DIM_K; role++)
-        for (uint32_t i = 0; i < w->nest.axis_count; i++)
-            if ((int)w->nest.axes[i].role == role) from[n++] = i;
-    for (uint32_t i = 0; i < n; i++)
-        sorted.axes[i] = w->nest.axes[from[i]];
-    for (uint32_t k = 0; k < w->nest.accesses.len; k++) {
-        NestStrides old = w->nest.accesses.ptr[k];
-        for (uint32_t i = 0; i < n; i++)
-            sorted.accesses.ptr[k].stride[i] = old.stride[from[i]];
-    }
-    w->nest = sorted;
-}
-
 static void set_tile(Lower *w, TileRole role, int64_t wanted, int64_t otherwise) {
     int at = tile_dim_of(w->program, role);
     if (at < 0) return;
@@ -138,25 +121,96 @@ static DimSet k_dims(const TileProgram *p) {
     return set;
 }
 
-TileKernels *lower_contract(Lower *w) {
-    const Value *c = graph_value(w->graph, w->region->contract);
+// ---- k in parts
+//
+//     partial[p, batch, m, n] = sum over part p of k
+//     r = epilogue of the sum over p, in the order of p
+
+// All of the result that lies densely is cols, the rest is rows.
+static void add_result(Lower *w, ValueId v) {
+    const Value *c = graph_value(w->graph, v);
+    for (int i = 0; i < c->rank; i++)
+        nest_add(w, c->axes[i], DIM_COL);
+    nest_collect(w);
+    vec_push(w->arena, &w->nest.accesses, dense_strides(w, v));
+    Nest *nest = &w->nest;
+    uint32_t first = nest->axis_count;
+    while (first > 1 && nest_joined(w, first - 2))
+        first--;
+    for (uint32_t i = 0; i + 1 < first; i++)
+        nest->axes[i].role = DIM_GRID;
+    if (nest->axis_count == 0)
+        nest->axes[nest->axis_count++] = (NestAxis){.role = DIM_COL, .extent = 1};
+}
+
+// The second program, of a contraction whose first one had w->parts parts.
+static TileKernel sum_parts(const Lower *w) {
+    ValueId v = w->region->contract;
+    const Value *c = graph_value(w->graph, v);
+    Lower sum;
+    lower_init(&sum, w->regions, w->region, w->schedule, w->arena);
+    Str name = str_printf(w->arena, "%.*s.parts", STR_ARG(w->region->name));
+    sum.program = tile_new(w->arena, name, TILE_STREAM);
+    sum.sums_parts = true;
+    add_result(&sum, v);
+    ASSERT(sum.nest.axis_count < NEST_MAX_AXES);
+    sum.nest.axes[sum.nest.axis_count++] = (NestAxis){.role = DIM_SERIAL, .extent = w->parts};
+    nest_sort(&sum);
+    nest_build(&sum);
+    int64_t elements = graph_elements(w->graph, v);
+    TileBinding binding = {.kind = BIND_PARTIAL};
+    TileAccess read =
+        tile_access(lower_argument(&sum, binding, c->type, elements * w->parts));
+    NestStrides strides = dense_strides(&sum, v);
+    nest_strides(&sum, &strides, &read);
+    int part = tile_dim_of(sum.program, DIM_SERIAL);
+    read.stride[part] = elements;
+    sum.dot = tile_reduce(sum.program, OP_REDUCE_SUM, tile_load(sum.program, read, c->span),
+                          (DimSet)(1u << part), c->span);
+    for (uint32_t i = 0; i < w->region->output_count; i++)
+        lower_store(&sum, w->region->outputs[i], -1);
+    lower_tile_cols(&sum);
+    return (TileKernel){.program = sum.program, .bindings = sum.bindings.ptr};
+}
+
+// ---- the whole
+
+static void nest_of_contraction(Lower *w, const Value *c) {
     add_axes(w, c);
     nest_collect(w);
+    if (w->parts > 1)
+        vec_push(w->arena, &w->nest.accesses, dense_strides(w, w->region->contract));
     keep_one_run(w, DIM_M);
     keep_one_run(w, DIM_N);
     add_missing(w);
-    sort_by_role(w);
+    nest_sort(w);
     nest_build(w);
+}
+
+TileKernels *lower_contract(Lower *w) {
+    const Value *c = graph_value(w->graph, w->region->contract);
+    w->parts = w->schedule->parts > 1 ? w->schedule->parts : 1;
+    w->split_role = DIM_K;
+    nest_of_contraction(w, c);
     set_tiles(w);
     set_knobs(w);
     Point origin = {{0}};
     TileId x = lower_value(w, c->in[0], origin), y = lower_value(w, c->in[1], origin);
     w->dot = tile_dot(w->program, x, y, k_dims(w->program), c->span);
-    for (uint32_t i = 0; i < w->region->output_count; i++)
+    bool in_parts = w->parts > 1;
+    if (in_parts) lower_store(w, w->region->contract, 0);
+    for (uint32_t i = 0; i < w->region->output_count && !in_parts; i++)
         lower_store(w, w->region->outputs[i], -1);
     TileKernels *out = arena_new(w->arena, TileKernels);
-    out->kernels = arena_new(w->arena, TileKernel);
-    out->kernels[0] = (TileKernel){.program = w->program, .bindings = w->bindings.ptr};
-    out->kernel_count = 1;
+    out->kernels = arena_array(w->arena, TileKernel, 2);
+    out->kernels[out->kernel_count++] =
+        (TileKernel){.program = w->program, .bindings = w->bindings.ptr};
+    if (!in_parts) return out;
+    out->kernels[out->kernel_count++] = sum_parts(w);
+    int64_t *bytes = arena_new(w->arena, int64_t);
+    *bytes = graph_elements(w->graph, w->region->contract) * w->parts *
+             (int64_t)dtype_bytes(c->type);
+    out->partial_bytes = bytes;
+    out->partial_count = 1;
     return out;
 }

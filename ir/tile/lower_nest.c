@@ -98,7 +98,8 @@ void nest_collect(Lower *w) {
             continue;
         }
         if (w->regions->homes[v.i] == HOME_INLINE) mark_inline(w, v);
-        for (uint32_t k = 0; k < value->arity; k++) {
+        uint32_t read = w->sums_parts && value->op == OP_CONTRACT ? 0 : value->arity;
+        for (uint32_t k = 0; k < read; k++) {
             if (w->regions->homes[value->in[k].i] == HOME_INLINE)
                 mark_inline(w, value->in[k]);
             else if (!w->member[value_layout(w->graph, value->in[k]).base.i])
@@ -121,37 +122,68 @@ bool nest_joined(const Lower *w, uint32_t i) {
     return true;
 }
 
-// Divides the outermost serial dimension among a grid dimension of parts; returns what is left
-// of its extent.
-static int64_t split_parts(Lower *w, uint32_t begin, uint32_t end, int64_t extent) {
-    int64_t parts = w->parts < extent ? w->parts : extent;
-    for (uint32_t i = begin; i < end; i++)
-        if (w->nest.axes[i].indexed) parts = 1;
+void nest_sort(Lower *w) {
+    Nest sorted = {.axis_count = w->nest.axis_count, .accesses = w->nest.accesses};
+    uint32_t from[NEST_MAX_AXES], n = 0;
+    for (int role = DIM_GRID; role <= DIM_K; role++)
+        for (uint32_t i = 0; i < w->nest.axis_count; i++)
+            if ((int)w->nest.axes[i].role == role) from[n++] = i;
+    for (uint32_t i = 0; i < n; i++)
+        sorted.axes[i] = w->nest.axes[from[i]];
+    for (uint32_t k = 0; k < w->nest.accesses.len; k++) {
+        NestStrides old = w->nest.accesses.ptr[k];
+        for (uint32_t i = 0; i < n; i++)
+            sorted.accesses.ptr[k].stride[i] = old.stride[from[i]];
+    }
+    w->nest = sorted;
+}
+
+// The axes from `begin` on that are one dimension.
+static uint32_t run_end(const Lower *w, uint32_t begin, int64_t *extent) {
+    uint32_t end = begin + 1;
+    *extent = w->nest.axes[begin].extent;
+    while (end < w->nest.axis_count && nest_joined(w, end - 1))
+        *extent *= w->nest.axes[end++].extent;
+    return end;
+}
+
+// Makes the grid dimension of parts, which divide the outermost dimension with split_role among
+// the axes from i on. Returns the first axis of that, or the count of axes if there are no
+// parts.
+static uint32_t parts_add(Lower *w, uint32_t i) {
+    const Nest *nest = &w->nest;
+    while (i < nest->axis_count && nest->axes[i].role != w->split_role)
+        i++;
+    int64_t extent = 1, parts = w->parts;
+    uint32_t end = i < nest->axis_count ? run_end(w, i, &extent) : i;
+    if (parts > extent) parts = extent;
+    for (uint32_t k = i; k < end; k++)
+        if (nest->axes[k].indexed) parts = 1;
     while (parts > 1 && extent % parts)
         parts--;
     w->parts = parts > 1 ? parts : 1;
-    if (w->parts > 1) w->part_dim = (int)tile_dim(w->program, STR("p"), w->parts, 1, DIM_GRID);
-    return extent / w->parts;
+    if (w->parts == 1) return nest->axis_count;
+    w->part_dim = (int)tile_dim(w->program, STR("p"), w->parts, 1, DIM_GRID);
+    return i;
 }
 
 void nest_build(Lower *w) {
     static const char *const names[] = {[DIM_GRID] = "g", [DIM_SERIAL] = "s", [DIM_COL] = "c",
                                         [DIM_M] = "m",    [DIM_N] = "n",      [DIM_K] = "k"};
     Nest *nest = &w->nest;
-    uint32_t made[DIM_K + 1] = {0};
+    uint32_t made[DIM_K + 1] = {0}, split = nest->axis_count;
+    bool grid_done = false;
     for (uint32_t i = 0; i < nest->axis_count;) {
-        uint32_t end = i + 1;
-        int64_t extent = nest->axes[i].extent;
-        while (end < nest->axis_count && nest_joined(w, end - 1))
-            extent *= nest->axes[end++].extent;
+        int64_t extent;
+        uint32_t end = run_end(w, i, &extent);
         TileRole role = nest->axes[i].role;
-        if (role == DIM_SERIAL && !made[DIM_SERIAL]) extent = split_parts(w, i, end, extent);
+        if (role != DIM_GRID && !grid_done) split = parts_add(w, i), grid_done = true;
         bool numbered = role == DIM_GRID || role == DIM_SERIAL || role == DIM_K;
         Str name = numbered ? str_printf(w->arena, "%s%u", names[role], made[role]++)
                             : str_of(names[role]);
-        if (role == DIM_SERIAL && w->part_dim >= 0 && w->split_dim < 0)
-            w->split_dim = w->part_dim + 1;
+        if (i == split) extent /= w->parts;
         uint32_t dim = tile_dim(w->program, name, extent, role == DIM_GRID ? 1 : extent, role);
+        if (i == split) w->split_dim = (int)dim;
         int64_t div = 1;
         for (uint32_t k = end; k-- > i; div *= nest->axes[k].extent)
             nest->axes[k].dim = (int)dim, nest->axes[k].div = div;

@@ -104,8 +104,8 @@ static void split_cols(Lower *w) {
     }
 }
 
-// Cols are shared out among tasks, unless an output has none: then one task must have them all.
-static void choose_tile(Lower *w) {
+// Where an output has no cols one task must have them all.
+void lower_tile_cols(Lower *w) {
     int col = tile_dim_of(w->program, DIM_COL);
     if (col < 0) return;
     for (uint32_t i = 1; i < w->program->ops.len; i++) {
@@ -336,6 +336,6 @@ TileKernels *lower_row(Lower *w) {
     w->parts = rows < parts && serial * cols >= LEAST_SERIAL ? parts : 1;
     nest_build(w);
     TileKernels *kernels = emit(w);
-    if (!reduces) choose_tile(w);
+    if (!reduces) lower_tile_cols(w);
     return kernels;
 }

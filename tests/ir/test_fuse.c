@@ -419,6 +419,37 @@ static void test_prologue(void **state) {
     finish(&f);
 }
 
+// A contraction in parts is two programs: sums of as many equal parts of its outermost k as the
+// schedule wants at most, then their sum and the epilogue.
+static void test_contraction_in_parts(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId h = axis(&f, "h", 2), t = axis(&f, "T", 30), c = axis(&f, "c", 3),
+           d = axis(&f, "d", 8), e = axis(&f, "e", 5);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 4, (AxisId[]){t, h, d, c}),
+            y = leaf(&f, OP_INPUT, "y", DTYPE_F32, 4, (AxisId[]){t, e, h, c}),
+            gate = leaf(&f, OP_INPUT, "gate", DTYPE_F32, 3, (AxisId[]){e, h, d});
+    ValueId r = contract(&f, graph_unary(f.g, OP_TANH, x, (Span){0}), y, (AxisId[]){t, c}, 2);
+    output(&f, "r", mul(&f, graph_unary(f.g, OP_SIGMOID, r, (Span){0}), gate));
+    Graph *g = pass_simplify(f.g, &f.arena);
+    const Regions *regions = pass_fuse(g, &f.arena);
+    assert_int_equal(regions->count, 1);
+    Schedule s = schedule_none();
+    for (s.parts = 0; s.parts < 33; s.parts += 8) {
+        run_regions_check(g, &s, TOLERANCE);
+        const TileKernels *k = region_to_tile(regions, &regions->regions[0], &s, &f.arena);
+        assert_int_equal(k->kernel_count, s.parts ? 2 : 1);
+        assert_int_equal(k->partial_count, s.parts ? 1 : 0);
+        if (!s.parts) continue;
+        static const int64_t parts[] = {0, 6, 15, 15, 30};
+        assert_int_equal(k->partial_bytes[0], parts[s.parts / 8] * 2 * 8 * 5 * 4);
+        assert_int_equal(k->kernels[0].program->dims[1].extent, parts[s.parts / 8]);
+        assert_int_equal(k->kernels[1].program->skeleton, TILE_STREAM);
+    }
+    arena_release(&f.arena);
+}
+
 static void test_movement(void **state) {
     (void)state;
     Fixture f;
@@ -555,6 +586,7 @@ int main(void) {
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_swiglu_epilogue),
         cmocka_unit_test(test_prologue),
+        cmocka_unit_test(test_contraction_in_parts),
         cmocka_unit_test(test_movement),
         cmocka_unit_test(test_movement_along_an_unrolled_axis),
         cmocka_unit_test(test_movement_gradients),
