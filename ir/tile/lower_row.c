@@ -239,6 +239,7 @@ static TileKernels *emit(Lower *w) {
                                                   w->parts * (int64_t)dtype_bytes(v->type);
     }
     out->partial_bytes = partial_bytes;
+    w->program = tile_share(w->arena, w->program);
     set_knobs(w);
     out->kernels[out->kernel_count++] = finish(w);
     for (uint32_t i = 0, partial = 0; w->part_dim >= 0 && i < r->output_count; i++)

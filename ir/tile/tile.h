@@ -153,6 +153,8 @@ double tile_flops(const TileProgram *p);                // an ATTEND's only with
 bool tile_at_pairs(const TileProgram *p, DimSet dims);  // ATTEND: both m and n are among them
 double tile_bytes(const TileProgram *p);  // least traffic: every element of every argument that
                                           // is touched, once
+// The program with equal operations only once (tile_share.c).
+TileProgram *tile_share(Arena *arena, const TileProgram *p);
 // May argument `out` be the same memory as `in`: every load of `in` reads just the element that
 // every store to `out` of the same point writes?
 bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out);

@@ -166,6 +166,33 @@ static void test_in_place(void **state) {
 }
 
 // Ranges against every index.
+static void test_equal_operations_become_one(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    const TileProgram *p =
+        bench_program(&b, "tile t stream\n  grid g = 4\n  col c = 8\n"
+                          "  arg x: f32[32]\n  arg y: f32[32]\n  arg z: f32[32]\n"
+                          "  %1 = load x[g*8 + c] : f32 (g, c)\n"
+                          "  %2 = const 2 : f32 ()\n"
+                          "  %3 = map mul %1, %2 : f32 (g, c)\n"
+                          "  store y[g*8 + c] = %3 : f32 (g, c)\n"
+                          "  %5 = load x[g*8 + c] : f32 (g, c)\n"
+                          "  %6 = const 2 : f32 ()\n"
+                          "  %7 = map mul %5, %6 : f32 (g, c)\n"
+                          "  %8 = load x[g*8 + c] if 0 <= c < 4 : f32 (g, c)\n"
+                          "  %9 = map add %7, %8 : f32 (g, c)\n"
+                          "  store z[g*8 + c] = %9 : f32 (g, c)\n");
+    StrBuf out = {0};
+    tile_print(tile_share(&b.arena, p), &out);
+    assert_non_null(strstr(out.ptr, "  store y[g*8 + c] = %3 : f32 (g, c)\n"
+                                    "  %5 = load x[g*8 + c] if 0 <= c < 4 : f32 (g, c)\n"
+                                    "  %6 = map add %3, %5 : f32 (g, c)\n"
+                                    "  store z[g*8 + c] = %6 : f32 (g, c)\n"));
+    strbuf_release(&out);
+    bench_close(&b);
+}
+
 static void test_guard_ranges(void **state) {
     (void)state;
     for (int64_t extent = 1; extent <= 13; extent++)
@@ -268,6 +295,7 @@ int main(void) {
         cmocka_unit_test(test_flops),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_equal_operations_become_one),
         cmocka_unit_test(test_guard_ranges),
         cmocka_unit_test(test_injective_and_disjoint),
         cmocka_unit_test(test_schedule),
