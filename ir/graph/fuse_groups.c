@@ -177,7 +177,13 @@ static void build_users(Fuse *f) {
             f->users[f->users_at[g->values.ptr[v].in[k].i + 1]++] = v;
 }
 
-// Axes that stack and window make are small and known: their points become separate tiles.
+static uint32_t role_of(const Fuse *f, uint32_t a) {
+    AxisId first = graph_axis_at(f->graph, (AxisId){a})->same_as;
+    return first.i ? first.i : a;
+}
+
+// Axes that stack and window make are small and known: their points become separate tiles. So
+// are axes that play other roles of one.
 static void mark_unrolled(Fuse *f) {
     for (uint32_t v = 1; v < f->graph->values.len; v++) {
         const Value *value = &f->graph->values.ptr[v];
@@ -185,6 +191,10 @@ static void mark_unrolled(Fuse *f) {
             f->unrolled[value->attr.to[0].i] = true;
         if (value->op == OP_UNWINDOW) f->unrolled[value->attr.along[1].i] = true;
     }
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        if (f->unrolled[a]) f->unrolled[role_of(f, a)] = true;
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        f->unrolled[a] = f->unrolled[role_of(f, a)];
 }
 
 // The loss and what it needs behind the last contraction belong to the backward part, which
@@ -252,13 +262,26 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
 
 // ---- legality of a union
 
-// Axes of the union that are neither cols nor unrolled.
-static void find_rows(Fuse *f, const Group *p, const Group *q, const Cols *cols) {
+// A contraction's own axes are dimensions of its loops, also those that are small elsewhere.
+bool group_unrolls(const Fuse *f, const Group *p, AxisId a) {
+    if (!f->unrolled[a.i] || !p->contract.i) return f->unrolled[a.i];
+    const Value *c = graph_value(f->graph, p->contract);
+    return !graph_has_axis(graph_value(f->graph, c->in[0]), a) &&
+           !graph_has_axis(graph_value(f->graph, c->in[1]), a);
+}
+
+// Axes of the union that are neither cols nor unrolled. Returns how many are unrolled.
+static uint32_t find_rows(Fuse *f, const Group *p, const Group *q, const Cols *cols) {
+    uint32_t unrolled = 0;
     memset(f->rows, 0, f->set_words * sizeof *f->rows);
-    for (uint32_t a = 1; a < f->axis_count; a++)
-        if ((axis_set_has(p->space, a) || axis_set_has(q->space, a)) && !f->unrolled[a] &&
-            !in_cols(cols, (AxisId){a}))
+    for (uint32_t a = 1; a < f->axis_count; a++) {
+        if (!axis_set_has(p->space, a) && !axis_set_has(q->space, a)) continue;
+        if (group_unrolls(f, p, (AxisId){a}) && group_unrolls(f, q, (AxisId){a}))
+            unrolled++;
+        else if (!in_cols(cols, (AxisId){a}))
             axis_set_add(f->rows, (AxisId){a});
+    }
+    return unrolled;
 }
 
 // Is value m computed once a row? A value that lacks a row axis would be computed again and
@@ -332,7 +355,7 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
 }
 
 const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
-    find_rows(f, p, q, cols);
+    if (find_rows(f, p, q, cols) > REGION_MAX_UNROLLED) return "they have many small axes";
     uint32_t row_sum = 0;
     for (int i = 0; i < 2; i++)
         for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {

@@ -409,14 +409,6 @@ static void region_outputs(Fuse *f, Region *r, const Group *group) {
     r->outputs = outputs;
 }
 
-// A contraction's own axes are dimensions of its loops, also those that are small elsewhere.
-static bool contracts_over(const Fuse *f, const Group *group, AxisId a) {
-    if (!group->contract.i) return false;
-    const Value *c = graph_value(f->graph, group->contract);
-    return graph_has_axis(graph_value(f->graph, c->in[0]), a) ||
-           graph_has_axis(graph_value(f->graph, c->in[1]), a);
-}
-
 static void region_of_group(Fuse *f, Group *group) {
     bool attends = op_is_attend(f->graph->values.ptr[group->first].op);
     Region r = {.kind = attends             ? REGION_ATTEND
@@ -432,8 +424,7 @@ static void region_of_group(Fuse *f, Group *group) {
     r.col_count = group->cols.count;
     AxisId *unrolled = arena_array(f->arena, AxisId, f->axis_count);
     for (uint32_t a = 1; a < f->axis_count; a++)
-        if (axis_set_has(group->space, a) && f->unrolled[a] &&
-            !contracts_over(f, group, (AxisId){a}))
+        if (axis_set_has(group->space, a) && group_unrolls(f, group, (AxisId){a}))
             unrolled[r.unrolled_count++] = (AxisId){a};
     r.unrolled = unrolled;
     finish_region(f, &r, group);

@@ -10,6 +10,9 @@ typedef enum {
     REGION_ATTEND,    // attention, or its gradients
 } RegionKind;
 
+// Axes that the kernels of a region may unroll; a value has fewer.
+enum { REGION_MAX_UNROLLED = 128 };
+
 typedef struct {
     RegionKind kind;
     Str name;               // readable and unique: "rms_norm.3"

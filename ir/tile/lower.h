@@ -76,7 +76,7 @@ NestStrides dense_strides(Lower *w, ValueId v);
 
 // A point of the region's unrolled axes: one index for each, in the region's order.
 typedef struct {
-    int32_t index[GRAPH_MAX_RANK];
+    int32_t index[REGION_MAX_UNROLLED];
 } Point;
 bool point_next(const Lower *w, const Value *v,
                 Point *at);  // over the unrolled axes that v has; false: that was the last

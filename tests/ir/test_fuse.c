@@ -500,7 +500,11 @@ static void test_movement_along_an_unrolled_axis(void **state) {
             r = leaf(&f, OP_PARAM, "r", DTYPE_F32, 2, (AxisId[]){b, m});
     Leaf index = {.kind = OP_INPUT, .path = STR("i"), .type = DTYPE_I32, .rank = 1, .axes = &b};
     index.index_of = m;
-    output(&f, "contract", contract(&f, x, w, &k, 1));
+    ValueId y = contract(&f, x, w, &k, 1);
+    output(&f, "contract", y);
+    output(&f, "taken",
+           mul(&f, moved(&f, OP_TAKE, y, m, none, 1),
+               moved(&f, OP_TAKE, mul(&f, y, y), m, none, 2)));
     ValueId points = stack(&f, (ValueId[]){v, mul(&f, v, v), add(&f, v, v)}, 3, m);
     GraphAttr concat = {
         .along = (AxisId[]){two, one}, .along_count = 2, .to = &m, .to_count = 1};
@@ -511,6 +515,26 @@ static void test_movement_along_an_unrolled_axis(void **state) {
     output(&f, "concat",
            mul(&f, points, graph_add(f.g, OP_CONCAT, (ValueId[]){p, q}, 2, concat, (Span){0})));
     finish(&f);
+}
+
+// More small axes than a value can have, and more than a kernel takes.
+static void test_many_unrolled_axes(void **state) {
+    (void)state;
+    for (int64_t count = 14; count <= 150; count += 136) {
+        Fixture f;
+        fixture(&f);
+        AxisId d = axis(&f, "d", 5);
+        ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 1, &d), total = x;
+        for (int64_t i = 0; i < count; i++) {
+            AxisId a = axis(&f, "a", 2);
+            ValueId pair[2] = {x, mul(&f, total, num(&f, 0.5))};
+            ValueId v = stack(&f, pair, 2, a);
+            total = sum(&f, mul(&f, v, op_along(&f, OP_SOFTMAX, v, a)), a);
+        }
+        output(&f, "total", total);
+        assert_int_equal(region_count(&f), count <= REGION_MAX_UNROLLED ? 1 : 2);
+        finish(&f);
+    }
 }
 
 static void test_movement_gradients(void **state) {
@@ -589,6 +613,7 @@ int main(void) {
         cmocka_unit_test(test_contraction_in_parts),
         cmocka_unit_test(test_movement),
         cmocka_unit_test(test_movement_along_an_unrolled_axis),
+        cmocka_unit_test(test_many_unrolled_axes),
         cmocka_unit_test(test_movement_gradients),
         cmocka_unit_test(test_views_as_outputs),
         cmocka_unit_test(test_views_of_constants),
