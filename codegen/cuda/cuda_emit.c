@@ -1,5 +1,6 @@
 // cuda_emit.c: see cuda_emit in cuda.h. Chooses the skeleton.
 #include "base/check.h"
+#include "codegen/cuda/loop_choices.h"
 #include "codegen/cuda/writer.h"
 
 static void heading(CudaWriter *w) {
@@ -7,21 +8,8 @@ static void heading(CudaWriter *w) {
     cuda_line(w, "#include \"prelude.cuh\"");
 }
 
-// What does not suit the copy engine and wgmma is multiplied as on sm_80.
 static bool loop_emit(CudaWriter *w) {
-    if (w->arch == CUDA_SM90A && tile_knob(w->p, "skeleton", 0) != 1) {
-        Diag *diag = w->diag, reasons;
-        diag_init(&reasons, w->arena);
-        size_t start = w->text.len;
-        w->diag = &reasons;
-        bool ok = cuda_loop_ws(w);
-        w->diag = diag;
-        if (ok) return true;
-        w->text.len = start;
-        w->indent = 0;
-        w->launch = (Launch){.cluster = 1};
-    }
-    return cuda_loop_cp(w);
+    return cuda_loop_is_ws(w->arena, w->p, w->arch) ? cuda_loop_ws(w) : cuda_loop_cp(w);
 }
 
 static bool skeleton_emit(CudaWriter *w) {

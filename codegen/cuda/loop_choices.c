@@ -53,3 +53,21 @@ uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, ui
     *out = arena_array(arena, LoopChoice, ws_count + cp_count);
     return merge(ws, ws_count, cp, cp_count, *out);
 }
+
+// A knob of LOOP_WS alone asks for it: so do the schedules that the autotuner tries.
+static bool is_ws_wanted(const TileProgram *p) {
+    return tile_knob(p, "consumers", 0) || tile_knob(p, "turns", 0) ||
+           tile_knob(p, "cluster", 0);
+}
+
+bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch) {
+    if (arch != CUDA_SM90A || tile_knob(p, "skeleton", 0) == 1) return false;
+    Diag reasons;
+    diag_init(&reasons, arena);
+    CudaWriter w = writer_of(&reasons, arena, p, arch);
+    Ws ws;
+    Cp cp;
+    if (!ws_plan(&w, &ws)) return false;
+    if (is_ws_wanted(p) || !cp_plan(&w, &cp)) return true;
+    return ws_cycles(&ws.shape, &ws.tiles) <= cp_cycles(&cp.shape, &cp.tiles);
+}

@@ -1,5 +1,5 @@
-// loop_choices.h: the tiles that a LOOP program may have in either skeleton, best first; for
-// the autotuner.
+// loop_choices.h: which of the two skeletons a LOOP program gets; the tiles that it may have in
+// either, best first, for the autotuner.
 #pragma once
 
 #include "codegen/cuda/loop_cp_choice.h"
@@ -16,3 +16,7 @@ typedef struct {
 // do for cuda_emit. The result lives in the arena.
 uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, uint32_t most,
                            LoopChoice **out);
+
+// LOOP_WS: on sm_90a if it is possible and expected to take no longer than LOOP_CP, each with
+// the program's knobs. `skeleton` = 1 is LOOP_CP in any case, a knob of LOOP_WS alone LOOP_WS.
+bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch);

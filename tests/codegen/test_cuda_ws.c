@@ -1,6 +1,7 @@
 // test_cuda_ws.c: contractions by LOOP_WS: shapes with tails, both ways that operands can lie,
 // batches, epilogues, every kind of tiles, on the CPU against the interpreter; through NVRTC;
 // and what is refused.
+#include "codegen/cuda/loop_choices.h"
 #include "codegen/cuda/loop_ws.h"
 #include "tests/codegen/cuda_bench.h"
 #include "tests/simt/simt.h"
@@ -495,15 +496,59 @@ static void test_dispatch(void **state) {
     bench_close(&b);
 }
 
+static bool is_ws(TileBench *b, const Product *s) {
+    CudaKernel kernel;
+    const TileProgram *p = bench_program(b, text_of(b, s));
+    assert_true(cuda_emit(&b->diag, &b->arena, p, CUDA_SM90A, NULL, &kernel));
+    bool ws = strstr(kernel.text.ptr, "wgmma_bf16") != NULL;
+    assert_int_equal(cuda_loop_is_ws(&b->arena, p, CUDA_SM90A), ws);
+    return ws;
+}
+
+// Where wgmma's 64 rows would be mostly empty, more small blocks are faster, unless a knob says
+// otherwise.
+static void test_dispatch_by_estimate(void **state) {
+    (void)state;
+    TileBench b;
+    bench_open(&b);
+    for (int64_t thin = 1; thin <= 16; thin *= 2) {
+        Product s = {.m = thin, .n = 4096, .k = 4096};
+        assert_false(is_ws(&b, &s));
+        s.knobs = "consumers = 1";
+        assert_true(is_ws(&b, &s));
+        s.knobs = "consumers = 1, skeleton = 1";
+        assert_false(is_ws(&b, &s));
+        s = (Product){.m = 4096, .n = thin * 8, .k = 4096, .knobs = "bm = 128, bn = 128"};
+        assert_true(is_ws(&b, &s));
+    }
+    for (int64_t m = 128; m <= 8192; m *= 4) {
+        Product s = {.m = m, .n = 1024, .k = 1024};
+        assert_true(is_ws(&b, &s));
+        LoopChoice *choices;
+        const TileProgram *p = bench_program(&b, text_of(&b, &s));
+        assert_true(cuda_loop_choices(&b.arena, p, CUDA_SM90A, 1, &choices) == 2);
+        assert_true(choices[0].is_ws && choices[0].cycles <= choices[1].cycles);
+    }
+    bench_close(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_operands),  cmocka_unit_test(test_tails),
-        cmocka_unit_test(test_tiles),     cmocka_unit_test(test_many_tiles),
-        cmocka_unit_test(test_epilogues), cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_strides),   cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_compiles),  cmocka_unit_test(test_machine_code),
-        cmocka_unit_test(test_choices),   cmocka_unit_test(test_illegal),
-        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_dispatch),
+        cmocka_unit_test(test_operands),
+        cmocka_unit_test(test_tails),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_many_tiles),
+        cmocka_unit_test(test_epilogues),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_strides),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_machine_code),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_illegal),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_dispatch),
+        cmocka_unit_test(test_dispatch_by_estimate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
