@@ -232,10 +232,13 @@ static void note_shared(Depth *p, const Run *run) {
 
 // Cuts the mixes into runs that move as little as possible.
 static void choose_runs(Depth *p) {
+    if (p->how == TWO_PHASE_NEVER) return;
     uint32_t n = p->mixes.len;
     double *best = arena_array(&p->scratch, double, n + 1);
     uint32_t *from = arena_array(&p->scratch, uint32_t, n + 1);
-    double penalty = p->how == TWO_PHASE_ALWAYS ? 1e18 : 0;
+    double penalty = 0;  // of a mix on its own: more than all may cost, if it is to be avoided
+    vec_each (const Mix, m, &p->mixes)
+        penalty += p->how == TWO_PHASE_ALWAYS ? 2 * cost_single(p, m) : 0;
     for (uint32_t i = 0; i < n; i++) {
         double single = best[i] + cost_single(p, &p->mixes.ptr[i]) + penalty;
         if (!best[i + 1] || single < best[i + 1]) best[i + 1] = single, from[i + 1] = i;
@@ -347,17 +350,19 @@ static bool is_shared(const Mix *m, uint32_t point) {
     return false;
 }
 
-static ValueId in_two_phases(Depth *p, const Mix *m, AxisId shared_axis) {
+// The first mix of a run can be merged in the kernel of the shared mixes.
+static ValueId in_two_phases(Depth *p, const Mix *m, AxisId shared_axis, bool is_first) {
     const Value *old = graph_value(p->g, m->at);
     Part part = {m->shared, m->shared_count, shared_axis};
     Partial x = partial_mix(p, m, &part);
     uint32_t *rest = arena_array(&p->scratch, uint32_t, m->stack->arity), n = 0;
     for (uint32_t i = 0; i < m->stack->arity; i++)
         if (!is_shared(m, i)) rest[n++] = i;
-    ValueId r = x.result;
-    if (n > 0) {
+    if (n > 0 && !is_first)
         x = (Partial){graph_unary(p->to, OP_KEEP, x.result, old->span),
                       graph_unary(p->to, OP_KEEP, x.score, old->span)};
+    ValueId r = x.result;
+    if (n > 0) {
         part = (Part){rest, n, n > 1 ? new_axis(p, m, n) : (AxisId){0}};
         r = merged(p, m, x, partial_mix(p, m, &part));
     }
@@ -389,7 +394,9 @@ static void rebuild(Depth *p, Arena *arena) {
         if (leaf)
             p->map[i] = p->to->leaf_values.ptr[v->attr.leaf];
         else
-            p->map[i] = is_next && m->shared ? in_two_phases(p, m, shared_axis) : copied(p, v);
+            p->map[i] = is_next && m->shared
+                            ? in_two_phases(p, m, shared_axis, m->first == next)
+                            : copied(p, v);
         next += is_next;
     }
     vec_each (const GraphOutput, o, &g->outputs)

@@ -298,25 +298,59 @@ static ValueId stored_with(Fuse *f, uint32_t v) {
     return plain && !group->sealed && !group->contract.i ? (ValueId){v} : (ValueId){0};
 }
 
-// Used outside its group, through whatever views?
-static bool is_kept(Fuse *f, uint32_t v, const Group *group) {
+// A stack along an unrolled axis makes nothing: a row kernel that reads it point by point has
+// the operands instead, as if the stack were its own.
+static bool is_free_stack(const Fuse *f, uint32_t v) {
+    const Value *value = &f->graph->values.ptr[v];
+    return value->op == OP_STACK && f->homes[v] == HOME_COMPUTED &&
+           f->unrolled[value->attr.to[0].i];
+}
+
+// Operand k of v, where it is a free stack, through views, whose operands v's kernel can read
+// instead. {0}: it is none.
+static ValueId stack_read_apart(Fuse *f, uint32_t v, uint32_t k) {
+    const Group *group = fuse_group(f, (ValueId){v});
+    if (group->sealed || group->contract.i || fuse_edge_refused(f, v, k)) return (ValueId){0};
+    ValueId x = fuse_through_views(f, f->graph->values.ptr[v].in[k]);
+    return is_free_stack(f, x.i) ? x : (ValueId){0};
+}
+
+// Must free stack s, of which v is a view or which it is, be in memory?
+static bool stack_is_stored(Fuse *f, uint32_t s, uint32_t v) {
     if (f->roots[v] && !stored_with(f, v).i) return true;
     for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
         uint32_t user = f->users[u];
-        if (f->homes[user] == HOME_VIEW) {
-            if (is_kept(f, user, group)) return true;
-        } else if (f->homes[user] == HOME_COMPUTED && fuse_group(f, (ValueId){user}) != group) {
-            return true;
-        }
+        if (f->homes[user] == HOME_VIEW && stack_is_stored(f, s, user)) return true;
+        if (f->homes[user] != HOME_COMPUTED) continue;
+        const Value *value = &f->graph->values.ptr[user];
+        for (uint32_t k = 0; k < value->arity; k++)
+            if (value->in[k].i == v && stack_read_apart(f, user, k).i != s) return true;
     }
     return false;
 }
 
-static void add_input(Fuse *f, Region *r, ValueId *inputs, ValueId base) {
-    for (uint32_t i = 0; i < r->input_count; i++)
-        if (inputs[i].i == base.i) return;
-    (void)f;
-    inputs[r->input_count++] = base;
+// Does another kernel than `group`'s read v, through whatever views and free stacks?
+static bool read_by_others(Fuse *f, uint32_t v, const Group *group) {
+    if (f->roots[v] && !is_free_stack(f, v) && !stored_with(f, v).i) return true;
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
+        uint32_t user = f->users[u];
+        bool through = f->homes[user] == HOME_VIEW || is_free_stack(f, user);
+        if (through && read_by_others(f, user, group)) return true;
+        if (f->homes[user] != HOME_COMPUTED || fuse_group(f, (ValueId){user}) == group)
+            continue;
+        if (!through || stack_is_stored(f, user, user)) return true;
+    }
+    return false;
+}
+
+static bool is_kept(Fuse *f, uint32_t v, const Group *group) {
+    return is_free_stack(f, v) ? stack_is_stored(f, v, v) : read_by_others(f, v, group);
+}
+
+static bool is_among(const ValueId *values, uint32_t count, ValueId v) {
+    for (uint32_t i = 0; i < count; i++)
+        if (values[i].i == v.i) return true;
+    return false;
 }
 
 static void collect_inputs(Fuse *f, Region *r, const Group *group, ValueId *inputs) {
@@ -326,9 +360,11 @@ static void collect_inputs(Fuse *f, Region *r, const Group *group, ValueId *inpu
             ValueId x = v->in[k];
             if (f->homes[x.i] == HOME_INLINE) continue;
             ValueId base = f->base[x.i];
-            if (f->homes[base.i] == HOME_COMPUTED && group && fuse_group(f, base) == group)
-                continue;
-            add_input(f, r, inputs, base);
+            bool inside =
+                group && f->homes[base.i] == HOME_COMPUTED &&
+                (fuse_group(f, base) == group || is_among(r->values, r->value_count, base));
+            if (!inside && !is_among(inputs, r->input_count, base))
+                inputs[r->input_count++] = base;
         }
     }
 }
@@ -402,11 +438,33 @@ static void region_outputs(Fuse *f, Region *r, const Group *group) {
     ValueId *outputs = arena_array(f->arena, ValueId, most);
     for (uint32_t i = 0; i < r->value_count; i++) {
         uint32_t v = r->values[i].i;
+        if (fuse_group(f, r->values[i]) != group) continue;
         if (is_kept(f, v, group)) outputs[r->output_count++] = r->values[i];
         r->output_count = add_root_views(f, v, outputs, r->output_count);
     }
-    ASSERT(r->output_count > 0);
     r->outputs = outputs;
+}
+
+// Members are the group's values, and the stacks of other groups that they read point by point;
+// in graph order.
+static void region_members(Fuse *f, Region *r, const Group *group) {
+    Vec(ValueId) values = {0};
+    for (uint32_t v = group->first; v; v = f->next[v])
+        vec_push(f->arena, &values, (ValueId){v});
+    for (uint32_t i = 0; i < values.len; i++)
+        for (uint32_t k = 0; k < graph_value(f->graph, values.ptr[i])->arity; k++) {
+            ValueId stack = stack_read_apart(f, values.ptr[i].i, k);
+            if (stack.i && !is_among(values.ptr, values.len, stack))
+                vec_push(f->arena, &values, stack);
+        }
+    for (uint32_t i = group->size; i < values.len; i++)
+        for (uint32_t k = i; k > 0 && values.ptr[k - 1].i > values.ptr[k].i; k--) {
+            ValueId earlier = values.ptr[k];
+            values.ptr[k] = values.ptr[k - 1];
+            values.ptr[k - 1] = earlier;
+        }
+    r->values = values.ptr;
+    r->value_count = values.len;
 }
 
 static void region_of_group(Fuse *f, Group *group) {
@@ -415,11 +473,9 @@ static void region_of_group(Fuse *f, Group *group) {
                         : group->contract.i ? REGION_CONTRACT
                                             : REGION_ROW,
                 .contract = group->contract};
-    ValueId *values = arena_array(f->arena, ValueId, group->size);
-    for (uint32_t v = group->first; v; v = f->next[v])
-        values[r.value_count++] = (ValueId){v};
-    r.values = values;
+    region_members(f, &r, group);
     region_outputs(f, &r, group);
+    if (r.output_count == 0) return;  // a stack that nobody needs in memory
     r.cols = group->cols.axes;
     r.col_count = group->cols.count;
     AxisId *unrolled = arena_array(f->arena, AxisId, f->axis_count);

@@ -24,8 +24,8 @@ Graph *pass_attend(const Graph *g, Arena *arena);
 // Where a softmax-weighted sum over a stack is taken in two phases: sources that several of
 // them have in common are read once for all.
 typedef enum {
-    TWO_PHASE_BYTES,  // where it moves fewer bytes
-    TWO_PHASE_NEVER,
+    TWO_PHASE_BYTES,   // where it moves fewer bytes
+    TWO_PHASE_NEVER,   // the graph stays as it is
     TWO_PHASE_ALWAYS,  // wherever it can be
 } TwoPhase;
 // A new graph with softmax-weighted sums over stacks in two phases. Runs before

@@ -183,6 +183,18 @@ static ValueId stack_of_takes(Simplifier *s, const Term *t) {
     return simplify_rename(s, t, first.in[0], first.attr.along[0], t->attr.to[0]);
 }
 
+// rename | split | merge | slice of a stack, along other axes -> stack of the movements
+static ValueId move_below_stack(Simplifier *s, const Term *t) {
+    Value x = operand(s, t);
+    if (x.op != OP_STACK || axis_in(t->attr.along, t->attr.along_count, x.attr.to[0]))
+        return none();
+    Term stack = {.op = OP_STACK, .arity = x.arity, .attr = x.attr, .span = t->span};
+    stack.in = arena_array(s->g->arena, ValueId, x.arity);
+    for (uint32_t i = 0; i < x.arity; i++)
+        stack.in[i] = simplify_move(s, t, t->op, x.in[i], t->attr);
+    return simplify_make(s, &stack);
+}
+
 // stack of one -> broadcast
 static ValueId stack_of_one(Simplifier *s, const Term *t) {
     return t->arity == 1 ? simplify_fit(s, t, t->in[0], t->axes, t->rank) : none();
@@ -255,15 +267,19 @@ const SimplifyRow simplify_view_rows[] = {
     {OP_TRANSPOSE, transpose_once},
     {OP_RENAME, rename_once},
     {OP_RENAME, move_below_broadcast},
+    {OP_RENAME, move_below_stack},
     {OP_SPLIT, split_is_rename},
     {OP_SPLIT, split_of_merge},
+    {OP_SPLIT, move_below_stack},
     {OP_MERGE, split_is_rename},
     {OP_MERGE, merge_of_split},
+    {OP_MERGE, move_below_stack},
     {OP_SLICE, window_is_whole},
     {OP_SLICE, slice_of_slice},
     {OP_SLICE, slice_of_pad},
     {OP_SLICE, slice_of_concat},
     {OP_SLICE, move_below_broadcast},
+    {OP_SLICE, move_below_stack},
     {OP_PAD, window_is_whole},
     {OP_TAKE, take_of_stack},
     {OP_TAKE, take_of_put},

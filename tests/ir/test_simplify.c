@@ -680,10 +680,30 @@ static void test_reductions_of_repeated_values(void **state) {
            "output q = %13\n");
 }
 
+static void test_movements_go_below_stacks(void **state) {
+    (void)state;
+    // The header lacks axes for this, so it does not go through expect().
+    GraphReader r;
+    reader_init(&r);
+    Graph *g = reader_graph(
+        &r, "graph g\naxis t = 3\naxis d = 4\naxis h = 2\naxis k = 2\naxis n = 2\n"
+            "param x : f32[t, d] = constant(0)\nparam y : f32[t, d] = constant(0)\n"
+            "%1 = param x : f32[t, d]\n%2 = param y : f32[t, d]\n"
+            "%3 = stack %1, %2 to (n) : f32[n, t, d]\n"
+            "%4 = split %3 along (d) to (h, k) : f32[n, t, h, k]\noutput o = %4\n");
+    const char *text = reader_print(&r, pass_simplify(g, &r.arena));
+    assert_non_null(strstr(text, "%3 = split %1 along (d) to (h, k) : f32[t, h, k]\n"
+                                 "%4 = split %2 along (d) to (h, k) : f32[t, h, k]\n"
+                                 "%5 = stack %3, %4 to (n) : f32[n, t, h, k]\n"
+                                 "output o = %5\n"));
+    reader_release(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dead_values_go),
         cmocka_unit_test(test_equal_values_are_shared),
+        cmocka_unit_test(test_movements_go_below_stacks),
         cmocka_unit_test(test_min_and_max_keep_operand_order),
         cmocka_unit_test(test_constants_fold),
         cmocka_unit_test(test_a_fold_that_f32_cannot_hold_stays),

@@ -92,6 +92,9 @@ def compare_model(strata, report, name, inputs, rng):
     wide = {key: value.astype(np.float64) for key, value in params.items()}
     want = reference.evaluate(name, settings, wide, inputs["tokens"], inputs["targets"])
     report.compare(name, strata.run(name, settings, params, inputs), want)
+    for phases in ("on", "off"):
+        report.compare(f"{name} --two-phase {phases}",
+                       strata.run(name, settings, params, inputs, "--two-phase", phases), want)
     report.compare(f"{name} --reference", strata.run(name, settings, params, inputs, "--reference"), want)
     return params
 

@@ -99,10 +99,11 @@ void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage)
                                 .bindings = {bindings, 2},
                                 .setup = {.optimizer = STR("adamw")},
                                 .storage = storage,
-                                .run_threads = 2};
+                                .run_threads = 2,
+                                .two_phase = TWO_PHASE_ALWAYS};
     request.target = (CompileTarget){.level = level, .threads = 2};
     ModelGraphRequest graph = {&model,  kind,  request.bindings, &request.setup,
-                               storage, level, TWO_PHASE_BYTES};
+                               storage, level, TWO_PHASE_ALWAYS};
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.graph));
     graph.storage = DTYPE_F32;
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.exact_graph));
