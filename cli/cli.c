@@ -103,11 +103,29 @@ static TwoPhase two_phase(const Cli *cli) {
     return str_eq(choice, STR("on")) ? TWO_PHASE_ALWAYS : TWO_PHASE_NEVER;
 }
 
+static ModelGraphRequest graph_request(const Cli *cli, const Model *model, EntryKind kind,
+                                       const TrainSetup *setup, Bindings bindings) {
+    return (ModelGraphRequest){.model = model,
+                               .kind = kind,
+                               .bindings = bindings,
+                               .setup = setup,
+                               .storage = cli_storage(cli),
+                               .level = cli->level,
+                               .two_phase = two_phase(cli)};
+}
+
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
     TrainSetup setup = cli_train_setup(cli);
-    ModelGraphRequest request = {model,      kind,          bindings, &setup, cli_storage(cli),
-                                 cli->level, two_phase(cli)};
+    ModelGraphRequest request = graph_request(cli, model, kind, &setup, bindings);
     return model_graph(&cli->diag, &cli->arena, &request, out) && cli_all_bound(cli, *out);
+}
+
+bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **out,
+                      Sublayers *sublayers) {
+    TrainSetup setup = cli_train_setup(cli);
+    ModelGraphRequest request = graph_request(cli, model, ENTRY_FORWARD, &setup, bindings);
+    return model_marked_graph(&cli->diag, &cli->arena, &request, out, sublayers) &&
+           cli_all_bound(cli, *out);
 }
 
 bool cli_all_bound(Cli *cli, const Graph *g) {

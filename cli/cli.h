@@ -50,6 +50,9 @@ TrainSetup cli_train_setup(const Cli *cli);
 // The graph of one entry with every axis bound (cli_bindings).
 MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings,
                         Graph **out);
+// Of a forward pass, with the model's marks as values of the graph.
+MUST_USE bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **out,
+                               Sublayers *sublayers);
 // Says which run-time axis lacks an extent.
 MUST_USE bool cli_all_bound(Cli *cli, const Graph *g);
 

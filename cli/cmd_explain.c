@@ -170,6 +170,7 @@ static void explain_text(const Explain *e) {
     strbuf_addf(out, "\non %.*s\n\nnot fused\n",
                 STR_ARG(machine_text(&e->cli->arena, &e->machine)));
     add_refusals(e);
+    residual_text(&e->residual, out);
 }
 
 static void explain_json(const Explain *e) {
@@ -188,6 +189,7 @@ static void explain_json(const Explain *e) {
     json_array(w);
     add_refusals(e);
     json_end(w);
+    residual_json(&e->residual, w);
     json_end(w);
 }
 
@@ -199,7 +201,8 @@ bool cmd_explain(Cli *cli) {
     if (!cli_model(cli, &model) ||
         !cli_graph(cli, &model, train ? ENTRY_TRAIN : ENTRY_FORWARD,
                    cli_bindings(cli, train ? TRAIN_BATCH : 1), &g) ||
-        !machine_find(cli, cli->level, &e.machine))
+        !machine_find(cli, cli->level, &e.machine) ||
+        (!train && !residual_traffic(cli, &model, &e.residual)))
         return false;
     e.g = g;
     e.regions = pass_fuse(g, &cli->arena);

@@ -4,12 +4,30 @@
 #include "cli/cost.h"
 #include "cli/machine.h"
 
+// explain_residual.c: bytes that connecting sublayers moves in a forward pass, by the sublayer
+// for whose input they are first needed: reads of data by kernels in as far as they compute
+// inputs from outputs, and what they store of it. Neither the writing of an output, nor what a
+// sublayer does to its input, is part of it.
+typedef struct {
+    Str name;
+    double read, written;  // bytes
+} SublayerTraffic;
+typedef struct {
+    SublayerTraffic *items;
+    uint32_t count;  // 0: the model marks no sublayers
+    double unit;     // bytes of one output
+} ResidualTraffic;
+MUST_USE bool residual_traffic(Cli *cli, const Model *model, ResidualTraffic *out);
+void residual_text(const ResidualTraffic *r, StrBuf *out);
+void residual_json(const ResidualTraffic *r, JsonWriter *w);
+
 typedef struct {
     Cli *cli;
     const Graph *g;
     const Regions *regions;
     Machine machine;
     uint32_t *region_of;  // per value: region + 1; 0: in none
+    ResidualTraffic residual;
 } Explain;
 
 typedef struct {

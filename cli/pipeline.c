@@ -266,7 +266,32 @@ bool graph_bind_axes(Graph *g, Bindings bindings) {
     return true;
 }
 
-bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out) {
+// Marks go through the passes as outputs, two for each sublayer.
+#define MARK_PREFIX "sublayer."
+
+static void add_marks(Graph *g, Arena *arena, Sublayers sublayers) {
+    for (uint32_t i = 0; i < sublayers.count; i++) {
+        const Sublayer *s = &sublayers.items[i];
+        if (s->input.i) graph_output(g, str_printf(arena, MARK_PREFIX "%u.in", i), s->input);
+        if (s->output.i) graph_output(g, str_printf(arena, MARK_PREFIX "%u.out", i), s->output);
+    }
+}
+
+static Sublayers take_marks(Graph *g, Arena *arena, Sublayers sublayers) {
+    Sublayer *marked = arena_array(arena, Sublayer, sublayers.count);
+    for (uint32_t i = 0; i < sublayers.count; i++)
+        marked[i] = (Sublayer){
+            .name = sublayers.items[i].name,
+            .input = graph_output_find(g, str_printf(arena, MARK_PREFIX "%u.in", i)),
+            .output = graph_output_find(g, str_printf(arena, MARK_PREFIX "%u.out", i))};
+    while (g->outputs.len &&
+           str_starts(g->outputs.ptr[g->outputs.len - 1].name, STR(MARK_PREFIX)))
+        g->outputs.len--;
+    return (Sublayers){marked, sublayers.count};
+}
+
+static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out,
+                     Sublayers *sublayers) {
     const Model *model = request->model;
     EntryKind kind = request->kind;
     Elaboration *e;
@@ -274,6 +299,8 @@ bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Gra
     Graph *g = elaboration_graph(e);
     keep_wanted(g, kind);
     if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
+    Sublayers marks = elaboration_sublayers(e);
+    if (sublayers) add_marks(g, arena, marks);
     bool bound = graph_bind_axes(g, request->bindings);
     if (bound) g = pass_simplify(g, arena);
     if (bound) {
@@ -287,7 +314,18 @@ bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Gra
     if (!bound) return true;
     if (kind >= ENTRY_GRAD) *out = pass_recompute(pass_simplify(g, arena), arena, HELD_COST);
     if (request->storage == DTYPE_BF16) *out = pass_precision(*out, arena);
+    if (sublayers) *sublayers = take_marks(*out, arena, marks);
     return true;
+}
+
+bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out) {
+    return graph_of(diag, arena, request, out, NULL);
+}
+
+bool model_marked_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out,
+                        Sublayers *sublayers) {
+    ASSERT(request->kind < ENTRY_GRAD);
+    return graph_of(diag, arena, request, out, sublayers);
 }
 
 static bool all_bound(Diag *diag, const Model *model, const Graph *g) {
@@ -304,13 +342,13 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
     PlanRequestEntry *entries = arena_array(arena, PlanRequestEntry, request->entry_count);
     for (uint32_t i = 0; i < request->entry_count; i++) {
         Graph *g;
-        ModelGraphRequest one = {model,
-                                 request->entries[i],
-                                 request->bindings,
-                                 &request->setup,
-                                 request->storage,
-                                 request->target.level,
-                                 request->two_phase};
+        ModelGraphRequest one = {.model = model,
+                                 .kind = request->entries[i],
+                                 .bindings = request->bindings,
+                                 .setup = &request->setup,
+                                 .storage = request->storage,
+                                 .level = request->target.level,
+                                 .two_phase = request->two_phase};
         if (!model_graph(diag, arena, &one, &g) || !all_bound(diag, model, g)) return false;
         entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
     }

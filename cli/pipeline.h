@@ -61,6 +61,9 @@ typedef struct {
 // The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
 MUST_USE bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,
                           Graph **out);
+// The same of a forward pass, with the model's marks as values of that graph.
+MUST_USE bool model_marked_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,
+                                 Graph **out, Sublayers *sublayers);
 
 typedef struct {
     const EntryKind *entries;

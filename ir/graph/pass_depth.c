@@ -410,7 +410,7 @@ Graph *pass_depth(const Graph *g, Arena *arena, TwoPhase how, bool training) {
     arena_init(&p.scratch);
     count_uses(&p);
     find_mixes(&p);
-    choose_runs(&p);
+    if (how != TWO_PHASE_NEVER) choose_runs(&p);
     rebuild(&p, arena);
     arena_release(&p.scratch);
     return p.to;
