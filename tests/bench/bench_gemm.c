@@ -164,13 +164,13 @@ static int by_value(const void *x, const void *y) {
     return (a > b) - (a < b);
 }
 
-// Of the kind that a session keeps its data in.
+// Of the kind that a session keeps its data in: untouched when huge pages are asked for,
+// because pages that are there already stay small. They live as long as the process.
 static void *pages(Bench *b, size_t bytes) {
-    enum { HUGE_PAGE = 1 << 21 };
-    char *raw = arena_alloc(&b->arena, bytes + 2 * HUGE_PAGE, 1);
-    char *first = raw + (HUGE_PAGE - (uintptr_t)raw % HUGE_PAGE);
-    madvise(first, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    return first;
+    void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) fail(b, "no memory");
+    madvise(data, bytes, MADV_HUGEPAGE);
+    return data;
 }
 
 static void *numbers(Bench *b, DType type, int64_t count, uint64_t seed) {
