@@ -11,6 +11,7 @@
 enum {
     ELEMENT_BYTES = 4,
     CLOSE_BYTES = 1600 << 10,   // of a second-level cache of 2 MB: what stays while others pass
+    FAR_BYTES = 4096,           // from k to k: a page
     NEAR_BYTES = 256 << 10,     // of memory that one pass over k may spread
     ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
     FIRST_BYTES = 32 << 10,     // of the first-level cache, for a panel
@@ -25,20 +26,21 @@ enum {
     MOST_TASKS = 256,           // of more the last ones are too small to matter
 };
 
-static const double cycles_to_copy = 0.5;    // an element in the order that it lies in
-static const double cycles_beside = 0.1;     // the same, beside the sums
-static const double cycles_by_first = 0.25;  // the same, by the first block
-static const double cycles_to_turn = 0.5;    // an element that is transposed on the way
-static const double cycles_of_rows = 0.3;    // an element of rows that do not lie along k
-static const double cycles_to_compute = 2;   // an element of an operand with a prologue
-static const double cycles_a_sum = 2;        // epilogue and store of a vector
-static const double cycles_between = 1.5;    // a vector of sums kept until the next step of k
-static const double cycles_a_block = 40;     // start and end of a register block
-static const double cycles_a_rest = 150;     // a panel that is not whole: other code
-static const double cycles_a_turn = 60;      // lanes of a group of sums, turned into one vector
-static const double cycles_in_place = 0.3;   // a vector of cols whose k are not neighbours
-static const double cycles_far_cols = 3;     // a vector of cols in place whose k lie far apart
-static const double cycles_far_rows = 26;    // a line of rows that serves two blocks, likewise
+static const double cycles_to_copy = 0.5;     // an element in the order that it lies in
+static const double cycles_beside = 0.1;      // the same, beside the sums
+static const double cycles_beside_far = 0.4;  // the same, of k that lie in pages of their own
+static const double cycles_by_first = 0.25;   // the same, by the first block
+static const double cycles_to_turn = 0.5;     // an element that is transposed on the way
+static const double cycles_of_rows = 0.3;     // an element of rows that do not lie along k
+static const double cycles_to_compute = 2;    // an element of an operand with a prologue
+static const double cycles_a_sum = 2;         // epilogue and store of a vector
+static const double cycles_between = 1.5;     // a vector of sums kept until the next step of k
+static const double cycles_a_block = 40;      // start and end of a register block
+static const double cycles_a_rest = 150;      // a panel that is not whole: other code
+static const double cycles_a_turn = 60;     // lanes of a group of sums, turned into one vector
+static const double cycles_in_place = 0.3;  // a vector of cols whose k are not neighbours
+static const double cycles_far_cols = 3;    // a vector of cols in place whose k lie far apart
+static const double cycles_far_rows = 26;   // a line of rows that serves two blocks, likewise
 static const double cycles_a_load = 0.05;
 static const double cycles_second = 1;  // a vector from the second-level cache
 static const double cycles_a_task = 2000;
@@ -212,7 +214,9 @@ static double cols_packing_cost(const Task *t) {
     if (floor(t->rows / t->s->mr) < FEW_BLOCKS) return k * t->cols * cycles_by_first;
     // The first panel is copied at once, one that is not whole by its first block.
     double whole = floor(t->cols / panel) * panel;
-    return k * (fmin(panel, whole) * cycles_to_copy + whole * cycles_beside +
+    bool far = fabs((double)b->along) * ELEMENT_BYTES >= FAR_BYTES;
+    double beside = far ? cycles_beside_far : cycles_beside;
+    return k * (fmin(panel, whole) * cycles_to_copy + whole * beside +
                 (t->cols - whole) * cycles_by_first);
 }
 
