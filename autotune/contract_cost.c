@@ -16,6 +16,7 @@ enum {
     ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
     FIRST_BYTES = 32 << 10,     // of the first-level cache, for a panel
     PARTIAL_BYTES = 512 << 10,  // of it, for partial sums that pass through
+    GROUP_BYTES = 256 << 10,    // of it, for the panels of a group
     PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
     COPY_BYTES = 8 << 20,       // of copied rows: more than that streams badly
     FEW_ROWS = 16,              // codegen/llvm/loop.c
@@ -220,16 +221,25 @@ static double cols_packing_cost(const Task *t) {
                 (t->cols - whole) * cycles_by_first);
 }
 
+// Panels that rows meet each time they stream by (codegen/llvm/loop.c).
+static double group_panels(const Task *t) {
+    double kc = fmin((double)t->c->k, t->s->kc), size = 1;
+    double bytes = t->s->nv * t->c->lanes * kc * ELEMENT_BYTES;
+    while (t->pack_b && 2 * size * bytes <= GROUP_BYTES)
+        size *= 2;
+    return size;
+}
+
 // What streams by from far memory, if that takes longer than the sums.
 static double traffic_cost(const Task *t) {
     double k = (double)t->c->k, panel = (double)t->s->nv * t->c->lanes;
-    double panels = ceil(t->cols / panel);
+    double groups = ceil(t->cols / (panel * group_panels(t)));
     double a = k * t->rows * ELEMENT_BYTES, b = k * t->cols * ELEMENT_BYTES;
     double held = a / k_steps(t);
     double room = k_steps(t) > 1 ? CLOSE_BYTES - PARTIAL_BYTES : CLOSE_BYTES;
     bool streams = held + panels_bytes(t) > room, pieces = k_steps(t) > 1 && !t->pack_a;
-    double bytes = b + (streams ? a * panels * (pieces ? PIECES : 1) : a);
-    if (t->pack_a && held > COPY_BYTES) bytes += a * panels;
+    double bytes = b + (streams ? a * groups * (pieces ? PIECES : 1) : a);
+    if (t->pack_a && held > COPY_BYTES) bytes += a * groups;
     double all = (double)(t->c->a.bytes + t->c->b.bytes) / t->c->threads;
     return bytes / (all > CLOSE_BYTES ? bytes_a_cycle : close_bytes_a_cycle);
 }

@@ -3,8 +3,8 @@
 //     for each task (a point of grid, a tile of rows and one of cols):
 //       for each step of k:
 //         for each run of rows that fits the cache:  pack it, if wanted
-//           for each panel of cols:                  pack it, at the first run of rows
-//             for each block of rows:                register kernel, epilogue at the last step
+//           for each group of panels of cols:        pack them, at the first run of rows
+//             for each block of rows, each panel:    register kernel, epilogue at the last step
 #include "codegen/llvm/loop.h"
 
 #include "base/check.h"
@@ -14,6 +14,7 @@ enum {
     MAX_SUMS = 60,          // what one loop may carry, less a few
     INSIDE_K = 4096,        // most products that the register kernel sums at once
     CLOSE_BYTES = 1 << 25,  // most that is copied of the rows at once
+    GROUP_BYTES = 1 << 18,  // of the second-level cache, for a group of panels
     FEW_ROWS = 16,
     IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
 };
@@ -120,6 +121,16 @@ static bool cols_want_packing(const Contract *c) {
     return bytes > IN_PLACE_BYTES;
 }
 
+// Rows that the second-level cache does not hold come from further away once for each group of
+// panels, which it holds together with the next one. A power of two.
+static int64_t group_size(const Contract *c) {
+    int64_t bytes = (int64_t)c->nv * c->lanes * c->k_pitch * 4, size = 1;
+    if (!c->cols.packed || !rows_stream(c)) return 1;
+    while (2 * size * bytes <= GROUP_BYTES)
+        size *= 2;
+    return size;
+}
+
 static void packing_plan(Contract *c) {
     Builder *b = c->b;
     const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
@@ -134,8 +145,9 @@ static void packing_plan(Contract *c) {
     int64_t panels = round_up(col->tile, (int64_t)c->nv * c->lanes);
     c->row_pitch = c->k_pitch + c->lanes;
     if (c->rows.packed) c->rows.copy = build_scratch(b, c->block_rows * c->row_pitch * 4);
-    c->one_panel = c->block_rows >= row->tile;
-    int64_t copied = c->one_panel ? (int64_t)c->nv * c->lanes : panels;
+    c->one_group = c->block_rows >= row->tile;
+    c->group = group_size(c);
+    int64_t copied = c->one_group ? c->group * c->nv * c->lanes : panels;
     if (blocks_copy(c)) copied *= 2;
     if (c->cols.packed) c->cols.copy = build_scratch(b, copied * c->k_pitch * 4);
     if (c->steps) c->partial = build_scratch(b, round_up(row->tile, c->mr) * panels * 4);
@@ -214,130 +226,156 @@ typedef struct {
     IrValue from, count;
 } Run;
 
-// Cols of a panel: [at, at + count); those of whole panels end at `whole`.
+// Panels that each block of rows meets one after the other: the cols [at, end), or one panel
+// that is not whole. Whole panels end at `whole`.
 typedef struct {
-    IrValue at, whole;
+    IrValue at, end, whole;
     Width width;
     bool is_whole;
-} Panel;
+} Group;
 
-static IrValue panel_end(const Contract *c, const Panel *p) {
-    return build_iadd(c->b, p->at, build_i64(c->b, (int64_t)c->nv * c->lanes));
-}
+static int64_t panel_cols(const Contract *c) { return (int64_t)c->nv * c->lanes; }
 
-// Where the cols of the panel after this one begin in memory. Behind the last panel it is the
-// first one of the next step of k.
-static IrValue next_in_place(const Contract *c, const Panel *p) {
+// Where the cols of the panel after the one at `col` begin in memory. Behind the last panel it
+// is the first one of the next step of k.
+static IrValue next_in_place(const Contract *c, IrValue col) {
     Builder *b = c->b;
     const Operand *o = &c->cols;
     if (o->load == NULL || c->dot_form || o->load->access.stride[c->col] != 1) return NULL;
     Walk first = walk_in_place(c, o, build_i64(b, 0));
-    IrValue end = panel_end(c, p);
+    IrValue end = build_iadd(b, col, build_i64(b, panel_cols(c)));
     IrValue step = walk_on(c, &first, first.base, c->k_count, c->k_last);
     return build_select(b, build_icmp(b, LLVMIntSLT, end, c->col_count),
                         walk_in_place(c, o, end).base, step);
 }
 
-// The same for what blocks copy. Behind the last whole panel nothing is to be copied: this
-// panel once more does no harm.
-static IrValue next_whole(const Contract *c, const Panel *p) {
+// Panel of the next group that a panel of this one helps. Behind the last whole panel nothing
+// is to be copied: this panel once more does no harm.
+static void next_help(const Contract *c, const Group *g, Block *block) {
     Builder *b = c->b;
-    IrValue end = panel_end(c, p);
-    IrValue from = build_select(b, build_icmp(b, LLVMIntSLT, end, p->whole), end, p->at);
-    return walk_in_place(c, &c->cols, from).base;
+    IrValue next = build_iadd(b, block->col, build_i64(b, c->group * panel_cols(c)));
+    if (blocks_copy(c)) block->next_copy = panel_copy(c, next);
+    next = build_select(b, build_icmp(b, LLVMIntSLT, next, g->whole), next, block->col);
+    block->next = walk_in_place(c, &c->cols, next).base;
 }
 
 // Can the first block of rows copy the cols that it reads?
 static bool first_block_copies(const Contract *c) {
     const TileDim *row = dim_at(c, c->row);
     int64_t last = row->extent % row->tile;
-    return c->cols.packed && c->cols.load != NULL && !c->cols.along_k && c->one_panel &&
+    return c->cols.packed && c->cols.load != NULL && !c->cols.along_k && c->one_group &&
            row->tile >= c->mr && (last == 0 || last >= c->mr);
 }
 
+typedef enum { BLOCK_USUAL, BLOCK_HELPS, BLOCK_COPIES } BlockRole;
+
+// Begins what is done for each panel of a group; loop->index is its first col.
+static void panels_begin(const Contract *c, const Group *g, Loop *loop) {
+    *loop = (Loop){.index = g->at};
+    if (g->is_whole && c->group > 1) loop_begin(c->b, loop, g->at, g->end, panel_cols(c));
+}
+
+static void panels_end(const Contract *c, const Group *g, Loop *loop) {
+    if (g->is_whole && c->group > 1) loop_end(c->b, loop);
+}
+
+// One block of rows, every panel of the group.
+static void group_block(Contract *c, const Group *g, Block *block, BlockRole role) {
+    Loop loop;
+    panels_begin(c, g, &loop);
+    block->col = loop.index;
+    block->next = block->next_copy = NULL;
+    block->copies = role == BLOCK_COPIES;
+    if (role == BLOCK_HELPS)
+        next_help(c, g, block);
+    else if (!c->cols.packed)
+        block->next = next_in_place(c, block->col);
+    block_emit(c, block);
+    panels_end(c, g, &loop);
+}
+
 // Blocks of mr rows from [from, to) of the run.
-static void blocks_emit(Contract *c, Block *block, IrValue from, IrValue to) {
+static void blocks_emit(Contract *c, const Group *g, Block *block, const IrValue rows[2],
+                        BlockRole role) {
     Builder *b = c->b;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, from, to, c->mr);
+    loop_begin(b, &loop, rows[0], rows[1], c->mr);
     block->row = build_iadd(b, block->block, loop.index);
     block->number = LLVMBuildUDiv(b->at, loop.index, build_i64(b, c->mr), "");
-    block_emit(c, block);
+    group_block(c, g, block, role);
     loop_end(b, &loop);
 }
 
-// Rows [0, *from) are done when this returns.
-static void first_blocks_emit(Contract *c, const Panel *p, Block *block, IrValue *from) {
+// The first blocks may have more to do; returns the row behind them.
+static IrValue first_blocks_emit(Contract *c, const Group *g, Block *block) {
     Builder *b = c->b;
-    if (p->is_whole && helping_blocks(c) > 0) {
-        IrValue to = build_i64(b, (int64_t)helping_blocks(c) * c->mr);
-        block->next = next_whole(c, p);
-        if (blocks_copy(c)) block->next_copy = panel_copy(c, panel_end(c, p));
-        blocks_emit(c, block, *from, to);
-        block->next = block->next_copy = NULL;
-        *from = to;
+    IrValue rows[2] = {build_i64(b, 0), build_i64(b, 0)};
+    if (g->is_whole && helping_blocks(c) > 0) {
+        rows[1] = build_i64(b, (int64_t)helping_blocks(c) * c->mr);
+        blocks_emit(c, g, block, rows, BLOCK_HELPS);
     } else if (first_block_copies(c)) {
-        block->copies = true;
-        block->row = block->block;
-        block->number = build_i64(b, 0);
-        block_emit(c, block);
-        block->copies = false;
-        *from = build_i64(b, c->mr);
+        rows[1] = build_i64(b, c->mr);
+        blocks_emit(c, g, block, rows, BLOCK_COPIES);
     }
+    return rows[1];
 }
 
-static void panel_blocks(Contract *c, const Run *run, const Panel *p) {
+static void group_blocks(Contract *c, const Run *run, const Group *g) {
     Builder *b = c->b;
-    Block block = {.col = p->at, .block = run->from, .rows = c->mr, .width = p->width};
-    IrValue whole = whole_pieces(b, run->count, c->mr), from = build_i64(b, 0);
-    if (!c->cols.packed) block.next = next_in_place(c, p);
-    first_blocks_emit(c, p, &block, &from);
-    blocks_emit(c, &block, from, whole);
+    Block block = {.block = run->from, .rows = c->mr, .width = g->width};
+    IrValue whole = whole_pieces(b, run->count, c->mr);
+    IrValue rows[2] = {first_blocks_emit(c, g, &block), whole};
+    blocks_emit(c, g, &block, rows, BLOCK_USUAL);
     block.number = LLVMBuildUDiv(b->at, whole, build_i64(b, c->mr), "");
     int64_t rests[2];
     for (int i = remainders(dim_at(c, c->row), c->mr, rests); i-- > 0;) {
         Branch some = rest_begin(b, run->count, c->mr, rests[i]);
         block.row = build_iadd(b, run->from, whole);
         block.rows = (int)rests[i];
-        block_emit(c, &block);
+        group_block(c, g, &block, BLOCK_USUAL);
         branch_end(b, some);
     }
 }
 
-// Copies the panel at once, unless blocks of rows do that.
-static void panel_pack(Contract *c, const Run *run, const Panel *p) {
+// Copies the panels at once, unless blocks of rows do that.
+static void group_pack(Contract *c, const Run *run, const Group *g) {
     Builder *b = c->b;
-    bool by_blocks = p->is_whole && blocks_copy(c);
+    bool by_blocks = g->is_whole && blocks_copy(c);
     if (!by_blocks && first_block_copies(c)) return;
-    IrValue begins = by_blocks ? p->at : run->from;
+    IrValue begins = by_blocks ? g->at : run->from;
     Branch first = branch_begin(b, build_icmp(b, LLVMIntEQ, begins, build_i64(b, 0)));
-    pack_panel(c, p->at, p->width);
+    Loop loop;
+    panels_begin(c, g, &loop);
+    pack_panel(c, loop.index, g->width);
+    panels_end(c, g, &loop);
     branch_end(b, first);
 }
 
-static void panel_emit(Contract *c, const Run *run, Panel *p, int64_t cols) {
-    p->width.vectors = (int)((cols + c->lanes - 1) / c->lanes);
-    p->width.tail = (int)(cols - (int64_t)(p->width.vectors - 1) * c->lanes);
-    if (c->cols.packed) panel_pack(c, run, p);
-    panel_blocks(c, run, p);
+static void group_emit(Contract *c, const Run *run, Group *g, int64_t cols) {
+    g->width.vectors = (int)((cols + c->lanes - 1) / c->lanes);
+    g->width.tail = (int)(cols - (int64_t)(g->width.vectors - 1) * c->lanes);
+    if (c->cols.packed) group_pack(c, run, g);
+    group_blocks(c, run, g);
 }
 
-static void run_panels(Contract *c, const Run *run) {
+static void run_groups(Contract *c, const Run *run) {
     Builder *b = c->b;
-    int64_t panel = (int64_t)c->nv * c->lanes;
+    int64_t panel = panel_cols(c);
     IrValue whole = whole_pieces(b, c->col_count, panel);
     if (dim_at(c, c->col)->tile >= panel) {
         Loop loop = {.count = 0};
-        loop_begin(b, &loop, build_i64(b, 0), whole, panel);
-        Panel p = {.at = loop.index, .whole = whole, .is_whole = true};
-        panel_emit(c, run, &p, panel);
+        loop_begin(b, &loop, build_i64(b, 0), whole, c->group * panel);
+        IrValue end = build_iadd(b, loop.index, build_i64(b, c->group * panel));
+        Group g = {
+            .at = loop.index, .end = smaller(b, end, whole), .whole = whole, .is_whole = true};
+        group_emit(c, run, &g, panel);
         loop_end(b, &loop);
     }
     int64_t rests[2];
     for (int i = remainders(dim_at(c, c->col), panel, rests); i-- > 0;) {
         Branch some = rest_begin(b, c->col_count, panel, rests[i]);
-        Panel p = {.at = whole, .whole = whole};
-        panel_emit(c, run, &p, rests[i]);
+        Group g = {.at = whole, .whole = whole};
+        group_emit(c, run, &g, rests[i]);
         branch_end(b, some);
     }
 }
@@ -354,7 +392,7 @@ static void step_runs(Contract *c) {
                             LLVMBuildNSWSub(b->at, c->row_count, loop.index, ""));
     }
     if (c->rows.packed) pack_rows(c, run.from, run.count);
-    run_panels(c, &run);
+    run_groups(c, &run);
     if (!single) loop_end(b, &loop);
 }
 

@@ -46,7 +46,8 @@ typedef struct {
     Operand rows, cols;
     int lanes, mr, nv, ku;
     int64_t block_rows;  // rows of a task that are walked together, for the cache's sake
-    bool one_panel;      // a packed panel is used at once, and the next one takes its place
+    bool one_group;      // packed panels are used at once, and the next ones take their place
+    int64_t group;       // panels that each block of rows meets before the next block
     bool dot_form;       // see loop_dot.c
     IrValue turned;      // there: sums of a block, [rows][lanes]
     bool rolled;         // the epilogue is a loop over the rows of a block
@@ -119,6 +120,7 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block);
 void ahead_on(Ahead *a, const Contract *c, IrValue index, int k);  // like walk_on
 // At the k that is u behind `index`, a multiple of ku.
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u);
+bool rows_stream(const Contract *c);  // the second-level cache does not hold those of a task
 // Asks for rows that come after `count` ones in place, at the k to which `rows` points.
 void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index);
 // The first blocks of a panel that do something for the next one; 0: none does.

@@ -40,7 +40,7 @@ static int64_t blocks_at_least(const Contract *c) {
 static int share_of(int64_t all, int64_t blocks) { return (int)((all + blocks - 1) / blocks); }
 
 static bool are_copied(const Contract *c) {
-    return c->cols.packed && c->cols.plain && c->one_panel;
+    return c->cols.packed && c->cols.plain && c->one_group;
 }
 
 bool blocks_copy(const Contract *c) {
@@ -154,11 +154,8 @@ void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u) {
 
 // ---- rows
 
-// Rows that the second-level cache does not hold stream by for every panel.
-static bool rows_stream(const Contract *c) {
-    const Operand *o = &c->rows;
-    if (o->packed || o->load->access.stride[c->k_last] != 1) return false;
-    int64_t bytes = c->p->dims[c->row].tile * (int64_t)dtype_bytes(o->type);
+bool rows_stream(const Contract *c) {
+    int64_t bytes = c->p->dims[c->row].tile * (int64_t)dtype_bytes(c->rows.type);
     for (int d = c->k_inside; d <= c->k_last; d++)
         bytes *= c->p->dims[d].tile;
     return bytes > SECOND_BYTES;
@@ -167,7 +164,7 @@ static bool rows_stream(const Contract *c) {
 // A line has k for several turns of ku; each turn asks for those of other rows.
 void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
     Builder *b = c->b;
-    if (!rows_stream(c)) return;
+    if (c->rows.packed || rows->step[c->k_last] != 1 || !rows_stream(c)) return;
     int64_t turns = LINE_BYTES / (c->ku * element_bytes(rows));
     if (turns < 1) turns = 1;
     IrValue turn = LLVMBuildUDiv(b->at, index, build_i64(b, c->ku), "");

@@ -286,11 +286,12 @@ static void panel_along_k(Contract *c, IrValue first, Width w, IrValue to) {
 
 IrValue panel_copy(const Contract *c, IrValue first) {
     Builder *b = c->b;
-    if (c->one_panel && !blocks_copy(c)) return c->cols.copy;
-    if (c->one_panel) {
+    int64_t places = blocks_copy(c) ? 2 * c->group : c->group;
+    if (c->one_group && places == 1) return c->cols.copy;
+    if (c->one_group) {
         int64_t panel = (int64_t)c->nv * c->lanes;
         IrValue number = LLVMBuildUDiv(b->at, first, build_i64(b, panel), "");
-        number = LLVMBuildAnd(b->at, number, build_i64(b, 1), "");
+        number = LLVMBuildAnd(b->at, number, build_i64(b, places - 1), "");
         first = build_imul(b, number, panel);
     }
     return build_gep(b, b->f32, c->cols.copy, build_imul(b, first, c->k_pitch));

@@ -145,6 +145,25 @@ static void test_panels_copied_by_blocks(void **state) {
     }
 }
 
+// Rows of more than 1 MB meet several panels before the next rows do.
+static void test_groups_of_panels(void **state) {
+    (void)state;
+    static const Shape shapes[] = {
+        {.m = 132,
+         .n = 90,
+         .k = 2048,
+         .a_by_k = true,
+         .b_by_n = true,
+         .knobs = "knob mr = 4\nknob nv = 1\nknob pack_b = 1\n"},
+        {.m = 132,
+         .n = 90,
+         .k = 2048,
+         .knobs = "knob mr = 4\nknob nv = 1\nknob pack_a = 1\nknob pack_b = 1\n"},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_plain(&shapes[i]);
+}
+
 static void test_elements_of_16_bits(void **state) {
     (void)state;
     for (int i = 0; i < 16; i++) {
@@ -362,6 +381,7 @@ int main(void) {
         cmocka_unit_test_setup(test_thin, setup),
         cmocka_unit_test_setup(test_larger, setup),
         cmocka_unit_test_setup(test_panels_copied_by_blocks, setup),
+        cmocka_unit_test_setup(test_groups_of_panels, setup),
         cmocka_unit_test_setup(test_elements_of_16_bits, setup),
         cmocka_unit_test_setup(test_batches, setup),
         cmocka_unit_test_setup(test_two_k, setup),
