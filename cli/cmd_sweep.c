@@ -4,12 +4,9 @@
 
 enum { STEPS = 100 };
 
-static const char *const metric_text[METRIC_COUNT] = {"step", "prefill", "memory", "traffic",
-                                                      "loss"};
-
 static bool add_metric(Sweep *s, Str name) {
     for (uint32_t m = 0; m < METRIC_COUNT; m++) {
-        if (!str_eq(name, str_of(metric_text[m]))) continue;
+        if (!str_eq(name, str_of(metric_name(m)))) continue;
         s->wanted[m] = true;
         return true;
     }

@@ -209,6 +209,7 @@ static bool take(Parse *p, OptionKey key, Str text) {
     case OPTION_TOP_P: return real(p, key, text, &o->top_p);
     case OPTION_VARY: return variation(p, text);
     case OPTION_COMPARE: return add(p, &o->compare, text);
+    case OPTION_SEEDS: return whole(p, key, text, 1, &o->seeds);
     case OPTION_METRICS: return text_of(text, &o->metrics);
     case OPTION_JSON: return flag(&o->json);
     case OPTION_QUIET: o->verbosity = -1; return true;
@@ -379,6 +380,7 @@ bool options_parse(Diag *diag, Arena *arena, int argc, char **argv, Options *out
                      .checkpoint_every = 500,
                      .keep = 2,
                      .tokens = 256,
+                     .seeds = 1,
                      .lr = 1e-3,
                      .floor = -1,
                      .clip = 1,

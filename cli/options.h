@@ -41,7 +41,7 @@ typedef struct {
     StrList data, eval_data, compare;
     Str out, resume, schedule, prompt, metrics;
     Str optimizer;  // empty: adamw, or the artifact's
-    int64_t steps, warmup, accumulate, eval_every, checkpoint_every, keep, tokens;
+    int64_t steps, warmup, accumulate, eval_every, checkpoint_every, keep, tokens, seeds;
     double lr, floor, clip, temperature, top_p;
     VariationList variations;
     bool json;

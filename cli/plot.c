@@ -29,6 +29,14 @@ static void add_text(StrBuf *out, Str s) {
     strbuf_addc(out, '\'');
 }
 
+// A column of text: double quotes end it.
+static void add_name(StrBuf *out, Str s) {
+    strbuf_addz(out, " \"");
+    for (size_t i = 0; i < s.len; i++)
+        strbuf_addc(out, s.ptr[i] == '"' || s.ptr[i] == '\\' ? '\'' : s.ptr[i]);
+    strbuf_addc(out, '"');
+}
+
 static void add_data(StrBuf *out, const Plot *plot, uint32_t at) {
     const PlotSeries *s = &plot->series[at];
     strbuf_addf(out, "$s%u << END\n", at);
@@ -41,6 +49,7 @@ static void add_data(StrBuf *out, const Plot *plot, uint32_t at) {
         strbuf_add_double(out, s->low ? s->low[i] : s->y[i]);
         strbuf_addc(out, ' ');
         strbuf_add_double(out, s->high ? s->high[i] : s->y[i]);
+        if (s->names) add_name(out, s->names[i]);
         strbuf_addc(out, '\n');
     }
     strbuf_addz(out, "END\n");
@@ -86,7 +95,9 @@ static void add_heat(StrBuf *out, const Plot *plot) {
 static void add_ticks(StrBuf *out, const Plot *plot) {
     if (plot->ticks) add_names(out, "xtics", plot->ticks, plot->tick_count);
     if (plot->rows) add_names(out, "ytics", plot->rows, plot->row_count);
-    if (plot->kind == PLOT_LINES || plot->kind == PLOT_HEAT) return;
+    if (plot->kind == PLOT_POINTS)
+        strbuf_addz(out, "set offsets graph 0.08, graph 0.15, graph 0.1, graph 0.1\n");
+    if (plot->kind != PLOT_BARS && plot->kind != PLOT_DOTS) return;
     strbuf_addf(out, "set xrange [-0.6:%.1f]\n", plot->tick_count - 0.4);
     if (plot->kind == PLOT_BARS)
         strbuf_addz(out, "set yrange [0:*]\nset boxwidth 0.6\n");
@@ -96,12 +107,17 @@ static void add_ticks(StrBuf *out, const Plot *plot) {
 
 static void add_series(StrBuf *out, const Plot *plot, uint32_t at) {
     const PlotSeries *s = &plot->series[at];
-    const char *colour = colours[at % COLOURS];
-    strbuf_addf(out, "%s$s%u using 1:2 with ", at ? ", " : "plot ", at);
+    // A line among points goes through those before it.
+    bool through = plot->kind == PLOT_POINTS && !s->names && at > 0;
+    const char *colour = colours[(at - through) % COLOURS];
+    const char *points = s->low ? "yerrorbars pt 7 ps 0.8 lw 1.5" : "points pt 7 ps 0.8";
+    strbuf_addf(out, "%s$s%u using %s with ", at ? ", " : "plot ", at,
+                s->low && plot->kind != PLOT_BARS ? "1:2:3:4" : "1:2");
     switch (plot->kind) {
     case PLOT_LINES: strbuf_addz(out, "lines lw 2"); break;
     case PLOT_BARS: strbuf_addz(out, "boxes fill solid 0.75 noborder"); break;
-    case PLOT_DOTS: strbuf_addz(out, "points pt 7 ps 0.8"); break;
+    case PLOT_DOTS: strbuf_addz(out, points); break;
+    case PLOT_POINTS: strbuf_addz(out, s->names ? points : "lines dt 2"); break;
     case PLOT_HEAT: BUG("a heat map has no series");
     }
     strbuf_addf(out, " lc rgb '%s' ", colour);
@@ -111,7 +127,9 @@ static void add_series(StrBuf *out, const Plot *plot, uint32_t at) {
     } else {
         strbuf_addz(out, "notitle");
     }
-    if (s->low)
+    if (s->names)
+        strbuf_addf(out, ", $s%u using 1:2:5 with labels left offset 0.6,0.4 notitle", at);
+    if (s->low && plot->kind == PLOT_BARS)
         strbuf_addf(
             out, ", $s%u using 1:2:3:4 with yerrorbars pt -1 lw 1.5 lc rgb '#555555' notitle",
             at);

@@ -6,15 +6,17 @@
 typedef struct {
     Str name;  // empty: not in the key
     const double *x, *y;
-    const double *low, *high;  // error bars; NULL: none
+    const double *low, *high;  // error bars, but for LINES; NULL: none
+    const Str *names;          // POINTS: beside the points; NULL: a line through them
     uint32_t count;
 } PlotSeries;
 
 typedef enum {
-    PLOT_LINES,  // y over x, one line a series
-    PLOT_BARS,   // one bar a tick, from zero
-    PLOT_DOTS,   // one dot a tick, the axis fitted to the values
-    PLOT_HEAT,   // a coloured cell for each row and tick
+    PLOT_LINES,   // y over x, one line a series
+    PLOT_BARS,    // one bar a tick, from zero
+    PLOT_DOTS,    // one dot a tick, the axis fitted to the values
+    PLOT_POINTS,  // y over x: points with names, or a line
+    PLOT_HEAT,    // a coloured cell for each row and tick
 } PlotKind;
 
 typedef struct {

@@ -3,6 +3,8 @@
 
 #include "autotune/measure.h"
 #include "cli/machine.h"
+#include "cli/report.h"
+#include "cli/seed_mean.h"
 #include "cli/training.h"
 
 typedef enum {
@@ -24,8 +26,12 @@ typedef struct {
     int64_t parameters;
     Interval step_ms, prefill_ms;
     double memory_bytes, traffic_bytes;  // of a training step
-    double loss, eval_loss;              // NAN: not measured
-    Vec(double) curve_steps, curve_loss;
+    SeedMean loss, eval_loss;
+    // The last of the two that there is, less the first variant's, seed by seed: equal seeds
+    // have equal batches, so this says more than the losses' own intervals.
+    SeedMean against_first;
+    Vec(double) losses, eval_losses;      // of each seed
+    Vec(double) curve_steps, curve_loss;  // mean over the seeds
 } SweepPoint;
 
 typedef struct {
@@ -40,8 +46,20 @@ typedef struct {
 // Measures points[s->done].
 MUST_USE bool sweep_measure(Sweep *s);
 
+// What a metric but the loss costs, and the loss that it is traded for (on held-out data if
+// there is any).
+double sweep_cost(const SweepPoint *p, Metric metric);
+double sweep_loss(const SweepPoint *p);
+// That loss with the interval of its difference to the first variant.
+Interval sweep_loss_bar(const SweepPoint *p);
+// No variant costs no more and has no greater loss, but for an equal one.
+bool sweep_on_front(const Sweep *s, uint32_t at, Metric metric);
+const char *metric_name(Metric metric);
+
 void sweep_json(const Sweep *s, JsonWriter *w);
 void sweep_text(const Sweep *s, StrBuf *out);
+// Pictures of the loss against each cost that was measured, with the Pareto front.
+void sweep_fronts(const Sweep *s, Report *r);
 // results.json, and report.html with its pictures.
 MUST_USE bool sweep_results_write(Sweep *s);
 MUST_USE bool sweep_report_write(Sweep *s, Str *path);

@@ -55,50 +55,96 @@ static bool measure_prefill(Sweep *s, const Model *model, SweepPoint *p) {
 
 typedef struct {
     Sweep *sweep;
-    SweepPoint *point;
+    const SweepPoint *point;
     Progress progress;
     bool started;
+    Vec(double) steps, loss;
+    double eval_loss;
 } Watch;
 
 static void note_step(void *context, const TrainStep *step) {
     Watch *w = context;
     Arena *arena = &w->sweep->cli->arena;
-    vec_push(arena, &w->point->curve_steps, (double)step->step);
-    vec_push(arena, &w->point->curve_loss, step->loss);
-    w->point->eval_loss = step->eval_loss;
+    vec_push(arena, &w->steps, (double)step->step);
+    vec_push(arena, &w->loss, step->loss);
+    w->eval_loss = step->eval_loss;
     if (!w->started) progress_begin(&w->progress, "training", "steps", 0);
     w->started = true;
     progress_show(&w->progress, (double)step->step, (double)step->steps, "%.*s, loss %.4f",
                   STR_ARG(w->point->label), step->loss);
 }
 
-static double tail_mean(const SweepPoint *p) {
-    uint32_t n = p->curve_loss.len, last = (uint32_t)ceil(n * tail_share);
+static double tail_mean(const Watch *w) {
+    uint32_t n = w->loss.len, last = (uint32_t)ceil(n * tail_share);
     double sum = 0;
     for (uint32_t i = n - last; i < n; i++)
-        sum += p->curve_loss.ptr[i];
+        sum += w->loss.ptr[i];
     return last ? sum / last : (double)NAN;
 }
 
-static bool measure_loss(Sweep *s, Session *session, SweepPoint *p) {
+static Str run_directory(const Sweep *s, const SweepPoint *p, uint64_t seed) {
+    Arena *arena = &s->cli->arena;
+    Str out = s->cli->options.output;
+    if (s->cli->options.seeds == 1)
+        return str_printf(arena, "%.*s/%.*s", STR_ARG(out), STR_ARG(p->label));
+    return str_printf(arena, "%.*s/%.*s/seed-%llu", STR_ARG(out), STR_ARG(p->label),
+                      (unsigned long long)seed);
+}
+
+static bool run_seed(Sweep *s, Session *session, Watch *w, uint64_t seed) {
     Cli *cli = s->cli;
-    Watch watch = {.sweep = s, .point = p, .progress = {.quiet = cli->options.verbosity < 0}};
     TrainOptions options;
     TrainResult result;
     if (!training_options(cli, s->steps, &options)) return false;
-    options.out =
-        str_printf(&cli->arena, "%.*s/%.*s", STR_ARG(cli->options.output), STR_ARG(p->label));
+    options.seed = seed;
+    options.out = run_directory(s, w->point, seed);
     options.keep = 1;
     options.stop = interrupt_catch();
     options.progress = note_step;
-    options.context = &watch;
+    options.context = w;
     bool good = train_run(&cli->diag, &cli->arena, session, &options, &result);
-    progress_end(&watch.progress);
-    if (!good) return false;
-    if (result.interrupted)
+    progress_end(&w->progress);
+    if (good && result.interrupted)
         return diag_fail(&cli->diag, FAIL_INTERRUPTED,
                          "interrupted; results.json has the variants measured so far");
-    p->loss = tail_mean(p);
+    return good;
+}
+
+static void add_curve(const Sweep *s, SweepPoint *p, const Watch *w) {
+    Arena *arena = &s->cli->arena;
+    for (uint32_t i = 0; i < w->loss.len; i++) {
+        if (i == p->curve_loss.len) {
+            vec_push(arena, &p->curve_steps, w->steps.ptr[i]);
+            vec_push(arena, &p->curve_loss, 0);
+        }
+        p->curve_loss.ptr[i] += w->loss.ptr[i] / (double)s->cli->options.seeds;
+    }
+}
+
+static SeedMean difference(const Sweep *s, const SweepPoint *p) {
+    const SweepPoint *first = &s->points[0];
+    bool held_out = !isnan(p->eval_loss.mean);
+    const double *x = held_out ? p->eval_losses.ptr : p->losses.ptr,
+                 *y = held_out ? first->eval_losses.ptr : first->losses.ptr;
+    double *d = arena_array(&s->cli->arena, double, p->losses.len);
+    for (uint32_t i = 0; i < p->losses.len; i++)
+        d[i] = x[i] - y[i];
+    return seed_mean(d, p->losses.len);
+}
+
+static bool measure_loss(Sweep *s, Session *session, SweepPoint *p) {
+    const Options *o = &s->cli->options;
+    for (uint64_t seed = o->seed; seed < o->seed + (uint64_t)o->seeds; seed++) {
+        Watch w = {.sweep = s, .point = p, .progress = {.quiet = o->verbosity < 0}};
+        w.eval_loss = NAN;
+        if (!run_seed(s, session, &w, seed)) return false;
+        vec_push(&s->cli->arena, &p->losses, tail_mean(&w));
+        vec_push(&s->cli->arena, &p->eval_losses, w.eval_loss);
+        add_curve(s, p, &w);
+    }
+    p->loss = seed_mean(p->losses.ptr, p->losses.len);
+    p->eval_loss = seed_mean(p->eval_losses.ptr, p->eval_losses.len);
+    p->against_first = difference(s, p);
     return true;
 }
 
@@ -129,7 +175,7 @@ static bool measure_training(Sweep *s, const Model *model, SweepPoint *p) {
 
 bool sweep_measure(Sweep *s) {
     SweepPoint *p = &s->points[s->done];
-    p->loss = p->eval_loss = NAN;
+    p->loss = p->eval_loss = p->against_first = seed_mean(NULL, 0);
     cli_say(s->cli, "variant %u of %u: %.*s", s->done + 1, s->count, STR_ARG(p->label));
     Model model;
     if (!model_load(&s->cli->diag, &s->cli->arena, p->model,

@@ -20,14 +20,16 @@ static Str interval_text(Arena *arena, const Interval *x) {
     return str_printf(arena, "%.2f (%.2f to %.2f)", x->median, x->low, x->high);
 }
 
-static Str loss_text(Arena *arena, double loss) {
-    return isnan(loss) ? STR("") : str_printf(arena, "%.4f", loss);
+static Str loss_text(Arena *arena, const SeedMean *x) {
+    if (isnan(x->mean)) return STR("");
+    if (!(x->low < x->high)) return str_printf(arena, "%.4f", x->mean);
+    return str_printf(arena, "%.4f (%.4f to %.4f)", x->mean, x->low, x->high);
 }
 
 static void add_table(const Sweep *s, Report *r) {
     Arena *arena = r->arena;
     bool held_out = s->cli->options.eval_data.len && s->wanted[METRIC_LOSS];
-    Str cells[METRIC_COUNT + 3];
+    Str cells[METRIC_COUNT + 4];
     static const char *const heads[METRIC_COUNT] = {"ms a step (95 %)", "ms prefill (95 %)",
                                                     "memory", "traffic a step", "loss"};
     uint32_t n = 0;
@@ -36,6 +38,8 @@ static void add_table(const Sweep *s, Report *r) {
     for (uint32_t m = 0; m < METRIC_COUNT; m++)
         if (s->wanted[m]) cells[n++] = str_of(heads[m]);
     if (held_out) cells[n++] = STR("held-out loss");
+    bool paired = s->cli->options.seeds > 1 && s->wanted[METRIC_LOSS];
+    if (paired) cells[n++] = STR("against the first (95 %)");
     report_table(r);
     report_row(r, cells, n, true);
     for (uint32_t i = 0; i < s->done; i++) {
@@ -47,8 +51,9 @@ static void add_table(const Sweep *s, Report *r) {
         if (s->wanted[METRIC_PREFILL]) cells[n++] = interval_text(arena, &p->prefill_ms);
         if (s->wanted[METRIC_MEMORY]) cells[n++] = in_bytes(arena, p->memory_bytes);
         if (s->wanted[METRIC_TRAFFIC]) cells[n++] = in_bytes(arena, p->traffic_bytes);
-        if (s->wanted[METRIC_LOSS]) cells[n++] = loss_text(arena, p->loss);
-        if (held_out) cells[n++] = loss_text(arena, p->eval_loss);
+        if (s->wanted[METRIC_LOSS]) cells[n++] = loss_text(arena, &p->loss);
+        if (held_out) cells[n++] = loss_text(arena, &p->eval_loss);
+        if (paired) cells[n++] = loss_text(arena, &p->against_first);
         report_row(r, cells, n, false);
     }
     report_table_end(r);
@@ -71,15 +76,10 @@ static const Panel panels[] = {
 };
 
 static Interval panel_value(const SweepPoint *p, Metric metric) {
-    double mib = 1.0 / (1 << 20), x = 0;
-    switch (metric) {
-    case METRIC_STEP: return p->step_ms;
-    case METRIC_PREFILL: return p->prefill_ms;
-    case METRIC_MEMORY: x = p->memory_bytes * mib; break;
-    case METRIC_TRAFFIC: x = p->traffic_bytes * mib; break;
-    case METRIC_LOSS: x = isnan(p->eval_loss) ? p->loss : p->eval_loss; break;
-    case METRIC_COUNT: break;
-    }
+    if (metric == METRIC_STEP) return p->step_ms;
+    if (metric == METRIC_PREFILL) return p->prefill_ms;
+    if (metric == METRIC_LOSS) return sweep_loss_bar(p);
+    double x = sweep_cost(p, metric);
     return (Interval){x, x, x};
 }
 
@@ -185,16 +185,22 @@ bool sweep_report_write(Sweep *s, Str *path) {
     if (s->wanted[METRIC_LOSS])
         report_text(
             &r,
-            "Each variant was trained for %lld steps with seed %llu on the same batches; "
-            "its loss is the mean over the last tenth of them.",
-            (long long)s->steps, (unsigned long long)o->seed);
+            "Each variant was trained for %lld steps with %lld seed%s from %llu on; with a seed "
+            "all had the same batches. The loss of a run is the mean over the last tenth of its "
+            "steps. In pictures, bars are 95 %% intervals of the difference to the first "
+            "variant, seed by seed.",
+            (long long)s->steps, (long long)o->seeds, o->seeds > 1 ? "s" : "",
+            (unsigned long long)o->seed);
     add_table(s, &r);
-    report_heading(&r, "Trade-off");
+    report_heading(&r, "Measurements");
     report_pictures(&r);
     for (size_t i = 0; i < sizeof panels / sizeof *panels; i++)
         if (s->wanted[panels[i].metric]) add_panel(s, &r, &panels[i]);
     report_pictures_end(&r);
-    if (s->wanted[METRIC_LOSS]) add_curves(s, &r);
+    if (s->wanted[METRIC_LOSS]) {
+        sweep_fronts(s, &r);
+        add_curves(s, &r);
+    }
     // A point has parameters counted if its training step was compiled.
     if (s->points[0].parameters) add_tuning(s, &r);
     return report_finish(&r, path);

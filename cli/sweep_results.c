@@ -20,6 +20,37 @@ static void write_interval(JsonWriter *w, const char *key, const Interval *x) {
     json_end(w);
 }
 
+// The number, and its interval where there are several seeds.
+static void write_loss(JsonWriter *w, const char *key, const SeedMean *x) {
+    key_number(w, key, x->mean);
+    if (!(x->low < x->high)) return;
+    StrBuf name = {0};
+    strbuf_addf(&name, "%s_interval", key);
+    json_key(w, name.ptr);
+    json_array(w);
+    json_number(w, x->low);
+    json_number(w, x->high);
+    json_end(w);
+    strbuf_release(&name);
+}
+
+static void write_losses(JsonWriter *w, const SweepPoint *p) {
+    json_key(w, "losses");
+    json_array(w);
+    for (uint32_t i = 0; i < p->losses.len; i++)
+        json_number(w, p->losses.ptr[i]);
+    json_end(w);
+}
+
+static void write_fronts(const Sweep *s, JsonWriter *w, const SweepPoint *p) {
+    json_key(w, "on_front");
+    json_array(w);
+    for (uint32_t m = 0; m < METRIC_LOSS; m++)
+        if (s->wanted[m] && sweep_on_front(s, (uint32_t)(p - s->points), m))
+            json_string(w, str_of(metric_name(m)));
+    json_end(w);
+}
+
 static void write_curve(JsonWriter *w, const SweepPoint *p) {
     json_key(w, "curve");
     json_array(w);
@@ -54,9 +85,12 @@ static void write_point(const Sweep *s, const SweepPoint *p, JsonWriter *w) {
     if (s->wanted[METRIC_MEMORY]) key_number(w, "memory_bytes", p->memory_bytes);
     if (s->wanted[METRIC_TRAFFIC]) key_number(w, "traffic_bytes", p->traffic_bytes);
     if (s->wanted[METRIC_LOSS]) {
-        key_number(w, "loss", p->loss);
-        if (!isnan(p->eval_loss)) key_number(w, "eval_loss", p->eval_loss);
+        write_loss(w, "loss", &p->loss);
+        if (!isnan(p->eval_loss.mean)) write_loss(w, "eval_loss", &p->eval_loss);
+        if (s->cli->options.seeds > 1) write_loss(w, "against_first", &p->against_first);
+        write_losses(w, p);
         write_curve(w, p);
+        write_fronts(s, w, p);
     }
     json_end(w);
 }
@@ -90,6 +124,11 @@ bool sweep_results_write(Sweep *s) {
 
 // ---- text
 
+static void add_difference(StrBuf *out, const SeedMean *x) {
+    strbuf_addf(out, " %12.4f", x->mean);
+    if (x->low < x->high) strbuf_addf(out, " +- %.4f", x->high - x->mean);
+}
+
 void sweep_text(const Sweep *s, StrBuf *out) {
     strbuf_addf(out, "%-24s %10s", "", "parameters");
     static const char *const heads[METRIC_COUNT] = {"ms a step", "ms prefill", "memory",
@@ -97,7 +136,9 @@ void sweep_text(const Sweep *s, StrBuf *out) {
     for (uint32_t m = 0; m < METRIC_COUNT; m++)
         if (s->wanted[m]) strbuf_addf(out, " %12s", heads[m]);
     bool held_out = s->cli->options.eval_data.len && s->wanted[METRIC_LOSS];
-    strbuf_addz(out, held_out ? "     held-out\n" : "\n");
+    bool paired = s->cli->options.seeds > 1 && s->wanted[METRIC_LOSS];
+    strbuf_addf(out, "%s%s\n", held_out ? "     held-out" : "",
+                paired ? " against first (95 %)" : "");
     for (uint32_t i = 0; i < s->done; i++) {
         const SweepPoint *p = &s->points[i];
         StrBuf memory = {0}, traffic = {0}, parameters = {0};
@@ -109,8 +150,9 @@ void sweep_text(const Sweep *s, StrBuf *out) {
         if (s->wanted[METRIC_PREFILL]) strbuf_addf(out, " %12.2f", p->prefill_ms.median);
         if (s->wanted[METRIC_MEMORY]) strbuf_addf(out, " %12s", memory.ptr);
         if (s->wanted[METRIC_TRAFFIC]) strbuf_addf(out, " %12s", traffic.ptr);
-        if (s->wanted[METRIC_LOSS]) strbuf_addf(out, " %12.4f", p->loss);
-        if (held_out) strbuf_addf(out, " %12.4f", p->eval_loss);
+        if (s->wanted[METRIC_LOSS]) strbuf_addf(out, " %12.4f", p->loss.mean);
+        if (held_out) strbuf_addf(out, " %12.4f", p->eval_loss.mean);
+        if (paired) add_difference(out, &p->against_first);
         strbuf_addc(out, '\n');
         strbuf_release(&memory);
         strbuf_release(&traffic);

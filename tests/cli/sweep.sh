@@ -17,6 +17,17 @@ if command -v gnuplot >/dev/null; then
     grep -q '<svg' d/report.html || fail "the report has no pictures"
 fi
 
+# With several seeds: intervals, a folder of training a seed, and the Pareto front of each cost.
+expect 0 sweep $model $sizes --vary block=1,2 --data text --metrics step,traffic,loss --steps 3 --seeds 2 -o seeds
+out_has 'against first (95 %)'
+[ -d 'seeds/block=2/seed-1' ] || fail "a seed has no folder"
+for key in losses loss_interval against_first on_front; do grep -q "\"$key\"" seeds/results.json || fail "$key is missing"; done
+grep -q 'Pareto front' seeds/report.html || fail "the report does not speak of the front"
+if command -v gnuplot >/dev/null; then
+    for f in front_step front_traffic; do [ -s seeds/$f.svg ] || fail "$f.svg is missing"; done
+fi
+expect 2 sweep $model $sizes --vary block=1 --seeds 0 -o e
+
 # Without gnuplot the report says so.
 mkdir bin
 for f in sh mktemp rm; do ln -s "$(command -v $f)" bin/$f; done

@@ -13,6 +13,7 @@ function(strata_cli_test name)
     set_tests_properties(cli/${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
 endfunction()
 
+strata_test(cli/seed_mean cli/test_seed_mean.c ../cli/seed_mean.c LIBS strata_base)
 strata_test(cli/rank cli/test_rank.c ../cli/rank.c LIBS strata_base)
 
 strata_cli_test(options)
