@@ -387,6 +387,7 @@ static uint32_t values_read(Fuse *f, uint32_t m, const Group *p, const Group *q)
     uint32_t count = 0;
     for (uint32_t k = 0; k < v->arity; k++) {
         ValueId base = f->base[v->in[k].i];
+        if (f->homes[v->in[k].i] == HOME_INLINE) count += values_read(f, v->in[k].i, p, q);
         if (f->homes[v->in[k].i] == HOME_INLINE || f->seen[base.i] == f->stamp) continue;
         f->seen[base.i] = f->stamp;
         const Group *from = f->homes[base.i] == HOME_COMPUTED ? fuse_group(f, base) : NULL;

@@ -83,11 +83,26 @@ static bool costly(GraphOp op) { return op_flops(op) > 2; }
 // Views that an expression can stand for: of a constant expression at the same point.
 static bool transparent_view(GraphOp op) { return op == OP_BROADCAST || op == OP_TRANSPOSE; }
 
-// Attention reads all of its operands from memory: no expression stands for them there. So do
-// views that address other points.
+// Operations that read operand k from memory, so that no expression stands for it: attention,
+// and what addresses other points.
+static bool reads_memory(GraphOp op, uint32_t k) {
+    switch ((int)op) {
+    case OP_CONTRACT:
+    case OP_CONCAT:
+    case OP_PAD:
+    case OP_ROLL:
+    case OP_SHIFT:
+    case OP_WINDOW:
+    case OP_UNWINDOW:
+    case OP_SCATTER: return true;
+    case OP_GATHER: return k == 0;
+    default: return op_is_attend(op) || (op_is_view(op) && !transparent_view(op));
+    }
+}
+
 static void mark_read(const Graph *g, const Value *v, bool *read) {
-    bool reads = op_is_attend(v->op) || (op_is_view(v->op) && !transparent_view(v->op));
-    for (uint32_t k = 0; reads && k < v->arity; k++) {
+    for (uint32_t k = 0; k < v->arity; k++) {
+        if (!reads_memory(v->op, k)) continue;
         ValueId x = v->in[k];
         for (; is_view(g, graph_value(g, x)); x = graph_value(g, x)->in[0])
             read[x.i] = true;
@@ -106,10 +121,35 @@ static ValueHome home_of_constant(const Value *v, const ValueHome *homes) {
     return HOME_INLINE;
 }
 
+// Is x a parameter or a view of one?
+static bool is_parameter(const Graph *g, ValueId x) {
+    return graph_value(g, value_layout(g, x).base)->op == OP_PARAM;
+}
+
+// So is one of few parameters alone that has no more than a row of elements, as the query of an
+// attention over depth times its gain: a kernel of its own would cost more. `parameters` counts
+// those of inline values.
+static bool is_inline_of_parameters(const Graph *g, const Value *v, const ValueHome *homes,
+                                    uint32_t *parameters) {
+    bool cheap =
+        transparent_view(v->op) || (op_is_elementwise(v->op) && v->type == DTYPE_F32 &&
+                                    (v->rank == 0 || (v->rank == 1 && !costly(v->op))));
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < v->arity && cheap; k++) {
+        ValueId x = v->in[k];
+        bool direct = !transparent_view(v->op) && is_parameter(g, x);
+        cheap = homes[x.i] == HOME_INLINE || direct;
+        count += direct ? 1 : parameters[x.i];
+    }
+    parameters[v - g->values.ptr] = count;
+    return cheap && count <= 4;
+}
+
 ValueHome *value_homes(const Graph *g, Arena *arena) {
     uint32_t n = g->values.len;
     ValueHome *homes = arena_array(arena, ValueHome, n);
     bool *needed = arena_array(arena, bool, n), *read = arena_array(arena, bool, n);
+    uint32_t *parameters = arena_array(arena, uint32_t, n);
     for (uint32_t i = 0; i < g->outputs.len; i++)
         needed[g->outputs.ptr[i].value.i] = true;
     for (uint32_t i = 0; i < g->updates.len; i++)
@@ -133,6 +173,8 @@ ValueHome *value_homes(const Graph *g, Arena *arena) {
             homes[i] = HOME_NONE;
         else if (constant)
             homes[i] = read[i] ? HOME_CONSTANT : home_of_constant(v, homes);
+        else if (!read[i] && is_inline_of_parameters(g, v, homes, parameters))
+            homes[i] = HOME_INLINE;
         else
             homes[i] = is_view(g, v) && value_layout(g, (ValueId){i}).base.i != i
                            ? HOME_VIEW

@@ -353,27 +353,23 @@ static bool is_among(const ValueId *values, uint32_t count, ValueId v) {
     return false;
 }
 
-static void collect_inputs(Fuse *f, Region *r, const Group *group, ValueId *inputs) {
-    for (uint32_t i = 0; i < r->value_count; i++) {
-        const Value *v = graph_value(f->graph, r->values[i]);
-        for (uint32_t k = 0; k < v->arity; k++) {
-            ValueId x = v->in[k];
-            if (f->homes[x.i] == HOME_INLINE) continue;
-            ValueId base = f->base[x.i];
-            bool inside =
-                group && f->homes[base.i] == HOME_COMPUTED &&
-                (fuse_group(f, base) == group || is_among(r->values, r->value_count, base));
-            if (!inside && !is_among(inputs, r->input_count, base))
-                inputs[r->input_count++] = base;
-        }
-    }
-}
+typedef Vec(ValueId) ValueList;
 
-static uint32_t operand_total(const Graph *g, const ValueId *values, uint32_t count) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < count; i++)
-        n += graph_value(g, values[i])->arity;
-    return n;
+static void add_operands(Fuse *f, const Region *r, const Group *group, ValueId v,
+                         ValueList *inputs) {
+    const Value *value = graph_value(f->graph, v);
+    for (uint32_t k = 0; k < value->arity; k++) {
+        ValueId x = value->in[k], base = f->base[x.i];
+        if (f->homes[x.i] == HOME_INLINE) {
+            add_operands(f, r, group, x, inputs);
+            continue;
+        }
+        bool inside =
+            group && f->homes[base.i] == HOME_COMPUTED &&
+            (fuse_group(f, base) == group || is_among(r->values, r->value_count, base));
+        if (!inside && !is_among(inputs->ptr, inputs->len, base))
+            vec_push(f->arena, inputs, base);
+    }
 }
 
 // Of the first operand that is a parameter, or a parameter's form in bf16.
@@ -409,10 +405,11 @@ static Str region_name(Fuse *f, const Region *r) {
 }
 
 static void finish_region(Fuse *f, Region *r, const Group *group) {
-    ValueId *inputs =
-        arena_array(f->arena, ValueId, operand_total(f->graph, r->values, r->value_count));
-    collect_inputs(f, r, group, inputs);
-    r->inputs = inputs;
+    ValueList inputs = {0};
+    for (uint32_t i = 0; i < r->value_count; i++)
+        add_operands(f, r, group, r->values[i], &inputs);
+    r->inputs = inputs.ptr;
+    r->input_count = inputs.len;
     r->name = region_name(f, r);
     f->regions[f->region_count++] = *r;
 }

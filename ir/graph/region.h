@@ -34,7 +34,8 @@ typedef struct {
 typedef enum {
     HOME_NONE,    // nothing needs it
     HOME_LEAF,    // a parameter, state or input
-    HOME_INLINE,  // a cheap expression of constants and positions: written out where it is used
+    HOME_INLINE,  // a cheap expression of constants, positions and small parameters: written
+                  // out where it is used
     HOME_CONSTANT,  // depends on no leaf: computed once, when compiling
     HOME_VIEW,      // an addressing of another value
     HOME_COMPUTED,  // by a region

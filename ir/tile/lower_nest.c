@@ -68,12 +68,16 @@ static void mark_indexed(Lower *w, AxisId axis) {
     if (at) at->indexed = true;
 }
 
-// Positions inside expressions that are written out in place.
+// Positions and parameters inside expressions that are written out in place.
 static void mark_inline(Lower *w, ValueId v) {
     const Value *value = graph_value(w->graph, v);
     if (value->op == OP_IOTA) mark_indexed(w, value->attr.along[0]);
-    for (uint32_t k = 0; k < value->arity; k++)
-        mark_inline(w, value->in[k]);
+    for (uint32_t k = 0; k < value->arity; k++) {
+        if (w->regions->homes[value->in[k].i] == HOME_INLINE)
+            mark_inline(w, value->in[k]);
+        else
+            vec_push(w->arena, &w->nest.accesses, operand_strides(w, v, k));
+    }
 }
 
 static void mark_guards(Lower *w, const Value *v) {

@@ -179,7 +179,7 @@ static void test_attn_res_with_its_norm(void **state) {
                     (AxisId[]){b, t, d});
     ValueId h = attn_res(&f, v, 3, d, query, gain);
     output(&f, "h", unit_rms(&f, h, d));
-    assert_int_equal(region_count(&f), 2);  // the other one is query * gain, of d elements
+    assert_int_equal(region_count(&f), 1);  // query * gain, of d elements, is part of it
     finish(&f);
 }
 
@@ -223,7 +223,7 @@ static void test_deep_attn_res(void **state) {
                          i < SOURCES ? (AxisId[]){t, d} : &d);
     ValueId h = attn_res(&f, v, SOURCES, d, v[SOURCES], v[SOURCES + 1]);
     output(&f, "h", h);
-    assert_int_equal(region_count(&f), 2);
+    assert_int_equal(region_count(&f), 1);
     ValueId loss =
         graph_reduce(f.g, OP_REDUCE_SUM, mul(&f, h, h), (AxisId[]){t, d}, 2, (Span){0});
     pass_differentiate(f.g, loss, v, SOURCES + 2, grads);
@@ -517,6 +517,35 @@ static void test_movement_along_an_unrolled_axis(void **state) {
     finish(&f);
 }
 
+// What is made of parameters and small is no kernel, however often it is used; what reads it at
+// other points finds it in memory.
+static void test_parameters_meet_where_they_are_used(void **state) {
+    (void)state;
+    for (int moved_too = 0; moved_too < 2; moved_too++) {
+        Fixture f;
+        fixture(&f);
+        AxisId b = axis(&f, "B", 5), d = axis(&f, "d", 9), none = {0};
+        ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){b, d}),
+                q = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
+                g = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d),
+                s = leaf(&f, OP_PARAM, "s", DTYPE_F32, 0, NULL);
+        ValueId u = mul(&f, q, g), z = graph_unary(f.g, OP_SIGMOID, s, (Span){0});
+        ValueId h = mul(&f, sum(&f, mul(&f, x, u), d), z);
+        output(&f, "h", h);
+        output(&f, "x", mul(&f, unit_rms(&f, x, d), u));
+        output(&f, "u", u);
+        assert_int_equal(region_count(&f), 3);
+        Leaf index = {.kind = OP_INPUT, .path = STR("i"), .type = DTYPE_I32, .rank = 1};
+        index.axes = &b;
+        index.index_of = d;
+        if (moved_too) {
+            output(&f, "roll", mul(&f, x, moved(&f, OP_ROLL, u, d, none, 2)));
+            output(&f, "gather", gather(&f, u, d, graph_leaf(f.g, &index)));
+        }
+        finish(&f);
+    }
+}
+
 // More small axes than a value can have, and more than a kernel takes.
 static void test_many_unrolled_axes(void **state) {
     (void)state;
@@ -613,6 +642,7 @@ int main(void) {
         cmocka_unit_test(test_contraction_in_parts),
         cmocka_unit_test(test_movement),
         cmocka_unit_test(test_movement_along_an_unrolled_axis),
+        cmocka_unit_test(test_parameters_meet_where_they_are_used),
         cmocka_unit_test(test_many_unrolled_axes),
         cmocka_unit_test(test_movement_gradients),
         cmocka_unit_test(test_views_as_outputs),
