@@ -51,11 +51,12 @@ typedef struct {
 
 // Values of the cols, as the passes of one level know them.
 typedef struct {
-    int first;    // round of the pass that computes it first; -1: none
-    bool keep;    // a later pass reads it from `row`
+    int first;    // sweep that computes it first; -1: none
+    bool keep;    // a later sweep reads it from `row`
     IrValue row;  // close memory
-    int passes;   // how many compute it
-    int pass;     // how many of them have been emitted
+    int sweeps;   // how many compute it
+    int sweep;    // how many of them have been emitted
+    int asks;     // which of them asks for the row that comes later; -1: each for its share
     // Of the current step, or of every step of a row in registers.
     IrValue vec[STREAM_MAX_STEPS];
 } ColValue;
@@ -64,6 +65,10 @@ typedef struct {
 struct Level {
     StreamLevel plan;
     ColValue *cols;  // by TileId
+    // The pass over the cols of a round is one sweep, or several: each makes some of its sums.
+    int *sweep;     // by TileId: in which one it is reduced or stored; -1: in none
+    int *round_of;  // by sweep
+    int sweeps;
 };
 
 // stream_access.c: all of them work for a scalar (one lane, no col) and for a step along the
@@ -73,6 +78,8 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step);   // LOAD and GATH
 IrValue access_index(Stream *s, uint32_t i, const Step *step);  // INDEX
 void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal);
 void access_scatter_add(Stream *s, uint32_t i, const Step *step);
+bool access_prefetches(const Stream *s, const Level *l,
+                       uint32_t i);  // are rows asked for ahead
 void access_prefetch(Stream *s, uint32_t i, const Step *step);
 bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
 bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache

@@ -224,22 +224,26 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step) {
     return mask == NULL ? x : build_select(b, mask, x, LLVMConstNull(LLVMTypeOf(x)));
 }
 
-// All passes that read the row share the one that is prefetched evenly, so that memory is never
-// idle: the first asks for its first part, and so on. Of the steps that share a cache line one
-// asks for it, if they are in one iteration.
+bool access_prefetches(const Stream *s, const Level *l, uint32_t i) {
+    const TileOp *op = op_at(s, i);
+    // In a loop inside that of its rows the next row would be the same one.
+    return op->kind == TILE_LOAD && s->plan.ops[i].home == l->plan.level &&
+           access_is_dense(s, i) && ahead_stride(s, op) != 0;
+}
+
+// Of the steps that share a cache line one asks for it, if they are in one iteration.
 void access_prefetch(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
-    // In a loop inside that of its rows the next row would be the same one.
-    if (s->ops[i].ahead == NULL || s->plan.ops[i].home != s->level->plan.level) return;
-    if (!access_is_dense(s, i)) return;
     const ColValue *v = &s->level->cols[i];
+    if (v->asks >= 0 && v->asks != v->sweep) return;
+    int share = v->asks < 0 ? v->sweeps : 1;
     IrType type = element_type(b, arg_type(s, op));
     int64_t bytes = b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
-    int64_t steps = v->passes * CACHE_LINE / bytes;
+    int64_t steps = share * CACHE_LINE / bytes;
     if (steps > 1 && step->slot % steps != 0) return;
-    IrValue at = LLVMBuildUDiv(b->at, step->at, build_i64(b, v->passes), "");
-    at = build_iadd(b, at, build_i64(b, s->cols * v->pass / v->passes));
+    IrValue at = LLVMBuildUDiv(b->at, step->at, build_i64(b, share), "");
+    if (share > 1) at = build_iadd(b, at, build_i64(b, s->cols * v->sweep / share));
     build_prefetch(b, build_gep(b, type, s->ops[i].ahead, at), false, 2);
 }
 

@@ -1,8 +1,9 @@
 // stream_pass.c: one pass over the cols: what it computes, in which steps, and its code.
 //
-// A pass makes all reductions over cols of its round at once; the last one makes the stores.
-// Values of the cols are computed anew in each pass, but for rows that fit in registers and for
-// costly ones, which are kept in close memory.
+// A pass makes all reductions over cols of its round; the last one makes the stores. It is one
+// sweep over the cols, or several where registers do not hold the sums of all. Values of the
+// cols are computed anew in each sweep, but for rows that fit in registers and for costly ones,
+// which are kept in close memory.
 #include <math.h>
 
 #include "base/check.h"
@@ -15,10 +16,10 @@ enum { KEEP_MAX_BYTES = 1 << 20 };
 typedef struct {
     Stream *s;
     Level *level;
-    int round, unroll;
-    bool *in;  // operations at the cols that this pass computes or reads
+    int number, unroll;
+    bool *in;  // operations at the cols that this sweep computes or reads
     bool used[STREAM_SLOTS];
-} Pass;
+} Sweep;
 
 static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops.ptr[i]; }
 
@@ -42,14 +43,48 @@ static int slot_lanes(const Stream *s, int slot) {
     return slot < STREAM_MAX_UNROLL ? s->b->lanes : 1 << (slot - STREAM_MAX_UNROLL);
 }
 
-// ---- what belongs to a pass
+// ---- what belongs to a sweep
 
-static bool reduces_here(const Stream *s, const Level *l, uint32_t i, int round) {
-    return stream_reduces(&s->plan, &l->plan, i, round);
+// Sums that registers hold beside what they are made of.
+static int sums_most(const Stream *s) { return s->b->level == CPU_AVX512 ? 24 : 10; }
+
+static int sweeps_of(const Stream *s, const Level *l, int round, int *sums) {
+    *sums = 0;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
+        *sums += stream_reduces(&s->plan, &l->plan, i, round);
+    int most = sums_most(s);
+    return s->in_registers || *sums == 0 ? 1 : (*sums + most - 1) / most;
 }
 
-static bool ends_here(const Stream *s, const Level *l, uint32_t i, int round) {
-    return stream_ends_at_cols(&s->plan, &l->plan, i, round);
+// Stores come last: behind all loads of the row.
+static void sweeps_plan(Stream *s, Level *l) {
+    uint32_t n = s->plan.p->ops.len;
+    l->sweep = arena_array(s->b->arena, int, n);
+    l->round_of = arena_array(s->b->arena, int, n);
+    for (uint32_t i = 0; i < n; i++)
+        l->sweep[i] = -1;
+    for (int round = 0; round <= l->plan.last_col; round++) {
+        if (!stream_pass_due(&s->plan, &l->plan, round)) continue;
+        int sums, sweeps = sweeps_of(s, l, round, &sums), seen = 0;
+        int each = (sums + sweeps - 1) / sweeps;
+        for (uint32_t i = 1; i < n; i++) {
+            if (stream_reduces(&s->plan, &l->plan, i, round))
+                l->sweep[i] = l->sweeps + seen++ / each;
+            else if (stream_ends_at_cols(&s->plan, &l->plan, i, round))
+                l->sweep[i] = l->sweeps + sweeps - 1;
+        }
+        for (int k = 0; k < sweeps; k++)
+            l->round_of[l->sweeps++] = round;
+    }
+}
+
+static bool reduces_here(const Sweep *sweep, uint32_t i) {
+    return sweep->level->sweep[i] == sweep->number && op_at(sweep->s, i)->kind == TILE_REDUCE &&
+           !sweep->s->plan.ops[i].over_serial;
+}
+
+static bool ends_here(const Sweep *sweep, uint32_t i) {
+    return sweep->level->sweep[i] == sweep->number && !reduces_here(sweep, i);
 }
 
 static bool may_keep(const Stream *s, uint32_t i) {
@@ -60,51 +95,68 @@ static bool may_keep(const Stream *s, uint32_t i) {
     return op->kind == TILE_MAP && map_is_costly(op->fn);
 }
 
-// Does this pass find the value where an earlier one left it?
-static bool is_left(const Pass *pass, uint32_t i) {
-    const ColValue *v = &pass->level->cols[i];
-    bool earlier = v->first >= 0 && v->first < pass->round;
-    return earlier && (pass->s->in_registers || v->keep);
+// Does this sweep find the value where an earlier one left it?
+static bool is_left(const Sweep *sweep, uint32_t i) {
+    const ColValue *v = &sweep->level->cols[i];
+    bool earlier = v->first >= 0 && v->first < sweep->number;
+    return earlier && (sweep->s->in_registers || v->keep);
 }
 
-static void pass_mark(Pass *pass) {
-    const Stream *s = pass->s;
-    Level *l = pass->level;
+static void sweep_mark(Sweep *sweep) {
+    const Stream *s = sweep->s;
+    Level *l = sweep->level;
     for (uint32_t i = s->plan.p->ops.len - 1; i > 0; i--) {
         const TileOp *op = op_at(s, i);
-        bool end = reduces_here(s, l, i, pass->round) || ends_here(s, l, i, pass->round);
-        if (!end && !pass->in[i]) continue;
+        bool end = l->sweep[i] == sweep->number;
+        if (!end && !sweep->in[i]) continue;
         ColValue *v = &l->cols[i];
-        if (pass->in[i]) {
-            if (v->first < 0) v->first = pass->round;
-            if (v->first < pass->round && may_keep(s, i)) v->keep = true;
+        if (sweep->in[i]) {
+            if (v->first < 0) v->first = sweep->number;
+            if (v->first < sweep->number && may_keep(s, i)) v->keep = true;
         }
         // A sum over rows is complete here: its own operand is another level's matter.
         bool source = op->kind == TILE_REDUCE && !end;
-        if (source || (!end && is_left(pass, i))) continue;
+        if (source || (!end && is_left(sweep, i))) continue;
         for (uint32_t k = 0; k < op->arity; k++)
-            if (s->plan.ops[op->in[k].i].col) pass->in[op->in[k].i] = true;
+            if (s->plan.ops[op->in[k].i].col) sweep->in[op->in[k].i] = true;
     }
 }
 
-static Pass pass_new(Stream *s, Level *l, int round) {
-    Pass pass = {.s = s, .level = l, .round = round};
-    pass.in = arena_array(s->b->arena, bool, s->plan.p->ops.len);
-    pass_mark(&pass);
-    return pass;
+static Sweep sweep_new(Stream *s, Level *l, int number) {
+    Sweep sweep = {.s = s, .level = l, .number = number};
+    sweep.in = arena_array(s->b->arena, bool, s->plan.p->ops.len);
+    sweep_mark(&sweep);
+    return sweep;
 }
 
-static bool computes(const Pass *pass, uint32_t i) { return pass->in[i] && !is_left(pass, i); }
+static bool computes(const Sweep *sweep, uint32_t i) {
+    return sweep->in[i] && !is_left(sweep, i);
+}
 
-// What is kept is known only once all passes are.
+// Memory is never idle if all sweeps ask for what comes later, evenly: each for all of some
+// rows, or, where there are fewer rows than sweeps, for its part of every one.
+static void prefetches_plan(const Stream *s, Level *l) {
+    int rows = 0, next = 0;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
+        rows += l->cols[i].sweeps > 0 && access_prefetches(s, l, i);
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+        ColValue *v = &l->cols[i];
+        bool whole = v->sweeps > 0 && rows >= l->sweeps && access_prefetches(s, l, i);
+        v->asks = whole ? next++ % v->sweeps : -1;
+    }
+}
+
+// What is kept is known only once all sweeps are.
 void passes_plan(Stream *s, Level *l) {
-    for (int round = 0; round <= l->plan.last_col; round++)
-        pass_new(s, l, round);
-    for (int round = 0; round <= l->plan.last_col; round++) {
-        Pass pass = pass_new(s, l, round);
+    sweeps_plan(s, l);
+    for (int k = 0; k < l->sweeps; k++)
+        sweep_new(s, l, k);
+    for (int k = 0; k < l->sweeps; k++) {
+        Sweep sweep = sweep_new(s, l, k);
         for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-            l->cols[i].passes += computes(&pass, i);
+            l->cols[i].sweeps += computes(&sweep, i);
     }
+    prefetches_plan(s, l);
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
         if (l->cols[i].keep && !s->in_registers)
             l->cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
@@ -118,11 +170,11 @@ static void operand_splat(Stream *s, TileId v) {
     so->splat = build_splat(s->b, so->value, s->b->lanes);
 }
 
-static void op_prepare(Pass *pass, uint32_t i) {
-    Stream *s = pass->s;
+static void op_prepare(Sweep *sweep, uint32_t i) {
+    Stream *s = sweep->s;
     const TileOp *op = op_at(s, i);
-    bool starts = computes(pass, i) && op->kind != TILE_REDUCE;
-    bool ends = ends_here(s, pass->level, i, pass->round);
+    bool starts = computes(sweep, i) && op->kind != TILE_REDUCE;
+    bool ends = ends_here(sweep, i);
     if (!starts && !ends) return;
     if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || tile_op_writes(op->kind))
         access_prepare(s, i);
@@ -130,20 +182,20 @@ static void op_prepare(Pass *pass, uint32_t i) {
         operand_splat(s, op->in[k]);
 }
 
-static void accumulators_start(Pass *pass, uint32_t i) {
-    Stream *s = pass->s;
+static void accumulators_start(Sweep *sweep, uint32_t i) {
+    Stream *s = sweep->s;
     Builder *b = s->b;
     for (int slot = 0; slot < STREAM_SLOTS; slot++) {
-        if (!pass->used[slot]) continue;
+        if (!sweep->used[slot]) continue;
         IrValue start = reduce_start(b, op_at(s, i), slot_lanes(s, slot));
         s->ops[i].slots[slot] = build_variable(b, LLVMTypeOf(start));
         build_store(b, start, s->ops[i].slots[slot], 4);
     }
 }
 
-static IrValue accumulator_get(Pass *pass, uint32_t i, int slot) {
-    IrType type = type_of(pass->s->b, op_at(pass->s, i)->type, slot_lanes(pass->s, slot));
-    return build_load(pass->s->b, type, pass->s->ops[i].slots[slot], 4);
+static IrValue accumulator_get(Sweep *sweep, uint32_t i, int slot) {
+    IrType type = type_of(sweep->s->b, op_at(sweep->s, i)->type, slot_lanes(sweep->s, slot));
+    return build_load(sweep->s->b, type, sweep->s->ops[i].slots[slot], 4);
 }
 
 static IrValue lanes_reduce(Builder *b, const TileOp *op, IrValue x) {
@@ -151,21 +203,21 @@ static IrValue lanes_reduce(Builder *b, const TileOp *op, IrValue x) {
 }
 
 // Adds the full vectors pairwise, then their lanes, then the tails.
-static void accumulators_finish(Pass *pass, uint32_t i) {
-    Stream *s = pass->s;
+static void accumulators_finish(Sweep *sweep, uint32_t i) {
+    Stream *s = sweep->s;
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     IrValue full[STREAM_MAX_UNROLL], total = NULL;
     int count = 0;
     for (int slot = 0; slot < STREAM_MAX_UNROLL; slot++)
-        if (pass->used[slot]) full[count++] = accumulator_get(pass, i, slot);
+        if (sweep->used[slot]) full[count++] = accumulator_get(sweep, i, slot);
     for (; count > 1; count = (count + 1) / 2)
         for (int k = 0; k < count / 2; k++)
             full[k] = reduce_add(b, op, full[k], full[count - 1 - k]);
     if (count == 1) total = lanes_reduce(b, op, full[0]);
     for (int slot = STREAM_SLOTS - 1; slot >= STREAM_MAX_UNROLL; slot--) {
-        if (!pass->used[slot]) continue;
-        IrValue tail = lanes_reduce(b, op, accumulator_get(pass, i, slot));
+        if (!sweep->used[slot]) continue;
+        IrValue tail = lanes_reduce(b, op, accumulator_get(sweep, i, slot));
         total = total == NULL ? tail : reduce_add(b, op, total, tail);
     }
     s->ops[i].value = total;
@@ -216,10 +268,10 @@ static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
     BUG("operation %d does not stand at the cols", (int)op->kind);
 }
 
-static void value_emit(Pass *pass, uint32_t i, const Step *step) {
-    Stream *s = pass->s;
-    ColValue *v = &pass->level->cols[i];
-    if (is_left(pass, i)) {
+static void value_emit(Sweep *sweep, uint32_t i, const Step *step) {
+    Stream *s = sweep->s;
+    ColValue *v = &sweep->level->cols[i];
+    if (is_left(sweep, i)) {
         if (s->in_registers) return;
         IrType type = type_of(s->b, op_at(s, i)->type, step->lanes);
         v->vec[step->part] = build_load(s->b, type, row_pointer(s, v->row, step), 4);
@@ -230,11 +282,11 @@ static void value_emit(Pass *pass, uint32_t i, const Step *step) {
         build_store(s->b, v->vec[step->part], row_pointer(s, v->row, step), 4);
 }
 
-static void reduce_emit(Pass *pass, uint32_t i, const Step *step) {
-    Stream *s = pass->s;
+static void reduce_emit(Sweep *sweep, uint32_t i, const Step *step) {
+    Stream *s = sweep->s;
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
-    IrValue old = accumulator_get(pass, i, step->slot);
+    IrValue old = accumulator_get(sweep, i, step->slot);
     IrValue sum = reduce_add(b, op, old, operand_value(s, op->in[0], step));
     if (step->mask != NULL) sum = build_select(b, step->mask, sum, old);
     build_store(b, sum, s->ops[i].slots[step->slot], 4);
@@ -248,11 +300,11 @@ static void row_add(Stream *s, uint32_t i, const Step *step) {
     build_store(b, reduce_add(b, op, old, x), pointer, 4);
 }
 
-static void stores_emit(Pass *pass, const Step *step, bool nontemporal) {
-    Stream *s = pass->s;
+static void stores_emit(Sweep *sweep, const Step *step, bool nontemporal) {
+    Stream *s = sweep->s;
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
-        if (!tile_op_writes(op->kind) || !ends_here(s, pass->level, i, pass->round)) continue;
+        if (!tile_op_writes(op->kind) || !ends_here(sweep, i)) continue;
         if (op->kind == TILE_SCATTER_ADD)
             access_scatter_add(s, i, step);
         else
@@ -260,39 +312,40 @@ static void stores_emit(Pass *pass, const Step *step, bool nontemporal) {
     }
 }
 
-static void step_stores(Pass *pass, const Step *step) {
-    Stream *s = pass->s;
+static void step_stores(Sweep *sweep, const Step *step) {
+    Stream *s = sweep->s;
     Builder *b = s->b;
     if (s->aligned == NULL || step->mask != NULL || step->lanes != b->lanes) {
-        stores_emit(pass, step, false);
+        stores_emit(sweep, step, false);
         return;
     }
     IrBlock yes = build_block(b, "nontemporal"), no = build_block(b, "temporal");
     IrBlock after = build_block(b, "after");
     LLVMBuildCondBr(b->at, s->aligned, yes, no);
     build_at(b, yes);
-    stores_emit(pass, step, true);
+    stores_emit(sweep, step, true);
     LLVMBuildBr(b->at, after);
     build_at(b, no);
-    stores_emit(pass, step, false);
+    stores_emit(sweep, step, false);
     LLVMBuildBr(b->at, after);
     build_at(b, after);
 }
 
-static void step_emit(Pass *pass, const Step *step) {
-    Stream *s = pass->s;
-    const Level *l = pass->level;
+// A sum takes its operand as soon as that is there, so that few values wait in registers.
+static void step_emit(Sweep *sweep, const Step *step) {
+    Stream *s = sweep->s;
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
-        if (!pass->in[i]) continue;
-        if (op_at(s, i)->kind == TILE_LOAD && computes(pass, i)) access_prefetch(s, i, step);
-        value_emit(pass, i, step);
-    }
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
-        if (reduces_here(s, l, i, pass->round)) reduce_emit(pass, i, step);
-        if (!tile_op_writes(op_at(s, i)->kind) && ends_here(s, l, i, pass->round))
+        if (sweep->in[i]) {
+            if (computes(sweep, i) && access_prefetches(s, sweep->level, i))
+                access_prefetch(s, i, step);
+            value_emit(sweep, i, step);
+        }
+        if (reduces_here(sweep, i))
+            reduce_emit(sweep, i, step);
+        else if (ends_here(sweep, i) && !tile_op_writes(op_at(s, i)->kind))
             row_add(s, i, step);
     }
-    if (pass->round == l->plan.last_col) step_stores(pass, step);
+    if (sweep->number == sweep->level->sweeps - 1) step_stores(sweep, step);
 }
 
 // ---- the steps of a row
@@ -341,16 +394,17 @@ bool row_fits_registers(const Stream *s) {
 
 // Enough independent sums to hide the latency of an addition, not so many that they leave the
 // registers.
-static int pass_unroll(const Pass *pass) {
-    int64_t knob = tile_knob(pass->s->plan.p, "unroll", 0);
+static int sweep_unroll(const Sweep *sweep) {
+    int64_t knob = tile_knob(sweep->s->plan.p, "unroll", 0);
     if (knob > 0) return knob < STREAM_MAX_UNROLL ? (int)knob : STREAM_MAX_UNROLL;
     int sums = 0, values = 0;
-    for (uint32_t i = 1; i < pass->s->plan.p->ops.len; i++) {
-        if (reduces_here(pass->s, pass->level, i, pass->round)) sums++;
-        if (pass->in[i])
+    for (uint32_t i = 1; i < sweep->s->plan.p->ops.len; i++) {
+        if (reduces_here(sweep, i)) sums++;
+        if (sweep->in[i])
             values +=
-                op_at(pass->s, i)->kind == TILE_MAP && map_is_costly(op_at(pass->s, i)->fn) ? 8
-                                                                                            : 1;
+                op_at(sweep->s, i)->kind == TILE_MAP && map_is_costly(op_at(sweep->s, i)->fn)
+                    ? 8
+                    : 1;
     }
     if (sums > 0) return sums >= 6 || values > 48 ? 1 : sums >= 3 || values > 24 ? 2 : 4;
     return values > 32 ? 1 : values > 8 ? 2 : 4;
@@ -362,54 +416,58 @@ typedef struct {
     int rest_count;
 } Walk;
 
-static Walk walk_plan(Pass *pass) {
-    const Stream *s = pass->s;
+static Walk walk_plan(Sweep *sweep) {
+    const Stream *s = sweep->s;
     Walk walk = {0};
-    pass->unroll = pass_unroll(pass);
-    int64_t step = (int64_t)pass->unroll * s->b->lanes;
+    sweep->unroll = sweep_unroll(sweep);
+    int64_t step = (int64_t)sweep->unroll * s->b->lanes;
     if (!s->in_registers && s->cols / step >= 2) walk.loop_to = s->cols / step * step;
     walk.rest_count = static_steps(s, walk.loop_to, walk.rest);
-    for (int k = 0; walk.loop_to > 0 && k < pass->unroll; k++)
-        pass->used[k] = true;
+    for (int k = 0; walk.loop_to > 0 && k < sweep->unroll; k++)
+        sweep->used[k] = true;
     for (int k = 0; k < walk.rest_count; k++) {
         Step *at = &walk.rest[k];
         if (s->in_registers) at->part = k;
-        if (at->slot < STREAM_MAX_UNROLL) at->slot %= pass->unroll;
-        pass->used[at->slot] = true;
+        if (at->slot < STREAM_MAX_UNROLL) at->slot %= sweep->unroll;
+        sweep->used[at->slot] = true;
     }
     return walk;
 }
 
-static void walk_emit(Pass *pass, const Walk *walk) {
-    Builder *b = pass->s->b;
+static void walk_emit(Sweep *sweep, const Walk *walk) {
+    Builder *b = sweep->s->b;
     if (walk->loop_to > 0) {
         Loop loop = {0};
-        int64_t step = (int64_t)pass->unroll * b->lanes;
+        int64_t step = (int64_t)sweep->unroll * b->lanes;
         loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), step);
-        for (int k = 0; k < pass->unroll; k++) {
+        for (int k = 0; k < sweep->unroll; k++) {
             IrValue at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
-            step_emit(pass, &(Step){.at = at, .lanes = b->lanes, .slot = k});
+            step_emit(sweep, &(Step){.at = at, .lanes = b->lanes, .slot = k});
         }
         loop_end(b, &loop);
     }
     for (int k = 0; k < walk->rest_count; k++)
-        step_emit(pass, &walk->rest[k]);
+        step_emit(sweep, &walk->rest[k]);
+}
+
+static void sweep_emit(Stream *s, Level *l, int number) {
+    Sweep sweep = sweep_new(s, l, number);
+    Walk walk = walk_plan(&sweep);
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+        op_prepare(&sweep, i);
+        if (reduces_here(&sweep, i)) accumulators_start(&sweep, i);
+    }
+    walk_emit(&sweep, &walk);
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+        if (reduces_here(&sweep, i)) accumulators_finish(&sweep, i);
+        l->cols[i].sweep += computes(&sweep, i);
+    }
 }
 
 void pass_emit(Stream *s, Level *l, int round) {
-    Pass pass = pass_new(s, l, round);
     s->level = l;
-    Walk walk = walk_plan(&pass);
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
-        bool reduces = reduces_here(s, l, i, round);
-        op_prepare(&pass, i);
-        if (reduces) accumulators_start(&pass, i);
-    }
-    walk_emit(&pass, &walk);
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
-        if (reduces_here(s, l, i, round)) accumulators_finish(&pass, i);
-        l->cols[i].pass += computes(&pass, i);
-    }
+    for (int k = 0; k < l->sweeps; k++)
+        if (l->round_of[k] == round) sweep_emit(s, l, k);
 }
 
 // ---- sums over rows
