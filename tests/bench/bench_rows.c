@@ -1,12 +1,13 @@
 // bench_rows.c: speed of generated row kernels (attention over depth, norms, softmax, AdamW)
 // beside the speed at which this machine reads memory.
 //
-//     bench_rows [--json] [--threads N] [--seconds S] [--only NAME]
+//     bench_rows [--json] [--steps] [--threads N] [--seconds S] [--part N] [--only NAME]
 //
 // fraction = (least traffic / read bandwidth) / time. Least traffic: every leaf read once,
 // every output and update written once. The bandwidth is that of a plain sum over as many
 // bytes, by as many threads, measured in turns with the kernels; of each the median counts.
-// Every case is first compared with the reference evaluator, with few rows.
+// With --part only one Nth of the rows. Every case is first compared with the reference
+// evaluator, with few rows.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,150 +19,11 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "ir/graph/evaluate.h"
-#include "ir/graph/passes.h"
 #include "runtime/cpu/pool.h"
 #include "runtime/device.h"
+#include "tests/bench/row_cases.h"
 
-enum { SOURCES = 8, REPEATS_MOST = 200, CHECK_ROWS = 16, LANES = 16 };
-
-typedef struct {
-    Graph *g;
-    AxisId rows, cols;
-} Model;
-
-typedef struct {
-    const char *name;
-    void (*build)(Model *m);
-    int64_t rows, cols;
-} Case;
-
-// ---- models
-
-static ValueId leaf(Model *m, GraphOp kind, const char *name, uint32_t rank) {
-    AxisId axes[2] = {m->rows, m->cols};
-    Leaf l = {.kind = kind,
-              .path = str_of(name),
-              .type = DTYPE_F32,
-              .rank = (uint8_t)rank,
-              .axes = rank == 2 ? axes : &m->cols,
-              .trained = kind == OP_PARAM};
-    return graph_leaf(m->g, &l);
-}
-
-static ValueId two(Model *m, GraphOp op, ValueId x, ValueId y) {
-    return graph_binary(m->g, op, x, y, (Span){0});
-}
-static ValueId one(Model *m, GraphOp op, ValueId x) {
-    return graph_unary(m->g, op, x, (Span){0});
-}
-static ValueId number(Model *m, double x) { return graph_const(m->g, x, (Span){0}); }
-static ValueId scaled(Model *m, double by, ValueId x) {
-    return two(m, OP_MUL, x, number(m, by));
-}
-static ValueId sum(Model *m, ValueId x, AxisId axis) {
-    return graph_reduce(m->g, OP_REDUCE_SUM, x, &axis, 1, (Span){0});
-}
-static ValueId softmax(Model *m, ValueId x, AxisId axis) {
-    GraphAttr attr = {.along = &axis, .along_count = 1};
-    return graph_add(m->g, OP_SOFTMAX, &x, 1, attr, (Span){0});
-}
-
-static ValueId unit_rms(Model *m, ValueId x) {
-    double share = 1.0 / (double)graph_extent(m->g, m->cols);
-    ValueId mean = scaled(m, share, sum(m, two(m, OP_MUL, x, x), m->cols));
-    return two(m, OP_MUL, x, one(m, OP_RSQRT, two(m, OP_ADD, mean, number(m, 1e-6))));
-}
-
-static ValueId attn_res(Model *m, ValueId *sources) {
-    static const char *const names[SOURCES] = {"v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"};
-    for (int i = 0; i < SOURCES; i++)
-        sources[i] = leaf(m, OP_INPUT, names[i], 2);
-    ValueId key = two(m, OP_MUL, leaf(m, OP_PARAM, "query", 1), leaf(m, OP_PARAM, "gain", 1));
-    AxisId depth = graph_axis(m->g, STR("depth"), SOURCES, false);
-    GraphAttr attr = {.to = &depth, .to_count = 1};
-    ValueId v = graph_add(m->g, OP_STACK, sources, SOURCES, attr, (Span){0});
-    ValueId scores = sum(m, two(m, OP_MUL, unit_rms(m, v), key), m->cols);
-    return sum(m, two(m, OP_MUL, v, softmax(m, scores, depth)), depth);
-}
-
-// Outputs the gradients of sum(y * g), where g is an input, with respect to all other leaves.
-static void output_gradients(Model *m, ValueId y) {
-    Graph *g = m->g;
-    uint32_t count = g->leaves.len;
-    ValueId loss = two(m, OP_MUL, y, leaf(m, OP_INPUT, "g", 2));
-    AxisId both[2] = {m->rows, m->cols};
-    loss = graph_reduce(g, OP_REDUCE_SUM, loss, both, 2, (Span){0});
-    ValueId wrt[SOURCES + 2], grads[SOURCES + 2];
-    for (uint32_t i = 0; i < count; i++)
-        wrt[i] = g->leaf_values.ptr[i];
-    pass_differentiate(g, loss, wrt, count, grads);
-    for (uint32_t i = 0; i < count; i++)
-        graph_output(g, str_printf(g->arena, "d%.*s", STR_ARG(g->leaves.ptr[i].path)),
-                     grads[i]);
-}
-
-static void attn_forward(Model *m) {
-    ValueId sources[SOURCES];
-    graph_output(m->g, STR("h"), attn_res(m, sources));
-}
-
-static void attn_norm_forward(Model *m) {
-    ValueId sources[SOURCES], h = attn_res(m, sources);
-    graph_output(m->g, STR("h"),
-                 two(m, OP_MUL, unit_rms(m, h), leaf(m, OP_PARAM, "norm_gain", 1)));
-}
-
-static void attn_backward(Model *m) {
-    ValueId sources[SOURCES];
-    output_gradients(m, attn_res(m, sources));
-}
-
-static ValueId norm(Model *m) {
-    return two(m, OP_MUL, unit_rms(m, leaf(m, OP_INPUT, "x", 2)), leaf(m, OP_PARAM, "gain", 1));
-}
-static void norm_forward(Model *m) { graph_output(m->g, STR("y"), norm(m)); }
-static void norm_backward(Model *m) { output_gradients(m, norm(m)); }
-
-static void softmax_forward(Model *m) {
-    graph_output(m->g, STR("y"), softmax(m, leaf(m, OP_INPUT, "x", 2), m->cols));
-}
-
-// One step of AdamW over rows x cols parameters.
-static void adamw(Model *m) {
-    ValueId p = leaf(m, OP_PARAM, "p", 2), mean = leaf(m, OP_STATE, "m", 2),
-            square = leaf(m, OP_STATE, "v", 2), g = leaf(m, OP_INPUT, "g", 2),
-            rate = leaf(m, OP_INPUT, "lr", 0), step = leaf(m, OP_INPUT, "step", 0);
-    ValueId m1 = two(m, OP_ADD, scaled(m, 0.9, mean), scaled(m, 0.1, g));
-    ValueId v1 = two(m, OP_ADD, scaled(m, 0.95, square), scaled(m, 0.05, two(m, OP_MUL, g, g)));
-    ValueId rest[2];
-    for (int i = 0; i < 2; i++)
-        rest[i] =
-            two(m, OP_SUB, number(m, 1), two(m, OP_POW, number(m, i == 0 ? 0.9 : 0.95), step));
-    ValueId mh = two(m, OP_DIV, m1, rest[0]), vh = two(m, OP_DIV, v1, rest[1]);
-    ValueId move = two(m, OP_DIV, mh, two(m, OP_ADD, one(m, OP_SQRT, vh), number(m, 1e-8)));
-    move = two(m, OP_MUL, two(m, OP_ADD, move, scaled(m, 0.1, p)), rate);
-    graph_update(m->g, 0, two(m, OP_SUB, p, move));
-    graph_update(m->g, 1, m1);
-    graph_update(m->g, 2, v1);
-}
-
-static const Case cases[] = {
-    {"attn_res forward", attn_forward, 4096, 1024},
-    {"attn_res + rms_norm forward", attn_norm_forward, 4096, 1024},
-    {"attn_res backward", attn_backward, 4096, 1024},
-    {"attn_res forward, narrow", attn_forward, 16384, 256},
-    {"attn_res backward, narrow", attn_backward, 16384, 256},
-    {"rms_norm forward", norm_forward, 16384, 1024},
-    {"rms_norm backward", norm_backward, 16384, 1024},
-    {"rms_norm forward, narrow", norm_forward, 65536, 256},
-    {"rms_norm backward, narrow", norm_backward, 65536, 256},
-    {"softmax", softmax_forward, 16384, 1024},
-    {"softmax, narrow", softmax_forward, 65536, 256},
-    {"adamw", adamw, 8192, 1024},
-    {"rms_norm forward, near", norm_forward, 2048, 256},
-    {"rms_norm backward, near", norm_backward, 2048, 256},
-    {"softmax, near", softmax_forward, 8192, 256},
-};
+enum { REPEATS_MOST = 200, CHECK_ROWS = 16, LANES = 16 };
 
 // ---- running
 
@@ -170,6 +32,8 @@ typedef struct {
     Diag diag;
     uint32_t threads;
     double budget;  // seconds a case
+    int64_t part;   // of the rows: one so many
+    bool steps;     // print each kernel's time
     Pool *pool;     // of the plain sum
 } Bench;
 
@@ -204,17 +68,27 @@ static int64_t least_bytes(const Graph *g) {
     return bytes;
 }
 
+// Of every kernel what it reads and writes, each element once.
+static int64_t kernels_bytes(const Plan *plan) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < plan->entries[0].step_count; i++) {
+        const PlanStep *step = &plan->entries[0].steps[i];
+        if (step->kind == STEP_LAUNCH) bytes += (double)plan->kernels[step->kernel].bytes;
+    }
+    return (int64_t)bytes;
+}
+
 static TensorKind kind_of(GraphOp op) {
     return op == OP_PARAM ? TENSOR_PARAM : op == OP_STATE ? TENSOR_STATE : TENSOR_INPUT;
 }
 
 // Of the CPU, where reading and writing are in one place.
-static float *tensor(const Ready *r, TensorKind kind, Str name) {
+static void *tensor(const Ready *r, TensorKind kind, Str name) {
     int at = plan_tensor_find(r->plan, kind, name);
     return at < 0 ? NULL : session_write(r->session, (uint32_t)at);
 }
 
-static float *leaf_data(const Ready *r, uint32_t i) {
+static void *leaf_data(const Ready *r, uint32_t i) {
     const Leaf *l = &r->graph->leaves.ptr[i];
     return tensor(r, kind_of(l->kind), l->path);
 }
@@ -225,22 +99,19 @@ static void fill(Ready *r, Evaluation *reference) {
     for (uint32_t i = 0; i < g->leaves.len; i++) {
         const Leaf *l = &g->leaves.ptr[i];
         int64_t n = graph_elements(g, g->leaf_values.ptr[i]);
-        float *x = leaf_data(r, i);
+        void *x = leaf_data(r, i);
         double *copy = reference ? evaluation_leaf(reference, i) : NULL;
         for (int64_t k = 0; k < n; k++) {
             double u = rng_uniform(i + 1, (uint64_t)k);
-            x[k] = (float)(l->kind == OP_STATE || l->rank == 0 ? u + 0.1 : 2 * u - 1);
-            if (copy) copy[k] = (double)x[k];
+            dtype_set(l->type, x, k, l->kind == OP_STATE || l->rank == 0 ? u + 0.1 : 2 * u - 1);
+            if (copy) copy[k] = dtype_get(l->type, x, k);
         }
     }
 }
 
-static Ready ready_new(Bench *b, const Case *c, int64_t rows) {
-    Model m = {.g = graph_new(&b->arena, STR("rows"))};
-    m.rows = graph_axis(m.g, STR("T"), rows, false);
-    m.cols = graph_axis(m.g, STR("d"), c->cols, false);
-    c->build(&m);
-    Ready r = {.graph = pass_simplify(m.g, &b->arena)};
+static Ready ready_new(Bench *b, uint32_t number, int64_t rows) {
+    RowGraph made = row_graph(&b->arena, number, rows);
+    Ready r = {.graph = made.graph};
     PlanRequestEntry entry = {STR("run"), r.graph};
     PlanRequest request = {.model = STR("rows"),
                            .target = {.level = cpu_level_here(), .threads = b->threads},
@@ -249,7 +120,7 @@ static Ready ready_new(Bench *b, const Case *c, int64_t rows) {
                            .entry_count = 1};
     must(b, graph_to_plan(&b->diag, &b->arena, &request, &r.plan));
     must(b, session_open(&b->diag, r.plan, b->threads, &r.session));
-    r.bytes = least_bytes(r.graph);
+    r.bytes = made.several_kernels ? kernels_bytes(r.plan) : least_bytes(r.graph);
     r.kernels = r.plan->entries[0].step_count;
     return r;
 }
@@ -258,33 +129,50 @@ static void run(Bench *b, const Ready *r) {
     must(b, session_run(&b->diag, r->session, &r->plan->entries[0]));
 }
 
-static void compare(const char *name, const double *expected, const float *got, int64_t n) {
+typedef struct {
+    const double *expected;
+    const void *got;
+    DType type;
+    int64_t count;
+    double tolerance;  // of the largest element
+} Comparison;
+
+static void compare(const char *name, const Comparison *c) {
     double largest = 0, error = 0;
-    for (int64_t i = 0; i < n; i++) {
-        largest = fmax(largest, fabs(expected[i]));
-        error = fmax(error, fabs(expected[i] - (double)got[i]));
+    for (int64_t i = 0; i < c->count; i++) {
+        largest = fmax(largest, fabs(c->expected[i]));
+        error = fmax(error, fabs(c->expected[i] - dtype_get(c->type, c->got, i)));
     }
-    if (error <= 1e-5 * largest) return;
+    if (error <= c->tolerance * largest) return;
     fprintf(stderr, "bench_rows: %s: wrong result\n", name);
     exit(1);
 }
 
-static void check(Bench *b, const Case *c) {
-    Ready r = ready_new(b, c, CHECK_ROWS);
+static void check(Bench *b, uint32_t number) {
+    const RowCase *about = row_case(number);
+    Ready r = ready_new(b, number, CHECK_ROWS);
     Evaluation reference;
     evaluation_init(&reference, r.graph, &b->arena);
     fill(&r, &reference);
     run(b, &r);
     const Graph *g = r.graph;
+    // Numbers in bf16 have 8 bits; a few roundings follow one another.
+    Comparison c = {.tolerance = about->storage == DTYPE_BF16 ? 0.02 : 1e-5};
     for (uint32_t i = 0; i < g->outputs.len; i++) {
         ValueId v = g->outputs.ptr[i].value;
-        compare(c->name, evaluation_value(&reference, v),
-                tensor(&r, TENSOR_OUTPUT, g->outputs.ptr[i].name), graph_elements(g, v));
+        c.expected = evaluation_value(&reference, v);
+        c.got = tensor(&r, TENSOR_OUTPUT, g->outputs.ptr[i].name);
+        c.type = graph_value(g, v)->type;
+        c.count = graph_elements(g, v);
+        compare(about->name, &c);
     }
     for (uint32_t i = 0; i < g->updates.len; i++) {
         ValueId v = g->updates.ptr[i].value;
-        compare(c->name, evaluation_value(&reference, v), leaf_data(&r, g->updates.ptr[i].leaf),
-                graph_elements(g, v));
+        c.expected = evaluation_value(&reference, v);
+        c.got = leaf_data(&r, g->updates.ptr[i].leaf);
+        c.type = graph_value(g, v)->type;
+        c.count = graph_elements(g, v);
+        compare(about->name, &c);
     }
     session_close(r.session);
 }
@@ -356,10 +244,36 @@ static double kernel_time(Bench *b, const Ready *r) {
     return clock_seconds() - start;
 }
 
-static Outcome measure(Bench *b, const Case *c) {
+// Of the quickest of a few runs; on stderr.
+static void steps_print(Bench *b, const Ready *r) {
+    enum { RUNS = 7 };
+    uint32_t count = 0;
+    const int64_t *ns = NULL;
+    session_profile(r->session, true);
+    run(b, r);
+    ns = session_step_ns(r->session, &count);
+    int64_t *least = arena_array(&b->arena, int64_t, count);
+    memcpy(least, ns, count * sizeof *least);
+    for (int k = 1; k < RUNS; k++) {
+        run(b, r);
+        ns = session_step_ns(r->session, &count);
+        for (uint32_t i = 0; i < count; i++)
+            least[i] = ns[i] < least[i] ? ns[i] : least[i];
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const PlanStep *step = &r->plan->entries[0].steps[i];
+        if (step->kind != STEP_LAUNCH) continue;
+        const PlanKernel *k = &r->plan->kernels[step->kernel];
+        fprintf(stderr, "%-32.*s %8.3f ms %7.1f MiB %6.1f GB/s\n", STR_ARG(k->name),
+                (double)least[i] * 1e-6, (double)k->bytes / 1048576,
+                (double)k->bytes / (double)least[i]);
+    }
+}
+
+static Outcome measure(Bench *b, uint32_t number) {
     static double times[REPEATS_MOST], sums[REPEATS_MOST];
     double start = clock_seconds();
-    Ready r = ready_new(b, c, c->rows);
+    Ready r = ready_new(b, number, row_case(number)->rows / b->part);
     Outcome out = {.bytes = r.bytes, .kernels = r.kernels, .compile = clock_seconds() - start};
     fill(&r, NULL);
     int64_t blocks = r.bytes / BLOCK;
@@ -370,6 +284,7 @@ static Outcome measure(Bench *b, const Case *c) {
         sums[out.runs] = sum_time(b, &job, blocks);
         times[out.runs++] = kernel_time(b, &r);
     }
+    if (b->steps) steps_print(b, &r);
     double bytes = (double)r.bytes;
     out.time = median(times, out.runs);
     out.time_least = times[0];
@@ -383,7 +298,7 @@ static Outcome measure(Bench *b, const Case *c) {
 
 // ---- reports
 
-static void row_print(const Case *c, const Outcome *o) {
+static void row_print(const RowCase *c, const Outcome *o) {
     printf("| %s | %lld x %lld | %u | %.1f | %.3f | %.3f | %.1f | %.1f | %.2f | %.2f |\n",
            c->name, (long long)c->rows, (long long)c->cols, o->kernels,
            (double)o->bytes / 1048576, o->time * 1e3, o->time_least * 1e3,
@@ -392,7 +307,7 @@ static void row_print(const Case *c, const Outcome *o) {
     fflush(stdout);
 }
 
-static void row_json(JsonWriter *w, const Case *c, const Outcome *o) {
+static void row_json(JsonWriter *w, const RowCase *c, const Outcome *o) {
     json_object(w);
     json_key(w, "name"), json_string(w, str_of(c->name));
     json_key(w, "rows"), json_int(w, c->rows);
@@ -420,6 +335,8 @@ static bool option_set(Options *o, Bench *b, const char *name, const char *value
         return true;
     }
     if (strcmp(name, "--seconds") == 0) return str_to_double(str_of(value), &b->budget);
+    if (strcmp(name, "--part") == 0)
+        return str_to_int64(str_of(value), &b->part) && b->part > 0;
     if (strcmp(name, "--only") != 0) return false;
     o->only = value;
     return true;
@@ -430,18 +347,21 @@ static Options options_read(Bench *b, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             o.json = true;
+        else if (strcmp(argv[i], "--steps") == 0)
+            b->steps = true;
         else if (i + 1 < argc && option_set(&o, b, argv[i], argv[i + 1]))
             i++;
         else
-            exit((fprintf(stderr, "usage: bench_rows [--json] [--threads N] [--seconds S] "
-                                  "[--only NAME]\n"),
+            exit((fprintf(stderr,
+                          "usage: bench_rows [--json] [--steps] [--threads N] [--seconds S] "
+                          "[--only NAME]\n"),
                   2));
     }
     return o;
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.threads = 2, .budget = 1};
+    Bench b = {.threads = 2, .budget = 1, .part = 1};
     diag_init(&b.diag, &b.arena);
     Options o = options_read(&b, argc, argv);
     must(&b, pool_open(&b.diag, b.threads, &b.pool));
@@ -456,14 +376,14 @@ int main(int argc, char **argv) {
             "%u threads\n\n| case | rows x cols | launches | MiB | ms | least ms | GB/s |"
             " read GB/s | fraction | of least |\n|---|---|---|---|---|---|---|---|---|---|\n",
             b.threads);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (o.only && !strstr(cases[i].name, o.only)) continue;
-        check(&b, &cases[i]);
-        Outcome out = measure(&b, &cases[i]);
+    for (uint32_t i = 0; row_case(i); i++) {
+        if (o.only && !strstr(row_case(i)->name, o.only)) continue;
+        check(&b, i);
+        Outcome out = measure(&b, i);
         if (o.json)
-            row_json(&w, &cases[i], &out);
+            row_json(&w, row_case(i), &out);
         else
-            row_print(&cases[i], &out);
+            row_print(row_case(i), &out);
     }
     json_end(&w);
     json_end(&w);

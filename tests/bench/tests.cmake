@@ -1,5 +1,5 @@
 # Built with the tests but not run by them: timings decide nothing.
-add_executable(bench_rows bench/bench_rows.c)
+add_executable(bench_rows bench/bench_rows.c bench/row_cases.c)
 strata_compile_options(bench_rows)
 target_compile_definitions(bench_rows PRIVATE ${STRATA_DEFINITIONS})
 target_compile_options(bench_rows PRIVATE -O2 -march=native)
