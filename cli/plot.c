@@ -81,12 +81,14 @@ static void add_heat(StrBuf *out, const Plot *plot) {
     strbuf_addz(out, "END\nset datafile missing 'nan'\nunset grid\n");
     if (plot->ticks) strbuf_addz(out, "set xtics rotate by 90 right\n");
     double most = fmax(high, -low) > 0 ? fmax(high, -low) : 1;
-    strbuf_addf(out,
-                low < 0 ? "set palette defined (-1 '#b3202c', 0 '#ffffff', 1 '#12508f')\n"
-                          "set cbrange [-%.9g:%.9g]\n"
-                        : "set palette defined (0 '#ffffff', 0.5 '#6aa5d8', 1 '#0b3c70')\n"
-                          "set cbrange [0:%.9g]\n",
-                most, most);
+    strbuf_addf(
+        out,
+        low < 0
+            ? "set palette defined (-1 '#b3202c', 0 '#ffffff', 1 '#12508f')\n"
+              "set cbrange [-%.9g:%.9g]\n"
+            : "set palette defined (0 '#ffffff', 0.05 '#d6e6f4', 0.2 '#8fc1e2', 0.5 '#3e8ec4', 1 '#0b3c70')\n"
+              "set cbrange [0:%.9g]\n",
+        most, most);
     strbuf_addf(out, "set xrange [-0.5:%.1f]\nset yrange [%.1f:-0.5]\n", plot->tick_count - 0.5,
                 plot->row_count - 0.5);
     strbuf_addz(out, "plot $m matrix with image pixels notitle\n");
