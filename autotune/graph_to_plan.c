@@ -146,10 +146,22 @@ static uint32_t constant_memory(Builder *b, Draft *d, ValueId v) {
         d, (Memory){.kind = BUFFER_CONSTANT, .offset = (int64_t)start, .bytes = bytes});
 }
 
+// An operand's place in the memory of the stack that it lies in.
+static Memory part_of_stack(const Draft *d, ValueId stack, ValueId operand, uint32_t whole) {
+    const Value *s = graph_value(d->graph, stack);
+    Memory m = {.kind = BUFFER_ARENA, .whole = whole + 1};
+    m.bytes = value_bytes(d->graph, operand);
+    for (uint32_t k = 0; s->in[k].i != operand.i; k++)
+        m.offset += m.bytes;
+    return m;
+}
+
 static uint32_t memory_of(Builder *b, Draft *d, ValueId v) {
     if (d->memory_of[v.i]) return d->memory_of[v.i] - 1;
     ValueHome home = d->regions->homes[v.i];
+    ValueId stack = d->regions->laid_in[v.i];
     Memory m = {.kind = BUFFER_ARENA, .bytes = value_bytes(d->graph, v)};
+    if (stack.i) m = part_of_stack(d, stack, v, memory_of(b, d, stack));
     uint32_t at;
     if (home == HOME_CONSTANT) {
         at = constant_memory(b, d, v);

@@ -65,19 +65,24 @@ bool draft_update_in_place(Draft *d, uint32_t value_memory, uint32_t tensor) {
 // ---- placement: the planner's buffers are the draft's pieces of memory, under the same
 // numbers
 
-static uint32_t list_of(const DraftStep *step, bool writes, uint32_t *out) {
+static uint32_t whole_of(const Draft *d, uint32_t memory) {
+    uint32_t whole = d->memory.ptr[memory].whole;
+    return whole ? whole - 1 : memory;
+}
+
+static uint32_t list_of(const Draft *d, const DraftStep *step, bool writes, uint32_t *out) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < step->arg_count; i++)
         if (writes ? draft_step_writes(step, i) : draft_step_reads(step, i))
-            out[n++] = step->args[i];
+            out[n++] = whole_of(d, step->args[i]);
     return n;
 }
 
 static bool could_share(const Draft *d, const DraftStep *step, uint32_t from, uint32_t to) {
     const Memory *a = &d->memory.ptr[step->args[from]], *b = &d->memory.ptr[step->args[to]];
     return a->kind == BUFFER_ARENA && b->kind == BUFFER_ARENA && a->bytes == b->bytes &&
-           draft_step_reads(step, from) && draft_step_writes(step, to) &&
-           tile_in_place(step->program, from, to);
+           !a->whole && !b->whole && draft_step_reads(step, from) &&
+           draft_step_writes(step, to) && tile_in_place(step->program, from, to);
 }
 
 static uint32_t in_place_pairs(const Draft *d, const DraftStep *step, MemoryInPlace *out) {
@@ -102,8 +107,8 @@ void draft_place(Draft *d) {
         MemoryInPlace *pairs =
             arena_array(d->arena, MemoryInPlace, step->arg_count * step->arg_count);
         steps[i] = (MemoryStep){.reads = reads, .writes = writes, .in_place = pairs};
-        steps[i].read_count = list_of(step, false, reads);
-        steps[i].write_count = list_of(step, true, writes);
+        steps[i].read_count = list_of(d, step, false, reads);
+        steps[i].write_count = list_of(d, step, true, writes);
         steps[i].in_place_count = in_place_pairs(d, step, pairs);
     }
     MemoryProblem problem = {.buffers = buffers,
@@ -113,8 +118,10 @@ void draft_place(Draft *d) {
     MemoryPlan *plan = pass_memory(&problem, d->arena);
     const char *violation = memory_violation(&problem, plan, d->arena);
     if (violation) BUG("memory plan: %s", violation);
-    for (uint32_t i = 0; i < d->memory.len; i++)
-        if (d->memory.ptr[i].kind == BUFFER_ARENA)
-            d->memory.ptr[i].offset = plan->offset[i] == MEMORY_NOWHERE ? 0 : plan->offset[i];
+    for (uint32_t i = 0; i < d->memory.len; i++) {
+        Memory *m = &d->memory.ptr[i];
+        int64_t at = plan->offset[whole_of(d, i)], within = m->whole ? m->offset : 0;
+        if (m->kind == BUFFER_ARENA) m->offset = at == MEMORY_NOWHERE ? 0 : at + within;
+    }
     d->arena_bytes = plan->bytes;
 }

@@ -7,6 +7,7 @@
 typedef struct {
     BufferKind kind;
     uint32_t tensor;  // BUFFER_TENSOR
+    uint32_t whole;   // 1 + the piece that this one is a part of, from `offset` on; 0: none
     int64_t offset;   // BUFFER_CONSTANT; of BUFFER_ARENA once placed
     int64_t bytes;
 } Memory;

@@ -238,6 +238,7 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
     f->roots = arena_array(arena, bool, n);
     f->early = arena_array(arena, bool, n);
     f->again = arena_array(arena, bool, n);
+    f->laid_in = arena_array(arena, ValueId, n);
     mark_unrolled(f);
     mark_parts(f);
     build_users(f);

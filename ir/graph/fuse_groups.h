@@ -29,6 +29,7 @@ typedef struct {
     bool *again;                    // per value: not early, and made of early values alone
     uint32_t *users, *users_at;     // users of v: users[users_at[v] .. users_at[v + 1])
     Group *groups;                  // per value: its own group to begin with
+    ValueId *laid_in;               // per value: see Regions
     ValueId *base;                  // per value: what it is a view of, or itself
     uint64_t **own;                 // per value: the space of the value alone
     uint64_t *rows;                 // scratch: the rows of a union

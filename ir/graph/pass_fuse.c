@@ -343,8 +343,39 @@ static bool read_by_others(Fuse *f, uint32_t v, const Group *group) {
     return false;
 }
 
+static bool has_root(const Fuse *f, uint32_t v) {
+    bool root = f->roots[v];
+    for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++)
+        root = root || (f->homes[f->users[u]] == HOME_VIEW && has_root(f, f->users[u]));
+    return root;
+}
+
+// Could operand k of a stack lie in the stack's memory? Each operand must be there just once,
+// and be aligned as memory of its own is.
+static bool can_lie_in_stack(const Fuse *f, const Value *stack, uint32_t k) {
+    ValueId x = stack->in[k];
+    int64_t bytes =
+        graph_elements(f->graph, x) * (int64_t)dtype_bytes(graph_value(f->graph, x)->type);
+    bool alone = f->homes[x.i] == HOME_COMPUTED && !is_free_stack(f, x.i) && !f->roots[x.i] &&
+                 !f->laid_in[x.i].i && bytes % REGION_ALIGNMENT == 0;
+    for (uint32_t i = 0; i < k; i++)
+        alone = alone && stack->in[i].i != x.i;
+    return alone;
+}
+
+// A stack that must be in memory is made of its operands, side by side, where it can be.
+static void lay_stack(Fuse *f, uint32_t s) {
+    const Value *stack = &f->graph->values.ptr[s];
+    bool can = stack_is_stored(f, s, s) && !has_root(f, s);
+    for (uint32_t k = 0; k < stack->arity; k++)
+        can = can && can_lie_in_stack(f, stack, k);
+    for (uint32_t k = 0; can && k < stack->arity; k++)
+        f->laid_in[stack->in[k].i] = (ValueId){s};
+}
+
 static bool is_kept(Fuse *f, uint32_t v, const Group *group) {
-    return is_free_stack(f, v) ? stack_is_stored(f, v, v) : read_by_others(f, v, group);
+    if (!is_free_stack(f, v)) return f->laid_in[v].i || read_by_others(f, v, group);
+    return stack_is_stored(f, v, v) && f->laid_in[f->graph->values.ptr[v].in[0].i].i != v;
 }
 
 static bool is_among(const ValueId *values, uint32_t count, ValueId v) {
@@ -571,8 +602,16 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
             join_attention(f, v);
     for (uint32_t v = 1; v < g->values.len; v++)
         if (f->homes[v] == HOME_COMPUTED) join_cast(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        if (is_free_stack(f, v)) lay_stack(f, v);
     emit_regions(f);
     Regions *out = arena_new(arena, Regions);
-    *out = (Regions){g, f->homes, f->regions, f->region_count, f->refusals, f->refusal_count};
+    *out = (Regions){.graph = g,
+                     .homes = f->homes,
+                     .laid_in = f->laid_in,
+                     .regions = f->regions,
+                     .count = f->region_count,
+                     .refusals = f->refusals,
+                     .refusal_count = f->refusal_count};
     return out;
 }

@@ -115,6 +115,8 @@ static void mark_stored(Recompute *r) {
     for (uint32_t i = 0; i < regions->count; i++)
         for (uint32_t k = 0; k < regions->regions[i].input_count; k++)
             r->stored[regions->regions[i].inputs[k].i] = true;
+    for (uint32_t i = 1; i < r->g->values.len; i++)
+        if (regions->laid_in[i].i) r->stored[i] = true;
 }
 
 // Reading it, holding it, and writing it if that would not be done anyway.

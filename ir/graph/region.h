@@ -13,6 +13,9 @@ typedef enum {
 // Axes that the kernels of a region may unroll; a value has fewer.
 enum { REGION_MAX_UNROLLED = 128 };
 
+// Values in memory begin at multiples of this many bytes.
+#define REGION_ALIGNMENT 64
+
 typedef struct {
     RegionKind kind;
     Str name;               // readable and unique: "rms_norm.3"
@@ -44,6 +47,9 @@ typedef enum {
 typedef struct {
     const Graph *graph;
     const ValueHome *homes;
+    // Per value: the stack in whose memory it lies, at its place among the operands; {0}: none.
+    // No region stores such a stack.
+    const ValueId *laid_in;
     Region *regions;  // in an order that can be executed
     uint32_t count;
     // Why each pair that could have been one kernel is not: for `explain`.

@@ -12,6 +12,7 @@ typedef struct {
     const Graph *graph;
     Arena *arena;
     Evaluation reference;
+    const ValueId *laid_in;
     void **memory;  // per value: what the kernels see
 } Run;
 
@@ -37,6 +38,14 @@ static void draw_leaf(Run *run, uint32_t leaf) {
 
 static void *memory_of(Run *run, ValueId v) {
     const Value *value = graph_value(run->graph, v);
+    ValueId stack = run->laid_in[v.i];
+    if (!run->memory[v.i] && stack.i) {
+        const Value *s = graph_value(run->graph, stack);
+        char *at = memory_of(run, stack);
+        for (uint32_t k = 0; s->in[k].i != v.i; k++)
+            at += graph_elements(run->graph, v) * (int64_t)dtype_bytes(value->type);
+        run->memory[v.i] = at;
+    }
     if (!run->memory[v.i])
         run->memory[v.i] = arena_alloc(run->arena, (size_t)graph_elements(run->graph, v),
                                        dtype_bytes(value->type));
@@ -106,6 +115,7 @@ void run_regions_check(const Graph *g, const Schedule *schedule, double toleranc
     for (uint32_t i = 0; i < g->leaves.len; i++)
         draw_leaf(&run, i);
     Regions *regions = pass_fuse(g, &arena);
+    run.laid_in = regions->laid_in;
     fill_constants(&run, regions->homes);
     for (uint32_t i = 0; i < regions->count; i++)
         run_region(&run, regions, &regions->regions[i], schedule);

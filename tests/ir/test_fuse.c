@@ -566,6 +566,42 @@ static void test_many_unrolled_axes(void **state) {
     }
 }
 
+// A stack that a contraction reads lies in memory as its operands, if they can lie there: each
+// computed, once in it, and a multiple of the alignment long.
+static void test_stacks_in_memory(void **state) {
+    (void)state;
+    static const struct {
+        int64_t rows;
+        bool twice, leaf, laid;
+    } cases[] = {{4, false, false, true},
+                 {3, false, false, false},
+                 {4, true, false, false},
+                 {4, false, true, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Fixture f;
+        fixture(&f);
+        AxisId t = axis(&f, "t", cases[i].rows), d = axis(&f, "d", 4), n = axis(&f, "n", 2),
+               k = axis(&f, "k", 3);
+        ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 2, (AxisId[]){t, d});
+        ValueId w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 3, (AxisId[]){n, d, k});
+        ValueId first = op_along(&f, OP_SOFTMAX, x, d), second = mul(&f, first, num(&f, 0.5));
+        ValueId pair[2] = {cases[i].leaf ? x : first, cases[i].twice ? first : second};
+        ValueId v = stack(&f, pair, 2, n), product[2] = {v, w};
+        AxisId along[2] = {n, d};
+        GraphAttr attr = {.along = along, .along_count = 2};
+        output(&f, "product", graph_add(f.g, OP_CONTRACT, product, 2, attr, (Span){0}));
+        output(&f, "mix", sum(&f, mul(&f, v, v), n));
+        const Regions *regions = pass_fuse(f.g, &f.arena);
+        assert_int_equal(regions->laid_in[pair[1].i].i == v.i, cases[i].laid);
+        bool stored = false;
+        for (uint32_t r = 0; r < regions->count; r++)
+            for (uint32_t o = 0; o < regions->regions[r].output_count; o++)
+                stored = stored || regions->regions[r].outputs[o].i == v.i;
+        assert_int_equal(stored, !cases[i].laid);
+        finish(&f);
+    }
+}
+
 static void test_movement_gradients(void **state) {
     (void)state;
     Fixture f;
@@ -644,6 +680,7 @@ int main(void) {
         cmocka_unit_test(test_movement_along_an_unrolled_axis),
         cmocka_unit_test(test_parameters_meet_where_they_are_used),
         cmocka_unit_test(test_many_unrolled_axes),
+        cmocka_unit_test(test_stacks_in_memory),
         cmocka_unit_test(test_movement_gradients),
         cmocka_unit_test(test_views_as_outputs),
         cmocka_unit_test(test_views_of_constants),
