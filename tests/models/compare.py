@@ -30,7 +30,8 @@ class Strata:
         for key, value in settings.items():
             text = ",".join(map(str, value)) if isinstance(value, list) else value
             line += ["--set", f"{key}={text}"]
-        subprocess.run([*line, *map(str, options)], check=True, stdout=subprocess.DEVNULL)
+        line += map(str, options)
+        return subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout
 
     def init(self, name, settings):
         path = self.folder / "init.safetensors"

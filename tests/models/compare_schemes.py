@@ -1,15 +1,18 @@
-"""compare_schemes.py STRATA MODELS_DIR: models/lm.strata with every way to connect sublayers against schemes.py:
-parameters and how many there are, initial values, outputs, loss and every gradient. Each line says the worst error;
-exit 1 if one is too large.
+"""compare_schemes.py STRATA MODELS_DIR: models/lm.strata with every way to connect sublayers against schemes.py, and
+variants/variants.strata against variants.py: parameters and how many there are, initial values, outputs, loss and
+every gradient; how many kernels. Each line says the worst error; exit 1 if one is too large.
 """
+import json
 import math
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
 import compare
 import schemes
+import variants
 
 # Sizes that are no multiples of any vector's width; blocks of which the last is not complete.
 SETTINGS = {"vocab": 29, "d": 20, "h": 1, "r": 2, "dk": 6, "ff": 28, "layers": 3, "block": 4, "window": 3, "n": 3,
@@ -43,18 +46,56 @@ BEGIN_AS_STANDARD = ("dense", "mudd", "hyper_static", "hyper", "mhc", "full", "b
                      "input_query", "static_mix")
 
 
-def compare_parameters(report, name, init, settings):
-    want = schemes.parameters(schemes.SCHEMES[name], settings)
+def compare_parameters(report, name, scheme, init, settings):
+    want = schemes.parameters(scheme, settings)
     good = {key: value.shape for key, value in init.items()} == {key: p.shape for key, p in want.items()}
     report.check(f"{name}: names and shapes of parameters", 0.0 if good else np.inf)
     fixed = {key: p.first for key, p in want.items() if p.first is not None}
     error = max(np.abs(init[key] - first).max() for key, first in fixed.items()) if good else np.inf
     report.check(f"{name}: initial values", error, 1e-7)
 
+
+def count_parameters(report, name, init, settings):
     standard = sum(math.prod(p.shape) for p in schemes.parameters(schemes.Scheme, settings).values())
     added = ADDED[name](2 * settings["layers"], settings["d"], settings["n"])
     count = sum(value.size for value in init.values())
     report.check(f"{name}: {added} parameters more than standard", abs(count - standard - added), 0)
+
+
+class Model(compare.Strata):
+    """A model whose setting `residual` is the way to connect sublayers."""
+
+    def __init__(self, program, models, folder, model):
+        super().__init__(program, models, folder)
+        self.model = model
+
+    def kernels(self, residual, *options):
+        """Of the forward pass, and of a training step."""
+        return [len(json.loads(self.call("explain", self.model, {"size": "tiny", "residual": residual}, "--json",
+                                         *more))["kernels"]) for more in ((), ("--grad",))]
+
+
+def compare_all(model, report, which, settings, inputs, rng):
+    """Returns initial parameters: {name: {parameter: value}}."""
+    inits = {name: model.init(model.model, {**settings, "residual": name}) for name in which}
+    for name, scheme in which.items():
+        compare_parameters(report, name, scheme, inits[name], settings)
+        compare_scheme(model, report, name, scheme, settings, inputs, rng)
+    return inits
+
+
+# A mix of sources is one kernel with the norm behind it: the forward pass has those of `standard`. How many more there
+# may be: in a training step, what makes the gradients of further parameters.
+MORE_KERNELS = {"recency": 2, "difference": 2}
+
+
+def count_kernels(library, own, report):
+    standard, block = library.kernels("standard"), library.kernels("block")
+    report.check("block: as many kernels as standard", abs(block[0] - standard[0]), 0)
+    for name, more in MORE_KERNELS.items():
+        forward, step = own.kernels(name)
+        report.check(f"{name}: as many kernels as block", abs(forward - block[0]), 0)
+        report.check(f"{name}: {step} kernels in a training step, block {block[1]}", max(step - block[1], 0), more)
 
 
 def grouped(results):
@@ -70,12 +111,11 @@ def grouped(results):
     return {key: np.concatenate(values) for key, values in groups.items()}
 
 
-def compare_scheme(strata, report, name, settings, inputs, rng):
-    scheme = schemes.SCHEMES[name]
+def compare_scheme(strata, report, name, scheme, settings, inputs, rng):
     params = {key: value.astype(np.float32) for key, value in schemes.random_parameters(scheme, settings, rng).items()}
     wide = {key: value.astype(np.float64) for key, value in params.items()}
     want = schemes.evaluate(scheme, settings, wide, inputs["tokens"], inputs["targets"])
-    got = strata.run("lm", {**settings, "residual": name}, params, inputs)
+    got = strata.run(strata.model, {**settings, "residual": name}, params, inputs)
     report.compare(name, grouped(got), grouped(want))
 
 
@@ -109,13 +149,18 @@ def main(program, models):
     inputs = {"tokens": tokens, "targets": targets}
     report = compare.Report()
     with tempfile.TemporaryDirectory() as folder:
-        strata = compare.Strata(program, models, folder)
-        inits = {name: strata.init("lm", {**SETTINGS, "residual": name}) for name in schemes.SCHEMES}
+        strata = Model(program, models, folder, "lm")
+        inits = compare_all(strata, report, schemes.SCHEMES, SETTINGS, inputs, rng)
         for name, init in inits.items():
-            compare_parameters(report, name, init, SETTINGS)
-            compare_scheme(strata, report, name, SETTINGS, inputs, rng)
-        compare_scheme(strata, report, "block", {**SETTINGS, "blocks": [1, 3], "block": 1}, inputs, rng)
+            count_parameters(report, name, init, SETTINGS)
+        sizes = {**SETTINGS, "blocks": [1, 3], "block": 1}
+        compare_scheme(strata, report, "block", schemes.Block, sizes, inputs, rng)
         compare_initial(strata, report, inits, SETTINGS, inputs)
+
+        own = Model(program, Path(__file__).parent / "variants", folder, "variants")
+        settings = {key: value for key, value in SETTINGS.items() if key != "window"}
+        compare_all(own, report, variants.VARIANTS, settings, inputs, rng)
+        count_kernels(strata, own, report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 

@@ -104,7 +104,7 @@ def unit_rms(tape, x, axes, eps):
 
 def stack(tape, xs):
     """Along a new first axis."""
-    return tape.record(np.stack([x.value for x in xs]), xs, list)
+    return tape.record(np.stack([x.value for x in xs]), list(xs), list)
 
 
 def reshape(tape, x, shape):
