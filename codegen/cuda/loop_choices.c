@@ -31,7 +31,7 @@ static uint32_t add_cp(Arena *arena, CudaWriter *w, uint32_t most, LoopChoice *o
     return count;
 }
 
-// Of equals LOOP_WS comes first, as in cuda_emit, and each skeleton's own order is kept.
+// Of equals LOOP_WS comes first, and each skeleton's own order is kept.
 static uint32_t merge(const LoopChoice *ws, uint32_t ws_count, const LoopChoice *cp,
                       uint32_t cp_count, LoopChoice *out) {
     uint32_t i = 0, j = 0, n = 0;
@@ -60,7 +60,9 @@ static bool is_ws_wanted(const TileProgram *p) {
            tile_knob(p, "cluster", 0);
 }
 
+// The estimates of two skeletons are not to be told apart more finely than this.
 bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch) {
+    const double clearly = 0.9;
     if (arch != CUDA_SM90A || tile_knob(p, "skeleton", 0) == 1) return false;
     Diag reasons;
     diag_init(&reasons, arena);
@@ -69,5 +71,5 @@ bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch) {
     Cp cp;
     if (!ws_plan(&w, &ws)) return false;
     if (is_ws_wanted(p) || !cp_plan(&w, &cp)) return true;
-    return ws_cycles(&ws.shape, &ws.tiles) <= cp_cycles(&cp.shape, &cp.tiles);
+    return clearly * ws_cycles(&ws.shape, &ws.tiles) <= cp_cycles(&cp.shape, &cp.tiles);
 }

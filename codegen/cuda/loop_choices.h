@@ -17,6 +17,7 @@ typedef struct {
 uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, uint32_t most,
                            LoopChoice **out);
 
-// LOOP_WS: on sm_90a if it is possible and expected to take no longer than LOOP_CP, each with
-// the program's knobs. `skeleton` = 1 is LOOP_CP in any case, a knob of LOOP_WS alone LOOP_WS.
+// LOOP_WS: on sm_90a if it is possible and LOOP_CP is not expected to be clearly faster, each
+// with the program's knobs. `skeleton` = 1 is LOOP_CP in any case, a knob of LOOP_WS alone
+// LOOP_WS.
 bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch);
