@@ -31,7 +31,11 @@ static void print_row(const char *path, IsaLevel arch, CudaKernels *k, double se
 
 static bool measure(const char *path, IsaLevel arch) {
     const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
-    CudaModel m = {path, {0}, {bindings, 2}, arch, DTYPE_BF16};
+    CudaModel m = {.path = path,
+                   .kind = ENTRY_TRAIN,
+                   .bindings = {bindings, 2},
+                   .arch = arch,
+                   .storage = DTYPE_BF16};
     CudaKernels k;
     cuda_kernels_init(&k);
     bool ok = cuda_kernels_add(&k, &m);

@@ -24,8 +24,8 @@ foreach(kernels loop stream ws)
         ir/tile_bench.c)
 endforeach()
 foreach(kernels loop stream)
-    strata_gpu_program(model_${kernels} gpu/device_simt.c models/test_cuda_${kernels}.c codegen/cuda_bench.c
-        ir/tile_bench.c ../cli/pipeline.c)
+    strata_gpu_program(model_${kernels} gpu/device_simt.c models/test_cuda_${kernels}.c models/cuda_kernels.c
+        codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c)
 endforeach()
 # The hand-written kernels, by which the emulation's models of barriers, copies and products are compared with the card.
 strata_gpu_program(machine gpu/device_simt.c simt/test_simt.c simt/simt_kernels.c)

@@ -1,4 +1,5 @@
-// cuda_kernels.h: the kernels of whole models for GPUs, compiled by NVRTC on two threads.
+// cuda_kernels.h: the programs of whole models for GPUs, each once; compiled by NVRTC on two
+// threads.
 #pragma once
 
 #include "autotune/graph_to_plan.h"
@@ -25,11 +26,13 @@ void cuda_kernels_release(CudaKernels *k);
 
 typedef struct {
     const char *path;
+    EntryKind kind;
     Settings settings;
     Bindings bindings;
     IsaLevel arch;
     DType storage;
 } CudaModel;
-// Adds the kernels of a training step that are not there yet. False: diag says why.
+// Adds the programs of an entry that are not there yet, with untuned schedules. False: diag
+// says why.
 MUST_USE bool cuda_kernels_add(CudaKernels *k, const CudaModel *m);
 void cuda_kernels_compile(CudaKernels *k);

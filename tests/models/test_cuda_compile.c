@@ -1,6 +1,7 @@
 // Every kernel of every model compiles for every GPU that Strata knows, with nothing spilled
-// and nothing that the compiler says is slow; on sm_90a the contractions of bf16 are wgmma on
-// tiles that tensor copies bring.
+// and nothing that the compiler says is slow; on sm_90a the contractions of bf16, but for those
+// with few results, are wgmma on tiles that tensor copies bring.
+#include "codegen/cuda/loop_choices.h"
 #include "tests/models/cuda_kernels.h"
 #include "tests/test.h"
 
@@ -28,7 +29,8 @@ static const char *verdict(Arena *arena, const CompiledKernel *k) {
         return str_printf(arena, "%u bytes spilled, %u of stack", k->code.spill_bytes,
                           k->code.stack_bytes)
             .ptr;
-    bool wants_wgmma = k->arch == CUDA_SM90A && is_plain_contraction(k->program);
+    bool wants_wgmma =
+        is_plain_contraction(k->program) && cuda_loop_is_ws(arena, k->program, k->arch);
     if (wants_wgmma && (!n->wgmma || !n->tensor_copies))
         return str_printf(arena, "%u wgmma, %u tensor copies", n->wgmma, n->tensor_copies).ptr;
     return NULL;
@@ -57,7 +59,12 @@ static void check_arch(IsaLevel arch) {
     CudaKernels k;
     cuda_kernels_init(&k);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        CudaModel m = {models[i], {&tiny, 1}, {bindings, 2}, arch, DTYPE_BF16};
+        CudaModel m = {.path = models[i],
+                       .kind = ENTRY_TRAIN,
+                       .settings = {&tiny, 1},
+                       .bindings = {bindings, 2},
+                       .arch = arch,
+                       .storage = DTYPE_BF16};
         assert_true(cuda_kernels_add(&k, &m));
         m.storage = DTYPE_F32;
         assert_true(cuda_kernels_add(&k, &m));
@@ -81,25 +88,62 @@ static void test_sm100a(void **state) {
     check_arch(CUDA_SM100A);
 }
 
+static bool is_loop(const CompiledKernel *k) { return k->program->skeleton == TILE_LOOP; }
+static bool has_many_operands(const CompiledKernel *k) { return k->program->args.len > 48; }
+
+static bool is_by_wgmma(const CompiledKernel *k) {
+    Arena arena = {0};
+    bool is = is_loop(k) && cuda_loop_is_ws(&arena, k->program, k->arch);
+    arena_release(&arena);
+    return is;
+}
+
+static void keep(CudaKernels *k, bool (*wanted)(const CompiledKernel *k), uint32_t least) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < k->kernels.len; i++)
+        if (wanted(&k->kernels.ptr[i])) k->kernels.ptr[count++] = k->kernels.ptr[i];
+    assert_true(count > least);
+    k->kernels.len = count;
+}
+
+// Adds a model at the size of the demo.
+static void add_demo(CudaKernels *k, const char *path, IsaLevel arch, DType storage) {
+    const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
+    CudaModel m = {.path = path,
+                   .kind = ENTRY_TRAIN,
+                   .bindings = {bindings, 2},
+                   .arch = arch,
+                   .storage = storage};
+    assert_true(cuda_kernels_add(k, &m));
+}
+
+// Contractions with larger tiles than tiny models have.
+static void test_contractions(void **state) {
+    (void)state;
+    CudaKernels k;
+    cuda_kernels_init(&k);
+    add_demo(&k, "models/attnres_block.strata", CUDA_SM80, DTYPE_F32);
+    add_demo(&k, "models/attnres_block.strata", CUDA_SM90A, DTYPE_BF16);
+    add_demo(&k, "models/attnres_block.strata", CUDA_SM100A, DTYPE_BF16);
+    keep(&k, is_loop, 40);
+    uint32_t by_wgmma = 0;
+    vec_each (const CompiledKernel, kernel, &k.kernels)
+        by_wgmma += is_by_wgmma(kernel);
+    assert_true(by_wgmma > 15);
+    check_kernels(&k);
+}
+
 // The kernels with the most operands, the norm of all gradients and updates of small weights
-// among them, at the size of the demo.
+// among them.
 static void test_many_operands(void **state) {
     (void)state;
-    const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
     CudaKernels k;
     cuda_kernels_init(&k);
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
-        CudaModel m = {
-            "models/attnres_full.strata", {0}, {bindings, 2}, (IsaLevel)arch, DTYPE_BF16};
-        assert_true(cuda_kernels_add(&k, &m));
-        m.path = "models/prenorm.strata";
-        assert_true(cuda_kernels_add(&k, &m));
+        add_demo(&k, "models/attnres_full.strata", (IsaLevel)arch, DTYPE_BF16);
+        add_demo(&k, "models/prenorm.strata", (IsaLevel)arch, DTYPE_BF16);
     }
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < k.kernels.len; i++)
-        if (k.kernels.ptr[i].program->args.len > 48) k.kernels.ptr[count++] = k.kernels.ptr[i];
-    assert_true(count > 12);
-    k.kernels.len = count;
+    keep(&k, has_many_operands, 12);
     check_kernels(&k);
 }
 
@@ -113,6 +157,7 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sm80), cmocka_unit_test(test_sm90a),
-        cmocka_unit_test(test_sm100a), cmocka_unit_test(test_many_operands)};
+        cmocka_unit_test(test_sm100a), cmocka_unit_test(test_contractions),
+        cmocka_unit_test(test_many_operands)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

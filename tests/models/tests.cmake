@@ -8,8 +8,8 @@ if(TARGET models_plans)
 endif()
 # Every kernel of the models for GPUs, one by one.
 foreach(name cuda_loop cuda_stream)
-    strata_test(models/${name} models/test_${name}.c codegen/cuda_bench.c ir/tile_bench.c ../cli/pipeline.c
-        LIBS strata_simt ${MODEL_LIBRARIES} m)
+    strata_test(models/${name} models/test_${name}.c models/cuda_kernels.c codegen/cuda_bench.c ir/tile_bench.c
+        ../cli/pipeline.c LIBS strata_simt ${MODEL_LIBRARIES} m)
     if(TARGET models_${name})
         target_compile_definitions(models_${name} PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
         set_tests_properties(models/${name} PROPERTIES LABELS slow)
