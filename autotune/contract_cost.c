@@ -11,6 +11,8 @@
 enum {
     ELEMENT_BYTES = 4,
     CLOSE_BYTES = 1600 << 10,   // of a second-level cache of 2 MB: what stays while others pass
+    ROWS_BYTES = 1100 << 10,    // of it, for copies of rows
+    LINE_BYTES = 64,            // from k to k: a line
     FAR_BYTES = 4096,           // from k to k: a page
     NEAR_BYTES = 256 << 10,     // of memory that one pass over k may spread
     ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
@@ -18,7 +20,7 @@ enum {
     PARTIAL_BYTES = 512 << 10,  // of it, for partial sums that pass through
     GROUP_BYTES = 256 << 10,    // of it, for the panels of a group
     PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
-    COPY_BYTES = 8 << 20,       // of copied rows: more than that streams badly
+    COPY_BYTES = 3 << 20,       // of copied rows: more than that streams badly
     FEW_ROWS = 16,              // codegen/llvm/loop.c
     ALIAS_ROWS = 6,             // that many rows that meet in a set do no harm
     SAFE_ROWS = 8,              // that many others
@@ -32,7 +34,8 @@ static const double cycles_beside = 0.1;      // the same, beside the sums
 static const double cycles_beside_far = 0.4;  // the same, of k that lie in pages of their own
 static const double cycles_by_first = 0.25;   // the same, by the first block
 static const double cycles_to_turn = 0.5;     // an element that is transposed on the way
-static const double cycles_of_rows = 0.3;     // an element of rows that do not lie along k
+static const double cycles_of_rows = 0.7;     // an element of rows that do not lie along k
+static const double cycles_spread = 1.2;      // the same, into more than ROWS_BYTES
 static const double cycles_to_compute = 2;    // an element of an operand with a prologue
 static const double cycles_a_sum = 2;         // epilogue and store of a vector
 static const double cycles_between = 1.5;     // a vector of sums kept until the next step of k
@@ -42,6 +45,7 @@ static const double cycles_a_turn = 60;     // lanes of a group of sums, turned 
 static const double cycles_in_place = 0.3;  // a vector of cols whose k are not neighbours
 static const double cycles_far_cols = 3;    // a vector of cols in place whose k lie far apart
 static const double cycles_far_rows = 26;   // a line of rows that serves two blocks, likewise
+static const double cycles_a_line = 0.4;    // of rows, for each k
 static const double cycles_a_load = 0.05;
 static const double cycles_second = 1;  // a vector from the second-level cache
 static const double cycles_a_task = 2000;
@@ -173,6 +177,8 @@ static double block_cost(const Task *t, double rows, double vectors) {
     if (panel > FIRST_BYTES) step = together(step, vectors * second);
     if (!t->pack_b) step += (cycles_in_place + reach(t, &c->b, cycles_far_cols)) * vectors;
     if (!t->pack_a) step += reach(t, &c->a, cycles_far_rows) / 2;
+    bool apart = fabs((double)c->a.along) * ELEMENT_BYTES >= LINE_BYTES;
+    if (!t->pack_a && apart) step += cycles_a_line;
     double stride = fabs((double)c->a.across) * ELEMENT_BYTES;
     bool alias = !t->pack_a && c->a.along == 1 && fmod(stride, ALIAS_BYTES) == 0;
     if (alias && rows > ALIAS_ROWS) step *= 1 + 0.02 * (rows - ALIAS_ROWS);
@@ -200,9 +206,9 @@ static double blocks_cost(const Task *t) {
 
 static double rows_packing_cost(const Task *t) {
     const ContractOperand *a = &t->c->a;
-    double each = !a->direct      ? cycles_to_compute
-                  : a->along == 1 ? cycles_to_copy
-                                  : cycles_of_rows;
+    double held = t->rows * fmin(t->s->kc, (double)t->c->k) * ELEMENT_BYTES;
+    double turned = held > ROWS_BYTES ? cycles_spread : cycles_of_rows;
+    double each = !a->direct ? cycles_to_compute : a->along == 1 ? cycles_to_copy : turned;
     return t->pack_a ? (double)t->c->k * t->rows * each : 0;
 }
 
