@@ -10,8 +10,9 @@
 // ---- probes
 
 static void add_probe(Inspection *in, ValueId value, double *sum) {
-    uint32_t count = (uint32_t)graph_elements(in->g, value);
-    vec_push(&in->cli->arena, &in->probes, (InspectProbe){value, count, sum});
+    InspectProbe probe = {.value = value, .count = (uint32_t)graph_elements(in->g, value)};
+    probe.sum = sum;
+    vec_push(&in->cli->arena, &in->probes, probe);
 }
 
 // The mean over all axes but `kept`.

@@ -32,8 +32,10 @@ static void add_text(StrBuf *out, Str s) {
 // A column of text: double quotes end it.
 static void add_name(StrBuf *out, Str s) {
     strbuf_addz(out, " \"");
-    for (size_t i = 0; i < s.len; i++)
-        strbuf_addc(out, s.ptr[i] == '"' || s.ptr[i] == '\\' ? '\'' : s.ptr[i]);
+    for (size_t i = 0; i < s.len; i++) {
+        bool special = s.ptr[i] == '"' || s.ptr[i] == '\\';
+        strbuf_addc(out, (char)(special ? '\'' : s.ptr[i]));
+    }
     strbuf_addc(out, '"');
 }
 
