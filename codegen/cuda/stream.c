@@ -32,14 +32,21 @@ static Str scalar_text(Stream *s, const TileOp *op) {
     BUG("operation %d is not a scalar", (int)op->kind);
 }
 
+void stream_scalar_write(Stream *s, uint32_t i) {
+    const TileOp *op = stream_op(s, i);
+    cuda_comment(s->w, op);
+    cuda_line(s->w, "const %s %.*s = %.*s;", cuda_value_type(op->type),
+              STR_ARG(cuda_name(s->w, (TileId){i})), STR_ARG(scalar_text(s, op)));
+}
+
 static void scalars_write(Stream *s, const Level *l, int round) {
-    for (uint32_t i = 1; i < op_count(s); i++) {
-        const TileOp *op = stream_op(s, i);
-        if (op->kind == TILE_CONST || !stream_scalar(&s->plan, &l->plan, i, round)) continue;
-        cuda_comment(s->w, op);
-        cuda_line(s->w, "const %s %.*s = %.*s;", cuda_value_type(op->type),
-                  STR_ARG(cuda_name(s->w, (TileId){i})), STR_ARG(scalar_text(s, op)));
+    if (s->shape.shares) {
+        scalars_write_shared(s, l, round);
+        return;
     }
+    for (uint32_t i = 1; i < op_count(s); i++)
+        if (stream_op(s, i)->kind != TILE_CONST && stream_scalar(&s->plan, &l->plan, i, round))
+            stream_scalar_write(s, i);
 }
 
 // Sums over rows that get a scalar.
@@ -74,7 +81,8 @@ static bool store_waits(const Stream *s, const TileOp *store) {
     return false;
 }
 
-static void scalar_store_write(Stream *s, const TileOp *op) {
+void stream_scalar_store(Stream *s, uint32_t i) {
+    const TileOp *op = stream_op(s, i);
     cuda_comment(s->w, op);
     Str value = stream_scalar_text(s, op->in[op->arity - 1]);
     if (op->kind == TILE_STORE) {
@@ -87,19 +95,23 @@ static void scalar_store_write(Stream *s, const TileOp *op) {
 
 // One thread stores what all have computed.
 static void scalar_stores_write(Stream *s, const Level *l) {
-    bool any = false, waits = false;
+    uint32_t *stores = arena_array(s->w->arena, uint32_t, op_count(s));
+    int count = 0;
+    bool waits = false;
     for (uint32_t i = 1; i < op_count(s); i++) {
         if (!stores_scalar(s, l, i)) continue;
-        any = true;
+        stores[count++] = i;
         waits = waits || store_waits(s, stream_op(s, i));
     }
-    if (!any) return;
-    if (s->shape.threads > 1) {
-        if (waits) cuda_line(s->w, "team_sync<%d>();", s->shape.threads);
-        cuda_open(s->w, "if (lane == 0)");
+    if (count == 0) return;
+    if (waits && s->shape.threads > 1) cuda_line(s->w, "team_sync<%d>();", s->shape.threads);
+    if (s->shape.shares) {
+        scalars_store(s, stores, count);
+        return;
     }
-    for (uint32_t i = 1; i < op_count(s); i++)
-        if (stores_scalar(s, l, i)) scalar_store_write(s, stream_op(s, i));
+    if (s->shape.threads > 1) cuda_open(s->w, "if (lane == 0)");
+    for (int k = 0; k < count; k++)
+        stream_scalar_store(s, stores[k]);
     if (s->shape.threads > 1) cuda_close(s->w);
 }
 
@@ -219,12 +231,14 @@ static void inner_write(Stream *s, const Level *l, int round) {
         tasks_write(s, target);
     else
         serial_write(s, l, target);
+    s->scalars.waited = false;
 }
 
 static void level_write(Stream *s, int level, const bool *target) {
     Level l = {.plan = stream_level(&s->plan, level, target)};
     rounds_plan(s, &l);
     int open_sums = s->open_sums;
+    s->scalars.waited = false;
     for (int round = 0; round <= l.plan.last; round++) {
         scalars_write(s, &l, round);
         if (stream_pass_due(&s->plan, &l.plan, round)) pass_write(s, &l, round);
@@ -273,11 +287,17 @@ static void kernel_write(Stream *s) {
     cuda_line(w, "#include \"stream.cuh\"");
     cuda_line(w, "%s", "");
     shape_comment(s);
-    cuda_open(w, "KERNEL(%d) kernel(%.*s)", s->shape.threads * s->shape.teams,
-              STR_ARG(cuda_parameters(w)));
+    int threads = s->shape.threads * s->shape.teams;
+    Str parameters = cuda_parameters(w);
+    if (s->shape.shares)
+        cuda_open(w, "KERNEL_RESIDENT(%d, %lld) kernel(%.*s)", threads,
+                  (long long)stream_blocks_of_unit(s), STR_ARG(parameters));
+    else
+        cuda_open(w, "KERNEL(%d) kernel(%.*s)", threads, STR_ARG(parameters));
     if (s->plan.col >= 0 && stream_shared_words(s) > 0) cuda_line(w, "DYNAMIC_SHARED(shared);");
     s->sums_used = 0;
     team_declare(s);
+    scalars_start(s);
     if (s->ring.bytes > 0) ring_start(s);
     level_write(s, LEVEL_KERNEL, stream_targets(&s->plan));
     cuda_close(w);
@@ -294,28 +314,28 @@ static void shape_set(Stream *s, StreamShape shape) {
 }
 
 // Writes the kernel with teams of some size, only to see what it needs.
-static void needs_find(Stream *s, bool resident, int width) {
+static void needs_find(Stream *s, StreamShape shape) {
     size_t start = s->w->text.len;
     uint32_t conversions = s->w->conversions.len;
     int64_t cols = s->plan.col < 0 ? 1 : s->plan.p->dims[s->plan.col].extent;
     s->needs = s->measured = (StreamNeeds){0};
-    shape_set(s, (StreamShape){.threads = 32,
-                               .teams = 1,
-                               .width = width,
-                               .steps = 1,
-                               .resident = resident,
-                               .tile = cols});
+    shape.threads = shape.shares ? 64 : 32;
+    shape.teams = shape.steps = 1;
+    shape.tile = cols;
+    shape_set(s, shape);
     kernel_write(s);
     s->needs = s->measured;
     s->w->text.len = start;
     s->w->conversions.len = conversions;
 }
 
-static bool shape_find(Stream *s, bool resident, bool strict) {
-    if (resident && tile_knob(s->plan.p, "keep", -1) == 0) return false;
-    for (int width = stream_width(&s->plan); width >= 1; width /= 2) {
+static bool shape_find(Stream *s, StreamShape kind, bool strict) {
+    if (kind.resident && tile_knob(s->plan.p, "keep", -1) == 0) return false;
+    int least = kind.width > 1 ? kind.width : 1;
+    for (int width = stream_width(&s->plan); width >= least; width /= 2) {
         StreamShape shape;
-        needs_find(s, resident, width);
+        kind.width = width;
+        needs_find(s, kind);
         if (!stream_shape_choose(s, strict, &shape)) continue;
         shape_set(s, shape);
         return true;
@@ -324,15 +344,34 @@ static bool shape_find(Stream *s, bool resident, bool strict) {
 }
 
 // The row comes through shared memory, for passes that load it again and again.
-static bool ring_find(Stream *s) {
+static bool ring_find(Stream *s, StreamShape kind) {
     if (s->plan.col < 0 || tile_knob(s->plan.p, "ring", 0) < 0) return false;
-    return shape_find(s, false, true) && !s->shape.stashed && ring_plan(s);
+    return shape_find(s, kind, true) && !s->shape.stashed && ring_plan(s);
+}
+
+// Would scalars fill the registers of every thread?
+static bool has_many_scalars(Stream *s) {
+    enum { MOST_SCALARS = 32 };
+    if (s->plan.col < 0) return false;
+    needs_find(s, (StreamShape){.width = 1, .resident = true});
+    return s->needs.reduced > MOST_SCALARS || s->needs.scalars > MOST_SCALARS;
+}
+
+// Here vectors count for more than warps: what each thread does beside its elements is much.
+static bool shape_of_shared(Stream *s) {
+    StreamShape shared = {.shares = true}, kept = {.shares = true, .resident = true};
+    StreamShape wide = {.shares = true, .width = 4};
+    return ring_find(s, shared) || shape_find(s, kept, true) || shape_find(s, wide, true) ||
+           shape_find(s, shared, false);
 }
 
 static bool shape_of_kernel(Stream *s) {
-    if (tile_knob(s->plan.p, "ring", 0) > 0 && ring_find(s)) return true;
-    return shape_find(s, true, true) || shape_find(s, true, false) || ring_find(s) ||
-           shape_find(s, false, true) || shape_find(s, false, false);
+    StreamShape resident = {.resident = true}, passes = {0};
+    if (tile_knob(s->plan.p, "ring", 0) > 0 && ring_find(s, passes)) return true;
+    if (shape_find(s, resident, true)) return true;
+    if (has_many_scalars(s) && shape_of_shared(s)) return true;
+    return shape_find(s, resident, false) || ring_find(s, passes) ||
+           shape_find(s, passes, true) || shape_find(s, passes, false);
 }
 
 // Tasks and indices are of type int in the kernel.

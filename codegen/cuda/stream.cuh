@@ -183,6 +183,25 @@ template <class F, int THREADS, int K, class T> DEVICE void team_reduce_all(Team
         values_reduce<F, THREADS, K>(team, x);
     }
 }
+// Scalars that a block shares. The values of a warp's lanes, combined, to shared memory; they are
+// added to what is there unless they are the first.
+template <class F, int K> DEVICE void lanes_reduce_to(float *to, const float *x, bool first) {
+    constexpr int all = power_above(K), share = 32 / all;
+    float each[all];
+    UNROLL for (int i = 0; i < all; i++) each[i] = x[i < K ? i : 0];
+    float mine = lanes_reduce_each<F, all, 16>(each);
+    int lane = threadIdx.x % 32, value = lane / share;
+    if (lane % share == 0 && value < K) to[value] = first ? mine : F::of(to[value], mine);
+}
+// What each warp has, `stride` from the one before, combined in their order.
+template <class F, int WARPS> DEVICE void warps_reduce(float *to, const float *from, int stride, int count) {
+    NO_UNROLL for (int k = threadIdx.x; k < count; k += 32 * WARPS) {
+        float all = from[k];
+        UNROLL for (int warp = 1; warp < WARPS; warp++) all = F::of(all, from[warp * stride + k]);
+        to[k] = all;
+    }
+}
+
 template <class F, int THREADS, class T> DEVICE T team_reduce(Team<THREADS> &team, T x) {
     team_reduce_all<F, THREADS, 1>(team, &x);
     return x;

@@ -21,7 +21,9 @@ typedef struct {
     bool resident;  // the row stays in registers
     bool
         stashed;  // what a pass stores waits in shared memory, for it is too much for registers
-    int64_t tile;  // cols of a task: all of them, or those that a team covers at once
+    bool few_registers;  // of a thread: at most 128
+    bool shares;         // a block's scalars lie in shared memory (stream_scalars.c)
+    int64_t tile;        // cols of a task: all of them, or those that a team covers at once
 } StreamShape;
 
 // What the shape follows from, measured by writing the kernel once for any shape.
@@ -31,6 +33,7 @@ typedef struct {
     int reduced;        // reductions at once
     int64_t kept_sums;  // sums over rows at the cols: in shared memory if the row does not stay
     int stored;         // values at the cols that a pass stores
+    int shared_scalars, shared_sums;  // words of a block that shares its scalars; of each warp
 } StreamNeeds;
 
 // What comes through shared memory (stream_ring.c).
@@ -43,11 +46,21 @@ typedef struct {
     int first, last;  // rounds of the task's passes that read it
 } StreamRing;
 
+// Scalars in shared memory (stream_scalars.c), while the kernel is written.
+typedef struct {
+    int *place;      // by TileId: the word of what has one; else -1
+    bool *local;     // the thread has it as a variable, here
+    int count;       // words that have been given away
+    int reduced[2];  // of each warp, sums and maxima of the pass that is being written
+    bool waited;     // the block has waited since this iteration of the loop began
+} StreamScalars;
+
 typedef struct {
     CudaWriter *w;
     StreamPlan plan;
     StreamShape shape;
     StreamRing ring;
+    StreamScalars scalars;
     StreamNeeds needs;
     StreamNeeds measured;       // while the kernel is written
     CudaPoint at;               // grid and serial dims; the col: of the vector of step k
@@ -82,6 +95,17 @@ bool stream_is_vector(const Stream *s, uint32_t i);  // 16 bytes at once, or wha
 bool stream_is_packed(const Stream *s, uint32_t i);  // two elements stay in one register
 bool stream_width_fits(const StreamPlan *s, uint32_t i, int width);
 
+// stream_scalars.c
+bool scalars_shares(const Stream *s, uint32_t i);  // is it of a kind that has a place there?
+bool scalars_place(const Stream *s, uint32_t i);   // is it there, and not in a variable?
+int64_t scalars_words(const Stream *s);
+void scalars_start(Stream *s);
+// The lanes' values of reductions of one kind; `first`: a condition, the first of a row.
+void scalars_of_warp(Stream *s, const uint32_t *sums, int count, Str first);
+void scalars_of_block(Stream *s);  // of all its warps
+void scalars_write_shared(Stream *s, const Level *l, int round);
+void scalars_store(Stream *s, const uint32_t *stores, int count);
+
 // stream_shape.c
 int stream_width(const StreamPlan *s);  // of the widest vectors that are of use
 // Of the width and residence of s->shape, for what it needs. False: it does not fit; strict: or
@@ -90,9 +114,12 @@ MUST_USE bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out
 // Words of one half of the shared memory of reductions.
 int stream_reduction_words(const Stream *s);
 int64_t stream_shared_left(const Stream *s);     // bytes beside what the shape takes
-int64_t stream_blocks_at_once(const Stream *s);  // on all multiprocessors of a large GPU
+int64_t stream_blocks_of_unit(const Stream *s);  // that a multiprocessor runs at once
+int64_t stream_blocks_at_once(const Stream *s);  // all of a large GPU
 
 // stream.c
+void stream_scalar_write(Stream *s, uint32_t i);  // declares it
+void stream_scalar_store(Stream *s, uint32_t i);
 int64_t stream_tasks(const Stream *s);  // of s->shape
 void task_indices_write(Stream *s);     // declares indices from the variable `task`
 

@@ -365,11 +365,13 @@ void pass_team_reduces(Pass *pass) {
     uint32_t n = op_count(s), *members = arena_array(s->w->arena, uint32_t, n);
     bool *done = arena_array(s->w->arena, bool, n);
     for (uint32_t i = 1; i < n; i++) {
-        if (done[i] || !stream_reduces(&s->plan, &pass->level->plan, i, pass->round)) continue;
+        if (done[i] || !stream_reduces(&s->plan, &pass->level->plan, i, pass->round) ||
+            scalars_shares(s, i))
+            continue;
         int count = 0;
         for (uint32_t k = i; k < n; k++) {
             if (!stream_reduces(&s->plan, &pass->level->plan, k, pass->round) ||
-                op_at(pass, k)->fn != op_at(pass, i)->fn ||
+                scalars_shares(s, k) || op_at(pass, k)->fn != op_at(pass, i)->fn ||
                 op_at(pass, k)->type != op_at(pass, i)->type)
                 continue;
             done[k] = true;
@@ -379,10 +381,13 @@ void pass_team_reduces(Pass *pass) {
     }
 }
 
+// Those of a group within it, all others before the pass.
 void pass_reduces_declare(Pass *pass) {
     Stream *s = pass->s;
+    bool group = pass->number != ALL_GROUPS && pass->group;
     for (uint32_t i = 1; i < op_count(s); i++)
-        if (stream_reduces(&s->plan, &pass->level->plan, i, pass->round))
+        if (stream_reduces(&s->plan, &pass->level->plan, i, pass->round) &&
+            pass_ends(pass, i) && scalars_shares(s, i) == group)
             cuda_line(s->w, "%s %.*s = %.*s;", cuda_value_type(op_at(pass, i)->type),
                       STR_ARG(cuda_name(s->w, (TileId){i})),
                       STR_ARG(stream_start(s->w, op_at(pass, i))));

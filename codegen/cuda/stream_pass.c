@@ -25,6 +25,8 @@ Str stream_add(CudaWriter *w, const TileOp *reduce, Str sum, Str x) {
 Str stream_scalar_text(Stream *s, TileId v) {
     const TileOp *op = tile_op(s->plan.p, v);
     if (op->kind == TILE_CONST) return cuda_number(s->w, op->number, op->type);
+    if (scalars_place(s, v.i))
+        return str_printf(s->w->arena, "scalars[%d]", s->scalars.place[v.i]);
     return cuda_name(s->w, v);
 }
 
@@ -37,7 +39,7 @@ static bool may_keep(const Stream *s, uint32_t i) {
     const TileOp *op = stream_op(s, i);
     if (!s->shape.resident) return false;
     if (op->kind == TILE_LOAD || op->kind == TILE_GATHER) return true;
-    return op->kind == TILE_MAP && chain_cost(s, i) >= 4;
+    return op->kind == TILE_MAP && !s->shape.shares && chain_cost(s, i) >= 4;
 }
 
 // Operations that computing the value again would take.
@@ -50,30 +52,26 @@ static double chain_cost(const Stream *s, uint32_t i) {
     return cost;
 }
 
-// Did an earlier pass leave the value in registers?
+// Is the value in registers, from an earlier pass or from before the groups?
 bool pass_left(const Pass *pass, uint32_t i) {
     int first = pass->level->first[i];
-    return first >= 0 && first < pass->round;
+    return (first >= 0 && first < pass->round) || (pass->there && pass->there[i]);
 }
 
 bool pass_ends(const Pass *pass, uint32_t i) {
     const StreamPlan *plan = &pass->s->plan;
+    if (pass->group && pass->number != ALL_GROUPS && pass->group[i] != pass->number)
+        return false;
     return stream_reduces(plan, &pass->level->plan, i, pass->round) ||
            stream_ends_at_cols(plan, &pass->level->plan, i, pass->round);
 }
 
 static void pass_mark(Pass *pass) {
     Stream *s = pass->s;
-    Level *l = pass->level;
     for (uint32_t i = op_count(s) - 1; i > 0; i--) {
         const TileOp *op = op_at(pass, i);
         bool end = pass_ends(pass, i);
         if (!end && !pass->in[i]) continue;
-        if (pass->in[i] && may_keep(s, i)) {
-            if (l->first[i] < 0) l->first[i] = pass->round;
-            if (l->last[i] < pass->round) l->last[i] = pass->round;
-        }
-        if (pass->in[i] && ring_has(s, i)) ring_reads(s, pass->round);
         // A sum over rows is complete here: its own operand is another level's matter.
         bool source = op->kind == TILE_REDUCE && !end;
         if (source || (!end && pass_left(pass, i))) continue;
@@ -89,6 +87,13 @@ static Pass pass_new(Stream *s, Level *l, int round) {
     pass.stored = arena_array(s->w->arena, bool, n);
     pass.form = arena_array(s->w->arena, Form, n);
     pass_mark(&pass);
+    for (uint32_t i = 1; i < n; i++) {
+        if (!pass.in[i]) continue;
+        if (ring_has(s, i)) ring_reads(s, round);
+        if (!may_keep(s, i)) continue;
+        if (l->first[i] < 0) l->first[i] = round;
+        if (l->last[i] < round) l->last[i] = round;
+    }
     return pass;
 }
 
@@ -122,13 +127,43 @@ static Form form_of(const Pass *pass, uint32_t i) {
     return array ? FORM_ARRAY : FORM_LOCAL;
 }
 
-static void forms_set(Pass *pass) {
-    Stream *s = pass->s;
-    for (uint32_t i = 1; i < op_count(s); i++) {
+static void stored_set(Pass *pass) {
+    for (uint32_t i = 1; i < op_count(pass->s); i++) {
         if (!tile_op_writes(op_at(pass, i)->kind) || !pass_ends(pass, i)) continue;
         for (uint32_t k = 0; k < op_at(pass, i)->arity; k++)
             pass->stored[op_at(pass, i)->in[k].i] = true;
     }
+}
+
+Pass pass_of_group(const Pass *pass, int group, const bool *there) {
+    Pass part = *pass;
+    part.number = group;
+    part.there = there;
+    part.in = arena_array(pass->s->w->arena, bool, op_count(pass->s));
+    part.stored = arena_array(pass->s->w->arena, bool, op_count(pass->s));
+    pass_mark(&part);
+    stored_set(&part);
+    return part;
+}
+
+Pass pass_of_values(const Pass *pass, bool *there, const bool *values) {
+    Pass part = *pass;
+    uint32_t n = op_count(pass->s);
+    part.number = pass->groups;  // no group's
+    part.in = arena_array(pass->s->w->arena, bool, n);
+    part.stored = arena_array(pass->s->w->arena, bool, n);
+    for (uint32_t i = 1; i < n; i++) {
+        part.in[i] = there[i] || values[i];
+        there[i] = part.in[i];
+        if (values[i]) part.form[i] = FORM_ARRAY;
+    }
+    pass_mark(&part);
+    return part;
+}
+
+static void forms_set(Pass *pass) {
+    Stream *s = pass->s;
+    stored_set(pass);
     for (uint32_t i = 1; i < op_count(s); i++)
         if (pass->in[i]) pass->form[i] = form_of(pass, i);
 }
@@ -149,7 +184,8 @@ static int scalars_used(const Pass *pass) {
         bool here = (pass->in[i] && !pass_left(pass, i)) || pass_ends(pass, i);
         for (uint32_t k = 0; here && k < op->arity; k++) {
             uint32_t in = op->in[k].i;
-            if (s->plan.ops[in].col || used[in] || op_at(pass, in)->kind == TILE_CONST)
+            if (s->plan.ops[in].col || used[in] || op_at(pass, in)->kind == TILE_CONST ||
+                s->scalars.place[in] >= 0)
                 continue;
             used[in] = true;
             count++;
@@ -158,15 +194,21 @@ static int scalars_used(const Pass *pass) {
     return count;
 }
 
-static void needs_measure(Pass *pass) {
+void needs_measure(Pass *pass) {
     Stream *s = pass->s;
     const Level *l = pass->level;
     double left = s->open_sums, loaded = 0;
-    int reduced = 0, stored = 0;
+    int reduced = 0, stored = 0, shared = 0;
     for (uint32_t i = 1; i < op_count(s); i++) {
-        if (stream_reduces(&s->plan, &l->plan, i, pass->round)) reduced++;
+        if (stream_reduces(&s->plan, &l->plan, i, pass->round) && pass_ends(pass, i)) {
+            if (scalars_shares(s, i))
+                shared++;
+            else
+                reduced++;
+        }
         bool later = l->first[i] >= 0 && l->first[i] <= pass->round && l->last[i] > pass->round;
-        if (pass_left(pass, i) && l->last[i] >= pass->round)
+        bool there = pass->there && pass->there[i];
+        if (pass_left(pass, i) && (there || l->last[i] >= pass->round))
             left += stream_is_packed(s, i) ? 0.5 : 1;
         else if (pass->in[i] && pass_loads(op_at(pass, i)))
             loaded += form_registers(pass, i);
@@ -177,7 +219,7 @@ static void needs_measure(Pass *pass) {
     // Results take the place of what was loaded, but not quite in step.
     double most = loaded > stored ? loaded : stored, least = loaded + stored - most;
     double live = left + most + least / 4;
-    int scalars = scalars_used(pass);
+    int scalars = scalars_used(pass) + shared;
     if (live > s->measured.live) s->measured.live = live;
     if (scalars > s->measured.scalars) s->measured.scalars = scalars;
     if (reduced > s->measured.reduced) s->measured.reduced = reduced;
@@ -186,11 +228,28 @@ static void needs_measure(Pass *pass) {
 
 // ---- the pass
 
+void pass_part(Pass *pass) {
+    pass_arrays(pass);
+    pass_load_all(pass);
+    pass_elements(pass);
+    pass_store_all(pass);
+}
+
 static void pass_body(Pass *pass) {
     Stream *s = pass->s;
     s->stash_used = 0;
-    pass_arrays(pass);
     bool ring = s->ring.bytes > 0 && pass->level->plan.level == LEVEL_TASK;
+    if (ring && pass->group) {
+        ring_wait(s, pass->round);
+        groups_write(pass);
+        ring_release(s, pass->round);
+        return;
+    }
+    if (pass->group) {
+        groups_write(pass);
+        return;
+    }
+    pass_arrays(pass);
     if (ring) ring_wait(s, pass->round);
     pass_load_all(pass);
     if (ring) ring_release(s, pass->round);
@@ -220,13 +279,17 @@ static void parts_close(Stream *s) {
 void pass_write(Stream *s, Level *l, int round) {
     Pass pass = pass_new(s, l, round);
     forms_set(&pass);
-    needs_measure(&pass);
+    if (s->shape.shares)
+        groups_plan(&pass);
+    else
+        needs_measure(&pass);
     pass_reduces_declare(&pass);
     parts_open(s);
     pass_body(&pass);
     parts_close(s);
     if (s->ring.bytes > 0 && l->plan.level == LEVEL_TASK) ring_pass_end(s, round);
     pass_team_reduces(&pass);
+    scalars_of_block(s);
 }
 
 // ---- sums over rows
@@ -241,7 +304,7 @@ int64_t stream_shared_words(const Stream *s) {
     bool keeps = !s->shape.resident && s->needs.kept_sums > 0;  // only where there are cols
     int64_t words = keeps ? s->needs.kept_sums * sum_cols(s) : 0;
     return s->ring.bytes / 4 + words +
-           (s->shape.stashed ? s->needs.stored * s->shape.threads : 0);
+           (s->shape.stashed ? s->needs.stored * s->shape.threads : 0) + scalars_words(s);
 }
 
 void col_sums_start(Stream *s, uint32_t i) {

@@ -19,7 +19,13 @@ typedef struct {
     bool *in;      // operations at the cols that this pass computes or reads
     bool *stored;  // values that it stores
     Form *form;    // of what it computes or reads
+    // A pass in groups (stream_group.c): by end, its group; NULL: all is one. `there`: what was
+    // loaded before the groups.
+    const int *group;
+    int number, groups;
+    const bool *there;
 } Pass;
+enum { ALL_GROUPS = -1 };  // the whole pass
 
 // stream_pass.c
 bool pass_left(const Pass *pass, uint32_t i);   // did an earlier pass leave it in registers?
@@ -28,6 +34,17 @@ bool pass_early(const Pass *pass, uint32_t i);  // a load that needs no value of
 static inline bool pass_loads(const TileOp *op) {
     return op->kind == TILE_LOAD || op->kind == TILE_GATHER;
 }
+
+// What this group computes and reads, but for values that are there before.
+Pass pass_of_group(const Pass *pass, int group, const bool *there);
+// A pass for these alone, which are kept; adds the values to what is there.
+Pass pass_of_values(const Pass *pass, bool *there, const bool *values);
+void pass_part(Pass *pass);  // arrays, loads, elements and stores of a pass or a group
+void needs_measure(Pass *pass);
+
+// stream_group.c
+void groups_plan(Pass *pass);
+void groups_write(Pass *pass);
 
 // stream_body.c, in the order of the text
 void pass_reduces_declare(Pass *pass);

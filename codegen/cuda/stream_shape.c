@@ -16,6 +16,7 @@ enum {
     BUSY_THREADS = 132 * 512,  // fewer leave a large GPU idle
     BUSY_BLOCKS = 2 * 132,
     FIXED_REGISTERS = 24,  // addresses, indices and what is on its way
+    GROUP_REGISTERS = 16,  // what the compiler moves from one group to another
     SAFE_REGISTERS = 232,  // of 255: the count is an estimate
 };
 
@@ -94,6 +95,7 @@ static bool registers_fit(const Search *q, const StreamShape *shape) {
     double elements = (double)shape->width * shape->steps;
     int scalars = needs->scalars > needs->reduced ? needs->scalars : needs->reduced;
     double registers = FIXED_REGISTERS + scalars + needs->live * elements;
+    if (shape->shares) registers += GROUP_REGISTERS;
     int threads = shape->threads > 32 ? shape->threads : 128;
     double most = 65536.0 / threads < SAFE_REGISTERS ? 65536.0 / threads : SAFE_REGISTERS;
     if (q->strict && most > 128) most = 128;
@@ -114,7 +116,7 @@ static bool resident_fits(const Search *q, StreamShape *shape) {
 // The smallest team whose threads can hold the row.
 static bool team_of_row(const Search *q, StreamShape *shape) {
     int64_t knob = tile_knob(q->s->plan.p, "threads", 0);
-    int least = q->vectors < 8 ? power_above(q->vectors) : 8;
+    int least = shape->shares ? 64 : q->vectors < 8 ? power_above(q->vectors) : 8;
     for (int threads = least; threads <= MOST_THREADS; threads += threads < 32 ? threads : 32) {
         if (knob > 0 && threads != knob) continue;
         shape->threads = threads;
@@ -164,12 +166,18 @@ static bool shared_fits(const Search *q, const StreamShape *shape) {
     return stream_shared_left(&chosen) >= 0;
 }
 
-int64_t stream_blocks_at_once(const Stream *s) {
-    int64_t units = s->w->arch == CUDA_SM100A ? 148 : 132, threads = s->shape.threads;
+int64_t stream_blocks_of_unit(const Stream *s) {
+    int64_t threads = s->shape.threads, most = MOST_THREADS;
+    if (s->shape.shares) most = s->shape.few_registers ? 65536 / 128 : 65536 / 256;
     int64_t bytes = stream_shared_words(s) * 4 + shared_fixed(s);
-    int64_t by_shared = shared_most(s->w->arch) / bytes, by_threads = MOST_THREADS / threads;
+    int64_t by_shared = shared_most(s->w->arch) / bytes, by_threads = most / threads;
     int64_t each = by_shared < by_threads ? by_shared : by_threads;
-    return units * (each > 1 ? each : 1);
+    return each > 1 ? each : 1;
+}
+
+int64_t stream_blocks_at_once(const Stream *s) {
+    int64_t units = s->w->arch == CUDA_SM100A ? 148 : 132;
+    return units * stream_blocks_of_unit(s);
 }
 
 // Fewer threads, each with a single col and with shared memory for what it stores.
@@ -183,12 +191,13 @@ static bool team_of_stash(const Search *q, StreamShape *shape) {
 
 static bool team_of_passes(const Search *q, StreamShape *shape) {
     int64_t knob = tile_knob(q->s->plan.p, "threads", 0), threads = WIDE_THREADS;
-    if (!is_busy(q, threads) && q->vectors > 2 * threads) threads *= 2;
+    if (!shape->shares && !is_busy(q, threads) && q->vectors > 2 * threads) threads *= 2;
     if (q->vectors < threads) threads = divided_up(q->vectors, 32) * 32;
     shape->threads = knob > 0 ? (int)knob : (int)threads;
     shape->steps = 1;
+    if (shape->shares && shape->threads <= 32) return false;
     if (registers_fit(q, shape)) return true;
-    return shape->width == 1 && !q->strict && team_of_stash(q, shape);
+    return !shape->shares && shape->width == 1 && !q->strict && team_of_stash(q, shape);
 }
 
 // Teams that never wait for each other's warps may share a block.
@@ -208,6 +217,7 @@ static int teams_of_block(const Search *q, const StreamShape *shape) {
 
 static bool choose(const Search *q, StreamShape *shape) {
     const StreamPlan *plan = &q->s->plan;
+    if (shape->shares && (scatters_meet(plan) || !reduces_cols(plan))) return false;
     if (scatters_meet(plan)) {
         shape->threads = shape->steps = 1;
         return !shape->resident;
@@ -232,5 +242,6 @@ bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out) {
     chosen.shape = *out;
     q.s = &chosen;
     out->teams = teams_of_block(&q, out);
+    out->few_registers = strict;
     return shared_fits(&q, out);
 }

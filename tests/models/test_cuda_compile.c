@@ -147,6 +147,38 @@ static void test_many_operands(void **state) {
     check_kernels(&k);
 }
 
+static bool is_mix(const CompiledKernel *k) {
+    return k->program->skeleton == TILE_STREAM && k->program->ops.len > 200;
+}
+
+#define SET(name, value)                                     \
+    {                                                        \
+        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+    }
+
+// Attention over depth in two phases, at real sizes: scalars of all pairs of a source and a
+// query.
+static void test_depth(void **state) {
+    (void)state;
+    const Setting sizes[][3] = {{SET("d", "4096"), SET("n", "16"), SET("s", "8")},
+                                {SET("d", "7168"), SET("n", "9"), SET("s", "4")},
+                                {SET("d", "2048"), SET("n", "32"), SET("s", "4")}};
+    const Binding binding = {STR("T"), 8192};
+    CudaKernels k;
+    cuda_kernels_init(&k);
+    for (int i = 0; i < 3; i++) {
+        CudaModel m = {.path = "tests/bench/depth_block_bf16.strata",
+                       .kind = i == 0 ? ENTRY_GRAD : ENTRY_INFER,
+                       .settings = {sizes[i], 3},
+                       .bindings = {&binding, 1},
+                       .arch = (IsaLevel)(CUDA_SM80 + (i + 1) % 3),
+                       .storage = DTYPE_BF16};
+        assert_true(cuda_kernels_add(&k, &m));
+    }
+    keep(&k, is_mix, 3);
+    check_kernels(&k);
+}
+
 int main(void) {
     Arena arena = {0};
     bool there = nvrtc_version(&arena).len > 0;
@@ -156,8 +188,8 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sm80), cmocka_unit_test(test_sm90a),
-        cmocka_unit_test(test_sm100a), cmocka_unit_test(test_contractions),
-        cmocka_unit_test(test_many_operands)};
+        cmocka_unit_test(test_sm80),          cmocka_unit_test(test_sm90a),
+        cmocka_unit_test(test_sm100a),        cmocka_unit_test(test_contractions),
+        cmocka_unit_test(test_many_operands), cmocka_unit_test(test_depth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
