@@ -1,4 +1,8 @@
 // cmd_devices.c: what can be targeted here.
+#include <stdio.h>
+
+#include "autotune/cuda_peaks.h"
+#include "autotune/tune_context.h"
 #include "cli/machine.h"
 #include "codegen/cuda/cuda.h"
 #include "runtime/cuda/cublaslt.h"
@@ -17,6 +21,7 @@ enum { LIBRARIES = 4 };
 
 typedef struct {
     CudaDevice *devices;
+    MachinePeaks *peaks;  // of each; 0 where no code can be made for it
     uint32_t count;
     Library libraries[LIBRARIES];
 } Gpus;
@@ -49,11 +54,27 @@ static void find_libraries(Cli *cli, Library *out) {
     }
 }
 
+static MachinePeaks peaks_of(Cli *cli, const CudaDevice *device, Str driver) {
+    IsaLevel level;
+    CudaAnswer gpu = {.device = *device};
+    snprintf(gpu.driver, sizeof gpu.driver, "%.*s", STR_ARG(driver));
+    if (!isa_level_parse(cuda_device_arch(&cli->arena, device), &level))
+        return (MachinePeaks){0};
+    TuneContext context = tune_context(&cli->arena, level, 1, &gpu);
+    if (cli->db) database_context_add(cli->db, &context);
+    return cuda_peaks_measured(cli->db, &context, device);
+}
+
 static bool find_gpus(Cli *cli, Gpus *out) {
     *out = (Gpus){0};
     find_libraries(cli, out->libraries);
     const CudaDriver *cu = cuda_driver(NULL);
-    return !cu || cuda_devices(&cli->diag, &cli->arena, cu, &out->devices, &out->count);
+    if (!cu) return true;
+    if (!cuda_devices(&cli->diag, &cli->arena, cu, &out->devices, &out->count)) return false;
+    out->peaks = arena_array(&cli->arena, MachinePeaks, out->count);
+    for (uint32_t i = 0; i < out->count; i++)
+        out->peaks[i] = peaks_of(cli, &out->devices[i], cuda_driver_version(&cli->arena, cu));
+    return true;
 }
 
 // ---- text
@@ -65,6 +86,12 @@ static void print_gpus(Cli *cli, const Gpus *gpus) {
         Str arch = cuda_device_arch(&cli->arena, d);
         strbuf_addf(&cli->out, "cuda %s, %.*s, %d processors, %.1f GiB\n", d->name,
                     STR_ARG(arch), d->processors, (double)d->memory_bytes / (1 << 30));
+        const MachinePeaks *p = &gpus->peaks[i];
+        if (p->flops > 0)
+            strbuf_addf(&cli->out,
+                        "     peaks: %.1f TFLOP/s in bf16 by its sheet, %.1f GB/s %s\n",
+                        p->flops * 1e-12, p->read_bytes * 1e-9,
+                        p->l2_bytes > 0 ? "measured" : "by its sheet");
     }
     for (uint32_t i = 0; i < LIBRARIES; i++) {
         const Library *l = &gpus->libraries[i];
@@ -99,7 +126,7 @@ static void write_cpu(JsonWriter *w, const TuneContext *c, const MachinePeaks *p
     json_end(w);
 }
 
-static void write_gpu(Cli *cli, const CudaDevice *d) {
+static void write_gpu(Cli *cli, const CudaDevice *d, const MachinePeaks *p) {
     JsonWriter *w = &cli->json;
     json_object(w);
     Str arch = cuda_device_arch(&cli->arena, d);
@@ -109,6 +136,12 @@ static void write_gpu(Cli *cli, const CudaDevice *d) {
     json_int(w, d->processors);
     json_key(w, "memory_bytes");
     json_int(w, (int64_t)d->memory_bytes);
+    if (p->flops > 0) {
+        json_key(w, "flops_per_second");
+        json_number(w, p->flops);
+        json_key(w, "read_bytes_per_second");
+        json_number(w, p->read_bytes);
+    }
     json_end(w);
 }
 
@@ -120,7 +153,7 @@ static void print_json(Cli *cli, const TuneContext *c, const MachinePeaks *p,
     json_array(w);
     write_cpu(w, c, p);
     for (uint32_t i = 0; i < gpus->count; i++)
-        write_gpu(cli, &gpus->devices[i]);
+        write_gpu(cli, &gpus->devices[i], &gpus->peaks[i]);
     json_end(w);
     json_key(w, "libraries");
     json_array(w);

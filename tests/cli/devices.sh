@@ -11,6 +11,7 @@ use "$FAKE_CUDA"
 expect 0 devices
 out_has '^cpu .* threads$'
 out_has '^cuda Fake 0, sm_90a, 132 processors'
+out_has '^     peaks: 989.0 TFLOP/s in bf16 by its sheet, 2147.5 GB/s measured$'
 out_has '^     CUDA driver 13.0$'
 out_has '^     NVRTC missing: no kernel can be compiled for CUDA: STRATA_NVRTC='
 out_has '^     cuBLASLt 13.12.11$'
