@@ -3,7 +3,9 @@
 // of an earlier one is left out.
 #include "autotune/cuda_space.h"
 
+#include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "autotune/prior.h"
@@ -73,8 +75,44 @@ static bool space_add(Space *s, const Schedule *schedule) {
 
 // ---- contractions
 
-static Schedule schedule_of(const LoopChoice *choice, IsaLevel level) {
+// k in parts fills a GPU that the tiles of the result leave idle.
+static const int32_t parts_of_k[] = {0, 2, 4, 8, 16};
+enum { PARTS_OF_K = sizeof parts_of_k / sizeof *parts_of_k };
+
+static const TileKernels *kernels_in_parts(const Regions *regions, const Region *region,
+                                           int32_t parts, Arena *arena) {
     Schedule s = schedule_none();
+    s.parts = parts;
+    return region_to_tile(regions, region, &s, arena);
+}
+
+// Of the kernels from number `first` on.
+static double cycles_from(const TileKernels *k, uint32_t first, IsaLevel level, Arena *arena) {
+    double cycles = 0;
+    for (uint32_t i = first; i < k->kernel_count; i++)
+        cycles += cuda_cycles(arena, k->kernels[i].program, level);
+    return cycles;
+}
+
+int32_t cuda_parts(const Regions *regions, const Region *region, IsaLevel level) {
+    const double worthwhile = 0.95;  // of the cycles of fewer parts
+    Arena arena = {0};
+    int32_t best = 0;
+    double least = INFINITY;
+    for (int i = 0; i < PARTS_OF_K; i++) {
+        const TileKernels *k = kernels_in_parts(regions, region, parts_of_k[i], &arena);
+        double cycles = cycles_from(k, 0, level, &arena);
+        if (cycles >= least * worthwhile) continue;
+        best = parts_of_k[i];
+        least = cycles;
+    }
+    arena_release(&arena);
+    return best;
+}
+
+static Schedule schedule_of(const LoopChoice *choice, int32_t parts, IsaLevel level) {
+    Schedule s = schedule_none();
+    s.parts = parts;
     if (choice->is_ws) {
         const WsTiles *t = &choice->ws;
         s.bm = t->bm;
@@ -100,8 +138,8 @@ static Schedule schedule_of(const LoopChoice *choice, IsaLevel level) {
 }
 
 static bool same_tile(const Schedule *x, const Schedule *y) {
-    return x->skeleton == y->skeleton && x->bm == y->bm && x->bn == y->bn &&
-           x->consumers == y->consumers && x->turns == y->turns;
+    return x->skeleton == y->skeleton && x->parts == y->parts && x->bm == y->bm &&
+           x->bn == y->bn && x->consumers == y->consumers && x->turns == y->turns;
 }
 
 static uint32_t count_of_tile(const Space *s, const Schedule *schedule) {
@@ -111,28 +149,56 @@ static uint32_t count_of_tile(const Space *s, const Schedule *schedule) {
     return count;
 }
 
-static const TileProgram *loop_program(const Space *s) {
-    Schedule none = schedule_none();
-    const TileKernels *kernels = region_to_tile(s->regions, s->region, &none, s->arena);
-    for (uint32_t i = 0; i < kernels->kernel_count; i++)
-        if (kernels->kernels[i].program->skeleton == TILE_LOOP)
-            return kernels->kernels[i].program;
-    return NULL;
+typedef struct {
+    LoopChoice choice;
+    int32_t parts;
+    double cycles;    // of both kernels, if there are parts
+    uint32_t number;  // among equals the first stays first
+} Candidate;
+
+typedef Vec(Candidate) Candidates;
+
+static int by_cycles(const void *a, const void *b) {
+    const Candidate *x = a, *y = b;
+    if (x->cycles != y->cycles) return x->cycles < y->cycles ? -1 : 1;
+    return x->number < y->number ? -1 : 1;
+}
+
+static void candidates_add(const Space *s, int32_t parts, Candidates *out) {
+    const TileKernels *k = kernels_in_parts(s->regions, s->region, parts, s->arena);
+    double rest = cycles_from(k, 1, s->level, s->arena);
+    LoopChoice *choices;
+    uint32_t count =
+        cuda_loop_choices(s->arena, k->kernels[0].program, s->level, MOST_CHOICES, &choices);
+    for (uint32_t i = 0; i < count; i++)
+        vec_push(s->arena, out,
+                 ((Candidate){choices[i], parts, choices[i].cycles + rest, out->len}));
+}
+
+static void add_best_in_parts(Space *s, const Candidates *sorted, int32_t parts) {
+    vec_each (const Candidate, c, sorted) {
+        if (c->parts != parts) continue;
+        Schedule schedule = schedule_of(&c->choice, parts, s->level);
+        space_add(s, &schedule);
+        return;
+    }
 }
 
 static void contract_space(Space *s) {
-    const TileProgram *p = loop_program(s);
-    if (!p) return;
-    LoopChoice *choices;
-    uint32_t count = cuda_loop_choices(s->arena, p, s->level, MOST_CHOICES, &choices);
+    Candidates all = {0};
+    for (int i = 0; i < PARTS_OF_K; i++)
+        candidates_add(s, parts_of_k[i], &all);
+    qsort(all.ptr, all.len, sizeof *all.ptr, by_cycles);
+    for (int i = 0; i < PARTS_OF_K; i++)
+        add_best_in_parts(s, &all, parts_of_k[i]);
     bool any_ws = false;
-    for (uint32_t i = 0; i < count; i++)
-        any_ws = any_ws || choices[i].is_ws;
+    for (uint32_t i = 0; i < all.len; i++)
+        any_ws = any_ws || all.ptr[i].choice.is_ws;
     const uint32_t most[] = {any_ws ? MOST_CP_BESIDE_WS : MOST_LOOP, MOST_LOOP};
     uint32_t taken[] = {0, 0};
-    for (uint32_t i = 0; i < count; i++) {
-        bool is_ws = choices[i].is_ws;
-        Schedule schedule = schedule_of(&choices[i], s->level);
+    vec_each (const Candidate, c, &all) {
+        bool is_ws = c->choice.is_ws;
+        Schedule schedule = schedule_of(&c->choice, c->parts, s->level);
         if (taken[is_ws] == most[is_ws] || count_of_tile(s, &schedule) == MOST_OF_A_TILE)
             continue;
         taken[is_ws] += space_add(s, &schedule);

@@ -4,6 +4,8 @@
 #include "codegen/emitter.h"
 #include "ir/region_to_tile.h"
 
+// In how many parts k of a contraction's region is expected to be summed fastest; 0: whole.
+int32_t cuda_parts(const Regions *regions, const Region *region, IsaLevel level);
 // As schedule_space: the prior's pick first. All are legal, and no two give the same kernels.
 uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
                     Schedule **out);

@@ -1,20 +1,22 @@
 // prior.c: the schedule without tuning: the first of the space.
 #include "autotune/prior.h"
 
+#include "autotune/cuda_space.h"
 #include "autotune/space.h"
 
 // The CUDA emitter estimates tiles by itself. A sum over rows takes as many blocks as fill a
 // large GPU twice.
-static Schedule cuda_prior(const Region *region) {
+static Schedule cuda_prior(const Regions *regions, const Region *region, IsaLevel level) {
     enum { PARTS = 256 };
     Schedule s = schedule_none();
     if (region->kind == REGION_ROW) s.parts = PARTS;
+    if (region->kind == REGION_CONTRACT) s.parts = cuda_parts(regions, region, level);
     return s;
 }
 
 Schedule schedule_prior(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads) {
-    if (level_is_cuda(level)) return cuda_prior(region);
+    if (level_is_cuda(level)) return cuda_prior(regions, region, level);
     if (region->kind == REGION_ROW) return schedule_none();
     Arena arena = {0};
     Schedule *space = NULL, best = schedule_none();

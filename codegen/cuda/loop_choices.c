@@ -1,6 +1,8 @@
 // loop_choices.c: asks both skeletons.
 #include "codegen/cuda/loop_choices.h"
 
+#include <math.h>
+
 #include "codegen/cuda/loop_cp.h"
 #include "codegen/cuda/loop_ws.h"
 
@@ -72,4 +74,11 @@ bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch) {
     if (!ws_plan(&w, &ws)) return false;
     if (is_ws_wanted(p) || !cp_plan(&w, &cp)) return true;
     return clearly * ws_cycles(&ws.shape, &ws.tiles) <= cp_cycles(&cp.shape, &cp.tiles);
+}
+
+double cuda_cycles(Arena *arena, const TileProgram *p, IsaLevel arch) {
+    const double start = 3000;
+    if (p->skeleton != TILE_LOOP) return start + tile_bytes(p) / cp_memory_bytes(arch);
+    LoopChoice *best;
+    return cuda_loop_choices(arena, p, arch, 1, &best) > 0 ? best[0].cycles : (double)INFINITY;
 }

@@ -1,5 +1,5 @@
 // loop_choices.h: which of the two skeletons a LOOP program gets; the tiles that it may have in
-// either, best first, for the autotuner.
+// either, best first, and what programs are expected to take, for the autotuner.
 #pragma once
 
 #include "codegen/cuda/loop_cp_choice.h"
@@ -21,3 +21,7 @@ uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, ui
 // with the program's knobs. `skeleton` = 1 is LOOP_CP in any case, a knob of LOOP_WS alone
 // LOOP_WS.
 bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch);
+
+// Expected cycles of the program's kernel: of a LOOP with its best tiles, of others at the
+// speed of memory. Infinite: it has no form.
+double cuda_cycles(Arena *arena, const TileProgram *p, IsaLevel arch);

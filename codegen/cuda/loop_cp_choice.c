@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "codegen/cuda/best.h"
+
 enum {
     MAX_STAGES = 8,
     OTHER_REGISTERS = 36,  // of a thread, beside sums and operands
@@ -133,6 +135,8 @@ static double step_cycles(const CpShape *s, const CpTiles *t) {
            computed;
 }
 
+double cp_memory_bytes(IsaLevel arch) { return card_of(arch)->memory_bytes; }
+
 double cp_cycles(const CpShape *s, const CpTiles *t) {
     const double start = 3000, latency = 900, least_step = 100;
     const Card *card = card_of(s->arch);
@@ -157,21 +161,11 @@ double cp_cycles(const CpShape *s, const CpTiles *t) {
 typedef struct {
     const CpShape *shape;
     CpTiles wanted;
-    CpTiles *out;
-    uint32_t count, most;
+    Best best;
 } Choice;
 
-// Among equals the first stays first.
-static void choice_add(Choice *c, const CpTiles *t) {
-    double cycles = cp_cycles(c->shape, t);
-    uint32_t at = c->count;
-    while (at > 0 && cp_cycles(c->shape, &c->out[at - 1]) > cycles)
-        at--;
-    if (at == c->most) return;
-    if (c->count < c->most) c->count++;
-    for (uint32_t i = c->count - 1; i > at; i--)
-        c->out[i] = c->out[i - 1];
-    c->out[at] = *t;
+static double cycles_of(const void *shape, const void *tiles) {
+    return cp_cycles(shape, tiles);
 }
 
 // Halves the longer side of a warp's tile until there are enough warps and each has no more
@@ -198,7 +192,7 @@ static bool is_thin(const CpShape *s) { return s->m <= 64 || s->n <= 64; }
 static void choice_with_stages(Choice *c, CpTiles t) {
     int wanted = c->wanted.stages, most = is_thin(c->shape) ? MAX_STAGES : 4;
     for (t.stages = wanted ? wanted : most; t.stages >= (wanted ? wanted : 2); t.stages--)
-        if (cp_illegal(c->shape, &t) == NULL) choice_add(c, &t);
+        if (cp_illegal(c->shape, &t) == NULL) best_add(&c->best, &t);
 }
 
 // Small tiles may have their warps in parts of k.
@@ -233,7 +227,9 @@ static bool fits(int value, int64_t extent, int smallest) {
 }
 
 uint32_t cp_choices(const CpShape *s, const CpTiles *wanted, CpTiles *out, uint32_t most) {
-    Choice c = {.shape = s, .wanted = *wanted, .out = out, .most = most};
+    Choice c = {.shape = s, .wanted = *wanted};
+    c.best =
+        (Best){.out = out, .size = sizeof *out, .most = most, .cycles = cycles_of, .shape = s};
     bool mma = cp_is_mma(s);
     int widest = mma ? 256 : 128;
     int first_m = wanted->bm ? wanted->bm : widest, last_m = wanted->bm ? first_m
@@ -247,5 +243,5 @@ uint32_t cp_choices(const CpShape *s, const CpTiles *wanted, CpTiles *out, uint3
             if (fits(bm, wanted->bm ? bm : s->m, last_m) &&
                 fits(bn, wanted->bn ? bn : s->n, last_n))
                 choice_with_step(&c, (CpTiles){.bm = bm, .bn = bn});
-    return c.count;
+    return c.best.count;
 }

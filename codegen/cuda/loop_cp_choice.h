@@ -34,5 +34,6 @@ int cp_resident(const CpShape *s, const CpTiles *t);   // blocks on a multiproce
 const char *cp_illegal(const CpShape *s, const CpTiles *t);
 // Expected cycles of the whole kernel.
 double cp_cycles(const CpShape *s, const CpTiles *t);
+double cp_memory_bytes(IsaLevel arch);  // that a large GPU moves in a cycle
 // The best legal tiles first, at most `most`, with those knobs of `wanted` that are not 0.
 uint32_t cp_choices(const CpShape *s, const CpTiles *wanted, CpTiles *out, uint32_t most);

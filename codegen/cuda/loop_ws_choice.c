@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "codegen/cuda/best.h"
+
 enum {
     SHARED_MOST = 232448,  // bytes of shared memory that a block may have
     BARRIER_BYTES = 16,    // of a stage: full and empty
@@ -98,21 +100,11 @@ double ws_cycles(const WsShape *s, const WsTiles *t) {
 typedef struct {
     const WsShape *shape;
     WsTiles wanted;
-    WsTiles *out;
-    uint32_t count, most;
+    Best best;
 } Choice;
 
-// Among equals the first stays first.
-static void choice_add(Choice *c, const WsTiles *t) {
-    double cycles = ws_cycles(c->shape, t);
-    uint32_t at = c->count;
-    while (at > 0 && ws_cycles(c->shape, &c->out[at - 1]) > cycles)
-        at--;
-    if (at == c->most) return;
-    if (c->count < c->most) c->count++;
-    for (uint32_t i = c->count - 1; i > at; i--)
-        c->out[i] = c->out[i - 1];
-    c->out[at] = *t;
+static double cycles_of(const void *shape, const void *tiles) {
+    return ws_cycles(shape, tiles);
 }
 
 // The tiles that are under way at once shall be about as high as they are wide, so that they
@@ -128,7 +120,7 @@ static void choice_with_stages(Choice *c, WsTiles t) {
     t.stages = c->wanted.stages ? c->wanted.stages : WS_MAX_STAGES;
     while (!c->wanted.stages && t.stages > 2 && ws_shared_bytes(c->shape, &t) > SHARED_MOST)
         t.stages--;
-    if (ws_illegal(c->shape, &t) == NULL) choice_add(c, &t);
+    if (ws_illegal(c->shape, &t) == NULL) best_add(&c->best, &t);
 }
 
 static bool fits_wish(int value, int wanted) { return wanted == 0 || wanted == value; }
@@ -154,16 +146,18 @@ uint32_t ws_choices(const WsShape *s, const WsTiles *wanted, WsTiles *out, uint3
         {.bm = 256, .consumers = 2, .turns = 1}, {.bm = 192, .consumers = 3, .turns = 1},
         {.bm = 64, .consumers = 1, .turns = 1},  {.bm = 64, .consumers = 2, .turns = 2},
     };
-    Choice c = {.shape = s, .wanted = *wanted, .out = out, .most = most};
+    Choice c = {.shape = s, .wanted = *wanted};
+    c.best =
+        (Best){.out = out, .size = sizeof *out, .most = most, .cycles = cycles_of, .shape = s};
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
         if (fits_wish(usual[i].bm, wanted->bm) &&
             fits_wish(usual[i].consumers, wanted->consumers) &&
             fits_wish(usual[i].turns, wanted->turns))
             choice_of_rows(&c, usual[i]);
-    if (c.count > 0 || !wanted->bm) return c.count;
+    if (c.best.count > 0 || !wanted->bm) return c.best.count;
     WsTiles t = *wanted;
     if (!t.consumers) t.consumers = 1;
     if (!t.turns) t.turns = 1;
     choice_of_rows(&c, t);
-    return c.count;
+    return c.best.count;
 }

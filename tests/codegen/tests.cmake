@@ -19,6 +19,8 @@ strata_test(codegen/cuda_ws codegen/test_cuda_ws.c codegen/cuda_bench.c ir/tile_
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
+strata_test(codegen/cuda_parts codegen/test_cuda_parts.c codegen/cuda_bench.c ir/tile_bench.c
+    LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_layouts codegen/test_cuda_layouts.c ir/tile_bench.c LIBS strata_codegen strata_ir strata_base m)
 strata_test(codegen/nvrtc codegen/test_nvrtc.c LIBS strata_codegen Threads::Threads)
 

@@ -31,6 +31,23 @@ static const char by_warpgroups[] =
     PRODUCT(136, 192, 200, 27200, 38400, 26112,
             "knob bm = 128\nknob bn = 192\nknob stages = 2\nknob cluster = 2\n");
 
+// k in parts: y[p, m, n] = sum over the 72 k of part p of a[k, m] b[k, n]. Then their sum.
+#define IN_PARTS(knobs)                                                               \
+    "tile parts loop\ngrid p = 3\nm m = 72\nn n = 40\nk k = 72\narg a: bf16[15552]\n" \
+    "arg b: bf16[8640]\narg y: f32[8640]\n" knobs                                     \
+    "%1 = load a[p*5184 + m + k*72] : f32 (p, m, k)\n"                                \
+    "%2 = load b[p*2880 + n + k*40] : f32 (p, n, k)\n"                                \
+    "%3 = dot %1, %2 over (k) : f32 (p, m, n)\n"                                      \
+    "store y[p*2880 + m*40 + n] = %3 : f32 (p, m, n)\n"
+static const char parts_by_copies[] = IN_PARTS("knob bm = 64\nknob bn = 32\nknob bk = 32\n");
+static const char parts_by_warpgroups[] =
+    IN_PARTS("knob bm = 64\nknob bn = 40\nknob consumers = 1\n");
+static const char sum_of_parts[] = "tile sum stream\nserial p = 3\ncol c = 2880\n"
+                                   "arg x: f32[8640]\narg y: f32[2880]\n"
+                                   "%1 = load x[p*2880 + c] : f32 (p, c)\n"
+                                   "%2 = reduce_sum %1 over (p) : f32 (c)\n"
+                                   "store y[c] = %2 : f32 (c)\n";
+
 typedef struct {
     const char *text;
     IsaLevel arch;
@@ -103,6 +120,29 @@ static const Mutation in_warpgroups[] = {
     PLANT("registers_grow<", "registers_grow<8 + ", NULL),
     PLANT("ends while the other may still write or arrive here.\n    cluster_sync();", "",
           NULL),
+};
+
+// Two parts in one place, and operands of another part or beyond the own one.
+static const Mutation in_parts_by_copies[] = {
+    PLANT("(grid0*2880 + m*40 + n)", "(m*40 + n)", "race"),
+    PLANT("grid0 = task / 4", "grid0 = task / 5", NULL),
+    PLANT("(grid0*5184 + m + k*72)", "(m + k*72)", "wrong"),
+    PLANT("m < 72 && k < 72 ?", "m < 72 ?", "which has"),
+};
+
+static const Mutation in_parts_by_warpgroups[] = {
+    PLANT("(point0*2880 + m*40 + n)", "(m*40 + n)", "race"),
+    PLANT("point0 = point % 3", "point0 = point % 2", NULL),
+    PLANT("inner, point0);", "inner, 0);", "wrong"),
+    PLANT("inner = k * TILE_K;", "inner = k * TILE_K + 8;", "wrong"),
+};
+
+static const Mutation in_sum_of_parts[] = {
+    PLANT("p_at < 3", "p_at < 2", "wrong"),
+    PLANT("p_at < 3", "p_at < 4", "which has"),
+    PLANT("p_at*2880 + c_at", "c_at", "wrong"),
+    PLANT("task < 12", "task < 11", "wrong"),
+    PLANT("task += gridDim.x", "task += gridDim.x - 1", "race"),
 };
 
 // ---- running
@@ -194,6 +234,16 @@ static void bugs_in_products_by_warpgroups(void **state) {
                    COUNT(in_warpgroups));
 }
 
+static void bugs_in_parts_of_k(void **state) {
+    (void)state;
+    expect_noticed((Program){parts_by_copies, CUDA_SM80, ROUNDING}, in_parts_by_copies,
+                   COUNT(in_parts_by_copies));
+    expect_noticed((Program){parts_by_warpgroups, CUDA_SM90A, ROUNDING}, in_parts_by_warpgroups,
+                   COUNT(in_parts_by_warpgroups));
+    expect_noticed((Program){sum_of_parts, CUDA_SM80, 1e-6}, in_sum_of_parts,
+                   COUNT(in_sum_of_parts));
+}
+
 int main(void) {
     if (!simt_available()) {
         print_message("skipped: no C++ compiler\n");
@@ -203,6 +253,7 @@ int main(void) {
         cmocka_unit_test(bugs_in_rows),
         cmocka_unit_test(bugs_in_products_by_copies),
         cmocka_unit_test(bugs_in_products_by_warpgroups),
+        cmocka_unit_test(bugs_in_parts_of_k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
