@@ -148,7 +148,8 @@ static bool is_inline_of_parameters(const Graph *g, const Value *v, const ValueH
 ValueHome *value_homes(const Graph *g, Arena *arena) {
     uint32_t n = g->values.len;
     ValueHome *homes = arena_array(arena, ValueHome, n);
-    bool *needed = arena_array(arena, bool, n), *read = arena_array(arena, bool, n);
+    bool *needed = arena_array(arena, bool, n), *read = arena_array(arena, bool, n),
+         *constant = arena_array(arena, bool, n);
     uint32_t *parameters = arena_array(arena, uint32_t, n);
     for (uint32_t i = 0; i < g->outputs.len; i++)
         needed[g->outputs.ptr[i].value.i] = true;
@@ -162,16 +163,15 @@ ValueHome *value_homes(const Graph *g, Arena *arena) {
     }
     for (uint32_t i = 1; i < n; i++) {
         const Value *v = &g->values.ptr[i];
-        bool leaf = v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT,
-             constant = !leaf;
+        bool leaf = v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT;
+        constant[i] = !leaf;
         for (uint32_t k = 0; k < v->arity; k++)
-            constant = constant &&
-                       (homes[v->in[k].i] == HOME_INLINE || homes[v->in[k].i] == HOME_CONSTANT);
+            constant[i] = constant[i] && constant[v->in[k].i];
         if (leaf)
             homes[i] = HOME_LEAF;
         else if (!needed[i])
             homes[i] = HOME_NONE;
-        else if (constant)
+        else if (constant[i])
             homes[i] = read[i] ? HOME_CONSTANT : home_of_constant(v, homes);
         else if (!read[i] && is_inline_of_parameters(g, v, homes, parameters))
             homes[i] = HOME_INLINE;
