@@ -7,8 +7,8 @@ sizes='--set d=16 --set h=2 --set dk=8 --set ff=32 --set layers=1 --threads 2'
 shape='--context 16 --batch 2'
 yes 'In the beginning God created the heaven and the earth.' 2>/dev/null | head -n 60 >text
 
-# numbers FILE.npy: its elements, rounded, on one line.
-numbers() { od -An -v -tf8 -j128 "$1" | tr -s ' \n' '\n\n' | awk 'NF { printf "%s%.4f", s, $1; s = " " } END { print "" }'; }
+# numbers FILE.npy [DIGITS]: its elements, rounded, on one line.
+numbers() { od -An -v -tf8 -j128 "$1" | tr -s ' \n' '\n\n' | awk -v n="${2:-4}" 'NF { printf "%s%.*f", s, n, $1; s = " " } END { print "" }'; }
 same() { [ "$(numbers "$1")" = "$2" ] || fail "$1: $(numbers "$1"), not $2"; }
 
 # One stream: a triangle of ones.
@@ -22,6 +22,10 @@ absent one/depth_weights.npy
 grep -qE 'src=|href="?http' one/report.html && fail "the report needs other files"
 for f in magnitudes.npy inspect.json; do [ -s one/$f ] || fail "$f is missing"; done
 
+# In a stream the gradient of an output is that of the next input. Rows: embed, attn, mlp, head.
+numbers one/magnitudes.npy 10 | awk '{ for (i = 1; i < 4; i++) if ($(4 * i) != $(4 * i + 3) || !($(4 * i) > 0)) exit 1; exit $2 != $5 }' ||
+    fail "gradients: $(numbers one/magnitudes.npy 10)"
+
 # Attention over depth starts as the mean of its sources.
 expect 0 init $model $sizes --set block=1 -o f.safetensors
 expect 0 inspect $model $sizes --set block=1 $shape --params f.safetensors --data text -o full --json
@@ -32,6 +36,21 @@ if command -v gnuplot >/dev/null; then
     for f in weights_mlp weights_head magnitudes gradients mixing; do [ -s full/$f.svg ] || fail "$f.svg is missing"; done
     grep -q '<svg' full/report.html || fail "the report has no pictures"
 fi
+# Trained, the weights are anything, but each row still sums to 1, and they are what the matrix, found another way, has.
+expect 0 train $model $sizes --set block=1 --set layers=2 $shape --data text --steps 4 --lr 0.1 --warmup 0 --out t -q
+expect 0 inspect $model $sizes --set block=1 --set layers=2 $shape --params t/params.safetensors --data text -o trained
+{ numbers trained/depth_weights.npy 6; numbers trained/mixing.npy 6; } | awk '
+    NR == 1 { for (i = 1; i <= NF; i++) w[i] = $i }
+    NR == 2 { for (r = 0; r < 4; r++) {
+        sum = 0
+        for (c = 1; c <= r + 2; c++) {
+            d = w[5 * r + c] - $(5 * (r + 1) + c)
+            if (d * d > 1e-10) exit 1
+            sum += w[5 * r + c]
+            if (w[5 * r + c] - 1 / (r + 2) > 1e-3) moved = 1
+        }
+        if ((sum - 1) ^ 2 > 1e-10) exit 1
+    } exit !moved }' || fail "trained weights: $(numbers trained/depth_weights.npy 6), matrix $(numbers trained/mixing.npy 6)"
 # Blocks of two: the head reads the sum of both sublayers.
 expect 0 inspect $model $sizes --set block=2 $shape --params f.safetensors --data text -o block
 same block/mixing.npy '1.0000 0.0000 0.0000 0.5000 0.5000 0.0000 0.5000 0.5000 0.5000'
