@@ -182,6 +182,14 @@ static uint32_t role_of(const Fuse *f, uint32_t a) {
     return first.i ? first.i : a;
 }
 
+// Sources that are stacked in parts (heads): the parts meet again in what is done with all of a
+// source, if they are few.
+static void mark_heads(Fuse *f, const Value *source) {
+    for (uint32_t i = 0; source->op == OP_SPLIT && i + 1 < source->attr.to_count; i++)
+        if (graph_extent(f->graph, source->attr.to[i]) <= 16)
+            f->unrolled[source->attr.to[i].i] = true;
+}
+
 // Axes that stack and window make are small and known: their points become separate tiles. So
 // are axes that play other roles of one.
 static void mark_unrolled(Fuse *f) {
@@ -190,6 +198,8 @@ static void mark_unrolled(Fuse *f) {
         if (value->op == OP_STACK || value->op == OP_PUT || value->op == OP_WINDOW)
             f->unrolled[value->attr.to[0].i] = true;
         if (value->op == OP_UNWINDOW) f->unrolled[value->attr.along[1].i] = true;
+        for (uint32_t k = 0; value->op == OP_STACK && k < value->arity; k++)
+            mark_heads(f, graph_value(f->graph, value->in[k]));
     }
     for (uint32_t a = 1; a < f->axis_count; a++)
         if (f->unrolled[a]) f->unrolled[role_of(f, a)] = true;

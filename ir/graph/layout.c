@@ -121,23 +121,23 @@ static ValueHome home_of_constant(const Value *v, const ValueHome *homes) {
     return HOME_INLINE;
 }
 
-// Is x a parameter or a view of one?
-static bool is_parameter(const Graph *g, ValueId x) {
-    return graph_value(g, value_layout(g, x).base)->op == OP_PARAM;
+// Is x a parameter that is no map, or a view of one? Such have about a row of elements.
+static bool is_small_parameter(const Graph *g, ValueId x) {
+    ValueId base = value_layout(g, x).base;
+    return graph_value(g, base)->op == OP_PARAM && graph_leaf_of(g, base)->input_count == 0;
 }
 
-// So is one of few parameters alone that has no more than a row of elements, as the query of an
-// attention over depth times its gain: a kernel of its own would cost more. `parameters` counts
-// those of inline values.
+// So is one of few small parameters alone, as the query of an attention over depth times its
+// gain: a kernel of its own would cost more. `parameters` counts those of inline values.
 static bool is_inline_of_parameters(const Graph *g, const Value *v, const ValueHome *homes,
                                     uint32_t *parameters) {
     bool cheap =
         transparent_view(v->op) || (op_is_elementwise(v->op) && v->type == DTYPE_F32 &&
-                                    (v->rank == 0 || (v->rank == 1 && !costly(v->op))));
+                                    (v->rank == 0 || (v->rank <= 2 && !costly(v->op))));
     uint32_t count = 0;
     for (uint32_t k = 0; k < v->arity && cheap; k++) {
         ValueId x = v->in[k];
-        bool direct = !transparent_view(v->op) && is_parameter(g, x);
+        bool direct = !transparent_view(v->op) && is_small_parameter(g, x);
         cheap = homes[x.i] == HOME_INLINE || direct;
         count += direct ? 1 : parameters[x.i];
     }

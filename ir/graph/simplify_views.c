@@ -262,6 +262,64 @@ static ValueId broadcast_last(Simplifier *s, const Term *t) {
     return simplify_make(s, &inner);
 }
 
+// ---- merged axes
+
+// The operand x of an elementwise term, with axis `whole` in the parts of `merge`: what is
+// merged likewise is taken as it was, a parameter along that axis is split. {0}: x is neither.
+static ValueId in_parts(Simplifier *s, const Term *t, ValueId x, const Value *merge) {
+    Value v = simplify_value(s, x);
+    AxisId whole = merge->attr.to[0];
+    if (!graph_has_axis(&v, whole)) return x;
+    if (v.op == OP_PARAM && v.rank == 1) {
+        GraphAttr split = {.along = &whole,
+                           .along_count = 1,
+                           .to = merge->attr.along,
+                           .to_count = merge->attr.along_count};
+        return simplify_move(s, t, OP_SPLIT, x, split);
+    }
+    bool alike = v.op == OP_MERGE && v.attr.to[0].i == whole.i &&
+                 simplify_axes_equal(v.attr.along, v.attr.along_count, merge->attr.along,
+                                     merge->attr.along_count);
+    return alike ? v.in[0] : none();
+}
+
+// op (merge x), y -> merge (op x, y), if y lacks the merged axis, is merged likewise or is a
+// parameter. What stands before and behind then works on the same points. Not of vectors, which
+// are gradients of parameters: their updates have the parameter's axes.
+static ValueId merge_last(Simplifier *s, const Term *t) {
+    uint32_t which = 0;
+    while (which < t->arity && simplify_value(s, t->in[which]).op != OP_MERGE)
+        which++;
+    if (which == t->arity || t->rank < 2) return none();
+    Value merge = simplify_value(s, t->in[which]);
+    Term inner = *t;
+    inner.in = arena_array(s->g->arena, ValueId, t->arity);
+    for (uint32_t i = 0; i < t->arity; i++) {
+        Value x = simplify_value(s, t->in[i]);
+        for (uint32_t k = 0; k < merge.attr.along_count; k++)
+            if (graph_has_axis(&x, merge.attr.along[k])) return none();
+        inner.in[i] = in_parts(s, t, t->in[i], &merge);
+        if (!inner.in[i].i) return none();
+    }
+    return simplify_move(s, t, OP_MERGE, simplify_make(s, &inner), merge.attr);
+}
+
+// sum over (merge x) of the merged axis -> sum over x of its parts
+static ValueId sum_of_merge(Simplifier *s, const Term *t) {
+    Value x = operand(s, t);
+    if (x.op != OP_MERGE || x.rank < 2) return none();
+    AxisId along[GRAPH_MAX_RANK + 1];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < t->attr.along_count; i++)
+        if (t->attr.along[i].i != x.attr.to[0].i) along[count++] = t->attr.along[i];
+    if (count == t->attr.along_count || count + x.attr.along_count > GRAPH_MAX_RANK)
+        return none();
+    for (uint32_t i = 0; i < x.attr.along_count; i++)
+        along[count++] = x.attr.along[i];
+    return simplify_move(s, t, t->op, x.in[0],
+                         (GraphAttr){.along = along, .along_count = (uint8_t)count});
+}
+
 const SimplifyRow simplify_view_rows[] = {
     {OP_BROADCAST, broadcast_once},
     {OP_TRANSPOSE, transpose_once},
@@ -296,5 +354,8 @@ const SimplifyRow simplify_view_rows[] = {
     {OP_LOGSUMEXP, operand_moved_in_vain},
     {OP_CONTRACT, operand_moved_in_vain},
     {OP_NONE, broadcast_last},
+    {OP_NONE, merge_last},
+    {OP_REDUCE_SUM, sum_of_merge},
+    {OP_REDUCE_MAX, sum_of_merge},
     {OP_NONE, NULL},
 };

@@ -183,6 +183,31 @@ static void test_attn_res_with_its_norm(void **state) {
     finish(&f);
 }
 
+// The heads of an attention over depth, each with weights of its own, meet in the norm.
+static void test_attn_res_in_heads(void **state) {
+    (void)state;
+    Fixture f;
+    fixture(&f);
+    AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 5), d = axis(&f, "d", 24),
+           h = axis(&f, "h", 4), c = axis(&f, "c", 6), depth = axis(&f, "depth", 3);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 2, (AxisId[]){h, c}),
+                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    for (int i = 0; i < 3; i++)
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
+                    (AxisId[]){b, t, d});
+    GraphAttr split = {.along = &d, .along_count = 1, .to = (AxisId[]){h, c}, .to_count = 2},
+              merge = {.along = (AxisId[]){h, c}, .along_count = 2, .to = &d, .to_count = 1};
+    ValueId all = stack(&f, v, 3, depth),
+            x = graph_add(f.g, OP_SPLIT, &all, 1, split, (Span){0}),
+            p = op_along(&f, OP_SOFTMAX, sum(&f, mul(&f, unit_rms(&f, x, c), query), c), depth),
+            y = sum(&f, mul(&f, x, p), depth);
+    y = mul(&f, unit_rms(&f, graph_add(f.g, OP_MERGE, &y, 1, merge, (Span){0}), d), gain);
+    output(&f, "y", graph_unary(f.g, OP_TANH, y, (Span){0}));
+    assert_int_equal(region_count(&f), 2);  // the other one copies the result, which is a view
+    output_gradients(&f, y);
+    finish(&f);
+}
+
 static void test_attn_res_gradient(void **state) {
     (void)state;
     Fixture f;
@@ -666,6 +691,7 @@ int main(void) {
         cmocka_unit_test(test_rms_norm_is_one_kernel),
         cmocka_unit_test(test_rms_norm_gradient),
         cmocka_unit_test(test_attn_res_with_its_norm),
+        cmocka_unit_test(test_attn_res_in_heads),
         cmocka_unit_test(test_attn_res_gradient),
         cmocka_unit_test(test_deep_attn_res),
         cmocka_unit_test(test_operands_are_limited),

@@ -416,6 +416,51 @@ static void test_renames_join(void **state) {
            "output q = %11\n");
 }
 
+// A norm behind a merge works on the merged parts; a vector keeps its axis.
+static void test_merges_move_to_the_end(void **state) {
+    (void)state;
+    expect("%9 = split %1 along (d) to (h, k) : f32[B, T, h, k]\n"
+           "%10 = roll %9 along (k) amount 1 : f32[B, T, h, k]\n"
+           "%11 = merge %10 along (h, k) to (d) : f32[B, T, d]\n"
+           "%12 = mul %11, %4 : f32[B, T, d]\n"
+           "%13 = mul %12, %5 : f32[B, T, d]\n"
+           "%14 = mul %11, %13 : f32[B, T, d]\n"
+           "%15 = reduce_sum %14 along (T, d) : f32[B]\n"
+           "output o = %13\n"
+           "output p = %15\n",
+           "%9 = split %1 along (d) to (h, k) : f32[B, T, h, k]\n"
+           "%10 = roll %9 along (k) amount 1 : f32[B, T, h, k]\n"
+           "%11 = split %4 along (d) to (h, k) : f32[h, k]\n"
+           "%12 = mul %10, %11 : f32[B, T, h, k]\n"
+           "%13 = mul %5, %12 : f32[B, T, h, k]\n"
+           "%14 = merge %13 along (h, k) to (d) : f32[B, T, d]\n"
+           "%15 = mul %10, %13 : f32[B, T, h, k]\n"
+           "%16 = reduce_sum %15 along (T, h, k) : f32[B]\n"
+           "output o = %14\n"
+           "output p = %16\n");
+    expect("%9 = split %4 along (d) to (h, k) : f32[h, k]\n"
+           "%10 = roll %9 along (k) amount 1 : f32[h, k]\n"
+           "%11 = merge %10 along (h, k) to (d) : f32[d]\n"
+           "%12 = mul %11, %4 : f32[d]\n"
+           "output o = %12\n",
+           "%9 = split %4 along (d) to (h, k) : f32[h, k]\n"
+           "%10 = roll %9 along (k) amount 1 : f32[h, k]\n"
+           "%11 = merge %10 along (h, k) to (d) : f32[d]\n"
+           "%12 = mul %4, %11 : f32[d]\n"
+           "output o = %12\n");
+    // y is computed elsewhere, on d: to split it would put it into a kernel of its own.
+    expect("%9 = split %1 along (d) to (h, k) : f32[B, T, h, k]\n"
+           "%10 = roll %9 along (k) amount 1 : f32[B, T, h, k]\n"
+           "%11 = merge %10 along (h, k) to (d) : f32[B, T, d]\n"
+           "%12 = mul %2, %11 : f32[B, T, d]\n"
+           "output o = %12\n",
+           "%9 = split %1 along (d) to (h, k) : f32[B, T, h, k]\n"
+           "%10 = roll %9 along (k) amount 1 : f32[B, T, h, k]\n"
+           "%11 = merge %10 along (h, k) to (d) : f32[B, T, d]\n"
+           "%12 = mul %2, %11 : f32[B, T, d]\n"
+           "output o = %12\n");
+}
+
 static void test_splits_undo_merges(void **state) {
     (void)state;
     expect("%9 = split %4 along (d) to (h, k) : f32[h, k]\n"
@@ -720,6 +765,7 @@ int main(void) {
         cmocka_unit_test(test_broadcasts_move_to_the_end),
         cmocka_unit_test(test_transposes_join),
         cmocka_unit_test(test_renames_join),
+        cmocka_unit_test(test_merges_move_to_the_end),
         cmocka_unit_test(test_splits_undo_merges),
         cmocka_unit_test(test_slices_shrink),
         cmocka_unit_test(test_stacks_meet_takes),

@@ -84,14 +84,17 @@ def compare_all(model, report, which, settings, inputs, rng):
     return inits
 
 
-# A mix of sources is one kernel with the norm behind it: the forward pass has those of `standard`. How many more there
-# may be: in a training step, what makes the gradients of further parameters.
-MORE_KERNELS = {"recency": 2, "difference": 2}
+# A mix of sources is one kernel with the norm behind it: the forward pass has as many kernels as that of `standard`.
+ONE_KERNEL = ("full", "block", "window", "heads", "sigmoid", "no_norm")
+# How many kernels more than with `block` a training step of the tiny model may have: what makes the gradients of
+# further parameters, and for heads sums of gradients, which the kernels of blocks take up.
+MORE_KERNELS = {"recency": 2, "difference": 2, "temperature": 12}
 
 
 def count_kernels(library, own, report):
     standard, block = library.kernels("standard"), library.kernels("block")
-    report.check("block: as many kernels as standard", abs(block[0] - standard[0]), 0)
+    for name in ONE_KERNEL:
+        report.check(f"{name}: as many kernels as standard", abs(library.kernels(name)[0] - standard[0]), 0)
     for name, more in MORE_KERNELS.items():
         forward, step = own.kernels(name)
         report.check(f"{name}: as many kernels as block", abs(forward - block[0]), 0)
