@@ -28,6 +28,17 @@ err_has 'no GPU can be used'
 expect 3 sweep $rows --vary d=16 -o d --target cuda:sm_80
 err_has 'no GPU can be used'
 
+# The forms of GPU kernels need no GPU; PTX needs NVRTC.
+expect 0 show $rows --stage cuda --target cuda:sm_80
+out_has '^KERNEL'
+out_has '^#line [0-9]* ".*rows_bf16.strata"$'
+expect 0 show $rows --stage ptx --target cuda:sm_90a --json
+json_has stage text
+export STRATA_NVRTC=$work/absent.so
+expect 3 show $rows --stage ptx
+err_has 'is no NVRTC'
+export STRATA_NVRTC="$FAKE_NVRTC"
+
 # The floor of a GPU is measured once: of the fake one's, a copy takes a quarter of a millisecond.
 export STRATA_LIBCUDA="$FAKE_CUDA"
 expect 0 explain $rows --target cuda:sm_80
@@ -48,11 +59,10 @@ expect 0 explain $rows --target cpu
 # An artifact for a GPU is measured against that.
 export STRATA_LIBCUDA="$EMULATED_CUDA"
 expect 0 compile $rows -o x.sta
-expect 0 bench x.sta --target cpu --json
-json_has median_ms floor_ms
+expect 0 bench x.sta --target cpu --kernels --json
+json_has median_ms floor_ms kernels
+out_has '"registers": 40'
 awk '/"floor_ms"/ { floor = $2 + 0 } END { exit !(floor > 0 && floor < 1e-3) }' out || fail "the floor of a GPU"
-expect 0 bench $rows --kernels
-out_has 'cast.0 .* %, 40 registers$'
 
 # Whether attention is one operation changes little of what is counted.
 flops() { expect 0 check $model --set d=64 --set layers=1 --target $1; awk '/^flops a token/ { print $4 }' out; }
