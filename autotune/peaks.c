@@ -11,7 +11,16 @@
 #include "autotune/cuda_peaks.h"
 #include "base/clock.h"
 
-enum { TRIES = 20, FMA_ROUNDS = 100000, CHAINS = 10, PIECE_ALIGN = 256, WINDOWS = 8 };
+enum {
+    READ_TRIES = 60,
+    FMA_TRIES = 20,
+    FMA_ROUNDS = 100000,
+    CHAINS = 10,
+    WINDOWS = 8,
+    CACHE_LINE = 64,
+    READ_ALIGN = 2048,
+    PIECES = 32
+};
 
 // ---- arithmetic: ten independent chains hide the latency of four or five cycles on two units.
 // They start differently, or the compiler would see that they are one.
@@ -40,31 +49,46 @@ typedef double FmaFn(int64_t rounds);
 static FmaFn *const fma_loops[] = {fma_portable, fma_avx2, fma_avx512};
 static const int fma_lanes[] = {4, 8, 16};
 
-// Four chains; `bytes` is a multiple of four vectors.
-#define READ_LOOP(name, features, Vector, load, both)                        \
-    FAST_ON(features) static uint64_t name(const void *data, size_t bytes) { \
-        const Vector *x = data;                                              \
-        Vector a = load(x), b = a, c = a, d = a;                             \
-        for (size_t i = 0; i + 4 <= bytes / sizeof a; i += 4) {              \
-            a = both(a, load(x + i)), b = both(b, load(x + i + 1));          \
-            c = both(c, load(x + i + 2)), d = both(d, load(x + i + 3));      \
-        }                                                                    \
-        a = both(both(a, b), both(c, d));                                    \
-        uint64_t out;                                                        \
-        memcpy(&out, &a, sizeof out);                                        \
-        return out;                                                          \
+// ---- reading: several runs of addresses at once, each asked for some bytes before. One run
+// leaves the memory idle at its ends of pages; how much is best to ask for depends on the
+// processor.
+
+typedef struct {
+    size_t runs, ahead;
+} ReadForm;
+static const ReadForm read_forms[PEAK_READ_FORMS] = {{1, 0}, {4, 4096}, {8, 2048}};
+
+// Four chains; `bytes` is a multiple of READ_ALIGN.
+#define READ_LOOP(name, features, Vector, load, both)                                       \
+    FAST_ON(features) static uint64_t name(const char *data, size_t bytes, ReadForm form) { \
+        size_t run = bytes / form.runs;                                                     \
+        const Vector *x = (const void *)data;                                               \
+        Vector a = load(x), b = a, c = a, d = a;                                            \
+        for (size_t i = 0; i < run; i += 4 * sizeof a)                                      \
+            for (const char *at = data + i; at < data + bytes; at += run) {                 \
+                for (size_t k = 0; form.ahead > 0 && k < 4 * sizeof a; k += CACHE_LINE)     \
+                    _mm_prefetch(at + form.ahead + k, _MM_HINT_T1);                         \
+                x = (const void *)at;                                                       \
+                a = both(a, load(x)), b = both(b, load(x + 1));                             \
+                c = both(c, load(x + 2)), d = both(d, load(x + 3));                         \
+            }                                                                               \
+        a = both(both(a, b), both(c, d));                                                   \
+        uint64_t out;                                                                       \
+        memcpy(&out, &a, sizeof out);                                                       \
+        return out;                                                                         \
     }
 READ_LOOP(read_portable, "sse2", __m128i, _mm_load_si128, _mm_xor_si128)
 READ_LOOP(read_avx2, "avx2", __m256i, _mm256_load_si256, _mm256_xor_si256)
 READ_LOOP(read_avx512, "avx512f", __m512i, _mm512_load_si512, _mm512_xor_si512)
 
-typedef uint64_t ReadFn(const void *data, size_t bytes);
+typedef uint64_t ReadFn(const char *data, size_t bytes, ReadForm form);
 static ReadFn *const read_loops[] = {read_portable, read_avx2, read_avx512};
 
 typedef struct {
     IsaLevel level;
-    const unsigned char *data;
-    size_t each;            // bytes of a piece
+    const char *data;
+    size_t each;  // bytes of a piece
+    ReadForm form;
     _Atomic uint64_t kept;  // so that no result is unused
 } PeakJob;
 
@@ -79,7 +103,7 @@ static void run_read(void *context, int64_t begin, int64_t end, uint32_t thread)
     PeakJob *job = context;
     (void)thread;
     job->kept += read_loops[job->level](job->data + (size_t)begin * job->each,
-                                        (size_t)(end - begin) * job->each);
+                                        (size_t)(end - begin) * job->each, job->form);
 }
 
 static double seconds_of(Pool *pool, int64_t pieces, PoolFn *fn, PeakJob *job) {
@@ -88,11 +112,18 @@ static double seconds_of(Pool *pool, int64_t pieces, PoolFn *fn, PeakJob *job) {
     return clock_seconds() - start;
 }
 
+double peak_read_seconds(Pool *pool, IsaLevel level, int form, const void *data, size_t bytes) {
+    PeakJob job = {.level = level, .data = data, .form = read_forms[form]};
+    job.each = bytes / PIECES / READ_ALIGN * READ_ALIGN;
+    double rest = (double)bytes / (double)(job.each * PIECES);
+    return seconds_of(pool, PIECES, run_read, &job) * rest;
+}
+
 static double measure_fma(Pool *pool, PeakJob *job) {
     int64_t pieces = 8 * (int64_t)pool_threads(pool);
     double flops = 2.0 * CHAINS * fma_lanes[job->level] * FMA_ROUNDS * (double)pieces;
     double best = seconds_of(pool, pieces, run_fma, job);
-    for (int i = 1; i < TRIES; i++)
+    for (int i = 1; i < FMA_TRIES; i++)
         best = fmin(best, seconds_of(pool, pieces, run_fma, job));
     return flops / best;
 }
@@ -120,23 +151,24 @@ typedef struct {
     uint32_t pieces, windows;
 } ReadPlan;
 
-static double best_read(Pool *pool, PeakJob *job, const unsigned char *data, ReadPlan plan) {
+// The best of all forms and tries.
+static double best_read(Pool *pool, PeakJob *job, const char *data, ReadPlan plan) {
     const double least_seconds = 0.03;
     double best = HUGE_VAL;
     size_t window = plan.each * plan.pieces;
     job->each = plan.each;
     double start = clock_seconds();
-    for (uint32_t i = 0; i < TRIES || clock_seconds() - start < least_seconds; i++) {
+    for (uint32_t i = 0; i < READ_TRIES || clock_seconds() - start < least_seconds; i++) {
         job->data = data + (size_t)(i % plan.windows) * window;
+        job->form = read_forms[i % PEAK_READ_FORMS];
         best = fmin(best, seconds_of(pool, plan.pieces, run_read, job));
     }
     return (double)window / best;
 }
 
-static size_t lines(size_t bytes) { return bytes / PIECE_ALIGN * PIECE_ALIGN; }
+static size_t lines(size_t bytes) { return bytes / READ_ALIGN * READ_ALIGN; }
 
-static void read_all(Pool *pool, PeakJob *job, const unsigned char *data, MachinePeaks *out) {
-    enum { PIECES = 32 };
+static void read_all(Pool *pool, PeakJob *job, const char *data, MachinePeaks *out) {
     uint32_t threads = pool_threads(pool);
     size_t most = buffer_bytes();
     ReadPlan memory = {lines(most / WINDOWS / PIECES), PIECES, WINDOWS};
@@ -154,8 +186,7 @@ static void read_all(Pool *pool, PeakJob *job, const unsigned char *data, Machin
 
 static bool measure_read(Diag *diag, Pool *pool, PeakJob *job, MachinePeaks *out) {
     size_t bytes = buffer_bytes();
-    unsigned char *data =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return diag_fail(diag, FAIL_ENVIRONMENT,
                          "not enough memory to measure its bandwidth: %.0f MiB",

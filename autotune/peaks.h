@@ -12,6 +12,11 @@ MUST_USE bool machine_peaks(Diag *diag, Database *db, const TuneContext *context
 // the machine only makes it look slower.
 MUST_USE bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext *context,
                                     MachinePeaks *out);
+// One pass over the data, a multiple of 64 bytes aligned to 64. There are a few forms of
+// reading, and which is fastest differs between machines.
+enum { PEAK_READ_FORMS = 3 };
+double peak_read_seconds(Pool *pool, IsaLevel level, int form, const void *data, size_t bytes);
+
 // The least time that the work can take, in ns: its operations at the peak rate, its bytes from
 // the closest memory that they fit in.
 double floor_ns(const MachinePeaks *peaks, double flops, double bytes);

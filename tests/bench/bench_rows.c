@@ -4,10 +4,12 @@
 //     bench_rows [--json] [--steps] [--threads N] [--seconds S] [--part N] [--only NAME]
 //
 // fraction = (least traffic / read bandwidth) / time. Least traffic: every leaf read once,
-// every output and update written once. The bandwidth is that of a plain sum over as many
-// bytes, by as many threads, measured in turns with the kernels; of each the median counts.
-// With --part only one Nth of the rows. Every case is first compared with the reference
-// evaluator, with few rows.
+// every output and update written once; where rows go from kernel to kernel, the sum of that
+// over the kernels. The bandwidth is that of reading as many bytes by as many threads, in the
+// best of a few forms (autotune/peaks.c), measured in turns with the kernels; of each the
+// median counts. Bytes that are written past the caches cost less than bytes read, so a kernel
+// that writes much may have more than 1. With --part only one Nth of the rows. Every case is
+// first compared with the reference evaluator, with few rows.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "autotune/graph_to_plan.h"
+#include "autotune/peaks.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rng.h"
@@ -23,7 +26,7 @@
 #include "runtime/device.h"
 #include "tests/bench/row_cases.h"
 
-enum { REPEATS_MOST = 200, CHECK_ROWS = 16, LANES = 16 };
+enum { REPEATS_MOST = 200, CHECK_ROWS = 16 };
 
 // ---- running
 
@@ -34,7 +37,7 @@ typedef struct {
     double budget;  // seconds a case
     int64_t part;   // of the rows: one so many
     bool steps;     // print each kernel's time
-    Pool *pool;     // of the plain sum
+    Pool *pool;     // of plain reading
 } Bench;
 
 static void must(Bench *b, bool ok) {
@@ -177,32 +180,10 @@ static void check(Bench *b, uint32_t number) {
     session_close(r.session);
 }
 
-// ---- the plain sum
-
-typedef float Vector __attribute__((vector_size(LANES * 4)));
-enum { SUMS = 8, BLOCK = 4096 * SUMS };  // bytes a piece
-
-typedef struct {
-    Vector *data;
-    float *out;  // keeps the sums from being dropped
-} SumJob;
-
-static void sum_blocks(void *context, int64_t begin, int64_t end, uint32_t thread) {
-    const SumJob *job = context;
-    const Vector *x = job->data + begin * (BLOCK / (int64_t)sizeof(Vector));
-    int64_t n = (end - begin) * (BLOCK / (int64_t)sizeof(Vector));
-    Vector sums[SUMS] = {{0}};
-    for (int64_t i = 0; i < n; i += SUMS)
-#pragma GCC unroll 8
-        for (int k = 0; k < SUMS; k++)
-            sums[k] += x[i + k];
-    for (int k = 1; k < SUMS; k++)
-        sums[0] += sums[k];
-    job->out[thread * LANES] += sums[0][0];
-}
+// ---- plain reading
 
 // In huge pages, as a session's memory.
-static Vector *memory_new(size_t bytes) {
+static void *memory_new(size_t bytes) {
     void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) exit((perror("bench_rows"), 1));
     madvise(data, bytes, MADV_HUGEPAGE);
@@ -230,11 +211,9 @@ static double median(double *x, int n) {
 }
 
 // The second of two runs is timed: by then the other pool's threads sleep.
-static double sum_time(Bench *b, SumJob *job, int64_t blocks) {
-    pool_run(b->pool, blocks, sum_blocks, job);
-    double start = clock_seconds();
-    pool_run(b->pool, blocks, sum_blocks, job);
-    return clock_seconds() - start;
+static double read_time(Bench *b, int form, const void *data, size_t bytes) {
+    peak_read_seconds(b->pool, cpu_level_here(), form, data, bytes);
+    return peak_read_seconds(b->pool, cpu_level_here(), form, data, bytes);
 }
 
 static double kernel_time(Bench *b, const Ready *r) {
@@ -271,27 +250,28 @@ static void steps_print(Bench *b, const Ready *r) {
 }
 
 static Outcome measure(Bench *b, uint32_t number) {
-    static double times[REPEATS_MOST], sums[REPEATS_MOST];
+    static double times[REPEATS_MOST], reads[PEAK_READ_FORMS][REPEATS_MOST];
     double start = clock_seconds();
     Ready r = ready_new(b, number, row_case(number)->rows / b->part);
     Outcome out = {.bytes = r.bytes, .kernels = r.kernels, .compile = clock_seconds() - start};
     fill(&r, NULL);
-    int64_t blocks = r.bytes / BLOCK;
-    float parts[64 * LANES] = {0};
-    SumJob job = {memory_new((size_t)r.bytes), parts};
+    size_t bytes = (size_t)r.bytes;
+    void *data = memory_new(bytes);
     double end = clock_seconds() + b->budget;
     while (out.runs < 7 || (clock_seconds() < end && out.runs < REPEATS_MOST)) {
-        sums[out.runs] = sum_time(b, &job, blocks);
+        for (int form = 0; form < PEAK_READ_FORMS; form++)
+            reads[form][out.runs] = read_time(b, form, data, bytes);
         times[out.runs++] = kernel_time(b, &r);
     }
     if (b->steps) steps_print(b, &r);
-    double bytes = (double)r.bytes;
     out.time = median(times, out.runs);
     out.time_least = times[0];
-    out.bandwidth = (double)(blocks * BLOCK) / median(sums, out.runs);
-    out.bandwidth_most = (double)(blocks * BLOCK) / sums[0];
-    out.fraction = bytes / out.bandwidth / out.time;
-    munmap(job.data, (size_t)r.bytes);
+    for (int form = 0; form < PEAK_READ_FORMS; form++) {
+        out.bandwidth = fmax(out.bandwidth, (double)bytes / median(reads[form], out.runs));
+        out.bandwidth_most = fmax(out.bandwidth_most, (double)bytes / reads[form][0]);
+    }
+    out.fraction = (double)bytes / out.bandwidth / out.time;
+    munmap(data, bytes);
     session_close(r.session);
     return out;
 }
@@ -373,7 +353,9 @@ int main(int argc, char **argv) {
     json_key(&w, "rows"), json_array(&w);
     if (!o.json)
         printf(
-            "%u threads\n\n| case | rows x cols | launches | MiB | ms | least ms | GB/s |"
+            "%u threads; both: forward and backward, each kernel's traffic counts. What is "
+            "written past the caches costs\nless than what is read, so a fraction can be "
+            "above 1.\n\n| case | rows x cols | launches | MiB | ms | least ms | GB/s |"
             " read GB/s | fraction | of least |\n|---|---|---|---|---|---|---|---|---|---|\n",
             b.threads);
     for (uint32_t i = 0; row_case(i); i++) {
