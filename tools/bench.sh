@@ -50,6 +50,12 @@ steps() {
     "$python" tests/bench/bench_steps.py "$@"
 }
 
+depth() {
+    set -- --build "$build" --db "$build/bench.db"
+    [ ! -x "$peers/bin/python" ] || set -- "$@" --peers "$peers"
+    "$python" tests/bench/bench_depth.py "$@"
+}
+
 # Every shape goes to a page of its own; here stand the peaks and the spread of the ratios.
 contractions() {
     {
@@ -73,6 +79,7 @@ meets all of them. The intervals hold the true median with at least 95 % confide
 END
     machine
     section 'Training steps and kernels beside other systems' steps
+    section 'What attention over depth adds to a model' depth
     section 'Contractions beside oneDNN' contractions
     section 'Row kernels and the speed of memory' "$build/tests/bench_rows" --threads 2
     section 'Compiling for GPUs' "$build/tests/bench_nvrtc"

@@ -12,6 +12,9 @@ MODEL = {"vocab": 512, "d": 256, "h": 4, "r": 1, "dk": 64, "ff": 640, "layers": 
 BATCH, CONTEXT = 8, 256
 TRAINING = ("prenorm", "attnres_full", "attnres_block")
 
+# The same wider and deeper, "prenorm:512": settings that differ, and the batch. As tests/bench/bench_depth.py.
+WIDE = {"512": ({"d": 512, "h": 8, "ff": 1408, "layers": 8}, 4), "1024": ({"d": 1024, "h": 16, "ff": 2816, "layers": 8}, 2)}
+
 # One read of N sources by attention over depth, at width d and T tokens; and one causal attention. "both" is
 # the forward and the backward pass to every operand.
 DEPTH = {"N": 8, "d": 1024, "T": 4096}
@@ -21,6 +24,13 @@ KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_
 # As models/std/optim.strata.
 ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
 EPS = 1e-6  # of every norm
+
+
+def training_case(case):
+    """(model, settings, batch) of "prenorm" or "prenorm:512"."""
+    name, _, width = case.partition(":")
+    other, batch = WIDE[width] if width else ({}, BATCH)
+    return name, {**MODEL, **other}, batch
 
 
 def decays(name):

@@ -117,9 +117,10 @@ def timed(function):
     return time.perf_counter() - start
 
 
-def training(name, wrap):
-    params, tokens, targets = cases.model_case(name, cases.MODEL, cases.BATCH, cases.CONTEXT)
-    model = Model(name, cases.MODEL, params, cases.CONTEXT)
+def training(case_name, wrap):
+    name, settings, batch = cases.training_case(case_name)
+    params, tokens, targets = cases.model_case(name, settings, batch, cases.CONTEXT)
+    model = Model(name, settings, params, cases.CONTEXT)
     tokens, targets = torch.tensor(tokens), torch.tensor(targets)
     optimizer = optimizer_of(model)
     loss_of = wrap(model)
@@ -159,4 +160,4 @@ def case(name, compiled, threads):
     """A function that does one step and gives its seconds."""
     torch.set_num_threads(threads)
     wrap = torch.compile if compiled else lambda f: f
-    return training(name, wrap) if name in cases.TRAINING else kernel(name, wrap)
+    return training(name, wrap) if cases.training_case(name)[0] in cases.TRAINING else kernel(name, wrap)
