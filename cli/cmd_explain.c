@@ -4,6 +4,7 @@
 
 #include "autotune/prior.h"
 #include "cli/explain.h"
+#include "ir/graph/passes.h"
 
 static Kernel kernel_of(const Explain *e, const Region *region) {
     Kernel k = {.region = region, .cost = region_cost(e->regions, region)};
@@ -167,6 +168,10 @@ static void explain_text(const Explain *e) {
     text_count(out, flops);
     strbuf_addz(out, " flops, ");
     print_floor(e, floor);
+    if (e->cli->options.grad) {
+        strbuf_addz(out, "\nkept for the gradients: ");
+        text_bytes(out, (double)graph_kept_bytes(e->g));
+    }
     strbuf_addf(out, "\non %.*s\n\nnot fused\n",
                 STR_ARG(machine_text(&e->cli->arena, &e->machine)));
     add_refusals(e);
@@ -189,6 +194,10 @@ static void explain_json(const Explain *e) {
     json_array(w);
     add_refusals(e);
     json_end(w);
+    if (e->cli->options.grad) {
+        json_key(w, "kept_bytes");
+        json_int(w, graph_kept_bytes(e->g));
+    }
     residual_json(&e->residual, w);
     json_end(w);
 }

@@ -8,6 +8,8 @@ export STRATA_LIBCUDA=$work/absent.so
 expect 0 explain $rows
 out_has 'floor .* (memory)'
 out_has '^on .* threads)$'
+expect 0 explain "$root/models/prenorm.strata" --set size=tiny --context 16 --grad
+out_has '^kept for the gradients: [0-9.]* [KM]iB$'
 expect 0 explain $rows --target cuda:sm_80
 out_has 'flops, floor not known without a device$'
 out_has '^on no GPU (sm_80)$'
