@@ -11,6 +11,7 @@
 typedef struct {
     Str name;
     double read, written;  // bytes
+    bool stored;           // its input: else it stays in registers
 } SublayerTraffic;
 typedef struct {
     SublayerTraffic *items;

@@ -73,6 +73,15 @@ static void count_region(Tracing *t, const Region *r) {
     }
 }
 
+static bool is_stored(const Tracing *t, ValueId x) {
+    for (uint32_t i = 0; i < t->regions->count; i++) {
+        const Region *r = &t->regions->regions[i];
+        for (uint32_t k = 0; k < r->output_count; k++)
+            if (stored(t->g, r->outputs[k]).i == x.i) return true;
+    }
+    return false;
+}
+
 bool residual_traffic(Cli *cli, const Model *model, ResidualTraffic *out) {
     Sublayers sublayers = {0};
     Graph *g;
@@ -96,6 +105,7 @@ bool residual_traffic(Cli *cli, const Model *model, ResidualTraffic *out) {
         const Sublayer *s = &sublayers.items[i];
         if (!s->input.i) continue;
         out->items[out->count].name = s->name;
+        out->items[out->count].stored = is_stored(&t, stored(g, s->input));
         claim(&t, s->input, out->count++, arena);
     }
     for (uint32_t i = 0; i < t.regions->count; i++)
@@ -113,13 +123,15 @@ void residual_text(const ResidualTraffic *r, StrBuf *out) {
     strbuf_addf(out, " (one output) being 1\n    %-24s %8s %8s\n", "", "read", "written");
     for (uint32_t i = 0; i < r->count; i++) {
         const SublayerTraffic *s = &r->items[i];
-        strbuf_addf(out, "    %-24.*s %8.2f %8.2f\n", STR_ARG(s->name), s->read / r->unit,
-                    s->written / r->unit);
+        strbuf_addf(out, "    %-24.*s %8.2f %8.2f%s\n", STR_ARG(s->name), s->read / r->unit,
+                    s->written / r->unit, s->stored ? "" : "  its input stays in registers");
         read += s->read, written += s->written;
     }
     double each = r->unit * r->count;
     strbuf_addf(out, "    %-24s %8.2f %8.2f, together %.2f\n", "mean", read / each,
                 written / each, (read + written) / each);
+    strbuf_addz(out, "    what is counted, and why it is less than in the literature: "
+                     "docs/inspect.md\n");
 }
 
 void residual_json(const ResidualTraffic *r, JsonWriter *w) {
@@ -138,6 +150,8 @@ void residual_json(const ResidualTraffic *r, JsonWriter *w) {
         json_number(w, r->items[i].read);
         json_key(w, "written_bytes");
         json_number(w, r->items[i].written);
+        json_key(w, "input_stored");
+        json_bool(w, r->items[i].stored);
         json_end(w);
     }
     json_end(w);
