@@ -35,7 +35,7 @@ static const double cycles_beside_far = 0.4;  // the same, of k that lie in page
 static const double cycles_by_first = 0.25;   // the same, by the first block
 static const double cycles_to_turn = 0.5;     // an element that is transposed on the way
 static const double cycles_of_rows = 0.7;     // an element of rows that do not lie along k
-static const double cycles_spread = 1.2;      // the same, into more than ROWS_BYTES
+static const double cycles_spread = 0.5;      // more for both, into more than ROWS_BYTES
 static const double cycles_to_compute = 2;    // an element of an operand with a prologue
 static const double cycles_a_sum = 2;         // epilogue and store of a vector
 static const double cycles_between = 1.5;     // a vector of sums kept until the next step of k
@@ -207,8 +207,10 @@ static double blocks_cost(const Task *t) {
 static double rows_packing_cost(const Task *t) {
     const ContractOperand *a = &t->c->a;
     double held = t->rows * fmin(t->s->kc, (double)t->c->k) * ELEMENT_BYTES;
-    double turned = held > ROWS_BYTES ? cycles_spread : cycles_of_rows;
-    double each = !a->direct ? cycles_to_compute : a->along == 1 ? cycles_to_copy : turned;
+    double each = !a->direct      ? cycles_to_compute
+                  : a->along == 1 ? cycles_to_copy
+                                  : cycles_of_rows;
+    if (a->direct && held > ROWS_BYTES) each += cycles_spread;
     return t->pack_a ? (double)t->c->k * t->rows * each : 0;
 }
 

@@ -60,6 +60,7 @@ static Choices choices_of_cols(const ContractShape *c, int64_t panel) {
     choice_add(&nc, equal < c->n ? equal : most, most);
     choice_add(&nc, parts_of(c->n, c->threads, panel), most);
     choice_add(&nc, parts_of(c->n, 2 * (int64_t)c->threads, panel), most);
+    choice_add(&nc, parts_of(512, 1, panel), most);
     return nc;
 }
 

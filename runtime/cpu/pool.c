@@ -261,18 +261,19 @@ bool pool_reserve(Diag *diag, Pool *pool, int64_t bytes) {
                          (long long)bytes);
     // A page between two threads' scratch keeps their lines and prefetches apart.
     size_t each = ((size_t)bytes + 4095) / 4096 * 4096 + 4096, all = each * pool->threads;
-    unsigned char *map = map_memory(all + HUGE_PAGE);
+    size_t mapped = (all + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE + HUGE_PAGE;
+    unsigned char *map = map_memory(mapped);
     if (!map) {
         return diag_fail(diag, FAIL_ENVIRONMENT, "not enough memory for scratch of %zu bytes",
                          all);
     }
     if (pool->scratch) munmap(pool->scratch_map, pool->scratch_mapped);
     pool->scratch_map = map;
-    pool->scratch_mapped = all + HUGE_PAGE;
+    pool->scratch_mapped = mapped;
     pool->scratch = map + (HUGE_PAGE - (uintptr_t)map % HUGE_PAGE) % HUGE_PAGE;
     pool->scratch_bytes = each;
-    // Copies of operands are walked in many orders; what is too small for a huge page is not.
-    madvise(pool->scratch, all / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    // Copies of operands are walked in many orders.
+    madvise(pool->scratch, mapped - HUGE_PAGE, MADV_HUGEPAGE);
     return true;
 }
 
