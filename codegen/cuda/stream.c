@@ -313,20 +313,33 @@ static void shape_set(Stream *s, StreamShape shape) {
     s->needs_tail = extent % ((int64_t)shape.threads * shape.width * shape.steps) != 0;
 }
 
-// Writes the kernel with teams of some size, only to see what it needs.
-static void needs_find(Stream *s, StreamShape shape) {
+// Writes the kernel, only to see what it needs.
+static StreamNeeds needs_of(Stream *s, StreamShape shape) {
     size_t start = s->w->text.len;
     uint32_t conversions = s->w->conversions.len;
-    int64_t cols = s->plan.col < 0 ? 1 : s->plan.p->dims[s->plan.col].extent;
-    s->needs = s->measured = (StreamNeeds){0};
-    shape.threads = shape.shares ? 64 : 32;
-    shape.teams = shape.steps = 1;
-    shape.tile = cols;
+    s->measured = (StreamNeeds){0};
     shape_set(s, shape);
     kernel_write(s);
-    s->needs = s->measured;
     s->w->text.len = start;
     s->w->conversions.len = conversions;
+    return s->measured;
+}
+
+// With teams of some size.
+static void needs_find(Stream *s, StreamShape shape) {
+    shape.threads = shape.shares ? 64 : 32;
+    shape.teams = shape.steps = 1;
+    shape.tile = s->plan.col < 0 ? 1 : s->plan.p->dims[s->plan.col].extent;
+    s->needs = (StreamNeeds){0};
+    s->needs = needs_of(s, shape);
+}
+
+// What warps share depends on how many there are.
+static bool shared_fits(Stream *s) {
+    StreamNeeds needs = needs_of(s, s->shape);
+    s->needs.shared_scalars = needs.shared_scalars;
+    s->needs.shared_sums = needs.shared_sums;
+    return stream_shared_left(s) >= 0;
 }
 
 static bool shape_find(Stream *s, StreamShape kind, bool strict) {
@@ -338,7 +351,7 @@ static bool shape_find(Stream *s, StreamShape kind, bool strict) {
         needs_find(s, kind);
         if (!stream_shape_choose(s, strict, &shape)) continue;
         shape_set(s, shape);
-        return true;
+        if (!shape.shares || shared_fits(s)) return true;
     }
     return false;
 }

@@ -90,12 +90,14 @@ typedef struct {
     const Level *l;
     int round;
     bool *here, *later;  // by TileId: computed in this round; needed outside of it
+    bool *ready;         // those that are in shared memory already
 } Round;
 
 static Round round_new(Stream *s, const Level *l, int round) {
     uint32_t n = op_count(s);
-    Round r = {s, l, round, arena_array(s->w->arena, bool, n),
-               arena_array(s->w->arena, bool, n)};
+    Round r = {s, l, round, .here = arena_array(s->w->arena, bool, n)};
+    r.later = arena_array(s->w->arena, bool, n);
+    r.ready = arena_array(s->w->arena, bool, n);
     for (uint32_t i = 1; i < n; i++) {
         const TileOp *op = stream_op(s, i);
         r.here[i] = op->kind != TILE_CONST && stream_scalar(&s->plan, &l->plan, i, round);
@@ -105,16 +107,13 @@ static Round round_new(Stream *s, const Level *l, int round) {
     return r;
 }
 
-// Everything of this round that the marked values are computed from, but what lies in shared
-// memory.
-static void cone_write(const Round *r, bool *marked, bool placed) {
+// Everything of this round that the marked values are computed from, but what is ready.
+static void cone_write(const Round *r, bool *marked) {
     Stream *s = r->s;
     for (uint32_t i = op_count(s) - 1; i > 0; i--) {
         const TileOp *op = stream_op(s, i);
-        for (uint32_t k = 0; marked[i] && k < op->arity; k++) {
-            uint32_t in = op->in[k].i;
-            if (r->here[in] && !(placed && s->scalars.place[in] >= 0)) marked[in] = true;
-        }
+        for (uint32_t k = 0; marked[i] && k < op->arity; k++)
+            if (r->here[op->in[k].i] && !r->ready[op->in[k].i]) marked[op->in[k].i] = true;
     }
     for (uint32_t i = 1; i < op_count(s); i++) {
         if (!marked[i]) continue;
@@ -135,7 +134,7 @@ static void share_write(const Round *r, const uint32_t *values, int count, int w
     for (int k = 0; k < count; k++)
         marked[values[k]] = true;
     cuda_open(s->w, "if (threadIdx.x / 32 == %d)", warp);
-    cone_write(r, marked, false);
+    cone_write(r, marked);
     cuda_open(s->w, "if (threadIdx.x %% 32 == 0)");
     for (int k = 0; k < count; k++)
         cuda_line(s->w, "scalars[%d] = %.*s;", place_new(s, values[k]),
@@ -150,28 +149,75 @@ static int share_of(const Stream *s, int count, int least) {
     return each > least ? each : least;
 }
 
+// These values, shared out among the warps in their order.
+static void values_write(const Round *r, const uint32_t *values, int count) {
+    Stream *s = r->s;
+    if (count == 0) return;
+    // Those who are behind may still read the places.
+    if (!s->scalars.waited) cuda_line(s->w, "__syncthreads();");
+    int each = share_of(s, count, LEAST_OF_WARP);
+    for (int first = 0; first < count; first += each)
+        share_write(r, values + first, count - first < each ? count - first : each,
+                    first / each);
+    cuda_line(s->w, "__syncthreads();");
+    s->scalars.waited = true;
+    for (int k = 0; k < count; k++)
+        r->ready[values[k]] = true;
+}
+
+// Values that take some work and that several warps would compute, by the values that they are
+// given. Of those the ones that others are computed from come first, and are shared out too.
+static int values_first(const Round *r, const uint32_t *values, int count, uint32_t *first) {
+    enum { LEAST_WORK = 8, MUCH_WORK = 1000 };
+    Stream *s = r->s;
+    uint32_t n = op_count(s), *warps = arena_array(s->w->arena, uint32_t, n);
+    int *work = arena_array(s->w->arena, int, n), each = share_of(s, count, LEAST_OF_WARP);
+    for (int k = 0; k < count; k++)
+        warps[values[k]] |= 1U << k / each;
+    bool *used = arena_array(s->w->arena, bool, n);  // by what only one warp computes
+    for (uint32_t i = n - 1; i > 0; i--) {
+        const TileOp *op = stream_op(s, i);
+        for (uint32_t k = 0; k < op->arity; k++)
+            if (r->here[op->in[k].i]) warps[op->in[k].i] |= warps[i];
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        const TileOp *op = stream_op(s, i);
+        bool several = (warps[i] & (warps[i] - 1)) != 0;
+        work[i] = 1;
+        for (uint32_t k = 0; r->here[i] && k < op->arity; k++) {
+            uint32_t in = op->in[k].i;
+            if (!r->here[in]) continue;
+            work[i] = work[i] + work[in] < MUCH_WORK ? work[i] + work[in] : MUCH_WORK;
+            used[in] = used[in] || !several;
+        }
+    }
+    int found = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        bool several = (warps[i] & (warps[i] - 1)) != 0;
+        if (r->here[i] && several && work[i] >= LEAST_WORK && (used[i] || r->later[i]) &&
+            scalars_shares(s, i))
+            first[found++] = i;
+    }
+    return found;
+}
+
 void scalars_write_shared(Stream *s, const Level *l, int round) {
     Round r = round_new(s, l, round);
-    uint32_t n = op_count(s), *values = arena_array(s->w->arena, uint32_t, n);
-    int count = 0;
-    bool *rest = arena_array(s->w->arena, bool, n), any = false;
+    uint32_t n = op_count(s), *values = arena_array(s->w->arena, uint32_t, n),
+             *first = arena_array(s->w->arena, uint32_t, n);
+    int count = 0, left = 0;
+    bool *rest = arena_array(s->w->arena, bool, n);
     for (uint32_t i = 1; i < n; i++) {
-        if (!r.later[i]) continue;
-        if (scalars_shares(s, i))
+        if (r.later[i] && scalars_shares(s, i))
             values[count++] = i;
         else
-            any = rest[i] = true;
+            rest[i] = r.later[i];
     }
-    // The places may still be read by those who are behind.
-    if (count > 0 && !s->scalars.waited) cuda_line(s->w, "__syncthreads();");
-    int each = count > 0 ? share_of(s, count, LEAST_OF_WARP) : 1;
-    for (int first = 0; first < count; first += each)
-        share_write(&r, values + first, count - first < each ? count - first : each,
-                    first / each);
-    if (count > 0) cuda_line(s->w, "__syncthreads();");
-    s->scalars.waited = s->scalars.waited || count > 0;
-    if (!any) return;
-    cone_write(&r, rest, true);
+    if (count > 0) values_write(&r, first, values_first(&r, values, count, first));
+    for (int k = 0; k < count; k++)
+        if (!r.ready[values[k]]) values[left++] = values[k];
+    values_write(&r, values, left);
+    cone_write(&r, rest);
 }
 
 // ---- stores
