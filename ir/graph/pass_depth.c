@@ -18,6 +18,7 @@ typedef struct {
     const Value *stack;      // that the value is computed from; its operands are the sources
     uint32_t *source_after;  // per source: it is there once so many mixes are done
     uint32_t context_after;  // so is all else that value and scores are computed from
+    double sums;             // elements of that whose gradients are sums over rows
     const uint32_t *cone;    // values at a, from the result's side on
     uint32_t cone_count;
     uint32_t first, last;  // the mixes [first, last) that share sources with it
@@ -52,6 +53,13 @@ static bool is_stack_to(const Value *v, AxisId a) {
 
 static uint32_t later(uint32_t x, uint32_t y) { return x > y ? x : y; }
 
+// What lacks axes of the result, other than constants, gets a sum over them as its gradient.
+static double summed_elements(const Depth *p, const Mix *m, ValueId x) {
+    const Value *v = graph_value(p->g, x);
+    bool has_all = v->rank >= graph_value(p->g, m->at)->rank;
+    return v->op == OP_CONST || has_all ? 0 : (double)graph_elements(p->g, x);
+}
+
 // What v, a member of the cone, is made of: sources, other members, which are marked, and
 // context.
 static uint32_t visit_member(Depth *p, Mix *m, uint32_t member, bool *marked) {
@@ -63,9 +71,10 @@ static uint32_t visit_member(Depth *p, Mix *m, uint32_t member, bool *marked) {
         uint32_t x = v->in[k].i, after = p->after[x];
         if (is_source)
             m->source_after[k] = later(m->source_after[k], after);
-        else if (inside && !graph_has_axis(graph_value(p->g, v->in[k]), m->axis))
+        else if (inside && !graph_has_axis(graph_value(p->g, v->in[k]), m->axis)) {
             m->context_after = later(m->context_after, after);
-        else if (inside && !marked[x])
+            m->sums += summed_elements(p, m, v->in[k]);
+        } else if (inside && !marked[x])
             marked[x] = true, added++;
     }
     return added;
@@ -154,13 +163,15 @@ static void find_mixes(Depth *p) {
 
 // ---- which mixes share sources
 
-// Mixes in one kernel: more would not leave it registers for the sums of all.
-enum { MOST_MIXES = 16 };
+// Mixes in one kernel: more would not leave it registers for the sums of all. Of elements of
+// sums over rows, which the gradients' kernel keeps from row to row: close memory has no more.
+enum { MOST_MIXES = 16, MOST_SUMS = 32 << 10 };
 
 // A run of mixes and the sources that all of them have and that are there before the first.
 typedef struct {
     uint32_t first, last, count;
     ValueId *sources;
+    double sums;
 } Run;
 
 static bool has_source(const Mix *m, ValueId source, uint32_t before) {
@@ -173,6 +184,8 @@ static bool has_source(const Mix *m, ValueId source, uint32_t before) {
 static bool run_extend(const Depth *p, Run *run) {
     const Mix *m = &p->mixes.ptr[run->last];
     if (m->context_after > run->first) return false;
+    run->sums += m->sums;
+    if (p->training && run->last > run->first && run->sums > MOST_SUMS) return false;
     uint32_t n = 0;
     for (uint32_t i = 0; i < run->count; i++)
         if (has_source(m, run->sources[i], run->first)) run->sources[n++] = run->sources[i];

@@ -160,7 +160,7 @@ static bool is_mix(const CompiledKernel *k) {
 // query.
 static void test_depth(void **state) {
     (void)state;
-    const Setting sizes[][3] = {{SET("d", "4096"), SET("n", "16"), SET("s", "8")},
+    const Setting sizes[][3] = {{SET("d", "4096"), SET("n", "8"), SET("s", "8")},
                                 {SET("d", "7168"), SET("n", "9"), SET("s", "4")},
                                 {SET("d", "2048"), SET("n", "32"), SET("s", "4")}};
     const Binding binding = {STR("T"), 8192};

@@ -72,6 +72,20 @@ static const Mutation in_softmax[] = {
     PLANT("{team_words, ", "{team_words + 1, ", NULL),
 };
 
+// Of 96 sums of a row, which the block's warps share.
+static const Mutation in_mixes[] = {
+    PLANT("__syncthreads();\n        warps_reduce", "warps_reduce", "race"),
+    PLANT("198, 96, 96);\n        __syncthreads();", "198, 96, 96);", "race"),
+    PLANT("198, 96, 96)", "198, 96, 95)", NULL),
+    PLANT("warps_reduce<Sum, 5>", "warps_reduce<Sum, 4>", "wrong"),
+    PLANT("warp_sums + 30, all, true", "warp_sums + 30, all, false", NULL),
+    PLANT("warp_sums + 30, all", "warp_sums + 29, all", NULL),
+    PLANT("threadIdx.x / 32 * 96", "threadIdx.x / 32 * 95", "race"),
+    PLANT("if (threadIdx.x / 32 == 3) {", "if (threadIdx.x / 32 == 9) {", NULL),
+    PLANT("if (threadIdx.x % 32 == 0) {", "{", "race"),
+    PLANT("if (lane == 0) {", "{", "race"),
+};
+
 static const Mutation in_copies[] = {
     PLANT("copy_async_wait<STAGES - 2>();", "copy_async_wait<STAGES - 1>();", "race"),
     PLANT("copy_async_wait<STAGES - 2>();\n        __syncthreads();",
@@ -223,6 +237,61 @@ static void bugs_in_rows(void **state) {
     expect_noticed((Program){softmax, CUDA_SM80, 1e-5}, in_softmax, COUNT(in_softmax));
 }
 
+// y[s, t] = sum over i of x[i, t] sigmoid(a[i, s, t] - z[s, t]) with a = x[i, t] . q[s] and
+// z[s, t] = max over i of a.
+static const char *mixes_text(Arena *arena) {
+    enum { SOURCES = 16, QUERIES = 6 };
+    int number = SOURCES;
+    StrBuf out = {0};
+    strbuf_addz(&out, "tile mixes stream\ngrid t = 3\ncol c = 264\narg x: f32[12672]\n"
+                      "arg q: f32[1584]\narg y: f32[4752]\narg z: f32[18]\nknob blocks = 2\n");
+    for (int i = 0; i < SOURCES; i++)
+        strbuf_addf(&out, "%%%d = load x[t*264 + c + %d] : f32 (t, c)\n", i + 1, i * 792);
+    for (int s = 0; s < QUERIES; s++) {
+        int query = ++number, dots[SOURCES], top = 0, sum = 0;
+        strbuf_addf(&out, "%%%d = load q[c + %d] : f32 (c)\n", query, s * 264);
+        for (int i = 0; i < SOURCES; i++) {
+            strbuf_addf(&out, "%%%d = map mul %%%d, %%%d : f32 (t, c)\n", number + 1, i + 1,
+                        query);
+            strbuf_addf(&out, "%%%d = reduce_sum %%%d over (c) : f32 (t)\n", number + 2,
+                        number + 1);
+            dots[i] = number += 2;
+        }
+        top = dots[0];
+        for (int i = 1; i < SOURCES; i++) {
+            strbuf_addf(&out, "%%%d = map max %%%d, %%%d : f32 (t)\n", number + 1, top,
+                        dots[i]);
+            top = ++number;
+        }
+        for (int i = 0; i < SOURCES; i++) {
+            strbuf_addf(&out, "%%%d = map sub %%%d, %%%d : f32 (t)\n", number + 1, dots[i],
+                        top);
+            strbuf_addf(&out, "%%%d = map sigmoid %%%d : f32 (t)\n", number + 2, number + 1);
+            strbuf_addf(&out, "%%%d = map mul %%%d, %%%d : f32 (t, c)\n", number + 3, i + 1,
+                        number + 2);
+            number += 3;
+            if (i > 0)
+                strbuf_addf(&out, "%%%d = map add %%%d, %%%d : f32 (t, c)\n", number + 1, sum,
+                            number);
+            number += i > 0;
+            sum = number;
+        }
+        strbuf_addf(&out, "store y[t*264 + c + %d] = %%%d : f32 (t, c)\n", s * 792, sum);
+        strbuf_addf(&out, "store z[t + %d] = %%%d : f32 (t)\n", s * 3, top);
+        number += 2;
+    }
+    Str text = str_copy(arena, strbuf_view(&out));
+    strbuf_release(&out);
+    return text.ptr;
+}
+
+static void bugs_in_shared_scalars(void **state) {
+    (void)state;
+    Arena arena = {0};
+    expect_noticed((Program){mixes_text(&arena), CUDA_SM80, 1e-4}, in_mixes, COUNT(in_mixes));
+    arena_release(&arena);
+}
+
 static void bugs_in_products_by_copies(void **state) {
     (void)state;
     expect_noticed((Program){by_copies, CUDA_SM80, ROUNDING}, in_copies, COUNT(in_copies));
@@ -251,6 +320,7 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bugs_in_rows),
+        cmocka_unit_test(bugs_in_shared_scalars),
         cmocka_unit_test(bugs_in_products_by_copies),
         cmocka_unit_test(bugs_in_products_by_warpgroups),
         cmocka_unit_test(bugs_in_parts_of_k),
