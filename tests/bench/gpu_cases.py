@@ -24,12 +24,13 @@ class Case:
     alone: bool = False  # contestants do not fit beside each other
     batch: int = 0
     context: int = 0
+    options: tuple = ()  # of strata compile, besides
 
     def command(self):
         """Options of strata compile."""
         line = [item for key, value in self.settings.items() for item in ("--set", f"{key}={value}")]
         line += ["--batch", str(self.batch), "--context", str(self.context)] if self.batch else []
-        return [self.model, *line, "--mode", "infer" if self.entry == "infer" else "train"]
+        return [self.model, *line, *self.options, "--mode", "infer" if self.entry == "infer" else "train"]
 
 
 def options(**settings):
@@ -48,6 +49,22 @@ def depth(direction, d, n, tokens):
                 {"d": d, "n": n, "T": tokens}, "grad" if both else "infer", "softmax,mul.",
                 f"attn_res_{direction}:{options(d=d, n=n, t=tokens)}", tuple(peers),
                 bytes=tensor * (n + 1 + (2 * n + 1 if both else 0)), memory=memory, alone=memory > 110 * GIB)
+
+
+def block(direction, d, n, s, tokens, phases):
+    """The reads of a block's s sublayers over n completed blocks and the sum so far, which is updated before and
+    normalised after."""
+    tensor, both = tokens * d * 2, direction == "both"
+    # A merge reads what the first phase gave, the sum so far and a result, writes a sum and a norm; the first has no result.
+    forward = n + s + 5 * s - 2 if phases == 2 else s * (n + 4) - 2
+    # Merges read four gradients and values, and write two; the sources, s gradients, the sources' gradients.
+    backward = 6 * s + n + s + n if phases == 2 else s * (3 * n + 6)
+    return Case(f"attn_block_{direction}_d{d}_n{n}_s{s}_p{phases}",
+                f"d {d}, N {n}, {s} sublayers, {'two phases' if phases == 2 else 'one by one'}",
+                "tests/bench/depth_block_bf16.strata", {"d": d, "n": n, "s": s, "T": tokens},
+                "grad" if both else "infer", "softmax", f"attn_block_{direction}:{options(d=d, n=n, s=s, t=tokens)}",
+                ("torch-compile", "fla"), bytes=tensor * (forward + (backward if both else 0)),
+                memory=tensor * (n + 6 * s) * OTHERS, options=("--two-phase", "on" if phases == 2 else "off"))
 
 
 def row(name, d, tokens):
@@ -95,6 +112,10 @@ def sections(small):
     for direction in ("forward", "both"):
         name = "AttnRes, forward" if direction == "forward" else "AttnRes, forward and backward"
         yield f"{name}: {tokens} tokens", [depth(direction, d, n, tokens) for n in counts for d in widths]
+    sizes = [(32, 3, 2, 64)] if small else [(4096, 16, 8, 8192), (7168, 8, 4, 8192)]  # the second: Kimi K3's
+    for direction in ("forward", "both"):
+        name = "A block's reads, forward" if direction == "forward" else "A block's reads, forward and backward"
+        yield name, [block(direction, *size, phases) for size in sizes for phases in (2, 1)]
     yield "A training step", [
         step("step", "attnres_block, d 1024, 16 layers, T 2048, B 8", 8, 16 if small else 2048, 110,
              **(tiny if small else dict(vocab=16384, d=1024, h=16, r=1, dk=64, ff=2816, layers=16, block=8)))]

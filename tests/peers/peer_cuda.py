@@ -73,6 +73,39 @@ def depth(name, s, wrap, peer):
     return by_events(step)
 
 
+def depth_block(name, s, wrap, peer):
+    """Sublayers whose results are given: each reads the blocks and the sum so far."""
+    blocks = [normal(s["t"], s["d"]) for _ in range(s["n"] + 1)]
+    results = [normal(s["t"], s["d"]) for _ in range(s["s"])]
+    queries = [normal(s["d"]) / 32 for _ in range(s["s"])]
+    gains = [1 + normal(s["d"]) / 8 for _ in range(2 * s["s"])]
+    read, both = fla_attn_res() if peer == "fla" else peer_torch.attn_res, name.endswith("both")
+
+    def sublayers(blocks, results, queries, gains):
+        *sources, sofar = blocks
+        inputs = []
+        for i, result in enumerate(results):
+            x = read([*sources, sofar], queries[i], gains[2 * i])
+            inputs.append(F.rms_norm(x, gains[2 * i + 1].shape, gains[2 * i + 1], cases.EPS))
+            sofar = sofar + result
+        return [*inputs, sofar]
+
+    function = sublayers if peer == "fla" else wrap(sublayers)
+    leaves = [*blocks, *results, *queries, *gains]
+    for leaf in leaves:
+        leaf.requires_grad_(both)
+    upstream = [normal(s["t"], s["d"]) for _ in range(s["s"] + 1)]
+
+    def step():
+        if both:
+            torch.autograd.grad(function(blocks, results, queries, gains), leaves, upstream)
+        else:
+            with torch.no_grad():
+                function(blocks, results, queries, gains)
+
+    return by_events(step)
+
+
 def row(name, s, wrap):
     x, gain = normal(s["t"], s["d"]), torch.ones(s["d"], device=DEVICE, dtype=torch.bfloat16)
     if name == "softmax":
@@ -143,6 +176,8 @@ def case(text, peer):
     wrap = torch.compile if peer == "torch-compile" else lambda f: f
     if name.startswith("attn_res"):
         return depth(name, settings, wrap, peer)
+    if name.startswith("attn_block"):
+        return depth_block(name, settings, wrap, peer)
     if name in cases.TRAINING:
         return training(name, settings, wrap)
     if name.startswith("product"):
