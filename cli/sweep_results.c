@@ -130,7 +130,10 @@ static void add_difference(StrBuf *out, const SeedMean *x) {
 }
 
 void sweep_text(const Sweep *s, StrBuf *out) {
-    strbuf_addf(out, "%-24s %10s", "", "parameters");
+    int width = 24;
+    for (uint32_t i = 0; i < s->done; i++)
+        width = (int)s->points[i].label.len > width ? (int)s->points[i].label.len : width;
+    strbuf_addf(out, "%-*s %10s", width, "", "parameters");
     static const char *const heads[METRIC_COUNT] = {"ms a step", "ms prefill", "memory",
                                                     "traffic", "loss"};
     for (uint32_t m = 0; m < METRIC_COUNT; m++)
@@ -145,7 +148,7 @@ void sweep_text(const Sweep *s, StrBuf *out) {
         text_bytes(&memory, p->memory_bytes);
         text_bytes(&traffic, p->traffic_bytes);
         text_count(&parameters, (double)p->parameters);
-        strbuf_addf(out, "%-24.*s %10s", STR_ARG(p->label), parameters.ptr);
+        strbuf_addf(out, "%-*.*s %10s", width, STR_ARG(p->label), parameters.ptr);
         if (s->wanted[METRIC_STEP]) strbuf_addf(out, " %12.2f", p->step_ms.median);
         if (s->wanted[METRIC_PREFILL]) strbuf_addf(out, " %12.2f", p->prefill_ms.median);
         if (s->wanted[METRIC_MEMORY]) strbuf_addf(out, " %12s", memory.ptr);

@@ -58,7 +58,7 @@ same block/depth_weights.npy '0.5000 0.5000 0.5000 0.5000'
 
 # Schemes of all kinds: the matrix explains what sublayers read, to a few roundings of f32.
 lm=$root/models/lm.strata
-for scheme in post highway dense mudd mhc heads; do
+for scheme in post highway mhc heads; do
     s="--set size=tiny --set d=16 --set layers=2 --set residual=$scheme --threads 2"
     expect 0 init $lm $s -o s.safetensors
     expect 0 inspect $lm $s $shape --params s.safetensors --data text -o s
