@@ -205,26 +205,6 @@ void pack_rows(Contract *c, IrValue first, IrValue count) {
 
 // ---- cols
 
-// A square of lanes x lanes: x[i] lane j becomes x[j] lane i, in log2(lanes) rounds of swapping
-// halves of ever smaller squares.
-static void transpose(Builder *b, IrValue *x, int lanes) {
-    for (int half = 1; half < lanes; half *= 2) {
-        IrValue low[MAX_LANES], high[MAX_LANES];
-        for (int i = 0; i < lanes; i++) {
-            low[i] = build_i32(b, i & half ? lanes + (i ^ half) : i, 1);
-            high[i] = build_i32(b, i & half ? lanes + i : i | half, 1);
-        }
-        IrValue to_low = LLVMConstVector(low, (unsigned)lanes);
-        IrValue to_high = LLVMConstVector(high, (unsigned)lanes);
-        for (int i = 0; i < lanes; i++) {
-            if (i & half) continue;
-            IrValue upper = x[i], lower = x[i | half];
-            x[i] = LLVMBuildShuffleVector(b->at, upper, lower, to_low, "");
-            x[i | half] = LLVMBuildShuffleVector(b->at, upper, lower, to_high, "");
-        }
-    }
-}
-
 // `valid` columns, each loaded by vectors along k, and stored as rows of a panel.
 typedef struct {
     Place places[MAX_LANES];
@@ -244,7 +224,7 @@ static void square_vector(Contract *c, const Place *outer, IrValue k, IrValue ma
         Place at = place_along_k(c, &column, k, mask);
         x[i] = value_all(c, c->cols.value, &at);
     }
-    transpose(b, x, c->lanes);
+    build_transpose(b, x, c->lanes);
     to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
     for (int i = 0; i < c->lanes; i++)
         build_store(b, x[i], build_gep_bytes(b, to, (int64_t)i * s->pitch * 4),
