@@ -85,7 +85,7 @@ def compare_all(model, report, which, settings, inputs, rng):
 
 
 # A mix of sources is one kernel with the norm behind it: the forward pass has as many kernels as that of `standard`.
-ONE_KERNEL = ("full", "block", "window", "heads", "sigmoid", "no_norm")
+ONE_KERNEL = ("hyper_static", "full", "block", "window", "heads", "sigmoid", "no_norm")
 # How many kernels more than with `block` a training step of the tiny model may have: what makes the gradients of
 # further parameters, and for heads sums of gradients, which the kernels of blocks take up.
 MORE_KERNELS = {"recency": 2, "difference": 2, "temperature": 12}
