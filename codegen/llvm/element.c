@@ -62,7 +62,28 @@ static IrValue bf16_widen(Builder *b, IrValue raw) {
     return as_float(b, shift_left(b, LLVMBuildZExt(b->at, raw, wide, ""), 16));
 }
 
+// The upper halves of 16 words, by one permutation; a shift and a truncation take three steps.
+static IrValue upper_halves(Builder *b, IrValue words) {
+    enum { WORDS = 16 };
+    IrValue halves = build_bitcast(b, words, type_vector(b->i16, 2 * WORDS)), at[WORDS];
+    for (int k = 0; k < WORDS; k++)
+        at[k] = build_i32(b, 2 * k + 1, 1);
+    return LLVMBuildShuffleVector(b->at, halves, LLVMGetPoison(LLVMTypeOf(halves)),
+                                  LLVMConstVector(at, WORDS), "");
+}
+
+// With masks, adding one number or another is a test and two additions.
+static IrValue bf16_narrow_avx512(Builder *b, IrValue x) {
+    IrValue bits = as_bits(b, x), nan = build_fcmp(b, LLVMRealUNO, x, x);
+    IrValue even =
+        build_icmp(b, LLVMIntEQ, and_bits(b, bits, 0x10000), LLVMConstNull(LLVMTypeOf(bits)));
+    IrValue rounded =
+        build_select(b, even, add_bits(b, bits, 0x7fff), add_bits(b, bits, 0x8000));
+    return upper_halves(b, build_select(b, nan, or_bits(b, bits, 0x400000), rounded));
+}
+
 static IrValue bf16_narrow(Builder *b, IrValue x) {
+    if (b->level == CPU_AVX512 && lanes_of(x) == b->lanes) return bf16_narrow_avx512(b, x);
     IrValue bits = as_bits(b, x);
     IrValue nan = build_fcmp(b, LLVMRealUNO, x, x);
     bits = build_select(b, nan, or_bits(b, bits, 0x400000), round_up_half(b, bits, 16));
