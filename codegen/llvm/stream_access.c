@@ -247,13 +247,31 @@ void access_prefetch(Stream *s, uint32_t i, const Step *step) {
     build_prefetch(b, build_gep(b, type, s->ops[i].ahead, at), false, 2);
 }
 
+static int64_t vector_bytes(const Stream *s, const TileOp *op) {
+    return s->b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
+}
+
+// A line of which one vector after the other is stored waits in a buffer for the last. Those
+// are few: with eight such lines at once a kernel took three times as long, with four no less.
+static bool lines_wait(const Stream *s) {
+    enum { MOST_WAITING = 2 };
+    int waiting = 0;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+        const TileOp *op = op_at(s, i);
+        waiting +=
+            op->kind == TILE_STORE && s->plan.ops[i].col && vector_bytes(s, op) < CACHE_LINE;
+    }
+    return waiting <= MOST_WAITING;
+}
+
 bool access_nontemporal(const Stream *s, uint32_t i) {
+    enum { LEAST_BYTES = 16 };  // of a vector that can be stored so
     const TileOp *op = op_at(s, i);
     if (op->kind != TILE_STORE || !access_is_dense(s, i) || tile_knob(s->plan.p, "nt", 0) == 0)
         return false;
-    DType type = arg_type(s, op);
-    int64_t lanes = s->b->lanes;
-    bool ok = (type == DTYPE_F32 || type == DTYPE_I32) && op->access.offset % lanes == 0;
+    int64_t lanes = s->b->lanes, bytes = vector_bytes(s, op);
+    bool ok = bytes >= LEAST_BYTES && (bytes >= CACHE_LINE || lines_wait(s)) &&
+              op->access.offset % lanes == 0;
     for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
         if ((int)d != s->plan.col && op->access.stride[d] % lanes != 0) ok = false;
     return ok && s->plan.p->dims[s->plan.col].tile % lanes == 0 &&
@@ -267,8 +285,9 @@ void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal) {
     DType type = arg_type(s, op);
     IrValue x = operand_value(s, op->in[0], step);
     if (nontemporal) {
-        unsigned align = (unsigned)b->lanes * 4;
-        build_nontemporal(b, build_store(b, x, step_pointer(s, i, step), align));
+        unsigned align = (unsigned)b->lanes * (unsigned)dtype_bytes(type);
+        IrValue raw = element_narrow(b, type, x);
+        build_nontemporal(b, build_store(b, raw, step_pointer(s, i, step), align));
     } else if (step->lanes > 1 && !access_is_dense(s, i)) {
         element_scatter(b, type, x, step_pointers(s, i, step), step->mask);
     } else {

@@ -64,11 +64,13 @@ static void softmax_with_knobs(void **state) {
 // ---- rms norm, in several storage types; in place
 
 static void check_norm(TileBench *b, int64_t cols, const char *x, const char *w,
-                       const char *y) {
+                       bool nontemporal) {
     long long n = cols;
+    KernelCheck check = kernel_check_usual();
+    check.aligned = nontemporal;
     Str text = str_printf(&b->arena,
                           "tile rms_norm stream\n  grid t = 4\n  col c = %lld\n"
-                          "  arg x: %s[%lld]\n  arg w: %s[%lld]\n  arg y: %s[%lld]\n"
+                          "  arg x: %s[%lld]\n  arg w: %s[%lld]\n  arg y: %s[%lld]\n%s"
                           "  %%1 = load x[t*%lld + c] : f32 (t, c)\n"
                           "  %%2 = map mul %%1, %%1 : f32 (t, c)\n"
                           "  %%3 = reduce_sum %%2 over (c) : f32 (t)\n"
@@ -81,17 +83,20 @@ static void check_norm(TileBench *b, int64_t cols, const char *x, const char *w,
                           "  %%10 = load w[c] : f32 (c)\n"
                           "  %%11 = map mul %%9, %%10 : f32 (t, c)\n"
                           "  store y[t*%lld + c] = %%11 : f32 (t, c)\n",
-                          n, x, 4 * n, w, n, y, 4 * n, n, 1.0 / (double)cols, n);
-    check_text(b, text.ptr);
+                          n, x, 4 * n, w, n, x, 4 * n, nontemporal ? "  knob nt = 1\n" : "", n,
+                          1.0 / (double)cols, n);
+    kernel_check_text(b, text.ptr, check);
 }
 
 static void rms_norm_in_every_type(void **state) {
     kernel_need_compiler();
     static const char *const types[] = {"f32", "bf16", "f16"};
     static const int64_t some[] = {1, 7, 16, 21, 64, 83, 512};
-    for (int t = 0; t < 3; t++)
+    for (int t = 0; t < 3; t++) {
         for (int i = 0; i < 7; i++)
-            check_norm(*state, some[i], types[t], types[(t + 1) % 3], types[t]);
+            check_norm(*state, some[i], types[t], types[(t + 1) % 3], false);
+        check_norm(*state, 512, types[t], types[t], true);
+    }
 }
 
 // ---- attention over depth: softmax over sources of dot(rms_norm(x_n), q), then the weighted
