@@ -370,21 +370,23 @@ static bool has_many_scalars(Stream *s) {
     return s->needs.reduced > MOST_SCALARS || s->needs.scalars > MOST_SCALARS;
 }
 
-// Here vectors count for more than warps: what each thread does beside its elements is much.
-static bool shape_of_shared(Stream *s) {
-    StreamShape shared = {.shares = true}, kept = {.shares = true, .resident = true};
-    StreamShape wide = {.shares = true, .width = 4};
-    return ring_find(s, shared) || shape_find(s, kept, true) || shape_find(s, wide, true) ||
-           shape_find(s, shared, false);
+// Of a kernel with many scalars. Vectors count for more than warps: what each thread does
+// beside its elements is much.
+static bool shape_of_many(Stream *s) {
+    StreamShape kept = {.resident = true, .width = 4}, shared = {.shares = true};
+    StreamShape shared_kept = {.shares = true, .resident = true, .width = 4},
+                shared_wide = {.shares = true, .width = 4};
+    return shape_find(s, kept, true) || ring_find(s, shared) ||
+           shape_find(s, shared_kept, true) || shape_find(s, shared_kept, false) ||
+           shape_find(s, shared_wide, true) || shape_find(s, shared, false);
 }
 
 static bool shape_of_kernel(Stream *s) {
     StreamShape resident = {.resident = true}, passes = {0};
     if (tile_knob(s->plan.p, "ring", 0) > 0 && ring_find(s, passes)) return true;
-    if (shape_find(s, resident, true)) return true;
-    if (has_many_scalars(s) && shape_of_shared(s)) return true;
-    return shape_find(s, resident, false) || ring_find(s, passes) ||
-           shape_find(s, passes, true) || shape_find(s, passes, false);
+    if (has_many_scalars(s) && shape_of_many(s)) return true;
+    return shape_find(s, resident, true) || shape_find(s, resident, false) ||
+           ring_find(s, passes) || shape_find(s, passes, true) || shape_find(s, passes, false);
 }
 
 // Tasks and indices are of type int in the kernel.

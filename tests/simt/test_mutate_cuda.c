@@ -77,11 +77,11 @@ static const Mutation in_mixes[] = {
     PLANT("__syncthreads();\n        warps_reduce", "warps_reduce", "race"),
     PLANT("198, 96, 96);\n        __syncthreads();", "198, 96, 96);", "race"),
     PLANT("198, 96, 96)", "198, 96, 95)", NULL),
-    PLANT("warps_reduce<Sum, 5>", "warps_reduce<Sum, 4>", "wrong"),
+    PLANT("warps_reduce<Sum, 3>", "warps_reduce<Sum, 2>", NULL),
     PLANT("warp_sums + 30, all, true", "warp_sums + 30, all, false", NULL),
     PLANT("warp_sums + 30, all", "warp_sums + 29, all", NULL),
     PLANT("threadIdx.x / 32 * 96", "threadIdx.x / 32 * 95", "race"),
-    PLANT("if (threadIdx.x / 32 == 3) {", "if (threadIdx.x / 32 == 9) {", NULL),
+    PLANT("if (threadIdx.x / 32 == 2) {", "if (threadIdx.x / 32 == 9) {", NULL),
     PLANT("if (threadIdx.x % 32 == 0) {", "{", "race"),
     PLANT("if (lane == 0) {", "{", "race"),
 };
