@@ -59,32 +59,36 @@ nvrtc_fetch() {
     return $status
 }
 
-case " $* " in
-*' cuda '*)
-    nvrtc_present || nvrtc_fetch ||
-        echo "deps: no NVRTC; kernels for CUDA cannot be compiled here (pip download nvidia-cuda-nvrtc failed)" >&2
-    ;;
-esac
+# install PACKAGE...: 3 if that cannot be done here.
+install() {
+    command="apt-get update && apt-get install -y --no-install-recommends $*"
+    if ! command -v apt-get >/dev/null; then
+        echo "deps: this system has no apt-get; it lacks what Debian 12 calls: $*" >&2
+        return 3
+    elif [ "$(id -u)" = 0 ]; then
+        as_root=''
+    elif sudo -n true 2>/dev/null; then
+        as_root=sudo
+    else
+        echo "deps: some packages are missing. Run this as root, then try again:" >&2
+        echo "    $command" >&2
+        return 3
+    fi
+    echo "deps: installing $*" >&2
+    $as_root env DEBIAN_FRONTEND=noninteractive sh -c "$(echo "$command" | sed 's/apt-get/apt-get -qq/g')" >&2
+}
 
 missing=$(echo "$table" | while read -r group package probe; do
     case " $* " in
     *" ${group:-none} "*) present "$probe" || printf ' %s' "$package" ;;
     esac
 done)
-[ -n "$missing" ] || exit 0
+# shellcheck disable=SC2086 # a list of names
+[ -z "$missing" ] || install $missing
 
-command="apt-get update && apt-get install -y --no-install-recommends$missing"
-if ! command -v apt-get >/dev/null; then
-    echo "deps: this system has no apt-get; it lacks what Debian 12 calls:$missing" >&2
-    exit 3
-elif [ "$(id -u)" = 0 ]; then
-    as_root=''
-elif sudo -n true 2>/dev/null; then
-    as_root=sudo
-else
-    echo "deps: some packages are missing. Run this as root, then try again:" >&2
-    echo "    $command" >&2
-    exit 3
-fi
-echo "deps: installing$missing" >&2
-$as_root env DEBIAN_FRONTEND=noninteractive sh -c "$(echo "$command" | sed 's/apt-get/apt-get -qq/g')" >&2
+case " $* " in
+*' cuda '*)
+    nvrtc_present || { { python3 -m pip --version >/dev/null 2>&1 || install python3-pip; } && nvrtc_fetch; } ||
+        echo "deps: no NVRTC; kernels for CUDA cannot be compiled here (pip download nvidia-cuda-nvrtc failed)" >&2
+    ;;
+esac

@@ -238,7 +238,10 @@ static void sample_compiles(void **state) {
     enum { EACH = 11 };
     Fixture f;
     fixture_open(&f);
-    if (!nvrtc_version(&f.arena).len) skip();
+    if (!nvrtc_version(&f.arena).len) {
+        arena_release(&f.arena);
+        skip();
+    }
     uint32_t compiled = 0, spilled = 0;
     for (int i = 3; i <= PRODUCTS; i += 2) {
         arena_release(&f.arena);

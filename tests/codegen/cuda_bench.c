@@ -105,8 +105,14 @@ static void case_run(CudaBench *b, const Simt *simt, uint32_t number) {
     arena_release(&arena);
 }
 
+// skip() does not return.
+static void skip_rest(CudaBench *b) {
+    bench_close(b->bench);
+    skip();
+}
+
 void cuda_bench_run(CudaBench *b) {
-    if (!simt_available()) skip();
+    if (!simt_available()) skip_rest(b);
     Simt *simt;
     if (!simt_build(&b->bench->diag, &b->bench->arena, b->kernels.ptr, b->kernels.len, &simt))
         fail_diag(&b->bench->diag, (Str){0});
@@ -118,7 +124,7 @@ void cuda_bench_run(CudaBench *b) {
 // ---- NVRTC
 
 void cuda_bench_compile(CudaBench *b, IsaLevel arch) {
-    if (nvrtc_version(&b->bench->arena).len == 0) skip();
+    if (nvrtc_version(&b->bench->arena).len == 0) skip_rest(b);
     for (uint32_t i = 0; i < b->kernels.len; i++) {
         Str text = b->kernels.ptr[i].text;
         CudaCode code;

@@ -322,7 +322,10 @@ static void test_machine_code(void **state) {
     (void)state;
     Fixture f;
     fixture_open(&f);
-    if (nvrtc_version(&f.bench.arena).len == 0) skip();
+    if (nvrtc_version(&f.bench.arena).len == 0) {
+        bench_close(&f.bench);
+        skip();
+    }
     add(&f, (Product){.m = 4096,
                       .n = 4096,
                       .k = 4096,
