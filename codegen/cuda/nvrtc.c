@@ -1,5 +1,7 @@
 // nvrtc.c: CUDA C++ -> cubin or PTX by NVRTC, which is opened when it is first needed; strata
 // itself is built and runs without it.
+#include <dlfcn.h>
+#include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +49,23 @@ static void cache_pattern(char *out, size_t cap) {
              own ? "" : "/.cache");
 }
 
+// NVRTC opens its builtins by their name alone, which its own run path makes known; a sanitizer
+// that opens in its place does not know them. What is open already is found.
+static void builtins_open(void) {
+    Dl_info info;
+    void *address;
+    memcpy(&address, &nvrtc.table.version, sizeof address);
+    if (!dladdr(address, &info) || !strrchr(info.dli_fname, '/')) return;
+    int folder = (int)(strrchr(info.dli_fname, '/') - info.dli_fname);
+    char pattern[PATH_CAP];
+    snprintf(pattern, sizeof pattern, "%.*s/libnvrtc-builtins.so*", folder, info.dli_fname);
+    glob_t found;
+    if (glob(pattern, 0, NULL, &found) != 0) return;
+    for (size_t k = 0; k < found.gl_pathc; k++)
+        (void)dlopen(found.gl_pathv[k], RTLD_NOW | RTLD_LOCAL);
+    globfree(&found);
+}
+
 static void nvrtc_open(void) {
     char cache[PATH_CAP];
     cache_pattern(cache, sizeof cache);
@@ -71,8 +90,9 @@ static void nvrtc_open(void) {
     const char *lacks, *named = getenv(spec.variable);
     nvrtc.found = library_open(&spec, &nvrtc.table, &lacks) &&
                   nvrtc.table.version(&nvrtc.major, &nvrtc.minor) == NVRTC_OK;
-    if (nvrtc.found) return;
-    if (named && *named)
+    if (nvrtc.found)
+        builtins_open();
+    else if (named && *named)
         snprintf(nvrtc.reason, sizeof nvrtc.reason, "STRATA_NVRTC=%s is no NVRTC", named);
     else
         snprintf(nvrtc.reason, sizeof nvrtc.reason, "libnvrtc.so was not found");
