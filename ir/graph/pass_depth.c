@@ -35,6 +35,8 @@ typedef struct {
     Vec(Mix) mixes;
     Graph *to;
     ValueId *map, *part;  // old value -> new; of a cone: its part that is made now
+    bool *marked;         // per value, of the cone being found
+    uint32_t *members;
 } Depth;
 
 // ---- mixes
@@ -62,7 +64,7 @@ static double summed_elements(const Depth *p, const Mix *m, ValueId x) {
 
 // What v, a member of the cone, is made of: sources, other members, which are marked, and
 // context.
-static uint32_t visit_member(Depth *p, Mix *m, uint32_t member, bool *marked) {
+static uint32_t visit_member(Depth *p, Mix *m, uint32_t member) {
     const Value *v = graph_value(p->g, (ValueId){member});
     uint32_t added = 0;
     bool is_source = is_stack_to(v, m->axis), inside = !is_source && is_pointwise(v, m->axis);
@@ -74,8 +76,8 @@ static uint32_t visit_member(Depth *p, Mix *m, uint32_t member, bool *marked) {
         else if (inside && !graph_has_axis(graph_value(p->g, v->in[k]), m->axis)) {
             m->context_after = later(m->context_after, after);
             m->sums += summed_elements(p, m, v->in[k]);
-        } else if (inside && !marked[x])
-            marked[x] = true, added++;
+        } else if (inside && !p->marked[x])
+            p->marked[x] = true, added++;
     }
     return added;
 }
@@ -94,16 +96,16 @@ static const Value *stack_behind(const Depth *p, const Mix *m) {
 }
 
 static void find_cone(Depth *p, Mix *m) {
-    uint32_t top = later(m->value.i, m->scores.i), pending = 0, n = 0;
-    bool *marked = arena_array(&p->scratch, bool, top + 1);
-    uint32_t *cone = arena_array(&p->scratch, uint32_t, top + 1);
-    marked[m->value.i] = marked[m->scores.i] = true;
-    pending = m->value.i == m->scores.i ? 1 : 2;
-    for (uint32_t i = top; pending > 0; i--) {
-        if (!marked[i]) continue;
-        cone[n++] = i;
-        pending += visit_member(p, m, i, marked) - 1;
+    p->marked[m->value.i] = p->marked[m->scores.i] = true;
+    uint32_t pending = m->value.i == m->scores.i ? 1 : 2, n = 0;
+    for (uint32_t i = later(m->value.i, m->scores.i); pending > 0; i--) {
+        if (!p->marked[i]) continue;
+        p->marked[i] = false;
+        p->members[n++] = i;
+        pending += visit_member(p, m, i) - 1;
     }
+    uint32_t *cone = arena_array(&p->scratch, uint32_t, n);
+    memcpy(cone, p->members, n * sizeof *cone);
     m->cone = cone;
     m->cone_count = n;
 }
@@ -148,6 +150,8 @@ static void count_uses(Depth *p) {
 static void find_mixes(Depth *p) {
     const Graph *g = p->g;
     p->after = arena_array(&p->scratch, uint32_t, g->values.len);
+    p->marked = arena_array(&p->scratch, bool, g->values.len);
+    p->members = arena_array(&p->scratch, uint32_t, g->values.len);
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
         for (uint32_t k = 0; k < v->arity; k++)
@@ -266,8 +270,10 @@ static void choose_runs(Depth *p) {
     for (uint32_t j = n; j > 0; j = from[j]) {
         if (j == from[j] + 1) continue;
         Run run = run_from(p, from[j]);
-        while (run.last < j)
-            ASSERT(run_extend(p, &run));
+        bool same = true;
+        while (run.last < j && same)
+            same = run_extend(p, &run);
+        ASSERT(same);
         note_shared(p, &run);
     }
 }
