@@ -99,6 +99,7 @@ uint32_t schedule_moves(RegionKind kind, const Schedule *from, Schedule out[MOVE
         for (size_t i = 0; i < sizeof attend_moves / sizeof *attend_moves; i++)
             add_all(&n, &attend_moves[i]);
         break;
+    case REGION_LINEAR: break;
     }
     return n.count;
 }

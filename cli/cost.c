@@ -1,6 +1,7 @@
 // cost.c: counting.
 #include "cli/cost.h"
 
+#include "ir/graph/linear.h"
 #include "ir/graph/shape_rules.h"
 
 static int64_t fixed_elements(const Graph *g, const AxisId *axes, uint32_t rank) {
@@ -48,10 +49,30 @@ static double attend_flops(const Graph *g, const Value *v) {
     return op_flops(OP_CONTRACT) * pairs * terms;
 }
 
+// The arithmetic of the recurrence: passes over a state for each token and sequence. The
+// gradient of v pays for walking the states again and their gradients.
+static double linear_flops(const Graph *g, const Value *v) {
+    LinearOperands l = linear_operands(g, v);
+    bool delta = v->attr.amount & LINEAR_DELTA;
+    double product = op_flops(OP_CONTRACT), passes = 0,
+           walk = product * (delta ? 2 : 1) + (l.decay.i ? 1 : 0);
+    switch ((int)v->op) {
+    case OP_LINEAR: passes = walk + product; break;
+    case OP_LINEAR_STATE: passes = walk; break;
+    case OP_LINEAR_DK: passes = product * (delta ? 2 : 1); break;
+    case OP_LINEAR_DV: passes = 2 * walk + product; break;
+    case OP_LINEAR_DQ:
+    case OP_LINEAR_DDECAY: passes = product; break;
+    default: break;
+    }
+    return passes * (double)graph_elements(g, l.v) * (double)graph_extent(g, l.width);
+}
+
 // Reductions and contractions are counted by what they read: the points of all axes involved.
 double value_flops(const Graph *g, ValueId id) {
     const Value *v = graph_value(g, id);
     if (op_is_attend(v->op)) return attend_flops(g, v);
+    if (op_is_linear(v->op)) return linear_flops(g, v);
     double points = op_flops(v->op);
     if (!(points > 0)) return 0;
     for (uint32_t i = 0; i < v->rank; i++)

@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "ir/graph/linear.h"
 
 typedef struct {
     Graph *g;
@@ -299,6 +300,29 @@ static ValueId derive_attend(const Derivation *d, uint32_t k) {
                                  &d->value.axes[d->value.rank - 1], 1, span_of(d));
     ValueId in[6] = {operand(d, 0), operand(d, 1), operand(d, 2), d->grad, lse, delta};
     return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), in, 6, d->value.attr, span_of(d));
+}
+
+// ---- linear attention
+
+// The gradient's operation of operand k, which has those operands that `bits` say.
+static GraphOp linear_gradient(int64_t bits, uint32_t k) {
+    const bool there[] = {
+        bits & LINEAR_HAS_QUERY,  true, true, bits & LINEAR_HAS_DECAY, bits & LINEAR_HAS_BETA,
+        bits & LINEAR_HAS_INITIAL};
+    int op = OP_LINEAR_DQ;
+    while (!there[op - OP_LINEAR_DQ] || k-- > 0)
+        op++;
+    return (GraphOp)op;
+}
+
+static ValueId derive_linear(const Derivation *d, uint32_t k) {
+    ValueId in[8];
+    uint32_t arity = d->value.arity;
+    for (uint32_t i = 0; i < arity; i++)
+        in[i] = operand(d, i);
+    in[arity] = d->grad;
+    GraphOp op = linear_gradient(d->value.attr.amount, k);
+    return reduced_to(d, graph_add(d->g, op, in, arity + 1, d->value.attr, span_of(d)), k);
 }
 
 // ---- movement

@@ -22,6 +22,7 @@ void evaluate_logsumexp(const EvaluateStep *s);
 void evaluate_softmax(const EvaluateStep *s);
 void evaluate_contract(const EvaluateStep *s);
 void evaluate_attend(const EvaluateStep *s);
+void evaluate_linear(const EvaluateStep *s);
 void evaluate_move(const EvaluateStep *s);
 void evaluate_unwindow(const EvaluateStep *s);
 void evaluate_gather(const EvaluateStep *s);
@@ -31,7 +32,7 @@ const Value *step_operand(const EvaluateStep *s, uint32_t k);
 
 // A contraction walks its result's axes and those summed away.
 #define NEST_MAX_RANK   (2 * GRAPH_MAX_RANK)
-#define NEST_MAX_ARRAYS 6
+#define NEST_MAX_ARRAYS 8
 
 // A nest of loops, outermost first, over up to NEST_MAX_ARRAYS arrays.
 typedef struct {

@@ -33,6 +33,8 @@ bool op_is_elementwise(GraphOp op) { return op >= OP_NEG && op <= OP_WHERE; }
 
 bool op_is_attend(GraphOp op) { return op >= OP_ATTEND && op <= OP_ATTEND_DV; }
 
+bool op_is_linear(GraphOp op) { return op >= OP_LINEAR && op <= OP_LINEAR_DINITIAL; }
+
 bool op_is_view(GraphOp op) {
     return op == OP_BROADCAST || op == OP_RENAME || op == OP_TRANSPOSE || op == OP_SPLIT ||
            op == OP_MERGE || op == OP_SLICE || op == OP_TAKE;

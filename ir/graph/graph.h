@@ -197,6 +197,7 @@ double op_flops(GraphOp op);
 bool op_parse(Str text, GraphOp *out);
 bool op_is_elementwise(GraphOp op);  // NEG .. WHERE
 bool op_is_attend(GraphOp op);       // ATTEND .. ATTEND_DV
+bool op_is_linear(GraphOp op);       // LINEAR .. LINEAR_DINITIAL
 bool op_is_view(GraphOp op);  // BROADCAST RENAME TRANSPOSE SPLIT MERGE SLICE TAKE: may be an
                               // addressing of the operand
 

@@ -96,7 +96,9 @@ static bool reads_memory(GraphOp op, uint32_t k) {
     case OP_UNWINDOW:
     case OP_SCATTER: return true;
     case OP_GATHER: return k == 0;
-    default: return op_is_attend(op) || (op_is_view(op) && !transparent_view(op));
+    default:
+        return op_is_attend(op) || op_is_linear(op) ||
+               (op_is_view(op) && !transparent_view(op));
     }
 }
 

@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/launch.h"
 #include "ir/graph/fuse_groups.h"
+#include "ir/graph/linear.h"
 
 enum { MOST_FOR_A_SCALAR = 64 };  // pointers of groups that only share a scalar
 
@@ -262,11 +263,51 @@ static void join_attention(Fuse *f, uint32_t v) {
     }
 }
 
+static bool same_operands(const Value *a, const Value *b, uint32_t from_a, uint32_t from_b) {
+    bool same = a->arity - from_a == b->arity - from_b;
+    for (uint32_t i = 0; same && from_a + i < a->arity; i++)
+        same = a->in[from_a + i].i == b->in[from_b + i].i;
+    return same;
+}
+
+// Do they walk the same states, forward or in reverse?
+static bool same_states(const Fuse *f, const Value *a, const Value *b) {
+    bool forward = a->op == OP_LINEAR || a->op == OP_LINEAR_STATE;
+    bool other_forward = b->op == OP_LINEAR || b->op == OP_LINEAR_STATE;
+    if (forward != other_forward || a->op == b->op) return false;
+    if ((a->attr.amount ^ b->attr.amount) & ~(forward ? LINEAR_HAS_QUERY : 0)) return false;
+    if (!forward && a->attr.number != b->attr.number) return false;
+    LinearOperands x = linear_operands(f->graph, a), y = linear_operands(f->graph, b);
+    return x.width.i == y.width.i && x.time.i == y.time.i && x.values.i == y.values.i &&
+           same_operands(a, b, forward && x.q.i, forward && y.q.i);
+}
+
+// Does q's kernel need what p's makes?
+static bool depends(Fuse *f, const Group *p, const Group *q) {
+    for (uint32_t m = q->first; m; m = f->next[m])
+        for (uint32_t k = 0; k < f->graph->values.ptr[m].arity; k++) {
+            ValueId base = f->base[f->graph->values.ptr[m].in[k].i];
+            if (f->homes[base.i] == HOME_COMPUTED && fuse_group(f, base) == p) return true;
+        }
+    return fuse_path_around(f, p, q);
+}
+
+// The final state is made by the way, and gradients share the states.
+static void join_linear(Fuse *f, uint32_t v) {
+    for (uint32_t u = v + 1; u < f->graph->values.len; u++) {
+        if (f->homes[u] != HOME_COMPUTED || !op_is_linear(f->graph->values.ptr[u].op)) continue;
+        if (!same_states(f, &f->graph->values.ptr[v], &f->graph->values.ptr[u])) continue;
+        Group *p = fuse_group(f, (ValueId){v}), *q = fuse_group(f, (ValueId){u});
+        if (p != q && !depends(f, p, q) && !depends(f, q, p)) group_join(f, p, q, &p->cols);
+    }
+}
+
 // What a kernel of attention makes is rounded as it is stored.
 static void join_cast(Fuse *f, uint32_t v) {
     const Value *value = &f->graph->values.ptr[v];
     if (value->op != OP_CAST || f->homes[value->in[0].i] != HOME_COMPUTED) return;
-    if (!op_is_attend(graph_value(f->graph, value->in[0])->op)) return;
+    GraphOp made = graph_value(f->graph, value->in[0])->op;
+    if (!op_is_attend(made) && !op_is_linear(made)) return;
     Group *p = fuse_group(f, value->in[0]), *q = fuse_group(f, (ValueId){v});
     if (p != q && q->size == 1 && !fuse_path_around(f, p, q)) group_join(f, p, q, &p->cols);
 }
@@ -496,10 +537,11 @@ static void region_members(Fuse *f, Region *r, const Group *group) {
 }
 
 static void region_of_group(Fuse *f, Group *group) {
-    bool attends = op_is_attend(f->graph->values.ptr[group->first].op);
-    Region r = {.kind = attends             ? REGION_ATTEND
-                        : group->contract.i ? REGION_CONTRACT
-                                            : REGION_ROW,
+    GraphOp first = f->graph->values.ptr[group->first].op;
+    Region r = {.kind = op_is_attend(first)   ? REGION_ATTEND
+                        : op_is_linear(first) ? REGION_LINEAR
+                        : group->contract.i   ? REGION_CONTRACT
+                                              : REGION_ROW,
                 .contract = group->contract};
     region_members(f, &r, group);
     region_outputs(f, &r, group);
@@ -600,6 +642,9 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
     for (uint32_t v = 1; v < g->values.len; v++)
         if (f->homes[v] == HOME_COMPUTED && op_is_attend(g->values.ptr[v].op))
             join_attention(f, v);
+    for (uint32_t v = 1; v < g->values.len; v++)
+        if (f->homes[v] == HOME_COMPUTED && op_is_linear(g->values.ptr[v].op))
+            join_linear(f, v);
     for (uint32_t v = 1; v < g->values.len; v++)
         if (f->homes[v] == HOME_COMPUTED) join_cast(f, v);
     for (uint32_t v = 1; v < g->values.len; v++)

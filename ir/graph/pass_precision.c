@@ -7,9 +7,10 @@
 // stays the f32 master of its working weight.
 //
 // Chosen are the operands of contractions, and every activation that a kernel writes to memory;
-// not row statistics, what updates a leaf, and what is no
-// f32.
+// not row statistics, what updates a leaf, the decays, write strengths and states of linear
+// attention, and what is no f32.
 #include "base/check.h"
+#include "ir/graph/linear.h"
 #include "ir/graph/passes.h"
 #include "ir/graph/region.h"
 
@@ -32,7 +33,9 @@ static bool is_activation(const Graph *g, const Value *v) {
 }
 
 // Takes low operands and sums in f32.
-static bool multiplies(GraphOp op) { return op == OP_CONTRACT || op_is_attend(op); }
+static bool multiplies(GraphOp op) {
+    return op == OP_CONTRACT || op_is_attend(op) || op_is_linear(op);
+}
 
 // ---- choosing
 
@@ -54,6 +57,9 @@ static bool is_statistic(const Precision *p, const Value *v) {
     const Graph *g = p->from;
     bool reduces = v->op == OP_REDUCE_SUM || v->op == OP_REDUCE_MAX || v->op == OP_LOGSUMEXP;
     if (v->op == OP_ATTEND_LSE) return true;
+    if (v->op == OP_LINEAR_STATE || v->op == OP_LINEAR_DDECAY || v->op == OP_LINEAR_DBETA ||
+        v->op == OP_LINEAR_DINITIAL)
+        return true;
     if (reduces) {
         const Value *x = graph_value(g, v->in[0]);
         if (axis_in(v->attr.along, v->attr.along_count, x->axes[x->rank - 1])) return true;
@@ -68,12 +74,26 @@ static bool is_statistic(const Precision *p, const Value *v) {
     return some && all;
 }
 
+// The operands of v that are multiplied per token; or (chosen: false) the others: decays, write
+// strengths and states.
+static void choose_linear(Precision *p, const Value *v, bool chosen) {
+    LinearOperands l = linear_operands(p->from, v);
+    const ValueId none = {0};
+    const ValueId low[] = {l.q, l.k, l.v, l.q.i ? l.gradient : none},
+                  high[] = {l.decay, l.beta, l.initial, l.q.i ? none : l.gradient};
+    const ValueId *list = chosen ? low : high;
+    for (uint32_t i = 0; i < sizeof low / sizeof *low; i++)
+        if (list[i].i) choose_bases(p, list[i], chosen);
+}
+
 static void choose(Precision *p) {
     const Graph *g = p->from;
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
+        if (op_is_linear(v->op)) choose_linear(p, v, true);
         // The rest of an attention's operands are statistics.
-        for (uint32_t k = 0; multiplies(v->op) && k < v->arity && k < 4; k++)
+        bool products = v->op == OP_CONTRACT || op_is_attend(v->op);
+        for (uint32_t k = 0; products && k < v->arity && k < 4; k++)
             choose_bases(p, v->in[k], true);
     }
     for (uint32_t i = 1; i < g->values.len; i++)
@@ -89,6 +109,10 @@ static void choose(Precision *p) {
     }
     vec_each (const GraphUpdate, u, &g->updates) {
         choose_bases(p, u->value, false);
+    }
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (op_is_linear(v->op)) choose_linear(p, v, false);
     }
 }
 

@@ -8,6 +8,7 @@ typedef enum {
     REGION_ROW,       // maps and reductions: rows are independent, or summed
     REGION_CONTRACT,  // one contraction with elementwise prologue and epilogue
     REGION_ATTEND,    // attention, or its gradients
+    REGION_LINEAR,    // linear attention and its final state, or gradients
 } RegionKind;
 
 // Axes that the kernels of a region may unroll; a value has fewer.
@@ -35,10 +36,10 @@ typedef struct {
 
 // Where a value lives.
 typedef enum {
-    HOME_NONE,    // nothing needs it
-    HOME_LEAF,    // a parameter, state or input
-    HOME_INLINE,  // a cheap expression of constants, positions and small parameters: written
-                  // out where it is used
+    HOME_NONE,      // nothing needs it
+    HOME_LEAF,      // a parameter, state or input
+    HOME_INLINE,    // a cheap expression of constants, positions and small parameters: written
+                    // out where it is used
     HOME_CONSTANT,  // depends on no leaf: computed once, when compiling
     HOME_VIEW,      // an addressing of another value
     HOME_COMPUTED,  // by a region

@@ -21,6 +21,7 @@ const char *region_kind_text(RegionKind kind) {
     case REGION_ROW: return "row";
     case REGION_CONTRACT: return "contract";
     case REGION_ATTEND: return "attend";
+    case REGION_LINEAR: return "linear";
     }
     BUG("region kind %d", (int)kind);
 }

@@ -4,8 +4,8 @@
 //   1. It reads q->in, q->arity and q->attr and nothing else; operand ids, arity, the ids in
 //   the attribute lists, and
 //      that the lists it does not use are empty, have been checked before it runs.
-//   2. It fills q->axes, q->rank and q->type and returns NULL, or returns violation(...) with
-//   both sides in the text.
+//   2. It fills q->axes, q->rank and q->type and returns NULL, or returns shape_violation(...)
+//   with both sides in the text.
 //   3. Extents that are not known yet are no violation, except where the result cannot be
 //   checked without them
 //      (split, merge, concat, stack). The verifier asks again once they are bound.
@@ -14,6 +14,7 @@
 #include <stdarg.h>
 
 #include "base/check.h"
+#include "ir/graph/shape_step.h"
 
 // ---- attributes of each rule, then of each operation
 
@@ -45,6 +46,7 @@ enum {
     ATTRS_gather = ATTR_ALONG,
     ATTRS_scatter = ATTR_TO,
     ATTRS_attend = ATTR_ALONG | ATTR_NUMBER | ATTR_BAND,
+    ATTRS_linear = ATTR_ALONG | ATTR_NUMBER | ATTR_AMOUNT,
 };
 
 static const uint8_t op_attr_masks[OP_COUNT] = {
@@ -57,9 +59,7 @@ unsigned op_attrs(GraphOp op) { return op_attr_masks[op]; }
 
 // ---- helpers
 
-static const char *violation(const ShapeQuery *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static const char *violation(const ShapeQuery *q, const char *fmt, ...) {
+const char *shape_violation(const ShapeQuery *q, const char *fmt, ...) {
     StrBuf text = {0};
     va_list args;
     va_start(args, fmt);
@@ -83,8 +83,7 @@ static int64_t extent_of(const ShapeQuery *q, AxisId a) {
     return graph_axis_at(q->g, a)->extent;
 }
 
-// "f32[B=8, T=?, d=64]": only built for a violation.
-static const char *shape_text(const ShapeQuery *q, const Value *v) {
+const char *shape_text(const ShapeQuery *q, const Value *v) {
     StrBuf text = {0};
     strbuf_addf(&text, "%s[", dtype_text(v->type));
     for (uint32_t i = 0; i < v->rank; i++) {
@@ -109,7 +108,7 @@ static int list_position(const AxisId *list, uint32_t count, AxisId a) {
 
 static const char *add_axis(ShapeQuery *q, AxisId a) {
     if (q->rank == GRAPH_MAX_RANK)
-        return violation(q, "the result has more than %d axes", GRAPH_MAX_RANK);
+        return shape_violation(q, "the result has more than %d axes", GRAPH_MAX_RANK);
     q->axes[q->rank++] = a;
     return NULL;
 }
@@ -130,9 +129,9 @@ static void remove_axis(ShapeQuery *q, int at) {
 // Lists of fixed length: along has `along` axes that x has, to has `to` axes that are new to x.
 static const char *need_counts(const ShapeQuery *q, uint32_t along, uint32_t to) {
     if (q->attr.along_count != along)
-        return violation(q, "'along' needs %u axes, got %u", along, q->attr.along_count);
+        return shape_violation(q, "'along' needs %u axes, got %u", along, q->attr.along_count);
     if (q->attr.to_count != to)
-        return violation(q, "'to' needs %u axes, got %u", to, q->attr.to_count);
+        return shape_violation(q, "'to' needs %u axes, got %u", to, q->attr.to_count);
     return NULL;
 }
 
@@ -140,8 +139,8 @@ static const char *need_axes(const ShapeQuery *q, const Value *x, const AxisId *
                              uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (!graph_has_axis(x, list[i]))
-            return violation(q, "axis '%s' is not in %s", axis_name(q, list[i]),
-                             shape_text(q, x));
+            return shape_violation(q, "axis '%s' is not in %s", axis_name(q, list[i]),
+                                   shape_text(q, x));
     return NULL;
 }
 
@@ -149,16 +148,16 @@ static const char *need_new(const ShapeQuery *q, const Value *x, const AxisId *l
                             uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (graph_has_axis(x, list[i]))
-            return violation(q, "axis '%s' is already in %s", axis_name(q, list[i]),
-                             shape_text(q, x));
+            return shape_violation(q, "axis '%s' is already in %s", axis_name(q, list[i]),
+                                   shape_text(q, x));
     return NULL;
 }
 
 static const char *need_known(const ShapeQuery *q, const AxisId *list, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (extent_of(q, list[i]) == EXTENT_UNKNOWN)
-            return violation(q, "the extent of axis '%s' must be known here",
-                             axis_name(q, list[i]));
+            return shape_violation(q, "the extent of axis '%s' must be known here",
+                                   axis_name(q, list[i]));
     return NULL;
 }
 
@@ -166,23 +165,24 @@ static const char *need_distinct(const ShapeQuery *q, const AxisId *list, uint32
                                  const char *name) {
     for (uint32_t i = 0; i < count; i++)
         if (list_position(list, i, list[i]) >= 0)
-            return violation(q, "axis '%s' is twice in '%s'", axis_name(q, list[i]), name);
+            return shape_violation(q, "axis '%s' is twice in '%s'", axis_name(q, list[i]),
+                                   name);
     return NULL;
 }
 
 static const char *need_type(const ShapeQuery *q, const Value *x, DType type) {
     if (x->type == type) return NULL;
-    return violation(q, "needs %s, got %s", dtype_text(type), shape_text(q, x));
+    return shape_violation(q, "needs %s, got %s", dtype_text(type), shape_text(q, x));
 }
 
 static const char *need_number(const ShapeQuery *q, const Value *x) {
     if (x->type == DTYPE_F32 || x->type == DTYPE_I32) return NULL;
-    return violation(q, "needs f32 or i32, got %s", shape_text(q, x));
+    return shape_violation(q, "needs f32 or i32, got %s", shape_text(q, x));
 }
 
 static const char *need_same_type(const ShapeQuery *q, const Value *x, const Value *y) {
     if (x->type == y->type) return NULL;
-    return violation(q, "types differ: %s and %s", shape_text(q, x), shape_text(q, y));
+    return shape_violation(q, "types differ: %s and %s", shape_text(q, x), shape_text(q, y));
 }
 
 // Product of extents, all known; -1 on overflow.
@@ -225,13 +225,13 @@ static bool value_type_legal(DType type) {
 
 static const char *shape_constant(ShapeQuery *q) {
     if (!value_type_legal(q->attr.type))
-        return violation(q, "no value can be %s", dtype_text(q->attr.type));
+        return shape_violation(q, "no value can be %s", dtype_text(q->attr.type));
     double n = q->attr.number;
     if (q->attr.type == DTYPE_I32 &&
         !(n >= INT32_MIN && n <= INT32_MAX && n == (double)(int32_t)n))
-        return violation(q, "%g is no i32", n);
+        return shape_violation(q, "%g is no i32", n);
     if (q->attr.type == DTYPE_BOOL && n != 0.0 && n != 1.0)
-        return violation(q, "%g is no bool", n);
+        return shape_violation(q, "%g is no bool", n);
     q->type = q->attr.type;
     return NULL;
 }
@@ -245,11 +245,11 @@ static const char *shape_iota(ShapeQuery *q) {
 
 static const char *shape_leaf(ShapeQuery *q) {
     if (q->attr.leaf >= q->g->leaves.len)
-        return violation(q, "there is no leaf %u", q->attr.leaf);
+        return shape_violation(q, "there is no leaf %u", q->attr.leaf);
     const Leaf *leaf = &q->g->leaves.ptr[q->attr.leaf];
     if (leaf->kind != q->op)
-        return violation(q, "leaf '%.*s' is declared as %s", STR_ARG(leaf->path),
-                         op_text(leaf->kind));
+        return shape_violation(q, "leaf '%.*s' is declared as %s", STR_ARG(leaf->path),
+                               op_text(leaf->kind));
     q->type = leaf->type;
     for (uint32_t i = 0; i < leaf->rank; i++)
         q->axes[i] = leaf->axes[i];
@@ -268,9 +268,9 @@ static const char *align(ShapeQuery *q) {
         const Value *x = operand(q, i);
         for (uint32_t k = 0; k < x->rank; k++)
             if (!graph_has_axis(widest, x->axes[k]))
-                return violation(q, "operands do not align: axis '%s' of %s is not in %s",
-                                 axis_name(q, x->axes[k]), shape_text(q, x),
-                                 shape_text(q, widest));
+                return shape_violation(q, "operands do not align: axis '%s' of %s is not in %s",
+                                       axis_name(q, x->axes[k]), shape_text(q, x),
+                                       shape_text(q, widest));
     }
     q->rank = widest->rank;
     for (uint32_t i = 0; i < widest->rank; i++)
@@ -307,7 +307,7 @@ static const char *shape_elementwise(ShapeQuery *q) {
 
 static const char *shape_cast(ShapeQuery *q) {
     if (!value_type_legal(q->attr.type))
-        return violation(q, "no value can be %s", dtype_text(q->attr.type));
+        return shape_violation(q, "no value can be %s", dtype_text(q->attr.type));
     take_shape(q, operand(q, 0));
     q->type = q->attr.type;
     return NULL;
@@ -331,7 +331,7 @@ static const char *shape_where(ShapeQuery *q) {
 // ---- reductions
 
 static const char *need_reduction(const ShapeQuery *q, const Value *x) {
-    if (q->attr.along_count == 0) return violation(q, "'along' needs an axis");
+    if (q->attr.along_count == 0) return shape_violation(q, "'along' needs an axis");
     const char *why = need_distinct(q, q->attr.along, q->attr.along_count, "along");
     if (!why) why = need_axes(q, x, q->attr.along, q->attr.along_count);
     return why;
@@ -382,8 +382,8 @@ static const char *shape_broadcast(ShapeQuery *q) {
     const char *why = need_distinct(q, q->attr.to, q->attr.to_count, "to");
     for (uint32_t i = 0; i < x->rank && !why; i++)
         if (list_position(q->attr.to, q->attr.to_count, x->axes[i]) < 0)
-            why = violation(q, "axis '%s' of %s is not in 'to'", axis_name(q, x->axes[i]),
-                            shape_text(q, x));
+            why = shape_violation(q, "axis '%s' of %s is not in 'to'", axis_name(q, x->axes[i]),
+                                  shape_text(q, x));
     for (uint32_t i = 0; i < q->attr.to_count && !why; i++)
         why = add_axis(q, q->attr.to[i]);
     q->type = x->type;
@@ -395,17 +395,17 @@ static const char *shape_rename(ShapeQuery *q) {
     if (why) return why;
     int64_t e[2];
     if (both_known(q, q->attr.along[0], q->attr.to[0], e) && e[0] != e[1])
-        return violation(q, "extents differ: '%s' has %lld, '%s' has %lld",
-                         axis_name(q, q->attr.along[0]), (long long)e[0],
-                         axis_name(q, q->attr.to[0]), (long long)e[1]);
+        return shape_violation(q, "extents differ: '%s' has %lld, '%s' has %lld",
+                               axis_name(q, q->attr.along[0]), (long long)e[0],
+                               axis_name(q, q->attr.to[0]), (long long)e[1]);
     return NULL;
 }
 
 static const char *shape_transpose(ShapeQuery *q) {
     const Value *x = operand(q, 0);
     if (q->attr.to_count != x->rank)
-        return violation(q, "'to' has %u axes, %s has %u", q->attr.to_count, shape_text(q, x),
-                         x->rank);
+        return shape_violation(q, "'to' has %u axes, %s has %u", q->attr.to_count,
+                               shape_text(q, x), x->rank);
     const char *why = need_distinct(q, q->attr.to, q->attr.to_count, "to");
     if (!why) why = need_axes(q, x, q->attr.to, q->attr.to_count);
     for (uint32_t i = 0; i < q->attr.to_count && !why; i++)
@@ -422,13 +422,13 @@ static const char *need_product(const ShapeQuery *q, const AxisId *many, uint32_
     if (why) return why;
     int64_t product = extent_product(q, many, count);
     if (product == extent_of(q, one)) return NULL;
-    return violation(q, "axis '%s' has extent %lld, the product of the others is %lld",
-                     axis_name(q, one), (long long)extent_of(q, one), (long long)product);
+    return shape_violation(q, "axis '%s' has extent %lld, the product of the others is %lld",
+                           axis_name(q, one), (long long)extent_of(q, one), (long long)product);
 }
 
 static const char *shape_split(ShapeQuery *q) {
     const Value *x = operand(q, 0);
-    if (q->attr.to_count == 0) return violation(q, "'to' needs an axis");
+    if (q->attr.to_count == 0) return shape_violation(q, "'to' needs an axis");
     const char *why = need_counts(q, 1, q->attr.to_count);
     if (!why) why = need_axes(q, x, q->attr.along, 1);
     if (!why) why = need_distinct(q, q->attr.to, q->attr.to_count, "to");
@@ -448,7 +448,7 @@ static const char *shape_split(ShapeQuery *q) {
 
 static const char *shape_merge(ShapeQuery *q) {
     const Value *x = operand(q, 0);
-    if (q->attr.along_count == 0) return violation(q, "'along' needs an axis");
+    if (q->attr.along_count == 0) return shape_violation(q, "'along' needs an axis");
     const char *why = need_counts(q, q->attr.along_count, 1);
     if (!why) why = need_reduction(q, x);
     if (!why) why = need_new(q, x, q->attr.to, 1);
@@ -465,13 +465,13 @@ static const char *shape_merge(ShapeQuery *q) {
 // The short axis at `amount` within the long one.
 static const char *need_within(const ShapeQuery *q, AxisId small, AxisId large) {
     if (q->attr.amount < 0)
-        return violation(q, "'amount' is negative: %lld", (long long)q->attr.amount);
+        return shape_violation(q, "'amount' is negative: %lld", (long long)q->attr.amount);
     int64_t e[2];
     if (!both_known(q, small, large, e)) return NULL;
     if (e[0] <= e[1] && q->attr.amount <= e[1] - e[0]) return NULL;
-    return violation(q, "%lld elements of '%s' from %lld do not fit the %lld of '%s'",
-                     (long long)e[0], axis_name(q, small), (long long)q->attr.amount,
-                     (long long)e[1], axis_name(q, large));
+    return shape_violation(q, "%lld elements of '%s' from %lld do not fit the %lld of '%s'",
+                           (long long)e[0], axis_name(q, small), (long long)q->attr.amount,
+                           (long long)e[1], axis_name(q, large));
 }
 
 static const char *shape_slice(ShapeQuery *q) {
@@ -488,8 +488,8 @@ static const char *need_index(const ShapeQuery *q, AxisId a) {
     int64_t extent = extent_of(q, a);
     if (q->attr.amount >= 0 && (extent == EXTENT_UNKNOWN || q->attr.amount < extent))
         return NULL;
-    return violation(q, "index %lld is outside axis '%s' of extent %lld",
-                     (long long)q->attr.amount, axis_name(q, a), (long long)extent);
+    return shape_violation(q, "index %lld is outside axis '%s' of extent %lld",
+                           (long long)q->attr.amount, axis_name(q, a), (long long)extent);
 }
 
 static const char *shape_take(ShapeQuery *q) {
@@ -555,14 +555,14 @@ static const char *need_same_axes(const ShapeQuery *q, const Value *x, AxisId fr
         same = a.i == q->axes[k].i;
     }
     return same ? NULL
-                : violation(q, "%s and %s differ", shape_text(q, operand(q, 0)),
-                            shape_text(q, x));
+                : shape_violation(q, "%s and %s differ", shape_text(q, operand(q, 0)),
+                                  shape_text(q, x));
 }
 
 static const char *shape_concat(ShapeQuery *q) {
     if (q->attr.along_count != q->arity)
-        return violation(q, "'along' needs one axis for each of %u operands, got %u", q->arity,
-                         q->attr.along_count);
+        return shape_violation(q, "'along' needs one axis for each of %u operands, got %u",
+                               q->arity, q->attr.along_count);
     const char *why = need_counts(q, q->arity, 1);
     AxisId to = why ? (AxisId){0} : q->attr.to[0];
     int64_t total = 0;
@@ -585,8 +585,9 @@ static const char *shape_concat(ShapeQuery *q) {
     if (!why && total != extent_of(q, to)) {
         why = need_known(q, &to, 1);
         if (!why)
-            why = violation(q, "axis '%s' has extent %lld, the operands together %lld",
-                            axis_name(q, to), (long long)extent_of(q, to), (long long)total);
+            why = shape_violation(q, "axis '%s' has extent %lld, the operands together %lld",
+                                  axis_name(q, to), (long long)extent_of(q, to),
+                                  (long long)total);
     }
     return why;
 }
@@ -596,9 +597,9 @@ static const char *shape_stack(ShapeQuery *q) {
     if (!why) why = need_known(q, q->attr.to, 1);
     if (why) return why;
     if (extent_of(q, q->attr.to[0]) != q->arity)
-        return violation(q, "axis '%s' has extent %lld for %u operands",
-                         axis_name(q, q->attr.to[0]), (long long)extent_of(q, q->attr.to[0]),
-                         q->arity);
+        return shape_violation(q, "axis '%s' has extent %lld for %u operands",
+                               axis_name(q, q->attr.to[0]),
+                               (long long)extent_of(q, q->attr.to[0]), q->arity);
     take_shape(q, operand(q, 0));
     for (uint32_t i = 1; i < q->arity && !why; i++)
         why = need_same_axes(q, operand(q, i), (AxisId){0}, (AxisId){0});
@@ -637,8 +638,8 @@ static const char *shape_scatter(ShapeQuery *q) {
         why = add_axis(q, q->attr.to[i]);
     }
     if (!why && absent != 1)
-        why =
-            violation(q, "'to' needs one axis that %s lacks, has %u", shape_text(q, x), absent);
+        why = shape_violation(q, "'to' needs one axis that %s lacks, has %u", shape_text(q, x),
+                              absent);
     for (uint32_t i = 0; i < x->rank && !why; i++)
         if (list_position(q->attr.to, q->attr.to_count, x->axes[i]) < 0)
             why = need_axes(q, y, &x->axes[i], 1);
@@ -668,7 +669,8 @@ static const char *need_band(const ShapeQuery *q) {
     const Band *band = &q->attr.band;
     bool lo = band->lo == BAND_LEAST || (band->lo >= -most && band->lo <= most);
     bool hi = band->hi == BAND_MOST || (band->hi >= -most && band->hi <= most);
-    return lo && hi && band->lo <= band->hi ? NULL : violation(q, "the band has no sense");
+    return lo && hi && band->lo <= band->hi ? NULL
+                                            : shape_violation(q, "the band has no sense");
 }
 
 // q has d and t, k has d and s, and q every other axis of k.
@@ -695,8 +697,8 @@ static const char *need_attend_values(const ShapeQuery *q, const Value *queries,
     *own = attend_value_axis(keys, values, q->attr.along[0]);
     if (why) return why;
     if (own->i == 0 || values->rank != keys->rank || graph_has_axis(queries, *own))
-        return violation(q, "%s does not have the axes of %s with one of its own",
-                         shape_text(q, values), shape_text(q, keys));
+        return shape_violation(q, "%s does not have the axes of %s with one of its own",
+                               shape_text(q, values), shape_text(q, keys));
     return need_axes(q, values, &q->attr.along[2], 1);
 }
 
@@ -705,7 +707,7 @@ static const char *need_exactly(const ShapeQuery *q, const Value *x, const AxisI
     bool same = x->rank == rank;
     for (uint32_t i = 0; i < rank && same; i++)
         same = x->axes[i].i == axes[i].i;
-    return same ? need_float(q, x) : violation(q, "%s has other axes", shape_text(q, x));
+    return same ? need_float(q, x) : shape_violation(q, "%s has other axes", shape_text(q, x));
 }
 
 static const char *shape_attend(ShapeQuery *q) {
@@ -737,10 +739,10 @@ static const char *shape_attend(ShapeQuery *q) {
 
 static const char *check_list(const ShapeQuery *q, const AxisId *list, uint32_t count,
                               bool used) {
-    if (!used && count) return violation(q, "'%s' takes no such axes", op_text(q->op));
+    if (!used && count) return shape_violation(q, "'%s' takes no such axes", op_text(q->op));
     for (uint32_t i = 0; i < count; i++)
         if (list[i].i == 0 || list[i].i >= q->g->axes.len)
-            return violation(q, "there is no axis %u", list[i].i);
+            return shape_violation(q, "there is no axis %u", list[i].i);
     return NULL;
 }
 
@@ -748,14 +750,14 @@ const char *shape_infer(ShapeQuery *q) {
     q->rank = 0;
     q->type = DTYPE_F32;
     if (q->op <= OP_NONE || q->op >= OP_COUNT)
-        return violation(q, "there is no operation %d", (int)q->op);
+        return shape_violation(q, "there is no operation %d", (int)q->op);
     int arity = op_arity(q->op);
     if (arity < 0 ? q->arity == 0 : q->arity != (uint32_t)arity)
-        return violation(q, "'%s' takes %s%d operands, got %u", op_text(q->op),
-                         arity < 0 ? "at least " : "", arity < 0 ? 1 : arity, q->arity);
+        return shape_violation(q, "'%s' takes %s%d operands, got %u", op_text(q->op),
+                               arity < 0 ? "at least " : "", arity < 0 ? 1 : arity, q->arity);
     for (uint32_t i = 0; i < q->arity; i++)
         if (q->in[i].i == 0 || q->in[i].i >= q->g->values.len)
-            return violation(q, "there is no value %u", q->in[i].i);
+            return shape_violation(q, "there is no value %u", q->in[i].i);
     const char *why =
         check_list(q, q->attr.along, q->attr.along_count, op_attrs(q->op) & ATTR_ALONG);
     if (!why) why = check_list(q, q->attr.to, q->attr.to_count, op_attrs(q->op) & ATTR_TO);

@@ -2,6 +2,7 @@
 // what it does at kinks and ties; and that a gradient costs nothing where there is none.
 #include <math.h>
 
+#include "ir/graph/linear.h"
 #include "ir/graph/passes.h"
 #include "tests/ir/gradient_check.h"
 #include "tests/test.h"
@@ -143,6 +144,29 @@ static bool make_attend(Setting *s, GraphOp op, int n, ValueId *out) {
     AxisId along[3] = {s->p, s->q, s->r};
     GraphAttr attr = {.along = along, .along_count = 3, .number = 0.7, .band = bands[n]};
     *out = graph_add(s->b->g, op, in, 3, attr, (Span){0});
+    return true;
+}
+
+// Every choice of optional operands, with heads h that some of them share: q[h, t, d], k[t, d],
+// v[t, h, e], decay[t] or [h, t, d], beta[t, h], initial[d, e]. t is q, d is r, e is p.
+static bool make_linear(Setting *s, GraphOp op, int n, ValueId *out) {
+    bool wide = n > LINEAR_BITS;
+    int64_t bits = wide ? n - LINEAR_BITS - 1 : n;
+    if (n > 2 * LINEAR_BITS + 1) return false;
+    bits = op == OP_LINEAR ? bits | LINEAR_HAS_QUERY : bits & ~(int64_t)LINEAR_HAS_QUERY;
+    AxisId h = bench_axis(s->b, "h", 2), along[2] = {s->r, s->q};
+    ValueId in[6];
+    uint32_t count = 0;
+    if (op == OP_LINEAR) in[count++] = bench_random(s->b, AXES(h, s->q, s->r), -1, 1);
+    in[count++] = uniform(s, "qr", -0.7, 0.7);
+    in[count++] = bench_random(s->b, AXES(s->q, h, s->p), -1, 1);
+    if (bits & LINEAR_HAS_DECAY)
+        in[count++] = wide ? bench_random(s->b, AXES(h, s->q, s->r), -1, -0.1)
+                           : uniform(s, "q", -1, -0.1);
+    if (bits & LINEAR_HAS_BETA) in[count++] = bench_random(s->b, AXES(s->q, h), 0.1, 1);
+    if (bits & LINEAR_HAS_INITIAL) in[count++] = uniform(s, "rp", -1, 1);
+    GraphAttr attr = {.along = along, .along_count = 2, .number = 0.7, .amount = bits};
+    *out = graph_add(s->b->g, op, in, count, attr, (Span){0});
     return true;
 }
 
@@ -342,6 +366,8 @@ static const Make makes[OP_COUNT] = {
     [OP_GATHER] = make_gather,
     [OP_SCATTER] = make_scatter,
     [OP_ATTEND] = make_attend,
+    [OP_LINEAR] = make_linear,
+    [OP_LINEAR_STATE] = make_linear,
 };
 
 static const char *const rule_names[OP_COUNT] = {
