@@ -5,7 +5,7 @@
 #include "frontend/elaborate.h"
 #include "frontend/suggest.h"
 
-#define BUILTIN_MAX_ARGS 8
+#define BUILTIN_MAX_ARGS 11
 
 typedef struct BuiltinCall BuiltinCall;
 
