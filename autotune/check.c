@@ -178,7 +178,7 @@ static void describe(Reference *r, const TileKernels *kernels) {
             const TileOp *op = &p->ops.ptr[i];
             double terms =
                 op->kind == TILE_DOT || op->kind == TILE_REDUCE ? tile_points(p, op->over) : 1;
-            if (op->kind == TILE_SCATTER_ADD)
+            if (op->kind == TILE_SCATTER)
                 for (uint32_t d = 0; d < p->dim_count; d++)
                     if (p->dims[d].role == DIM_SERIAL) terms *= (double)p->dims[d].extent;
             if (terms > r->terms) r->terms = terms;

@@ -209,6 +209,17 @@ static bool library_step(Builder *b, Draft *d, const Schedule *schedule,
     return true;
 }
 
+// What a kernel that writes only a part of its output finds in the rest.
+static void start_output(Builder *b, Draft *d, const TileKernel *kernel, uint32_t memory,
+                         Span span) {
+    if (!kernel->starts_as.i) {
+        step_add(d, STEP_CLEAR, &memory, 1, NULL, span);
+        return;
+    }
+    uint32_t from = memory_of(b, d, kernel->starts_as);
+    if (from != memory) copy_step(d, from, memory);
+}
+
 static void region_steps(Builder *b, Draft *d, const Region *region) {
     Schedule schedule = schedule_choose(&b->chooser, d->regions, region);
     TileKernels *kernels = region_to_tile(d->regions, region, &schedule, d->arena);
@@ -226,7 +237,7 @@ static void region_steps(Builder *b, Draft *d, const Region *region) {
             args[i] = binding->kind == BIND_PARTIAL ? partials[binding->partial]
                                                     : memory_of(b, d, binding->value);
             if (kernel->clear_first && kernel->program->args.ptr[i].written)
-                step_add(d, STEP_CLEAR, &args[i], 1, NULL, span);
+                start_output(b, d, kernel, args[i], span);
         }
         if (!library_step(b, d, &schedule, kernels, args))
             step_add(d, STEP_LAUNCH, args, count, kernel->program, span);
@@ -276,11 +287,33 @@ static void save_leaves(Builder *b, Draft *d, uint32_t *saved) {
     }
 }
 
+// A state into which rows are placed, and which nothing else reads as it was, is written where
+// it lies.
+static void place_in_leaves(Builder *b, Draft *d) {
+    const Graph *g = d->graph;
+    uint32_t *uses = arena_array(d->arena, uint32_t, g->values.len);
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        for (uint32_t k = 0; d->regions->homes[i] != HOME_NONE && k < v->arity; k++)
+            uses[v->in[k].i]++;
+    }
+    vec_each (const GraphOutput, o, &g->outputs)
+        uses[o->value.i]++;
+    vec_each (const GraphUpdate, u, &g->updates) {
+        const Value *v = graph_value(g, u->value);
+        ValueId leaf = g->leaf_values.ptr[u->leaf];
+        if (v->op != OP_PLACE || v->in[0].i != leaf.i || uses[leaf.i] != 1) continue;
+        if (!d->memory_of[u->value.i]) d->memory_of[u->value.i] = memory_of(b, d, leaf) + 1;
+    }
+}
+
 static void write_updates(Builder *b, Draft *d, const uint32_t *saved) {
     for (uint32_t i = 0; i < d->graph->updates.len; i++) {
         const GraphUpdate *update = &d->graph->updates.ptr[i];
         uint32_t tensor = tensor_of_leaf(b, d->graph, &d->graph->leaves.ptr[update->leaf]);
         uint32_t from = saved[i] ? saved[i] - 1 : memory_of(b, d, update->value);
+        const Memory *m = &d->memory.ptr[from];
+        if (m->kind == BUFFER_TENSOR && m->tensor == tensor) continue;
         if (!saved[i] && draft_update_in_place(d, from, tensor)) continue;
         copy_step(d, from,
                   memory_add(d, (Memory){.kind = BUFFER_TENSOR,
@@ -299,6 +332,7 @@ static void draft_entry(Builder *b, Draft *d, const PlanRequestEntry *entry) {
     claim_outputs(b, d);
     uint32_t *saved = arena_array(b->arena, uint32_t, g->updates.len);
     save_leaves(b, d, saved);
+    place_in_leaves(b, d);
     for (uint32_t i = 0; i < d->regions->count; i++)
         region_steps(b, d, &d->regions->regions[i]);
     copy_outputs(b, d);

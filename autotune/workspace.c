@@ -20,7 +20,7 @@ static int64_t index_bound(const TileProgram *p, uint32_t arg) {
     int64_t below = FEW;
     for (uint32_t i = 1; i < p->ops.len; i++) {
         const TileOp *op = &p->ops.ptr[i];
-        if (op->kind != TILE_GATHER && op->kind != TILE_SCATTER_ADD) continue;
+        if (op->kind != TILE_GATHER && op->kind != TILE_SCATTER) continue;
         const TileOp *index = tile_op(p, op->in[0]);
         if (index->kind == TILE_LOAD && index->access.arg == arg) below = op->index_count;
     }

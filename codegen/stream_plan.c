@@ -81,7 +81,7 @@ static bool ops_place(StreamPlan *s) {
         place->col = (op->dims & dim_bit(s->col)) != 0;
         place->over_serial = op->kind == TILE_REDUCE && !(op->over & dim_bit(s->col));
         place->home = home_of(s, i);
-        if (op->kind == TILE_SCATTER_ADD && !stands_once(s, i))
+        if (op->kind == TILE_SCATTER && !stands_once(s, i))
             return diag_fail(s->diag, FAIL_ENVIRONMENT,
                              "kernel '%.*s' scatters inside a row dimension that it lacks",
                              STR_ARG(s->p->name));

@@ -19,6 +19,7 @@ typedef struct {
     TileProgram *program;
     const TileBinding *bindings;  // one per argument
     bool clear_first;             // outputs must be zero before it runs (scatter)
+    ValueId starts_as;  // in a plan they are this value before it runs, not zero (place)
 } TileKernel;
 typedef struct {
     TileKernel *kernels;

@@ -154,7 +154,7 @@ Str cuda_narrow(CudaWriter *w, DType type, Str value) {
 }
 
 static bool has_row_number(const TileOp *op) {
-    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD;
+    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER;
 }
 
 // Where in the argument: the access, and a row number's way from there.
@@ -204,15 +204,17 @@ void cuda_store(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str value)
     cuda_line(w, "%.*s = %.*s;", STR_ARG(to), STR_ARG(cuda_narrow(w, type, value)));
 }
 
-void cuda_scatter_add(CudaWriter *w, const TileOp *op, const CudaPoint *at,
+void cuda_scatter(CudaWriter *w, const TileOp *op, const CudaPoint *at,
                       const CudaScatter *what) {
-    ASSERT(op->kind == TILE_SCATTER_ADD);
+    ASSERT(op->kind == TILE_SCATTER);
     DType type = w->p->args.ptr[op->access.arg].type;
     Str to = element_text(w, op, at, what->row);
-    Str sum = str_printf(w->arena, "%.*s + %.*s", STR_ARG(cuda_widen(w, type, to)),
-                         STR_ARG(factor(w, what->value)));
+    Str value = what->value;
+    if (op->fn == OP_ADD)
+        value = str_printf(w->arena, "%.*s + %.*s", STR_ARG(cuda_widen(w, type, to)),
+                           STR_ARG(factor(w, value)));
     Str condition = cuda_access_condition(w, op, at, what->row);
     if (what->only.len > 0) condition = both(w, what->only, condition);
     cuda_line(w, "if (%.*s) %.*s = %.*s;", STR_ARG(condition), STR_ARG(to),
-              STR_ARG(cuda_narrow(w, type, sum)));
+              STR_ARG(cuda_narrow(w, type, value)));
 }

@@ -148,7 +148,7 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
     case TILE_CONST:
     case TILE_REDUCE:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d has no value in a loop program", (int)op->kind);
 }

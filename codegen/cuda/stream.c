@@ -27,7 +27,7 @@ static Str scalar_text(Stream *s, const TileOp *op) {
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d is not a scalar", (int)op->kind);
 }
@@ -75,7 +75,7 @@ static bool store_waits(const Stream *s, const TileOp *store) {
         const TileOp *op = stream_op(s, i);
         if ((op->kind != TILE_LOAD && op->kind != TILE_GATHER) || s->plan.ops[i].col) continue;
         uint32_t in = op->access.arg, out = store->access.arg;
-        if (in == out || store->kind == TILE_SCATTER_ADD || tile_in_place(s->plan.p, in, out))
+        if (in == out || store->kind == TILE_SCATTER || tile_in_place(s->plan.p, in, out))
             return true;
     }
     return false;
@@ -90,7 +90,7 @@ void stream_scalar_store(Stream *s, uint32_t i) {
         return;
     }
     CudaScatter what = {.row = stream_scalar_text(s, op->in[0]), .value = value};
-    cuda_scatter_add(s->w, op, &s->at, &what);
+    cuda_scatter(s->w, op, &s->at, &what);
 }
 
 // One thread stores what all have computed.

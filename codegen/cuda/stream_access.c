@@ -8,7 +8,7 @@ static DType arg_type(const StreamPlan *s, const TileOp *op) {
 }
 
 static bool has_row_number(const TileOp *op) {
-    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD;
+    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER;
 }
 
 static bool aligned(int64_t x, int64_t to) { return x % to == 0; }
@@ -34,7 +34,7 @@ static bool guard_is_even(const StreamPlan *s, const TileGuard *g, int width) {
 
 bool stream_width_fits(const StreamPlan *s, uint32_t i, int width) {
     const TileOp *op = &s->p->ops.ptr[i];
-    if (width == 1 || !tile_op_accesses(op->kind) || op->kind == TILE_SCATTER_ADD) return false;
+    if (width == 1 || !tile_op_accesses(op->kind) || op->kind == TILE_SCATTER) return false;
     if (!s->ops[i].col || op->access.stride[s->col] != 1) return false;
     if (has_row_number(op) && s->ops[op->in[0].i].col) return false;
     DType type = arg_type(s, op);

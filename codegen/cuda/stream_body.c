@@ -77,7 +77,7 @@ static Str both(Stream *s, Str x, Str y) {
 // ---- loads
 
 static Str row_text(Pass *pass, const TileOp *op, Str index) {
-    if (op->kind != TILE_GATHER && op->kind != TILE_SCATTER_ADD) return (Str){0};
+    if (op->kind != TILE_GATHER && op->kind != TILE_SCATTER) return (Str){0};
     Stream *s = pass->s;
     if (!s->plan.ops[op->in[0].i].col) return stream_scalar_text(s, op->in[0]);
     Str name = cuda_name(s->w, op->in[0]);
@@ -417,7 +417,7 @@ static void scatter_write(Pass *pass, const TileOp *op, const CudaPoint *at) {
     CudaScatter what = {.row = col ? stored_text(pass, op->in[0])
                                    : stream_scalar_text(s, op->in[0]),
                         .value = stored_text(pass, op->in[1])};
-    cuda_scatter_add(s->w, op, at, &what);
+    cuda_scatter(s->w, op, at, &what);
 }
 
 static void store_write(Pass *pass, uint32_t i) {
@@ -435,7 +435,7 @@ static void store_write(Pass *pass, uint32_t i) {
         return;
     }
     CudaPoint at = cols_singles_open(s);
-    if (op->kind == TILE_SCATTER_ADD)
+    if (op->kind == TILE_SCATTER)
         scatter_write(pass, op, &at);
     else
         cuda_store(s->w, op, &at, stored_text(pass, op->in[0]));

@@ -45,7 +45,7 @@ static bool stores_scalars(const StreamPlan *s) {
 static bool scatters_meet(const StreamPlan *s) {
     for (uint32_t i = 1; i < s->p->ops.len; i++) {
         const TileOp *op = &s->p->ops.ptr[i];
-        if (op->kind != TILE_SCATTER_ADD || !s->ops[i].col) continue;
+        if (op->kind != TILE_SCATTER || !s->ops[i].col) continue;
         bool own = s->ops[op->in[0].i].col;
         if (own || !tile_access_injective(s->p, op, (DimSet)(1U << s->col))) return true;
     }

@@ -108,7 +108,7 @@ static Str name_base(CudaWriter *w, const TileOp *op) {
     case TILE_DOT: return STR("dot");
     case TILE_NONE:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d has no value", (int)op->kind);
 }

@@ -64,7 +64,7 @@ typedef struct {
     Str row, value;
     Str only;  // a further condition; empty: none
 } CudaScatter;
-void cuda_scatter_add(CudaWriter *w, const TileOp *op, const CudaPoint *at,
+void cuda_scatter(CudaWriter *w, const TileOp *op, const CudaPoint *at,
                       const CudaScatter *what);
 // An element in memory as a value, and a value as an element.
 Str cuda_widen(CudaWriter *w, DType type, Str element);

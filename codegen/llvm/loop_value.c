@@ -241,7 +241,7 @@ static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vec
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d has no value at a place", (int)op->kind);
 }

@@ -38,7 +38,7 @@ static void scalar_emit(Stream *s, uint32_t i) {
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d is not a scalar", (int)op->kind);
 }
@@ -126,7 +126,7 @@ static void scalar_ends(Stream *s, const Level *l) {
             if (op->kind == TILE_STORE)
                 access_store(s, i, &step, false);
             else
-                access_scatter_add(s, i, &step);
+                access_scatter(s, i, &step);
         }
     }
 }

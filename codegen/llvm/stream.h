@@ -77,7 +77,7 @@ void access_prepare(Stream *s, uint32_t i);                     // what is the s
 IrValue access_load(Stream *s, uint32_t i, const Step *step);   // LOAD and GATHER
 IrValue access_index(Stream *s, uint32_t i, const Step *step);  // INDEX
 void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal);
-void access_scatter_add(Stream *s, uint32_t i, const Step *step);
+void access_scatter(Stream *s, uint32_t i, const Step *step);
 bool access_prefetches(const Stream *s, const Level *l,
                        uint32_t i);  // are rows asked for ahead
 void access_prefetch(Stream *s, uint32_t i, const Step *step);

@@ -19,7 +19,7 @@ static int64_t col_stride(const Stream *s, const TileOp *op) {
 }
 
 static bool has_row_number(const TileOp *op) {
-    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD;
+    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER;
 }
 
 // Does the row number differ between cols?
@@ -295,15 +295,16 @@ void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal) {
     }
 }
 
-// Adds x to the element at the pointer.
-static void add_to(Builder *b, const TileOp *op, DType type, IrValue pointer, IrValue x) {
-    IrValue old = element_load(b, type, pointer, type_lanes(LLVMTypeOf(x)), NULL);
-    IrValue sum =
-        op->type == DTYPE_F32 ? build_fadd(b, old, x) : LLVMBuildAdd(b->at, old, x, "");
-    element_store(b, type, sum, pointer, NULL);
+// Adds x to the element at the pointer, or puts it there.
+static void scatter_to(Builder *b, const TileOp *op, DType type, IrValue pointer, IrValue x) {
+    if (op->fn == OP_ADD) {
+        IrValue old = element_load(b, type, pointer, type_lanes(LLVMTypeOf(x)), NULL);
+        x = op->type == DTYPE_F32 ? build_fadd(b, old, x) : LLVMBuildAdd(b->at, old, x, "");
+    }
+    element_store(b, type, x, pointer, NULL);
 }
 
-void access_scatter_add(Stream *s, uint32_t i, const Step *step) {
+void access_scatter(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     DType type = arg_type(s, op);
@@ -311,7 +312,7 @@ void access_scatter_add(Stream *s, uint32_t i, const Step *step) {
     Branch row = {0};
     if (s->ops[i].condition != NULL) row = branch_begin(b, s->ops[i].condition);
     if (access_is_dense(s, i) && mask == NULL) {
-        add_to(b, op, type, step_pointer(s, i, step), x);
+        scatter_to(b, op, type, step_pointer(s, i, step), x);
     } else {
         // Lanes may meet in one element, so they take their turns.
         IrValue pointers = step_pointers(s, i, step);
@@ -320,8 +321,8 @@ void access_scatter_add(Stream *s, uint32_t i, const Step *step) {
             IrValue bit = mask == NULL ? NULL : vector ? build_extract(b, mask, k) : mask;
             Branch lane = {0};
             if (bit != NULL) lane = branch_begin(b, bit);
-            add_to(b, op, type, vector ? build_extract(b, pointers, k) : pointers,
-                   vector ? build_extract(b, x, k) : x);
+            scatter_to(b, op, type, vector ? build_extract(b, pointers, k) : pointers,
+                       vector ? build_extract(b, x, k) : x);
             if (bit != NULL) branch_end(b, lane);
         }
     }

@@ -263,7 +263,7 @@ static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
     case TILE_CONST:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d does not stand at the cols", (int)op->kind);
 }
@@ -305,8 +305,8 @@ static void stores_emit(Sweep *sweep, const Step *step, bool nontemporal) {
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
         if (!tile_op_writes(op->kind) || !ends_here(sweep, i)) continue;
-        if (op->kind == TILE_SCATTER_ADD)
-            access_scatter_add(s, i, step);
+        if (op->kind == TILE_SCATTER)
+            access_scatter(s, i, step);
         else
             access_store(s, i, step, nontemporal && access_nontemporal(s, i));
     }

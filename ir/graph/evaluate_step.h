@@ -27,6 +27,7 @@ void evaluate_move(const EvaluateStep *s);
 void evaluate_unwindow(const EvaluateStep *s);
 void evaluate_gather(const EvaluateStep *s);
 void evaluate_scatter(const EvaluateStep *s);
+void evaluate_place(const EvaluateStep *s);
 
 const Value *step_operand(const EvaluateStep *s, uint32_t k);
 

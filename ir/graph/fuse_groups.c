@@ -56,6 +56,7 @@ static bool reads_elsewhere(GraphOp op, uint32_t operand) {
     case OP_UNWINDOW:
     case OP_CONCAT:
     case OP_SCATTER:
+    case OP_PLACE:
     case OP_ATTEND:
     case OP_ATTEND_LSE:
     case OP_ATTEND_DQ:
@@ -163,8 +164,8 @@ static void group_init(Fuse *f, uint32_t v) {
     g->cols = cols_of(f, value);
     g->constrained =
         is_reduction(value->op) && !unrolled_all(f, value->attr.along, value->attr.along_count);
-    g->sealed = value->op == OP_SCATTER || op_is_view(value->op) || op_is_attend(value->op) ||
-                op_is_linear(value->op);
+    g->sealed = value->op == OP_SCATTER || value->op == OP_PLACE || op_is_view(value->op) ||
+                op_is_attend(value->op) || op_is_linear(value->op);
     if (value->op == OP_UNWINDOW) axis_set_add(g->space, value->attr.along[1]);
     if (value->op == OP_CONTRACT) g->contract = (ValueId){v};
     f->own[v] = arena_array(f->arena, uint64_t, f->set_words);

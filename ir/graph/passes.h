@@ -21,6 +21,23 @@ Graph *pass_simplify(const Graph *g, Arena *arena);
 // ensures: same leaves, outputs and updates.
 Graph *pass_attend(const Graph *g, Arena *arena);
 
+// Decoding.
+typedef struct {
+    int64_t chunk;        // positions that are computed together
+    DType cache;          // of kept keys and values: F32 or BF16
+    Str prefix;           // of inputs over positions, and of outputs
+    Str tokens;           // the input i32[rows, positions] of the model
+    Str position, count;  // inputs i32[rows] of the result
+    Str states;           // prefix of the states' names
+} IncrementalRequest;
+// A new graph of a chunk of positions, whatever comes before being in states. Row b of a batch
+// is at position[b], and has count[b] tokens in the chunk, from its beginning on; what is
+// computed behind them means nothing and changes no state. A row begins anew when its position
+// is 0. NULL: an operation of the graph cannot be computed so; it and the reason are in diag.
+// requires: after pass_attend, every axis bound, no updates.  ensures: parameters as in g.
+Graph *pass_incremental(Diag *diag, Arena *arena, const Graph *g,
+                        const IncrementalRequest *request);
+
 // Where a softmax-weighted sum over a stack is taken in two phases: sources that several of
 // them have in common are read once for all.
 typedef enum {

@@ -45,6 +45,7 @@ enum {
     ATTRS_stack = ATTR_TO,
     ATTRS_gather = ATTR_ALONG,
     ATTRS_scatter = ATTR_TO,
+    ATTRS_place = ATTR_ALONG,
     ATTRS_attend = ATTR_ALONG | ATTR_NUMBER | ATTR_BAND,
     ATTRS_linear = ATTR_ALONG | ATTR_NUMBER | ATTR_AMOUNT,
 };
@@ -644,6 +645,23 @@ static const char *shape_scatter(ShapeQuery *q) {
         if (list_position(q->attr.to, q->attr.to_count, x->axes[i]) < 0)
             why = need_axes(q, y, &x->axes[i], 1);
     q->type = x->type;
+    return why;
+}
+
+// The axes of y are those of the index, and x's but for the one that the index picks from.
+static const char *shape_place(ShapeQuery *q) {
+    const Value *x = operand(q, 0), *y = operand(q, 1), *index = operand(q, 2);
+    const char *why = need_counts(q, 1, 0);
+    if (!why) why = need_type(q, index, DTYPE_I32);
+    if (!why) why = need_type(q, y, x->type);
+    if (!why) why = need_axes(q, x, q->attr.along, 1);
+    if (!why) why = need_new(q, y, q->attr.along, 1);
+    if (!why) why = need_axes(q, y, index->axes, index->rank);
+    for (uint32_t i = 0; i < x->rank && !why; i++)
+        if (x->axes[i].i != q->attr.along[0].i) why = need_axes(q, y, &x->axes[i], 1);
+    for (uint32_t i = 0; i < y->rank && !why; i++)
+        if (!graph_has_axis(x, y->axes[i])) why = need_axes(q, index, &y->axes[i], 1);
+    take_shape(q, x);
     return why;
 }
 

@@ -249,11 +249,14 @@ static TileKernels *emit(Lower *w) {
 }
 
 // Rows are added one after another, so that no two tasks meet in an element; tasks share out
-// the cols.
+// the cols. Rows that are placed do not meet: they are tasks as well.
 static TileKernels *lower_scatter(Lower *w) {
     ValueId v = w->region->outputs[0];
-    const Value *value = graph_value(w->graph, v), *x = graph_value(w->graph, value->in[0]),
-                *index = graph_value(w->graph, value->in[1]);
+    const Value *value = graph_value(w->graph, v);
+    bool adds = value->op == OP_SCATTER;
+    ValueId from_value = value->in[adds ? 0 : 1], index_value = value->in[adds ? 1 : 2];
+    const Value *x = graph_value(w->graph, from_value),
+                *index = graph_value(w->graph, index_value);
     int target = 0;  // the axis of the result that the index picks from
     while (graph_has_axis(x, value->axes[target]))
         target++;
@@ -262,7 +265,7 @@ static TileKernels *lower_scatter(Lower *w) {
         (graph_has_axis(index, x->axes[col]) || !graph_has_axis(value, x->axes[col])))
         col = -1;
     for (int i = 0; i < x->rank; i++)
-        if (i != col) nest_add(w, x->axes[i], DIM_SERIAL);
+        if (i != col) nest_add(w, x->axes[i], adds ? DIM_SERIAL : DIM_GRID);
     if (col >= 0) nest_add(w, x->axes[col], DIM_COL);
     nest_collect(w);
     nest_build(w);
@@ -270,8 +273,8 @@ static TileKernels *lower_scatter(Lower *w) {
         TileDim *dim = &w->program->dims[tile_dim_of(w->program, DIM_COL)];
         dim->tile = dim->extent < SCATTER_TILE ? dim->extent : SCATTER_TILE;
     }
-    TileId j = lower_value(w, value->in[1], (Point){{0}}),
-           from = lower_value(w, value->in[0], (Point){{0}});
+    TileId j = lower_value(w, index_value, (Point){{0}}),
+           from = lower_value(w, from_value, (Point){{0}});
     int64_t stride = 1;
     for (int i = value->rank - 1; i > target; i--)
         stride *= graph_extent(w->graph, value->axes[i]);
@@ -279,11 +282,13 @@ static TileKernels *lower_scatter(Lower *w) {
     TileAccess access = tile_access(
         lower_argument(w, (TileBinding){.value = v}, value->type, graph_elements(w->graph, v)));
     nest_strides(w, &strides, &access);
-    tile_scatter_add(w->program, access, j, from, stride,
-                     graph_extent(w->graph, value->axes[target]), value->span);
+    (adds ? tile_scatter_add : tile_scatter_put)(w->program, access, j, from, stride,
+                                                 graph_extent(w->graph, value->axes[target]),
+                                                 value->span);
     TileKernels *out = kernels_new(w, 1, 0);
     out->kernels[out->kernel_count++] = finish(w);
     out->kernels[0].clear_first = true;
+    if (!adds) out->kernels[0].starts_as = value->in[0];
     return out;
 }
 
@@ -318,7 +323,7 @@ static TileKernels *lower_merge(Lower *w) {
 TileKernels *lower_row(Lower *w) {
     const Region *r = w->region;
     const Value *first = graph_value(w->graph, r->values[0]);
-    if (first->op == OP_SCATTER) return lower_scatter(w);
+    if (first->op == OP_SCATTER || first->op == OP_PLACE) return lower_scatter(w);
     if (first->op == OP_MERGE && w->regions->homes[r->values[0].i] == HOME_COMPUTED)
         return lower_merge(w);
     add_rows(w, DIM_GRID);

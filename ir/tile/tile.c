@@ -225,21 +225,37 @@ void tile_store(TileProgram *p, TileAccess access, TileId x, Span span) {
                        .span = span});
 }
 
+static void scatter_op(TileProgram *p, TileOp op) {
+    const TileOp *j = value_op(p, op.in[0]), *from = value_op(p, op.in[1]);
+    ASSERT(j->type == DTYPE_I32 && op.index_count >= 0);
+    TileArg *arg = access_arg(p, &op.access);
+    // What is not touched stays, so that the whole argument counts as read.
+    arg->read = arg->written = true;
+    op.kind = TILE_SCATTER;
+    op.type = from->type;
+    op.dims = access_dims(p, &op.access) | j->dims | from->dims;
+    op.arity = 2;
+    op_add(p, op);
+}
+
 void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
                       int64_t count, Span span) {
-    const TileOp *j = value_op(p, index), *from = value_op(p, x);
-    ASSERT(j->type == DTYPE_I32 && count >= 0);
-    TileArg *arg = access_arg(p, &access);
-    arg->read = arg->written = true;
-    op_add(p, (TileOp){.kind = TILE_SCATTER_ADD,
-                       .type = from->type,
-                       .dims = access_dims(p, &access) | j->dims | from->dims,
-                       .arity = 2,
-                       .in = {index, x},
-                       .access = access,
-                       .index_stride = stride,
-                       .index_count = count,
-                       .span = span});
+    scatter_op(p, (TileOp){.fn = OP_ADD,
+                           .in = {index, x},
+                           .access = access,
+                           .index_stride = stride,
+                           .index_count = count,
+                           .span = span});
+}
+
+void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
+                      int64_t count, Span span) {
+    scatter_op(p, (TileOp){.fn = OP_NONE,
+                           .in = {index, x},
+                           .access = access,
+                           .index_stride = stride,
+                           .index_count = count,
+                           .span = span});
 }
 
 void tile_knob_set(TileProgram *p, const char *name, int64_t value) {
@@ -299,7 +315,7 @@ static double op_work(const TileProgram *p, const TileOp *op) {
     case TILE_MAP: return op_flops(op->fn) * live_points(p, op->dims);
     case TILE_REDUCE: return op_flops(op->fn) * live_points(p, op->dims | op->over);
     case TILE_DOT: return op_flops(OP_CONTRACT) * live_points(p, op->dims | op->over);
-    case TILE_SCATTER_ADD: return op_flops(OP_SCATTER) * tile_points(p, op->dims);
+    case TILE_SCATTER: return op_flops(op->fn) * tile_points(p, op->dims);
     case TILE_NONE:
     case TILE_CONST:
     case TILE_INDEX:

@@ -87,10 +87,11 @@ typedef enum {
                   // dims, or both)
     TILE_DOT,     // LOOP, exactly one: in[0] stands at m, k; in[1] at n, k; over: the K dims.
                // ATTEND: over one k, or in[0] stands at m and n, and over is n, or m and SERIAL
-    TILE_STORE,        // in[0] to access; its dims are the value's
-    TILE_SCATTER_ADD,  // in[0]: i32 j, in[1]: value; adds at access + j * index_stride; nothing
-                       // unless 0 <= j < index_count. Only where no two tasks share an element:
-                       // rows are serial.
+    TILE_STORE,    // in[0] to access; its dims are the value's
+    TILE_SCATTER,  // in[0]: i32 j, in[1]: value; at access + j * index_stride, nothing unless 0
+                   // <= j < index_count. fn OP_ADD: adds; only where no two tasks share an
+                   // element: rows are serial. fn OP_NONE: takes its place; the builder
+                   // promises that no two points have one element.
 } TileOpKind;
 
 typedef struct {
@@ -141,6 +142,8 @@ TileId tile_reduce(TileProgram *p, GraphOp fn, TileId x, DimSet over, Span span)
 TileId tile_dot(TileProgram *p, TileId a, TileId b, DimSet over, Span span);
 void tile_store(TileProgram *p, TileAccess access, TileId x, Span span);
 void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
+                      int64_t count, Span span);
+void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
                       int64_t count, Span span);
 void tile_knob_set(TileProgram *p, const char *name, int64_t value);
 

@@ -9,7 +9,7 @@ bool tile_op_accesses(TileOpKind kind) {
     return kind == TILE_LOAD || kind == TILE_GATHER || tile_op_writes(kind);
 }
 
-bool tile_op_writes(TileOpKind kind) { return kind == TILE_STORE || kind == TILE_SCATTER_ADD; }
+bool tile_op_writes(TileOpKind kind) { return kind == TILE_STORE || kind == TILE_SCATTER; }
 
 double tile_points(const TileProgram *p, DimSet dims) {
     double points = 1;
@@ -64,7 +64,7 @@ TileRange tile_index_range(const TileProgram *p, const TileAccess *access, uint3
 }
 
 static bool has_row_number(const TileOp *op) {
-    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD;
+    return op->kind == TILE_GATHER || op->kind == TILE_SCATTER;
 }
 
 TileReach tile_reach(const TileProgram *p, const TileOp *op) {

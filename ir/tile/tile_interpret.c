@@ -60,7 +60,7 @@ static bool access_at(const Run *r, const TileOp *op, int64_t *at) {
         *at += r->index[d] * op->access.stride[d];
     if (!guard_holds(r, &op->access.guard[0]) || !guard_holds(r, &op->access.guard[1]))
         return false;
-    if (op->kind == TILE_GATHER || op->kind == TILE_SCATTER_ADD) {
+    if (op->kind == TILE_GATHER || op->kind == TILE_SCATTER) {
         int64_t row = (int64_t)*value_at(r, op->in[0]);
         if (row < 0 || row >= op->index_count) return false;
         *at += row * op->index_stride;
@@ -90,7 +90,7 @@ static void point_write(const Run *r, const TileOp *op) {
     DType type = r->p->args.ptr[op->access.arg].type;
     void *array = r->args[op->access.arg];
     double x = *value_at(r, op->in[op->arity - 1]);
-    if (op->kind == TILE_SCATTER_ADD) x += dtype_get(type, array, at);
+    if (op->fn == OP_ADD && op->kind == TILE_SCATTER) x += dtype_get(type, array, at);
     dtype_set(type, array, at, x);
 }
 
@@ -213,7 +213,7 @@ static double point_value(const Run *r, const TileOp *op) {
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER_ADD: break;
+    case TILE_SCATTER: break;
     }
     BUG("operation %d is not computed point by point", (int)op->kind);
 }

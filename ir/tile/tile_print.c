@@ -137,8 +137,8 @@ static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
         print_guards(p, &op->access, out);
         strbuf_addf(out, " = %%%u", op->in[0].i);
         return;
-    case TILE_SCATTER_ADD:
-        strbuf_addz(out, "scatter_add ");
+    case TILE_SCATTER:
+        strbuf_addz(out, op->fn == OP_ADD ? "scatter_add " : "scatter_put ");
         print_place(p, &op->access, out);
         print_row_number(op, out);
         print_guards(p, &op->access, out);

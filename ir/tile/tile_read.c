@@ -333,14 +333,14 @@ static bool store_read(Reader *r, Tail *tail) {
     return true;
 }
 
-static bool scatter_read(Reader *r, Tail *tail) {
+static bool scatter_read(Reader *r, bool adds, Tail *tail) {
     TileOp op = {0};
     if (!place_read(r, &op.access) || !row_number_read(r, &op) || !guards_read(r, &op.access))
         return false;
     if (!word_expect(r, "=") || !operand_read(r, &op.in[1]) || !tail_read(r, tail))
         return false;
-    tile_scatter_add(r->p, op.access, op.in[0], op.in[1], op.index_stride, op.index_count,
-                     span_line(r));
+    (adds ? tile_scatter_add : tile_scatter_put)(r->p, op.access, op.in[0], op.in[1],
+                                                 op.index_stride, op.index_count, span_line(r));
     return true;
 }
 
@@ -440,7 +440,9 @@ static bool body_line_read(Reader *r) {
     Tail tail = {0};
     if (word_take(r, "%")) return value_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "store")) return store_read(r, &tail) && op_checked(r, &tail);
-    if (word_take(r, "scatter_add")) return scatter_read(r, &tail) && op_checked(r, &tail);
+    bool adds = word_take(r, "scatter_add");
+    if (adds || word_take(r, "scatter_put"))
+        return scatter_read(r, adds, &tail) && op_checked(r, &tail);
     if (word_take(r, "arg")) return arg_read(r);
     if (word_take(r, "knob")) return knob_read(r);
     if (word_take(r, "band")) return band_read(r);

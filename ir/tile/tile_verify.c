@@ -160,7 +160,7 @@ static uint32_t kind_arity(const TileOp *op) {
     case TILE_REDUCE:
     case TILE_STORE: return 1;
     case TILE_DOT:
-    case TILE_SCATTER_ADD: return 2;
+    case TILE_SCATTER: return 2;
     case TILE_MAP: return op_is_elementwise(op->fn) ? (uint32_t)op_arity(op->fn) : 0;
     }
     BUG("operation %d", (int)op->kind);
@@ -206,7 +206,7 @@ static DimSet dims_expected(const Check *c) {
     case TILE_INDEX:
     case TILE_LOAD:
     case TILE_GATHER:
-    case TILE_SCATTER_ADD: return dims | access_dims(op);
+    case TILE_SCATTER: return dims | access_dims(op);
     case TILE_REDUCE:
     case TILE_DOT: return (DimSet)(dims & ~op->over);
     }
@@ -261,7 +261,7 @@ static bool types_legal(const Check *c) {
         return op->type == DTYPE_F32 && operand(c, 0)->type == DTYPE_F32 &&
                operand(c, 1)->type == DTYPE_F32;
     case TILE_STORE: return op->type == operand(c, 0)->type && op->type == loaded_type(stored);
-    case TILE_SCATTER_ADD:
+    case TILE_SCATTER:
         return number && op->type == operand(c, 1)->type && op->type == loaded_type(stored) &&
                operand(c, 0)->type == DTYPE_I32;
     }
@@ -349,14 +349,15 @@ static bool store_verify(const Check *c) {
 
 static bool scatter_verify(const Check *c) {
     const TileOp *op = c->op;
-    if (c->p->skeleton != TILE_STREAM) return bad(c, "scatter_add is of stream programs");
-    if (guarded(op)) return bad(c, "scatter_add has no guard");
-    bool own = !(split_dims(c->p) & ~access_dims(op)) &&
-               tile_access_injective(c->p, op, access_dims(op));
-    if (!own) return bad(c, "two tasks may add to the same element: rows must be serial");
+    if (c->p->skeleton != TILE_STREAM) return bad(c, "a scatter is of stream programs");
+    if (guarded(op)) return bad(c, "a scatter has no guard");
+    // Of points that are put the row numbers differ, as whoever builds the program promises.
+    DimSet apart = op->fn == OP_ADD ? access_dims(op) : access_dims(op) | operand(c, 0)->dims;
+    bool own = !(split_dims(c->p) & ~apart) && tile_access_injective(c->p, op, access_dims(op));
+    if (!own) return bad(c, "two tasks may meet in the same element: rows must be serial");
     vec_each (const TileOp, other, &c->p->ops) {
         if (!tile_op_accesses(other->kind) || other->access.arg != op->access.arg) continue;
-        if (other->kind == TILE_SCATTER_ADD) continue;
+        if (other->kind == TILE_SCATTER) continue;
         return bad(c, "its argument is also used by %%%u", (unsigned)(other - c->p->ops.ptr));
     }
     return true;
@@ -365,7 +366,7 @@ static bool scatter_verify(const Check *c) {
 static bool access_op_verify(const Check *c) {
     if (!bounds_verify(c)) return false;
     if (c->op->kind == TILE_STORE) return store_verify(c);
-    return c->op->kind != TILE_SCATTER_ADD || scatter_verify(c);
+    return c->op->kind != TILE_SCATTER || scatter_verify(c);
 }
 
 static bool aliases_verify(const Check *c) {
@@ -373,7 +374,7 @@ static bool aliases_verify(const Check *c) {
         const TileArg *arg = &c->p->args.ptr[i];
         bool scattered = false;
         vec_each (const TileOp, op, &c->p->ops)
-            scattered |= op->kind == TILE_SCATTER_ADD && op->access.arg == i;
+            scattered |= op->kind == TILE_SCATTER && op->access.arg == i;
         if (scattered || !arg->read || !arg->written || tile_in_place(c->p, i, i)) continue;
         return bad(c, "argument '%.*s' is stored to where it may still be loaded",
                    STR_ARG(arg->name));

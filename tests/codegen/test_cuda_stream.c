@@ -89,7 +89,8 @@ static void softmax_of_every_shape(void **state) {
         add_text(&f, softmax_text(&f.bench, 7, 48, knobs[i]), CUDA_SM90A, check_of(48));
         add_text(&f, softmax_text(&f.bench, 3, 516, knobs[i]), CUDA_SM90A, check_of(516));
     }
-    // As many teams as a warp has room for, each with lanes of its own that wait for each other.
+    // As many teams as a warp has room for, each with lanes of its own that wait for each
+    // other.
     add_text(&f, softmax_text(&f.bench, 40, 16, "knob threads = 2\nknob rows = 16\n"),
              CUDA_SM80, check_of(16));
     // In place: each element is stored after all passes over its row.
@@ -463,6 +464,15 @@ static void rows_by_number(void **state) {
              "  %2 = load x[t*520 + c] : f32 (t, c)\n"
              "  scatter_add w[c] at %1*520 of 10 = %2 : f32 (t, c)\n",
              CUDA_SM80, (CudaCheck){.range = 2, .whole = 13, .tolerance = 1e-4});
+    add_text(&f,
+             "tile puts stream\n  grid t = 11\n  col c = 41\n"
+             "  arg x: f32[451]\n  arg w: bf16[410]\n  arg v: f32[10]\n"
+             "  %1 = index t - 2 : i32 (t)\n"
+             "  %2 = load x[t*41 + c] : f32 (t, c)\n"
+             "  %3 = load x[t*41] : f32 (t)\n"
+             "  scatter_put w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
+             "  scatter_put v[0] at %1*1 of 10 = %3 : f32 (t)\n",
+             CUDA_SM80, (CudaCheck){.range = 2, .tolerance = 1e-6});
     run_and_close(&f, CUDA_SM80);
 }
 

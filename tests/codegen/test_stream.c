@@ -367,6 +367,14 @@ static void scatters(void **state) {
     check.high = 13;
     check.tolerance = 1e-4;
     kernel_check_text(*state, text, check);
+    static const char puts[] = "tile puts stream\n  grid t = 11\n  col c = 41\n"
+                               "  arg x: f32[451]\n  arg w: bf16[410]\n  arg v: f32[10]\n"
+                               "  %1 = index t - 2 : i32 (t)\n"
+                               "  %2 = load x[t*41 + c] : f32 (t, c)\n"
+                               "  %3 = load x[t*41] : f32 (t)\n"
+                               "  scatter_put w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
+                               "  scatter_put v[0] at %1*1 of 10 = %3 : f32 (t)\n";
+    kernel_check_text(*state, puts, kernel_check_usual());
 }
 
 // ---- storage types

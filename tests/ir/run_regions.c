@@ -62,6 +62,15 @@ static void fill_constants(Run *run, const ValueHome *homes) {
     }
 }
 
+static void start_outputs(Run *run, const TileKernel *k) {
+    for (uint32_t i = 0; i < k->program->args.len; i++) {
+        if (!k->starts_as.i || !k->program->args.ptr[i].written) continue;
+        size_t bytes = (size_t)k->program->args.ptr[i].elements *
+                       dtype_bytes(k->program->args.ptr[i].type);
+        memcpy(memory_of(run, k->bindings[i].value), memory_of(run, k->starts_as), bytes);
+    }
+}
+
 static void run_kernel(Run *run, const TileKernel *k, void **partials) {
     Diag diag;
     diag_init(&diag, run->arena);
@@ -77,6 +86,7 @@ static void run_kernel(Run *run, const TileKernel *k, void **partials) {
     for (uint32_t i = 0; i < k->program->args.len; i++)
         args[i] = k->bindings[i].kind == BIND_VALUE ? memory_of(run, k->bindings[i].value)
                                                     : partials[k->bindings[i].partial];
+    start_outputs(run, k);
     tile_interpret(k->program, args);
 }
 

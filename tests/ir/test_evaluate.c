@@ -363,6 +363,17 @@ static void test_scatter(void **state) {
     EXPECT(b, looked_up(b, OP_SCATTER, x, index, attr), 3, 0, 6, 4, 0, 8);
 }
 
+static void test_place(void **state) {
+    GraphBench *b = *state;
+    AxisId v = bench_axis(b, "v", 3), d = bench_axis(b, "d", 2), t = bench_axis(b, "t", 3);
+    ValueId x = bench_leaf(b, DTYPE_F32, AXES(d, v), (double[]){1, 2, 3, 4, 5, 6});
+    ValueId index = bench_leaf(b, DTYPE_I32, AXES(t), (double[]){2, -1, 0});
+    ValueId y = bench_leaf(b, DTYPE_F32, AXES(t, d), (double[]){10, 20, 30, 40, 50, 60});
+    ValueId r = graph_add(b->g, OP_PLACE, (ValueId[]){x, y, index}, 3, along1(&v), (Span){0});
+    bench_expect_axes(b, r, AXES(d, v));
+    EXPECT(b, r, 50, 2, 10, 60, 5, 20);
+}
+
 static void test_only_what_is_needed_is_computed(void **state) {
     GraphBench *b = *state;
     ValueId x = bench_scalar(b, 2), unused = bench_unary(b, OP_EXP, x),
@@ -405,6 +416,7 @@ int main(void) {
         TEST(test_window),
         TEST(test_gather),
         TEST(test_scatter),
+        TEST(test_place),
         TEST(test_only_what_is_needed_is_computed),
         TEST(test_deep_graph),
     };

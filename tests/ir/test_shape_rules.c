@@ -306,6 +306,11 @@ static void rule_gather_scatter(Bench *b) {
     EXPECT(SCATTER, IN(got, b->ix), ATTR(TO(b->d, b->d)), "axis 'd' is twice in 'to'");
     EXPECT(SCATTER, IN(b->x, b->ix), ATTR(TO(b->e, b->d)), "axis 'b' is not in f32[t=6, d=4]");
     EXPECT(SCATTER, IN(b->x, b->v), ATTR(TO(b->e, b->t)), "needs i32, got f32[d=4]");
+    EXPECT(PLACE, IN(b->y, got, b->ix), ATTR(ALONG(b->d)), "f32[d, e]");
+    EXPECT(PLACE, IN(b->y, got, b->ix), ATTR(ALONG(b->t)), "axis 't' is not in f32[d=4, e=10]");
+    EXPECT(PLACE, IN(b->y, got, b->v), ATTR(ALONG(b->d)), "needs i32, got f32[d=4]");
+    EXPECT(PLACE, IN(b->x, b->y, b->ix), ATTR(ALONG(b->t)),
+           "axis 'b' is not in f32[d=4, e=10]");
 }
 
 static void run(void (*rule)(Bench *)) {
@@ -315,13 +320,13 @@ static void run(void (*rule)(Bench *)) {
     bench_close(&b);
 }
 
-#define RULES(X)                                                                  \
-    X(operands)                                                                   \
-    X(leaves)                                                                     \
-    X(elementwise)                                                                \
-    X(cast_compare_where) X(reductions) X(contract) X(broadcast_rename_transpose) \
-        X(split_merge) X(slice_pad_take_put) X(roll_shift_window) X(concat_stack) \
-            X(gather_scatter)
+#define RULES(X)                                                           \
+    X(operands)                                                            \
+    X(leaves)                                                              \
+    X(elementwise)                                                         \
+    X(cast_compare_where)                                                  \
+    X(reductions) X(contract) X(broadcast_rename_transpose) X(split_merge) \
+        X(slice_pad_take_put) X(roll_shift_window) X(concat_stack) X(gather_scatter)
 
 #define DEFINE(name)                        \
     static void test_##name(void **state) { \

@@ -180,6 +180,17 @@ static void test_scatter(void **state) {
         for (int c = 0; c < 4; c++)
             if (row[s] >= 0 && row[s] < 3) expected[row[s] * 4 + c] += x[s * 4 + c];
     assert_memory_equal(y, expected, sizeof y);
+    int32_t place[6] = {2, -1, 0, -1, 3, 1};
+    fill(y, 12, 7);
+    run("tile put stream\ngrid s = 6\ncol c = 4 tile 3\narg x: f32[24]\narg j: i32[6]\narg y: f32[12]\n"
+        "%1 = load j[s] : i32 (s)\n"
+        "%2 = load x[s*4 + c] : f32 (s, c)\n"
+        "scatter_put y[c] at %1*4 of 3 = %2 : f32 (s, c)\n",
+        (void *[]){x, place, y});
+    memcpy(expected, x + 2 * 4, 4 * sizeof *x);
+    memcpy(expected + 4, x + 5 * 4, 4 * sizeof *x);
+    memcpy(expected + 8, x, 4 * sizeof *x);
+    assert_memory_equal(y, expected, sizeof y);
 }
 
 static void test_shift_and_roll(void **state) {

@@ -156,7 +156,7 @@ static void test_tiled_cols(void **state) {
         {"%1 = load x[c] : f32 (c)\n%2 = reduce_sum %1 over (c) : f32 ()",
          "a reduction over cols that are tiled"},
         {"%1 = load j[c] : i32 (c)\n%2 = load x[c] : f32 (c)\nscatter_add y[0] at %1*1 of 8 = %2 : f32 (c)",
-         "two tasks may add to the same element"},
+         "two tasks may meet in the same element"},
     };
     ASSERT_CASES(
         "tile t stream\ncol c = 8 tile 4\narg x: f32[8]\narg y: f32[8]\narg j: i32[8]\n",
@@ -185,12 +185,14 @@ static void test_scatter(void **state) {
     const Case cases[] = {
         {"scatter_add y[c] at %1*8 of 4 = %2 : f32 (s, c)", NULL},
         {"scatter_add y[c] at %1*8 of 4 if 0 <= c < 3 = %2 : f32 (s, c)",
-         "scatter_add has no guard"},
+         "a scatter has no guard"},
         {"scatter_add y[c] at %1*7 of 4 = %2 : f32 (s, c)",
-         "two tasks may add to the same element"},
+         "two tasks may meet in the same element"},
         {"scatter_add y[c] at %1*8 of 5 = %2 : f32 (s, c)", "it reaches elements 0 to 39"},
         {"%3 = load y[c] : f32 (c)\nscatter_add y[c] at %1*8 of 4 = %2 : f32 (s, c)",
          "its argument is also used by %3"},
+        {"scatter_put y[c] at %1*8 of 4 = %2 : f32 (s, c)", NULL},
+        {"scatter_put y[c] at %1*8 of 5 = %2 : f32 (s, c)", "it reaches elements 0 to 39"},
     };
     const char *head = "tile t stream\nserial s = 6\ncol c = 8 tile 2\n"
                        "arg x: f32[48]\narg y: f32[32]\narg j: i32[6]\n";
@@ -199,10 +201,16 @@ static void test_scatter(void **state) {
     ASSERT_CASES(arena_printf(&b.arena, "%s%s", head, load), cases);
     const Case rows[] = {{"%1 = load j[g] : i32 (g)\n%2 = load x[g*8 + c] : f32 (g, c)\n"
                           "scatter_add y[c] at %1*8 of 4 = %2 : f32 (g, c)",
-                          "two tasks may add to the same element: rows must be serial"}};
+                          "two tasks may meet in the same element: rows must be serial"},
+                         {"%1 = load j[g] : i32 (g)\n%2 = load x[g*8 + c] : f32 (g, c)\n"
+                          "scatter_put y[c] at %1*8 of 4 = %2 : f32 (g, c)",
+                          NULL},
+                         {"%1 = const 2 : i32 ()\n%2 = load x[g*8 + c] : f32 (g, c)\n"
+                          "scatter_put y[c] at %1*8 of 4 = %2 : f32 (g, c)",
+                          "two tasks may meet in the same element: rows must be serial"}};
     assert_cases(
         "tile t stream\ngrid g = 6\ncol c = 8\narg x: f32[48]\narg y: f32[32]\narg j: i32[6]\n",
-        rows, 1);
+        rows, 3);
     bench_close(&b);
 }
 
@@ -231,7 +239,7 @@ static void test_loops(void **state) {
          "several points store the same element"},
         {A "%2 = reduce_sum %1 over (k) : f32 (m)", "a reduction is of stream programs"},
         {A B DOT "%4 = load j[m] : i32 (m)\nscatter_add c[n] at %4*6 of 5 = %3 : f32 (m, n)",
-         "scatter_add is of stream programs"},
+         "a scatter is of stream programs"},
         {"%1 = load j[m] : i32 (m)\n" B "%3 = dot %1, %2 over (k) : f32 (m, n)",
          "types that do not"},
     };

@@ -1,0 +1,39 @@
+// incremental.h: what the parts of pass_incremental share. Private to it.
+#pragma once
+
+#include "ir/graph/passes.h"
+
+typedef struct {
+    Diag *diag;
+    const Graph *g;
+    Graph *to;
+    const IncrementalRequest *request;
+    Arena scratch;
+    AxisId rows, time;  // of the tokens
+    AxisId context;     // in `to`: all positions
+    // In `to`: i32 inputs over rows, and i32[rows, time]: the position of each token of the
+    // chunk, and where it is kept: its position, or -1 of what is no token of the row.
+    ValueId position, count, index, slot;
+    // Per value of g. pure: depends on positions alone, so that `table`, over all positions, is
+    // made when compiling. map: its values at the chunk's positions; {0} until made.
+    bool *needed, *pure;
+    ValueId *table, *map;
+    ValueId *kept;  // per value of g: its cache, once there is one
+    uint32_t states;
+} Incremental;
+
+// Is it the axis of positions, or a second role of it?
+bool incremental_is_time(const Incremental *p, AxisId a);
+// The value of g at the chunk's positions: its axes, perhaps behind that of rows.
+ValueId incremental_use(Incremental *p, ValueId v);
+// x with these axes in this order, of which it may lack some.
+ValueId incremental_shaped(Incremental *p, ValueId x, const AxisId *axes, uint32_t rank,
+                           Span span);
+ValueId incremental_renamed(Incremental *p, ValueId x, AxisId from, AxisId to, Span span);
+// A state for what a value x leaves behind, with x's axes and axis `to` for `from`.
+ValueId incremental_state(Incremental *p, ValueId x, const char *what, AxisId from, AxisId to);
+
+// Operations that look back. `v` is the value of g; the result may have its axes in another
+// order.
+ValueId incremental_attend(Incremental *p, const Value *v);
+ValueId incremental_window(Incremental *p, const Value *v);  // SHIFT, WINDOW

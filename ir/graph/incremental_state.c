@@ -1,0 +1,163 @@
+// incremental_state.c: operations that look back, as a state that the positions before the
+// chunk have left, and its update.
+#include <math.h>
+
+#include "ir/graph/incremental.h"
+
+enum { MOST = GRAPH_MAX_RANK + 1 };
+
+static ValueId add2(Incremental *p, GraphOp op, ValueId x, ValueId y, Span span) {
+    return graph_binary(p->to, op, x, y, span);
+}
+
+static ValueId iota(Incremental *p, AxisId axis, Span span) {
+    return graph_add(p->to, OP_IOTA, NULL, 0, (GraphAttr){.along = &axis, .along_count = 1},
+                     span);
+}
+
+static ValueId where(Incremental *p, ValueId condition, ValueId x, ValueId y, Span span) {
+    return graph_add(p->to, OP_WHERE, (ValueId[]){condition, x, y}, 3, (GraphAttr){0}, span);
+}
+
+static ValueId like(Incremental *p, ValueId x, ValueId shape, Span span) {
+    const Value *v = graph_value(p->to, shape);
+    return incremental_shaped(p, x, v->axes, v->rank, span);
+}
+
+// x with an axis of rows: what is kept of a row is its own.
+static ValueId by_rows(Incremental *p, ValueId x, Span span) {
+    const Value *v = graph_value(p->to, x);
+    AxisId axes[MOST] = {p->rows};
+    if (graph_has_axis(v, p->rows)) return x;
+    for (uint32_t i = 0; i < v->rank; i++)
+        axes[i + 1] = v->axes[i];
+    return incremental_shaped(p, x, axes, v->rank + 1U, span);
+}
+
+ValueId incremental_state(Incremental *p, ValueId x, const char *what, AxisId from, AxisId to) {
+    const Value *v = graph_value(p->to, x);
+    AxisId axes[MOST];
+    for (uint32_t i = 0; i < v->rank; i++)
+        axes[i] = v->axes[i].i == from.i ? to : v->axes[i];
+    Leaf leaf = {.kind = OP_STATE, .type = v->type, .rank = v->rank, .axes = axes};
+    leaf.path =
+        str_printf(&p->scratch, "%.*s%u.%s", STR_ARG(p->request->states), p->states++, what);
+    leaf.span = v->span;
+    return graph_leaf(p->to, &leaf);
+}
+
+static void update(Incremental *p, ValueId state, ValueId value) {
+    graph_update(p->to, graph_value(p->to, state)->attr.leaf, value);
+}
+
+// ---- attention
+//
+// Keys and values of all positions are kept; those of the chunk are put in their places. A
+// query at position i sees what is kept at i - hi .. i - lo: what lies there is older than it,
+// so nothing needs to be cleared for a new sequence.
+
+// Operand v of an attention, over all positions, its axis `keys` now p->context.
+static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) {
+    if (p->kept[v.i].i) return p->kept[v.i];
+    Span span = graph_value(p->g, v)->span;
+    ValueId x = by_rows(p, incremental_use(p, v), span);
+    if (p->request->cache == DTYPE_BF16) x = graph_cast(p->to, x, DTYPE_BF16, span);
+    ValueId state = incremental_state(p, x, what, keys, p->context);
+    ValueId in[3] = {state, incremental_renamed(p, x, keys, p->time, span), p->slot};
+    GraphAttr attr = {.along = &p->context, .along_count = 1};
+    p->kept[v.i] = graph_add(p->to, OP_PLACE, in, 3, attr, span);
+    update(p, state, p->kept[v.i]);
+    return p->kept[v.i];
+}
+
+// bool[rows, time, context]: may the query see the key?
+static ValueId live(Incremental *p, const Band *band, Span span) {
+    AxisId axes[3] = {p->rows, p->time, p->context};
+    ValueId query = incremental_shaped(p, p->index, axes, 3, span),
+            key = incremental_shaped(p, iota(p, p->context, span), axes, 3, span);
+    ValueId back = add2(p, OP_SUB, query, key, span);
+    ValueId least = like(p, graph_const_i32(p->to, band->lo, span), back, span);
+    ValueId seen = add2(p, OP_LE, least, back, span);
+    if (band->hi == BAND_MOST) return seen;
+    ValueId most = like(p, graph_const_i32(p->to, band->hi, span), back, span);
+    return add2(p, OP_AND, seen, add2(p, OP_LE, back, most, span), span);
+}
+
+static ValueId contracted(Incremental *p, ValueId x, ValueId y, AxisId along, Span span) {
+    GraphAttr attr = {.along = &along, .along_count = 1};
+    return graph_add(p->to, OP_CONTRACT, (ValueId[]){x, y}, 2, attr, span);
+}
+
+ValueId incremental_attend(Incremental *p, const Value *v) {
+    AxisId width = v->attr.along[0], queries = v->attr.along[1], keys = v->attr.along[2];
+    Span span = v->span;
+    ValueId k = cached(p, v->in[1], keys, "keys"), values = cached(p, v->in[2], keys, "values");
+    ValueId q = incremental_renamed(p, by_rows(p, incremental_use(p, v->in[0]), span), queries,
+                                    p->time, span);
+    if (p->request->cache == DTYPE_BF16) q = graph_cast(p->to, q, DTYPE_BF16, span);
+    ValueId scores = contracted(p, q, k, width, span);
+    ValueId scale = graph_const(p->to, v->attr.number, span);
+    scores = add2(p, OP_MUL, scores, scale, span);
+    ValueId never = like(p, graph_const(p->to, -HUGE_VAL, span), scores, span);
+    ValueId seen = like(p, live(p, &v->attr.band, span), scores, span);
+    GraphAttr along = {.along = &p->context, .along_count = 1};
+    ValueId masked = where(p, seen, scores, never, span);
+    ValueId weights = graph_add(p->to, OP_SOFTMAX, &masked, 1, along, span);
+    if (p->request->cache == DTYPE_BF16) weights = graph_cast(p->to, weights, DTYPE_BF16, span);
+    ValueId mixed = contracted(p, weights, values, p->context, span);
+    return incremental_renamed(p, mixed, p->time, queries, span);
+}
+
+// ---- shifts and windows
+//
+// The last positions before the chunk are kept, and stand in front of it: zeros where there
+// were none. What is kept of both for the next chunk ends where the row's tokens end.
+
+// The state over `past`, zero before the sequence's first position.
+static ValueId past_values(Incremental *p, ValueId state, AxisId past, Span span) {
+    AxisId axes[2] = {p->rows, past};
+    ValueId length = graph_const_i32(p->to, graph_extent(p->to, past), span),
+            zero = graph_const_i32(p->to, 0, span);
+    ValueId at = incremental_shaped(p, iota(p, past, span), axes, 2, span);
+    at = add2(p, OP_SUB, add2(p, OP_ADD, at, p->position, span), length, span);
+    ValueId exists = add2(p, OP_LE, like(p, zero, at, span), at, span);
+    ValueId none = graph_add(p->to, OP_CONST, NULL, 0,
+                             (GraphAttr){.type = graph_value(p->to, state)->type}, span);
+    return where(p, like(p, exists, state, span), state, like(p, none, state, span), span);
+}
+
+// The values that a row's next chunk finds before it.
+static ValueId next_past(Incremental *p, ValueId recent, AxisId line, AxisId past,
+                         ValueId state) {
+    Span span = graph_value(p->to, state)->span;
+    AxisId axes[2] = {p->rows, past};
+    ValueId at = incremental_shaped(p, iota(p, past, span), axes, 2, span);
+    ValueId in[2] = {recent, add2(p, OP_ADD, at, p->count, span)};
+    GraphAttr attr = {.along = &line, .along_count = 1};
+    return like(p, graph_add(p->to, OP_GATHER, in, 2, attr, span), state, span);
+}
+
+ValueId incremental_window(Incremental *p, const Value *v) {
+    Span span = v->span;
+    AxisId time = v->attr.along[0];
+    bool taps = v->op == OP_WINDOW;
+    int64_t keep = taps ? graph_extent(p->g, v->attr.to[0]) - 1 : v->attr.amount,
+            chunk = p->request->chunk;
+    ValueId x = by_rows(p, incremental_use(p, v->in[0]), span);
+    if (keep == 0) return graph_add(p->to, v->op, &x, 1, v->attr, span);
+    AxisId past = graph_axis(p->to, STR("past"), keep, false),
+           line = graph_axis(p->to, STR("recent"), keep + chunk, false);
+    ValueId state = incremental_state(p, x, "window", time, past);
+    AxisId from[2] = {past, time};
+    GraphAttr join = {.along = from, .along_count = 2, .to = &line, .to_count = 1};
+    ValueId recent = graph_add(
+        p->to, OP_CONCAT, (ValueId[]){past_values(p, state, past, span), x}, 2, join, span);
+    update(p, state, next_past(p, recent, line, past, state));
+    GraphAttr cut = {.along = &line, .along_count = 1, .to = &time, .to_count = 1};
+    if (taps) {
+        GraphAttr window = {.along = &line, .along_count = 1, .to = v->attr.to, .to_count = 1};
+        recent = graph_add(p->to, OP_WINDOW, &recent, 1, window, span);
+        cut.amount = keep;
+    }
+    return graph_add(p->to, OP_SLICE, &recent, 1, cut, span);
+}
