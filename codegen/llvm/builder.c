@@ -295,6 +295,36 @@ static IrValue lanes_combine(Builder *b, IrValue x, Combine *combine) {
 IrValue build_lanes_sum(Builder *b, IrValue x) { return lanes_combine(b, x, combine_sum); }
 IrValue build_lanes_max(Builder *b, IrValue x) { return lanes_combine(b, x, combine_max); }
 
+IrValue build_shuffle(Builder *b, IrValue x, IrValue y, const int *lane, int count) {
+    IrValue pick[BUILD_MAX_LANES];
+    for (int i = 0; i < count; i++)
+        pick[i] = build_i32(b, lane[i], 1);
+    return LLVMBuildShuffleVector(b->at, x, y, LLVMConstVector(pick, (unsigned)count), "");
+}
+
+// Each round halves the number of vectors. Then lane k is a part of the sum of x[k % count].
+IrValue build_lanes_sums(Builder *b, IrValue *x, int count) {
+    int lanes = type_lanes(LLVMTypeOf(x[0])), low[BUILD_MAX_LANES], high[BUILD_MAX_LANES];
+    for (int bit = 1; bit < count; bit *= 2) {
+        for (int k = 0; k < lanes; k++) {
+            low[k] = k & bit ? lanes + (k ^ bit) : k;
+            high[k] = k & bit ? lanes + k : k | bit;
+        }
+        for (int i = 0; i < count / bit / 2; i++)
+            x[i] = build_fadd(b, build_shuffle(b, x[2 * i], x[2 * i + 1], low, lanes),
+                              build_shuffle(b, x[2 * i], x[2 * i + 1], high, lanes));
+    }
+    for (int half = lanes / 2; half >= count; half /= 2) {
+        for (int k = 0; k < half; k++) {
+            low[k] = k;
+            high[k] = half + k;
+        }
+        x[0] = build_fadd(b, build_shuffle(b, x[0], x[0], low, half),
+                          build_shuffle(b, x[0], x[0], high, half));
+    }
+    return x[0];
+}
+
 // ---- memory
 
 // In log2(lanes) rounds of swapping halves of ever smaller squares.

@@ -86,6 +86,11 @@ IrValue build_insert(Builder *b, IrValue vector, IrValue x, int lane);
 // One value from all lanes, by halving: the order of summation depends on the lanes only.
 IrValue build_lanes_sum(Builder *b, IrValue x);
 IrValue build_lanes_max(Builder *b, IrValue x);
+// Lane i of the result is the sum of the lanes of x[i]: of `count` vectors, a power of two that
+// is at most their lanes. Overwrites x.
+IrValue build_lanes_sums(Builder *b, IrValue *x, int count);
+// Lanes of x, then of y, by number.
+IrValue build_shuffle(Builder *b, IrValue x, IrValue y, const int *lane, int count);
 
 // A square of lanes x lanes: x[i] lane j becomes x[j] lane i.
 void build_transpose(Builder *b, IrValue *x, int lanes);

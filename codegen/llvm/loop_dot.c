@@ -92,29 +92,6 @@ static void dot_nest(Dot *d, const Walk walks[2], int k) {
 
 // ---- lanes
 
-static IrValue shuffle(Builder *b, IrValue x, IrValue y, const int *lane, int count) {
-    IrValue pick[MAX_LANES];
-    for (int i = 0; i < count; i++)
-        pick[i] = build_i32(b, lane[i], 1);
-    return LLVMBuildShuffleVector(b->at, x, y, LLVMConstVector(pick, (unsigned)count), "");
-}
-
-// Lane i of the result is the sum of the lanes of x[i].
-static IrValue sums_turn(Builder *b, IrValue *x, int lanes) {
-    for (int bit = 1, count = lanes / 2; bit < lanes; bit *= 2, count /= 2)
-        for (int i = 0; i < count; i++) {
-            int low[MAX_LANES], high[MAX_LANES];
-            for (int k = 0; k < lanes; k++) {
-                low[k] = k & bit ? lanes + (k ^ bit) : k;
-                high[k] = k & bit ? lanes + k : k | bit;
-            }
-            IrValue even = x[2 * i], odd = x[2 * i + 1];
-            x[i] = build_fadd(b, shuffle(b, even, odd, low, lanes),
-                              shuffle(b, even, odd, high, lanes));
-        }
-    return x[0];
-}
-
 // The sums of the group that begins at `col` go to their places in c->turned.
 static void group_store(Dot *d, IrValue col) {
     const Contract *c = d->c;
@@ -125,13 +102,13 @@ static void group_store(Dot *d, IrValue col) {
         x[i] =
             there ? d->sums[i / d->group * d->cols + i % d->group] : build_f32(b, 0, c->lanes);
     }
-    IrValue sums = sums_turn(b, x, c->lanes);
+    IrValue sums = build_lanes_sums(b, x, c->lanes);
     for (int i = 0; i < d->rows; i++) {
         int lane[MAX_LANES];
         for (int k = 0; k < d->group; k++)
             lane[k] = i * d->group + k;
-        IrValue row =
-            d->group == 1 ? build_extract(b, sums, i) : shuffle(b, sums, sums, lane, d->group);
+        IrValue row = d->group == 1 ? build_extract(b, sums, i)
+                                    : build_shuffle(b, sums, sums, lane, d->group);
         IrValue to = build_gep(b, b->f32, c->turned, col);
         build_store(b, row, build_gep_bytes(b, to, (int64_t)i * c->lanes * 4), 4);
     }

@@ -273,6 +273,7 @@ bool stream_emit(Builder *b) {
     aligned_find(&s);
     s.col_base = build_i64(b, 0);
     s.in_registers = row_fits_registers(&s);
+    early_emit(&s);
     level_emit(&s, LEVEL_KERNEL, stream_targets(&s.plan));
     // Nontemporal stores are ordered with the end of the kernel only by a fence.
     if (s.aligned != NULL)

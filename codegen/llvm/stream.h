@@ -19,6 +19,7 @@ typedef struct {
     IrValue splat;     // of the scalar, made before the current pass
     IrValue variable;  // accumulator of a scalar
     IrValue row;       // accumulator of the cols, in close memory
+    IrValue early;     // close memory of a value that all rows share; NULL: made as needed
     // Accumulators of the current pass; those of a row in registers: one a step.
     IrValue slots[STREAM_SLOTS];
     IrValue pointer;    // of an access: its element at the task's first col
@@ -88,6 +89,7 @@ bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass t
 bool row_fits_registers(const Stream *s);        // for s->cols
 void passes_plan(Stream *s, Level *l);           // before the first pass of a level
 void pass_emit(Stream *s, Level *l, int round);  // all that the round does along the cols
+void early_emit(Stream *s);                      // values that all rows share, before the first
 void rows_start(Stream *s, uint32_t i);  // clears what a reduction over serial dims adds to
 IrValue reduce_start(const Builder *b, const TileOp *op, int lanes);  // neutral element
 IrValue reduce_add(Builder *b, const TileOp *op, IrValue sum, IrValue x);

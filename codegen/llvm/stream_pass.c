@@ -5,6 +5,7 @@
 // cols are computed anew in each sweep, but for rows that fit in registers and for costly ones,
 // which are kept in close memory.
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "codegen/llvm/map.h"
@@ -56,6 +57,41 @@ static int sweeps_of(const Stream *s, const Level *l, int round, int *sums) {
     return s->in_registers || *sums == 0 ? 1 : (*sums + most - 1) / most;
 }
 
+// The first of the level's rows that v is computed from.
+static uint32_t row_of(const Stream *s, const Level *l, TileId v) {
+    const TileOp *op = tile_op(s->plan.p, v);
+    uint32_t first = UINT32_MAX;
+    if (!s->plan.ops[v.i].col || s->plan.ops[v.i].home < l->plan.level) return first;
+    if (op->kind == TILE_LOAD) return v.i;
+    for (uint32_t k = 0; k < op->arity; k++) {
+        uint32_t row = row_of(s, l, op->in[k]);
+        first = row < first ? row : first;
+    }
+    return first;
+}
+
+typedef struct {
+    uint32_t op, row;
+} RowSum;
+
+static int by_row(const void *x, const void *y) {
+    const RowSum *a = x, *b = y;
+    if (a->row != b->row) return a->row < b->row ? -1 : 1;
+    return a->op < b->op ? -1 : 1;
+}
+
+// Sums of the same row come in the same sweep, so that few sweeps load it.
+static void sums_share_out(Stream *s, Level *l, int round, int sums, int sweeps) {
+    RowSum *order = arena_array(s->b->arena, RowSum, sums);
+    int count = 0, each = (sums + sweeps - 1) / sweeps;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
+        if (stream_reduces(&s->plan, &l->plan, i, round))
+            order[count++] = (RowSum){i, row_of(s, l, op_at(s, i)->in[0])};
+    qsort(order, (size_t)count, sizeof *order, by_row);
+    for (int k = 0; k < count; k++)
+        l->sweep[order[k].op] = l->sweeps + k / each;
+}
+
 // Stores come last: behind all loads of the row.
 static void sweeps_plan(Stream *s, Level *l) {
     uint32_t n = s->plan.p->ops.len;
@@ -65,14 +101,11 @@ static void sweeps_plan(Stream *s, Level *l) {
         l->sweep[i] = -1;
     for (int round = 0; round <= l->plan.last_col; round++) {
         if (!stream_pass_due(&s->plan, &l->plan, round)) continue;
-        int sums, sweeps = sweeps_of(s, l, round, &sums), seen = 0;
-        int each = (sums + sweeps - 1) / sweeps;
-        for (uint32_t i = 1; i < n; i++) {
-            if (stream_reduces(&s->plan, &l->plan, i, round))
-                l->sweep[i] = l->sweeps + seen++ / each;
-            else if (stream_ends_at_cols(&s->plan, &l->plan, i, round))
+        int sums, sweeps = sweeps_of(s, l, round, &sums);
+        if (sums > 0) sums_share_out(s, l, round, sums, sweeps);
+        for (uint32_t i = 1; i < n; i++)
+            if (stream_ends_at_cols(&s->plan, &l->plan, i, round))
                 l->sweep[i] = l->sweeps + sweeps - 1;
-        }
         for (int k = 0; k < sweeps; k++)
             l->round_of[l->sweeps++] = round;
     }
@@ -97,6 +130,7 @@ static bool may_keep(const Stream *s, uint32_t i) {
 
 // Does this sweep find the value where an earlier one left it?
 static bool is_left(const Sweep *sweep, uint32_t i) {
+    if (sweep->s->ops[i].early) return true;
     const ColValue *v = &sweep->level->cols[i];
     bool earlier = v->first >= 0 && v->first < sweep->number;
     return earlier && (sweep->s->in_registers || v->keep);
@@ -110,7 +144,7 @@ static void sweep_mark(Sweep *sweep) {
         bool end = l->sweep[i] == sweep->number;
         if (!end && !sweep->in[i]) continue;
         ColValue *v = &l->cols[i];
-        if (sweep->in[i]) {
+        if (sweep->in[i] && !s->ops[i].early) {
             if (v->first < 0) v->first = sweep->number;
             if (v->first < sweep->number && may_keep(s, i)) v->keep = true;
         }
@@ -202,25 +236,71 @@ static IrValue lanes_reduce(Builder *b, const TileOp *op, IrValue x) {
     return op->fn == OP_REDUCE_SUM ? build_lanes_sum(b, x) : build_lanes_max(b, x);
 }
 
-// Adds the full vectors pairwise, then their lanes, then the tails.
-static void accumulators_finish(Sweep *sweep, uint32_t i) {
-    Stream *s = sweep->s;
-    Builder *b = s->b;
-    const TileOp *op = op_at(s, i);
-    IrValue full[STREAM_MAX_UNROLL], total = NULL;
+// The full vectors, added pairwise; NULL: there are none.
+static IrValue accumulators_join(Sweep *sweep, uint32_t i) {
+    IrValue full[STREAM_MAX_UNROLL];
     int count = 0;
     for (int slot = 0; slot < STREAM_MAX_UNROLL; slot++)
         if (sweep->used[slot]) full[count++] = accumulator_get(sweep, i, slot);
+    if (count == 0) return NULL;
     for (; count > 1; count = (count + 1) / 2)
         for (int k = 0; k < count / 2; k++)
-            full[k] = reduce_add(b, op, full[k], full[count - 1 - k]);
-    if (count == 1) total = lanes_reduce(b, op, full[0]);
+            full[k] = reduce_add(sweep->s->b, op_at(sweep->s, i), full[k], full[count - 1 - k]);
+    return full[0];
+}
+
+// The reduction's value: that of the full vectors and the tails.
+static void accumulators_finish(Sweep *sweep, uint32_t i, IrValue total) {
+    Builder *b = sweep->s->b;
+    const TileOp *op = op_at(sweep->s, i);
     for (int slot = STREAM_SLOTS - 1; slot >= STREAM_MAX_UNROLL; slot--) {
         if (!sweep->used[slot]) continue;
         IrValue tail = lanes_reduce(b, op, accumulator_get(sweep, i, slot));
         total = total == NULL ? tail : reduce_add(b, op, total, tail);
     }
-    s->ops[i].value = total;
+    sweep->s->ops[i].value = total;
+}
+
+// Several sums at once take fewer steps than one after the other.
+static void sums_finish(Sweep *sweep, const uint32_t *sums, int count) {
+    Builder *b = sweep->s->b;
+    IrValue x[BUILD_MAX_LANES];
+    int width = 1;
+    while (width < count)
+        width *= 2;
+    for (int k = 0; k < width; k++)
+        x[k] = k < count ? accumulators_join(sweep, sums[k]) : build_f32(b, 0, b->lanes);
+    IrValue totals = build_lanes_sums(b, x, width);
+    for (int k = 0; k < count; k++)
+        accumulators_finish(sweep, sums[k], build_extract(b, totals, k));
+}
+
+static void reductions_finish(Sweep *sweep) {
+    enum { LEAST = 3 };  // sums that are worth it
+    const Stream *s = sweep->s;
+    uint32_t sums[BUILD_MAX_LANES];
+    int count = 0;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+        const TileOp *op = op_at(s, i);
+        if (!reduces_here(sweep, i)) continue;
+        if (sweep->used[0] && op->fn == OP_REDUCE_SUM && op->type == DTYPE_F32) {
+            sums[count++] = i;
+        } else {
+            IrValue full = accumulators_join(sweep, i);
+            accumulators_finish(sweep, i, full ? lanes_reduce(s->b, op, full) : NULL);
+        }
+        if (count < s->b->lanes) continue;
+        sums_finish(sweep, sums, count);
+        count = 0;
+    }
+    if (count >= LEAST) {
+        sums_finish(sweep, sums, count);
+        return;
+    }
+    for (int k = 0; k < count; k++)
+        accumulators_finish(
+            sweep, sums[k],
+            lanes_reduce(s->b, op_at(s, sums[k]), accumulators_join(sweep, sums[k])));
 }
 
 // ---- one step
@@ -236,6 +316,11 @@ IrValue operand_value(Stream *s, TileId v, const Step *step) {
 
 static IrValue row_pointer(Stream *s, IrValue row, const Step *step) {
     return build_gep(s->b, s->b->f32, row, step->at);
+}
+
+static IrValue row_load(Stream *s, uint32_t i, IrValue row, const Step *step) {
+    IrType type = type_of(s->b, op_at(s, i)->type, step->lanes);
+    return build_load(s->b, type, row_pointer(s, row, step), 4);
 }
 
 // Sums over rows: in memory, or, for a row in registers, in one variable a step.
@@ -273,8 +358,8 @@ static void value_emit(Sweep *sweep, uint32_t i, const Step *step) {
     ColValue *v = &sweep->level->cols[i];
     if (is_left(sweep, i)) {
         if (s->in_registers) return;
-        IrType type = type_of(s->b, op_at(s, i)->type, step->lanes);
-        v->vec[step->part] = build_load(s->b, type, row_pointer(s, v->row, step), 4);
+        IrValue early = s->ops[i].early;
+        v->vec[step->part] = row_load(s, i, early ? early : v->row, step);
         return;
     }
     v->vec[step->part] = value_compute(s, i, step);
@@ -458,16 +543,85 @@ static void sweep_emit(Stream *s, Level *l, int number) {
         if (reduces_here(&sweep, i)) accumulators_start(&sweep, i);
     }
     walk_emit(&sweep, &walk);
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
-        if (reduces_here(&sweep, i)) accumulators_finish(&sweep, i);
+    reductions_finish(&sweep);
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
         l->cols[i].sweep += computes(&sweep, i);
-    }
 }
 
 void pass_emit(Stream *s, Level *l, int round) {
     s->level = l;
     for (int k = 0; k < l->sweeps; k++)
         if (l->round_of[k] == round) sweep_emit(s, l, k);
+}
+
+// ---- values of the cols that all rows share
+
+enum {
+    EARLY_ROWS = 64,              // so many times they must be needed
+    EARLY_MAX_BYTES = 256 << 10,  // of all of them, so that they stay close
+};
+
+static int64_t rows_count(const TileProgram *p) {
+    int64_t rows = tile_task_count(p);
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == DIM_SERIAL) rows *= p->dims[d].extent;
+    return rows;
+}
+
+// Is it computed from the cols and constants alone?
+static bool is_shared(const Stream *s, const bool *shared, uint32_t i) {
+    const TileOp *op = op_at(s, i);
+    if (!s->plan.ops[i].col || s->plan.ops[i].home != LEVEL_KERNEL) return false;
+    if (op->kind == TILE_LOAD || op->kind == TILE_INDEX) return true;
+    if (op->kind != TILE_MAP) return false;
+    for (uint32_t k = 0; k < op->arity; k++)
+        if (!shared[op->in[k].i] && tile_op(s->plan.p, op->in[k])->kind != TILE_CONST)
+            return false;
+    return true;
+}
+
+// Those of which something is made that differs between rows.
+static void early_choose(const Stream *s, bool *out) {
+    uint32_t n = s->plan.p->ops.len;
+    bool *shared = arena_array(s->b->arena, bool, n);
+    int64_t bytes = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        const TileOp *op = op_at(s, i);
+        shared[i] = is_shared(s, shared, i);
+        for (uint32_t k = 0; !shared[i] && k < op->arity; k++) {
+            uint32_t v = op->in[k].i;
+            const TileOp *x = op_at(s, v);
+            if (!shared[v] || out[v] || x->kind != TILE_MAP || x->type == DTYPE_BOOL) continue;
+            bytes += s->cols * 4;
+            out[v] = bytes <= EARLY_MAX_BYTES;
+        }
+    }
+}
+
+void early_emit(Stream *s) {
+    const TileProgram *p = s->plan.p;
+    if (s->plan.col < 0 || s->in_registers || rows_count(p) < EARLY_ROWS) return;
+    if (p->dims[s->plan.col].tile != p->dims[s->plan.col].extent) return;
+    Level l = {.cols = arena_array(s->b->arena, ColValue, p->ops.len),
+               .sweep = arena_array(s->b->arena, int, p->ops.len)};
+    Sweep sweep = {.s = s, .level = &l, .in = arena_array(s->b->arena, bool, p->ops.len)};
+    bool *early = arena_array(s->b->arena, bool, p->ops.len);
+    early_choose(s, early);
+    for (uint32_t i = p->ops.len - 1; i > 0; i--) {
+        l.sweep[i] = -1;
+        l.cols[i].keep = early[i];
+        sweep.in[i] = sweep.in[i] || early[i];
+        if (early[i]) l.cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
+        for (uint32_t k = 0; sweep.in[i] && k < op_at(s, i)->arity; k++)
+            if (s->plan.ops[op_at(s, i)->in[k].i].col) sweep.in[op_at(s, i)->in[k].i] = true;
+    }
+    s->level = &l;
+    Walk walk = walk_plan(&sweep);
+    for (uint32_t i = 1; i < p->ops.len; i++)
+        op_prepare(&sweep, i);
+    walk_emit(&sweep, &walk);
+    for (uint32_t i = 1; i < p->ops.len; i++)
+        s->ops[i].early = l.cols[i].row;
 }
 
 // ---- sums over rows

@@ -589,6 +589,62 @@ static void values_of_the_whole_kernel(void **state) {
     kernel_check_text(*state, text, check);
 }
 
+// Dots of 5 rows with 6 products of vectors that all rows share, and sums of rows: several
+// sweeps, more sums than lanes.
+static void check_dots(TileBench *b, int64_t rows, int64_t cols, const char *type) {
+    enum { SOURCES = 5, VECTORS = 6 };
+    StrBuf text = {0};
+    long long t = rows, c = cols;
+    int op = 0, x[SOURCES], v[VECTORS];
+    strbuf_addf(&text,
+                "tile dots stream\n  grid t = %lld\n  col c = %lld\n  arg x: %s[%lld]\n"
+                "  arg v: f32[%lld]\n  arg w: bf16[%lld]\n  arg s: f32[%lld]\n"
+                "  arg y: %s[%lld]\n  knob nt = 1\n",
+                t, c, type, t * c * SOURCES, c * VECTORS, c, t * SOURCES * VECTORS, type,
+                t * c * SOURCES);
+    strbuf_addf(&text, "  %%%d = load w[c] : f32 (c)\n", ++op);
+    for (int k = 0; k < VECTORS; k++) {
+        strbuf_addf(&text, "  %%%d = load v[c + %lld] : f32 (c)\n", op + 1, k * c);
+        v[k] = op += 2;
+        strbuf_addf(&text, "  %%%d = map mul %%1, %%%d : f32 (c)\n", op, op - 1);
+    }
+    for (int n = 0; n < SOURCES; n++) {
+        x[n] = ++op;
+        strbuf_addf(&text, "  %%%d = load x[t*%lld + c + %lld] : f32 (t, c)\n", op, c,
+                    n * t * c);
+    }
+    for (int k = 0; k < SOURCES * VECTORS; k++) {
+        op += 3;  // the store is the third
+        strbuf_addf(&text, "  %%%d = map mul %%%d, %%%d : f32 (t, c)\n", op - 2, x[k % SOURCES],
+                    v[k / SOURCES]);
+        strbuf_addf(&text, "  %%%d = reduce_sum %%%d over (c) : f32 (t)\n", op - 1, op - 2);
+        strbuf_addf(&text, "  store s[t*%d + %d] = %%%d : f32 (t)\n", SOURCES * VECTORS, k,
+                    op - 1);
+    }
+    for (int n = 0; n < SOURCES; n++) {
+        strbuf_addf(&text, "  %%%d = map add %%%d, %%%d : f32 (t, c)\n", op + 1, x[n],
+                    x[(n + 1) % SOURCES]);
+        strbuf_addf(&text, "  store y[t*%lld + c + %lld] = %%%d : f32 (t, c)\n", c, n * t * c,
+                    op + 1);
+        op += 2;
+    }
+    KernelCheck check = kernel_check_usual();
+    check.aligned = true;
+    check.tolerance = 1e-4;  // of sums of up to 1000 products, in f32
+    kernel_check_text(b, strbuf_view(&text).ptr, check);
+    strbuf_release(&text);
+}
+
+static void dots_with_what_rows_share(void **state) {
+    kernel_need_compiler();
+    static const int64_t cols[] = {40, 128, 250, 1000};
+    for (int i = 0; i < 4; i++) {
+        check_dots(*state, 70, cols[i], "bf16");
+        check_dots(*state, 3, cols[i], i % 2 == 0 ? "f32" : "f16");
+    }
+    check_dots(*state, 70, 333, "f32");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(softmax_of_every_width, setup, teardown),
@@ -613,6 +669,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(compiles_on_many_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(scalars_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(values_of_the_whole_kernel, setup, teardown),
+        cmocka_unit_test_setup_teardown(dots_with_what_rows_share, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
