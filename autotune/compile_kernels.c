@@ -60,7 +60,8 @@ static bool compile_cuda(const Work *work, Job *job) {
 }
 
 static bool compile_cpu(const Work *work, Job *job) {
-    EmitOptions options = {.level = work->target->level};
+    EmitOptions options = {.level = work->target->level,
+                           .lines = work->target->line_tables ? work->lines : NULL};
     if (!emit_kernel(&job->diag, &job->arena, job->program, options, &job->kernel))
         return false;
     if (work->target->db) database_code_add(work->target->db, job->key, &job->kernel);
@@ -118,14 +119,30 @@ static bool collect(Diag *diag, Arena *arena, Job *job) {
     return !job->failed;
 }
 
+// Code with a line table is of these lines as well.
+static Hash program_hash(const TileProgram *p, const Diag *lines) {
+    Hash hash = tile_hash(p);
+    for (uint32_t i = 1; lines != NULL && i < p->ops.len; i++) {
+        Span span = p->ops.ptr[i].span;
+        uint32_t line, column;
+        if (!span.file) continue;
+        diag_line_column(lines, span, &line, &column);
+        Str path = diag_source(lines, span.file)->path;
+        hash = hash_mix(hash, hash_bytes(path.ptr, path.len));
+        hash = hash_mix(hash, hash_bytes(&line, sizeof line));
+    }
+    return hash;
+}
+
 bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
                      const TileProgram *const *programs, uint32_t count, EmittedKernel *out) {
     Map by_hash = {0};
     Job *jobs = arena_array(arena, Job, count);
     uint32_t *job_of = arena_array(arena, uint32_t, count), job_count = 0;
     Str emitter = emitter_version(arena, target->level);
+    const Diag *lines = diag->source_count ? diag : NULL;
     for (uint32_t i = 0; i < count; i++) {
-        Hash hash = tile_hash(programs[i]);
+        Hash hash = program_hash(programs[i], target->line_tables ? lines : NULL);
         Str key = str_copy(arena, (Str){(const char *)&hash, sizeof hash});
         uint64_t seen;
         if (!map_get(&by_hash, key, &seen)) {
@@ -139,11 +156,8 @@ bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
         }
         job_of[i] = (uint32_t)seen;
     }
-    Work work = {.target = target,
-                 .lines = diag->source_count ? diag : NULL,
-                 .emitter = emitter,
-                 .jobs = jobs,
-                 .count = job_count};
+    Work work = {
+        .target = target, .lines = lines, .emitter = emitter, .jobs = jobs, .count = job_count};
     run_jobs(&work);
     bool ok = true;
     for (uint32_t i = 0; i < job_count; i++)

@@ -9,12 +9,14 @@ typedef struct {
     IsaLevel level;
     uint32_t threads;  // for compiling
     Database *db;      // NULL: nothing is remembered
+    bool line_tables;  // objects for the CPU say which line an instruction comes from
     // Called from the calling thread now and then; may be NULL.
     void (*progress)(void *context, uint32_t done, uint32_t count);
     void *progress_context;
 } CompileTarget;
 
-// out[i] is the code of programs[i]; equal programs (by tile_hash) are compiled once. The
+// out[i] is the code of programs[i]; equal programs (by tile_hash, and by their lines where
+// there are line tables) are compiled once. The
 // model's lines are looked up in diag, if it has sources.
 MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
                               const TileProgram *const *programs, uint32_t count,

@@ -208,6 +208,7 @@ CompileTarget cli_target(Cli *cli) {
     return (CompileTarget){.level = cli->level,
                            .threads = cli->options.threads,
                            .db = cli->db,
+                           .line_tables = getenv("STRATA_DEBUG") != NULL,
                            .progress = show_compiling,
                            .progress_context = &cli->compiling};
 }

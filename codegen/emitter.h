@@ -24,6 +24,7 @@ Str cpu_name_here(Arena *arena);  // "Intel(R) Xeon(R) ... "
 
 typedef struct {
     IsaLevel level;
+    const Diag *lines;  // sources for a line table in the object; NULL: none. For the CPU
 } EmitOptions;
 
 typedef struct {

@@ -1,7 +1,8 @@
 // object.c: a small linker for one relocatable x86-64 ELF object. The allocated sections are
-// laid out one after another in one mapping, then the slots of a global offset table:
+// laid out one after another in one mapping, then the slots of a global offset table, and, if
+// the object is to be published (object_file.h), its sections for debuggers:
 //
-//     | .text | .rodata | .eh_frame | ... | slot | slot |
+//     | .text | .rodata | .eh_frame | ... | slot | slot | .debug_line | .debug_info | ... |
 //
 // Every offset and length in the object is checked before use; headers are copied out because
 // the object may lie at any alignment.
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "runtime/object_file.h"
 
 enum {
     PAGE = 4096,
@@ -23,11 +25,14 @@ typedef struct {
     Diag *diag;
     Str name, object;
     Elf64_Ehdr header;
-    Elf64_Shdr *sections;  // header.e_shnum
-    uint64_t *place;       // of each allocated section in the image
-    uint64_t image_bytes, slot_count, slots_used;
+    Elf64_Shdr *sections;              // header.e_shnum
+    uint64_t *place;                   // of each allocated section in the image
+    uint64_t code_bytes, image_bytes;  // without and with sections for debuggers
+    uint64_t slot_count, slots_used;
     unsigned char *image;
     bool wants_low;  // absolute 32-bit addresses occur
+    ObjectEntry entry;
+    const char *folder;  // where the object is published; NULL: nowhere
 } Loader;
 
 // One relocation, with everything looked up.
@@ -49,6 +54,33 @@ static bool in_object(const Loader *l, uint64_t offset, uint64_t bytes) {
 
 static bool is_allocated(const Elf64_Shdr *s) {
     return s->sh_type != SHT_NULL && s->sh_flags & SHF_ALLOC && s->sh_size;
+}
+
+// A string of a table of strings; empty if it is out of range or has no end.
+static Str string_at(const Loader *l, uint32_t table, uint32_t offset) {
+    if (table >= l->header.e_shnum) return (Str){0};
+    const Elf64_Shdr *strings = &l->sections[table];
+    if (strings->sh_type != SHT_STRTAB || offset >= strings->sh_size ||
+        !in_object(l, strings->sh_offset, strings->sh_size))
+        return (Str){0};
+    const char *text = l->object.ptr + strings->sh_offset + offset;
+    const char *end = memchr(text, 0, strings->sh_size - offset);
+    return end ? (Str){text, (size_t)(end - text)} : (Str){0};
+}
+
+static Str section_name(const Loader *l, const Elf64_Shdr *s) {
+    return string_at(l, l->header.e_shstrndx, s->sh_name);
+}
+
+// A section for debuggers that goes into the image.
+static bool is_debug(const Loader *l, const Elf64_Shdr *s) {
+    return l->folder && s->sh_type == SHT_PROGBITS && s->sh_size &&
+           !(s->sh_flags & (SHF_ALLOC | SHF_COMPRESSED)) &&
+           str_starts(section_name(l, s), STR(".debug_"));
+}
+
+static bool is_kept(const Loader *l, const Elf64_Shdr *s) {
+    return is_allocated(s) || is_debug(l, s);
 }
 
 static bool read_headers(Loader *l, Arena *scratch) {
@@ -78,7 +110,7 @@ static bool check_section(const Loader *l, const Elf64_Shdr *s) {
     if (s->sh_type == SHT_NULL) return true;
     if (s->sh_type != SHT_NOBITS && !in_object(l, s->sh_offset, s->sh_size))
         return damaged(l, "a section reaches past the end");
-    if (!is_allocated(s)) return true;
+    if (!is_kept(l, s)) return true;
     if (s->sh_size > IMAGE_MAX) return damaged(l, "a section is too large");
     if (s->sh_flags & (SHF_WRITE | SHF_TLS)) return damaged(l, "it has writable data");
     if (s->sh_addralign & (s->sh_addralign - 1) || s->sh_addralign > PAGE)
@@ -86,19 +118,40 @@ static bool check_section(const Loader *l, const Elf64_Shdr *s) {
     return true;
 }
 
-// ensures: every section lies inside the object; place and image_bytes are set
-static bool lay_out(Loader *l) {
-    uint64_t end = 0;
+static uint64_t whole_pages(uint64_t bytes) {
+    return (bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+// Either the allocated sections from `end` on, or those for debuggers.
+static bool lay_out_kind(Loader *l, bool allocated, uint64_t *end) {
     for (uint32_t i = 0; i < l->header.e_shnum; i++) {
         const Elf64_Shdr *s = &l->sections[i];
-        if (!check_section(l, s)) return false;
-        if (!is_allocated(s)) continue;
+        if (!is_kept(l, s) || is_allocated(s) != allocated) continue;
         uint64_t align = s->sh_addralign ? s->sh_addralign : 1;
-        l->place[i] = (end + align - 1) & ~(align - 1);
-        end = l->place[i] + s->sh_size;
-        if (end > IMAGE_MAX) return damaged(l, "it is too large");
+        l->place[i] = (*end + align - 1) & ~(align - 1);
+        *end = l->place[i] + s->sh_size;
+        if (*end > IMAGE_MAX) return damaged(l, "it is too large");
     }
-    l->image_bytes = (end + SLOT - 1) & ~(uint64_t)(SLOT - 1);
+    return true;
+}
+
+static bool check_sections(const Loader *l) {
+    for (uint32_t i = 0; i < l->header.e_shnum; i++)
+        if (!check_section(l, &l->sections[i])) return false;
+    return true;
+}
+
+// requires: every section lies inside the object, the slots are counted
+// ensures: places, code_bytes and image_bytes are set
+static bool lay_out(Loader *l) {
+    uint64_t end = 0;
+    if (!lay_out_kind(l, true, &end)) return false;
+    l->code_bytes =
+        whole_pages(((end + SLOT - 1) & ~(uint64_t)(SLOT - 1)) + l->slot_count * SLOT);
+    if (!l->code_bytes) return damaged(l, "it has no code");
+    end = l->code_bytes;
+    if (!lay_out_kind(l, false, &end)) return false;
+    l->image_bytes = whole_pages(end);
     return true;
 }
 
@@ -129,10 +182,10 @@ static bool check_relocation_table(const Loader *l, const Elf64_Shdr *table) {
     return true;
 }
 
-// A table of relocations for an allocated section?
+// A table of relocations for a section of the image?
 static bool relocates(const Loader *l, const Elf64_Shdr *table) {
     return (table->sh_type == SHT_RELA || table->sh_type == SHT_REL) &&
-           table->sh_info < l->header.e_shnum && is_allocated(&l->sections[table->sh_info]);
+           table->sh_info < l->header.e_shnum && is_kept(l, &l->sections[table->sh_info]);
 }
 
 // What the image needs beside the sections is known before it is mapped.
@@ -141,19 +194,17 @@ static bool survey_relocations(Loader *l) {
         const Elf64_Shdr *table = &l->sections[i];
         if (!relocates(l, table)) continue;
         if (!check_relocation_table(l, table)) return false;
+        bool code = is_allocated(&l->sections[table->sh_info]);
         for (uint64_t k = 0; k < table->sh_size / sizeof(Elf64_Rela); k++) {
             uint32_t type = ELF64_R_TYPE(relocation_at(l, table, k).r_info);
             l->slot_count += needs_slot(type);
-            l->wants_low |= type == R_X86_64_32 || type == R_X86_64_32S;
+            l->wants_low |= code && (type == R_X86_64_32 || type == R_X86_64_32S);
         }
     }
     return true;
 }
 
 static bool map_image(Loader *l) {
-    uint64_t bytes = l->image_bytes + l->slot_count * SLOT;
-    if (!bytes) return damaged(l, "it has no code");
-    l->image_bytes = (bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 #ifdef MAP_32BIT
     if (l->wants_low) flags |= MAP_32BIT;
@@ -171,19 +222,13 @@ static bool map_image(Loader *l) {
 static void copy_sections(Loader *l) {
     for (uint32_t i = 0; i < l->header.e_shnum; i++) {
         const Elf64_Shdr *s = &l->sections[i];
-        if (!is_allocated(s) || s->sh_type == SHT_NOBITS) continue;
+        if (!is_kept(l, s) || s->sh_type == SHT_NOBITS) continue;
         memcpy(l->image + l->place[i], l->object.ptr + s->sh_offset, s->sh_size);
     }
 }
 
-// The name of a symbol; empty if it is out of range or has no end.
 static Str symbol_name(const Loader *l, const Elf64_Shdr *table, Elf64_Sym symbol) {
-    if (table->sh_link >= l->header.e_shnum) return (Str){0};
-    const Elf64_Shdr *strings = &l->sections[table->sh_link];
-    if (strings->sh_type != SHT_STRTAB || symbol.st_name >= strings->sh_size) return (Str){0};
-    const char *text = l->object.ptr + strings->sh_offset + symbol.st_name;
-    const char *end = memchr(text, 0, strings->sh_size - symbol.st_name);
-    return end ? (Str){text, (size_t)(end - text)} : (Str){0};
+    return string_at(l, table->sh_link, symbol.st_name);
 }
 
 static bool symbol_address(const Loader *l, const Elf64_Shdr *table, uint64_t index,
@@ -201,9 +246,14 @@ static bool symbol_address(const Loader *l, const Elf64_Shdr *table, uint64_t in
                          "kernel '%.*s': bad object code: symbol '%.*s' is undefined",
                          STR_ARG(l->name), STR_ARG(name));
     }
-    if (symbol.st_shndx >= l->header.e_shnum || !is_allocated(&l->sections[symbol.st_shndx]) ||
+    if (symbol.st_shndx >= l->header.e_shnum || !is_kept(l, &l->sections[symbol.st_shndx]) ||
         symbol.st_value > l->sections[symbol.st_shndx].sh_size) {
         return damaged(l, "a symbol lies outside the sections");
+    }
+    // Debuggers know sections of their own by offsets, not by addresses.
+    if (is_debug(l, &l->sections[symbol.st_shndx])) {
+        *out = symbol.st_value;
+        return true;
     }
     *out = (uint64_t)(uintptr_t)l->image + l->place[symbol.st_shndx] + symbol.st_value;
     return true;
@@ -231,7 +281,7 @@ static bool apply(Loader *l, const Fixup *f) {
     case R_X86_64_GOTPCREL:
     case R_X86_64_GOTPCRELX:
     case R_X86_64_REX_GOTPCRELX: {
-        uint64_t slot = l->image_bytes - SLOT * ++l->slots_used;
+        uint64_t slot = l->code_bytes - SLOT * ++l->slots_used;
         memcpy(l->image + slot, &f->symbol, SLOT);
         value = (uint64_t)(uintptr_t)l->image + slot + f->addend - here;
         fits = fits_signed_32(value);
@@ -284,7 +334,7 @@ static bool is_entry(const Loader *l, const Elf64_Shdr *table, Elf64_Sym symbol)
            str_eq(symbol_name(l, table, symbol), STR("kernel"));
 }
 
-static bool find_entry(const Loader *l, Object *out) {
+static bool find_entry(Loader *l, Object *out) {
     for (uint32_t i = 0; i < l->header.e_shnum; i++) {
         const Elf64_Shdr *table = &l->sections[i];
         if (table->sh_type != SHT_SYMTAB) continue;
@@ -294,6 +344,7 @@ static bool find_entry(const Loader *l, Object *out) {
             uintptr_t address =
                 (uintptr_t)l->image + l->place[symbol.st_shndx] + symbol.st_value;
             memcpy(&out->entry, &address, sizeof address);
+            l->entry = (ObjectEntry){address, symbol.st_size};
             return true;
         }
     }
@@ -307,16 +358,36 @@ static bool protect(const Loader *l) {
                      STR_ARG(l->name));
 }
 
+// Makes the image known to debuggers, if that is asked for.
+static bool publish(const Loader *l, Arena *scratch, Object *out) {
+    if (!l->folder) return true;
+    ObjectImage image = {.name = l->name,
+                         .folder = str_of(l->folder),
+                         .base = l->image,
+                         .bytes = l->image_bytes,
+                         .entry = l->entry,
+                         .sections = arena_array(scratch, ObjectSection, l->header.e_shnum)};
+    for (uint32_t i = 0; i < l->header.e_shnum; i++) {
+        const Elf64_Shdr *s = &l->sections[i];
+        if (!is_kept(l, s)) continue;
+        image.sections[image.count++] = (ObjectSection){.name = section_name(l, s),
+                                                        .place = l->place[i],
+                                                        .bytes = s->sh_size,
+                                                        .flags = s->sh_flags};
+    }
+    return object_file_open(l->diag, &image, &out->file);
+}
+
 bool object_load(Diag *diag, Str name, Str object, Object *out) {
     *out = (Object){0};
     Arena scratch = {0};
-    Loader l = {.diag = diag, .name = name, .object = object};
-    bool ok =
-        read_headers(&l, &scratch) && lay_out(&l) && survey_relocations(&l) && map_image(&l);
+    Loader l = {.diag = diag, .name = name, .object = object, .folder = object_file_folder()};
+    bool ok = read_headers(&l, &scratch) && check_sections(&l) && survey_relocations(&l) &&
+              lay_out(&l) && map_image(&l);
     if (ok) {
         copy_sections(&l);
         *out = (Object){.base = l.image, .bytes = l.image_bytes};
-        ok = relocate(&l) && find_entry(&l, out) && protect(&l);
+        ok = relocate(&l) && find_entry(&l, out) && protect(&l) && publish(&l, &scratch, out);
     }
     arena_release(&scratch);
     if (!ok) object_unload(out);
@@ -324,6 +395,7 @@ bool object_load(Diag *diag, Str name, Str object, Object *out) {
 }
 
 void object_unload(Object *object) {
+    object_file_close(object->file);
     if (object->base) munmap(object->base, object->bytes);
     *object = (Object){0};
 }

@@ -9,6 +9,7 @@ typedef struct {
     KernelFn *entry;  // the function of the symbol "kernel"
     void *base;       // mapping, read and execute only
     size_t bytes;
+    struct ObjectFile *file;  // what debuggers see of it; NULL: nothing
 } Object;
 
 // `name` is the kernel's name, for messages. The object refers to nothing outside itself: an

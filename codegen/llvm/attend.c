@@ -38,6 +38,7 @@ static void scores_emit(Attend *a, const Scores *s) {
     memcpy(index, a->index, sizeof index);
     index[a->n] = a->n_first;
     index[s->k] = build_i64(b, 0);
+    build_line(b, tile_op(a->p, s->dot)->span);
     IrValue ahead = minus(b, a->m_first, a->n_first);
     IrValue first = a->has_hi ? plus(a, ahead, -a->p->band.hi) : NULL;
     IrValue end = a->has_lo ? plus(a, ahead, -a->p->band.lo) : NULL;
@@ -85,6 +86,7 @@ static void sums_emit(Attend *a, const Sums *s) {
     Product p = {.a_type = DTYPE_F32, .a = s->weights, .c_pitch = s->width, .add = true};
     p.cols = dim_at(a, s->k)->extent;
     sums_operand(a, s, &p);
+    build_line(b, tile_op(a->p, s->dot)->span);
     IrValue ahead = minus(b, a->m_first, a->n_first), behind = minus(b, a->n_first, a->m_first);
     const Band *band = &a->p->band;
     if (s->over_n) {

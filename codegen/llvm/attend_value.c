@@ -69,6 +69,7 @@ static IrValue lane_pointers(const Attend *a, const TileOp *op, IrValue pointer,
 
 static IrValue value_load(const Attend *a, const Spot *s, const TileOp *op) {
     Builder *b = a->b;
+    build_line(b, op->span);
     IrValue pointer = load_pointer(a, op, s->index);
     int64_t stride = op->access.stride[s->along];
     DType type = arg_type(a, op);
@@ -136,7 +137,9 @@ static IrValue spot_value(const Attend *a, Spot *s, TileId v) {
 
 static void spot_store(const Attend *a, Spot *s, const TileOp *store) {
     Builder *b = a->b;
-    IrValue x = spot_value(a, s, store->in[0]), pointer = load_pointer(a, store, s->index);
+    IrValue x = spot_value(a, s, store->in[0]);
+    build_line(b, store->span);
+    IrValue pointer = load_pointer(a, store, s->index);
     DType type = arg_type(a, store);
     int64_t stride = store->access.stride[s->along];
     if (stride == 1 || extent(a, s->along) == 1)
@@ -231,7 +234,9 @@ static void cell_emit(Pass *p, Spot *s, int j, bool masked) {
     for (int r = 0; r < p->reduces; r++) {
         const TileOp *op = tile_op(a->p, p->reduce[r]);
         IrValue *sum = &p->sums[r * a->vectors + j];
-        IrValue x = only_live(b, live, spot_value(a, s, op->in[0]), neutral(a, op));
+        IrValue x = spot_value(a, s, op->in[0]);
+        build_line(b, op->span);
+        x = only_live(b, live, x, neutral(a, op));
         *sum = op->fn == OP_REDUCE_SUM ? build_fadd(b, *sum, x) : build_fmax(b, *sum, x);
     }
     for (int i = 0; i < a->sum_count; i++)

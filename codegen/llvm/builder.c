@@ -48,10 +48,11 @@ static void zeros_init(Builder *b) {
     LLVMSetAlignment(b->zeros, 64);
 }
 
-static void function_init(Builder *b) {
+static void function_init(Builder *b, const Diag *lines) {
     IrType params[] = {b->ptr, b->i64, b->i64, b->ptr};
     IrType type = LLVMFunctionType(LLVMVoidTypeInContext(b->context), params, 4, 0);
     b->function = LLVMAddFunction(b->module, "kernel", type);
+    lines_open(b, lines);
     // Without "no-builtins" a loop that clears memory would become a call of memset.
     attribute_text(b, "no-builtins", "true");
     attribute_text(b, "target-cpu", cpu_llvm_name(b->level));
@@ -75,21 +76,25 @@ static void function_init(Builder *b) {
     build_at(b, body);
 }
 
-void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p, IsaLevel level) {
+void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p,
+                  EmitOptions options) {
     *b = (Builder){.diag = diag,
                    .arena = arena,
                    .program = p,
-                   .level = level,
-                   .lanes = lanes_of_level[level]};
+                   .level = options.level,
+                   .lanes = lanes_of_level[options.level]};
     b->context = LLVMContextCreate();
     b->module = LLVMModuleCreateWithNameInContext("strata", b->context);
     b->at = LLVMCreateBuilderInContext(b->context);
     types_init(b);
     zeros_init(b);
-    function_init(b);
+    function_init(b, options.lines);
 }
 
-void builder_finish(Builder *b) { LLVMBuildRetVoid(b->at); }
+void builder_finish(Builder *b) {
+    LLVMBuildRetVoid(b->at);
+    lines_close(b);
+}
 
 void builder_release(Builder *b) {
     LLVMDisposeBuilder(b->at);
@@ -415,6 +420,8 @@ IrValue build_variable(Builder *b, IrType type) {
     LLVMPositionBuilderBefore(b->at, LLVMGetFirstInstruction(b->entry));
     IrValue variable = LLVMBuildAlloca(b->at, type, "");
     build_at(b, here);
+    // To position before an instruction is to take its line.
+    if (b->line != NULL) LLVMSetCurrentDebugLocation2(b->at, b->line);
     return variable;
 }
 

@@ -34,13 +34,24 @@ typedef struct {
     IrValue *args;          // pointer of each argument, loaded in the entry block
     int64_t scratch_bytes;  // handed out by build_scratch
     IrValue zeros;          // 128 zero bytes in read-only memory: a vector of any type
+    // The line table; debug is NULL: there is none.
+    const Diag *lines;
+    LLVMDIBuilderRef debug;
+    LLVMMetadataRef kernel, line;
 } Builder;
 
 // Opens the function "kernel" for the program and loads its argument pointers; the insertion
 // point is in its body. The name of the program must outlive the builder.
-void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p, IsaLevel level);
+void builder_init(Builder *b, Diag *diag, Arena *arena, const TileProgram *p,
+                  EmitOptions options);
 void builder_finish(Builder *b);   // returns from the kernel
 void builder_release(Builder *b);  // disposes of module and context
+
+// ---- lines (lines.c). All of it does nothing where no line table is wanted.
+void lines_open(Builder *b, const Diag *lines);  // once the function is there; NULL: no table
+void lines_close(Builder *b);                    // before the module is used
+// What is built from here on belongs to the span's line, if it has one.
+void build_line(Builder *b, Span span);
 
 // ---- types and constants
 IrType type_vector(IrType element, int lanes);  // the element itself for one lane

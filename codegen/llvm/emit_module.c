@@ -78,7 +78,7 @@ static bool skeleton_emit(Builder *b) {
 static bool emission_open(Emission *e, Diag *diag, Arena *arena, const TileProgram *p,
                           EmitOptions options) {
     e->machine = machine_new(options.level);
-    builder_init(&e->builder, diag, arena, p, options.level);
+    builder_init(&e->builder, diag, arena, p, options);
     LLVMContextSetDiagnosticHandler(e->builder.context, llvm_diagnose, &e->builder);
     module_target(e);
     if (!skeleton_emit(&e->builder)) return false;

@@ -231,6 +231,7 @@ static void partial_store(Micro *m) {
 void block_emit(Contract *c, const Block *block) {
     Micro m = {.c = c, .block = block, .count = block->rows * block->width.vectors};
     ASSERT(m.count <= MAX_SUMS);
+    build_line(c->b, tile_op(c->p, c->dot)->span);
     if (c->steps) partial_ask(&m);
     ahead_plan(&m.ahead, c, block);
     for (int i = 0; i < m.count; i++)

@@ -221,6 +221,7 @@ static IrValue load_all(const Contract *c, const TileOp *op, Place *at) {
 static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vector) {
     Builder *b = c->b;
     IrValue in[3] = {0};
+    build_line(b, op->span);
     switch (op->kind) {
     case TILE_CONST: return map_const(b, op, 1);
     case TILE_INDEX: {
@@ -262,6 +263,7 @@ IrValue value_all(const Contract *c, TileId v, Place *at) {
 
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at) {
     DType type = arg_type(c, op);
+    build_line(c->b, op->span);
     IrValue pointer = place_pointer(c, op, at);
     if (is_dense(c, op, at))
         element_store(c->b, type, x, pointer, at->mask);

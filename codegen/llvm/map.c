@@ -117,6 +117,7 @@ static IrValue map_binary(Builder *b, const TileOp *op, IrValue x, IrValue y) {
 
 IrValue map_emit(Builder *b, const TileOp *op, const IrValue in[3]) {
     ASSERT(op->kind == TILE_MAP);
+    build_line(b, op->span);
     if (op->arity == 1) return map_unary(b, op, in[0]);
     if (op->arity == 2) return map_binary(b, op, in[0], in[1]);
     ASSERT(op->fn == OP_WHERE);

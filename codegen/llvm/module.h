@@ -7,7 +7,7 @@
 
 // Changes whenever this struct or a struct that crosses the border does, so that a module of
 // another build is refused.
-#define EMITTER_ABI   2U
+#define EMITTER_ABI   3U
 #define EMITTER_ENTRY "strata_llvm_module"
 
 typedef struct {

@@ -90,6 +90,7 @@ static IrValue col_index(Stream *s, const Step *step) {
 IrValue access_index(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileGuard *g = &op_at(s, i)->access.guard[0];
+    build_line(b, op_at(s, i)->span);
     if (g->dim == s->plan.col) {
         IrValue part = index_part(s, g, col_index(s, step));
         return LLVMBuildAdd(b->at, part, build_i32(b, g->shift, step->lanes), "");
@@ -121,6 +122,7 @@ void access_prepare(Stream *s, uint32_t i) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     StreamOp *so = &s->ops[i];
+    build_line(b, op->span);
     IrValue at = build_i64(b, op->access.offset);
     for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
         if ((int)d != s->plan.col && op->access.stride[d] != 0)
@@ -203,6 +205,7 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     DType type = arg_type(s, op);
+    build_line(b, op->span);
     if (step->lanes > 1 && !access_is_dense(s, i) &&
         (col_stride(s, op) != 0 || row_number_is_col(s, op)))
         return element_gather(b, type, step_pointers(s, i, step), step_mask(s, i, step, true));
@@ -283,6 +286,7 @@ void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     DType type = arg_type(s, op);
+    build_line(b, op->span);
     IrValue x = operand_value(s, op->in[0], step);
     if (nontemporal) {
         unsigned align = (unsigned)b->lanes * (unsigned)dtype_bytes(type);
@@ -308,6 +312,7 @@ void access_scatter(Stream *s, uint32_t i, const Step *step) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     DType type = arg_type(s, op);
+    build_line(b, op->span);
     IrValue x = operand_value(s, op->in[1], step), mask = step_mask(s, i, step, false);
     Branch row = {0};
     if (s->ops[i].condition != NULL) row = branch_begin(b, s->ops[i].condition);

@@ -33,6 +33,7 @@ IrValue reduce_start(const Builder *b, const TileOp *op, int lanes) {
 }
 
 IrValue reduce_add(Builder *b, const TileOp *op, IrValue sum, IrValue x) {
+    build_line(b, op->span);
     bool real = op->type == DTYPE_F32;
     if (op->fn == OP_REDUCE_SUM)
         return real ? build_fadd(b, sum, x) : LLVMBuildAdd(b->at, sum, x, "");

@@ -7,6 +7,11 @@ strata_test(autotune/library autotune/test_library.c LIBS strata_autotune strata
 strata_test(autotune/check autotune/test_check.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/worker autotune/test_worker.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/tune autotune/test_tune.c LIBS strata_autotune strata_ir strata_base)
+strata_test(autotune/compile_kernels autotune/test_compile_kernels.c codegen/kernel_bench.c ir/tile_bench.c
+    LIBS strata_autotune strata_codegen strata_runtime strata_ir strata_base m)
+if(TARGET autotune_compile_kernels AND TARGET strata_llvm)
+    add_dependencies(autotune_compile_kernels strata_llvm)
+endif()
 strata_test(autotune/bench autotune/test_bench.c LIBS strata_autotune strata_ir strata_base m)
 
 # The same on a GPU.

@@ -8,6 +8,7 @@ function(strata_codegen_test name)
 endfunction()
 strata_codegen_test(attend)
 strata_codegen_test(loop)
+strata_codegen_test(lines codegen/line_table.c)
 strata_codegen_test(stream)
 strata_codegen_test(math)
 strata_test(codegen/cuda_loop codegen/test_cuda_loop.c codegen/cuda_bench.c ir/tile_bench.c

@@ -1,5 +1,7 @@
 // test_object.c: objects made by the C compiler run; damaged ones give an error, never a crash.
 #include <elf.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/rng.h"
@@ -104,6 +106,87 @@ static void refuses_an_executable(void **state) {
                   "object\n");
 }
 
+// ---- what debuggers see
+
+// gdb's descriptor, as far as this needs it.
+extern struct {
+    uint32_t version, action;
+    void *relevant;
+    const struct {
+        void *next, *previous;
+        const char *file;
+        uint64_t bytes;
+    } * first;
+} __jit_debug_descriptor;
+
+// The section's bytes, by name.
+static Str section_of(Str file, const char *name, const Elf64_Shdr **out) {
+    const Elf64_Ehdr *header = (const void *)file.ptr;
+    const Elf64_Shdr *sections = (const void *)(file.ptr + header->e_shoff);
+    const char *names = file.ptr + sections[header->e_shstrndx].sh_offset;
+    for (uint32_t i = 1; i < header->e_shnum; i++) {
+        if (strcmp(names + sections[i].sh_name, name) != 0) continue;
+        *out = &sections[i];
+        return (Str){file.ptr + sections[i].sh_offset, sections[i].sh_size};
+    }
+    fail_msg("no section %s", name);
+    return (Str){0};
+}
+
+static void check_published(Str file, const Object *object) {
+    const Elf64_Shdr *header;
+    uint64_t entry = (uint64_t)(uintptr_t)object->entry;
+    Str symbols = section_of(file, ".symtab", &header);
+    Elf64_Sym kernel;
+    memcpy(&kernel, symbols.ptr + sizeof kernel, sizeof kernel);
+    assert_true(kernel.st_value == entry);
+    Str names = section_of(file, ".strtab", &header);
+    assert_string_equal(names.ptr + kernel.st_name, "scale.7");
+    Str code = section_of(file, ".text", &header);
+    assert_true(header->sh_addr == (uint64_t)(uintptr_t)object->base);
+    assert_memory_equal(code.ptr, object->base, code.len);
+    // The program of the line table begins with the address of the code.
+    Str lines = section_of(file, ".debug_line", &header);
+    assert_non_null(memmem(lines.ptr, lines.len, &object->base, sizeof object->base));
+}
+
+static void publishes_what_debuggers_need(void **state) {
+    Fixture *f = *state;
+    char folder[] = "/tmp/strata-object-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    setenv("STRATA_DEBUG", folder, 1);
+    Object object;
+    Str bytes = read_object(f, OBJECT_SCALE_LINES);
+    bool ok = object_load(&f->diag, STR("scale.7"), bytes, &object);
+    unsetenv("STRATA_DEBUG");
+    assert_true(ok);
+    float in[2] = {1, 2}, out[2] = {0};
+    object.entry((void *[]){in, out}, 0, 2, NULL);
+    assert_float_equal(out[1], 5, 0);
+    char path[512];
+    snprintf(path, sizeof path, "%s/scale.7-%ld-%llx.elf", folder, (long)getpid(),
+             (unsigned long long)(uintptr_t)object.base);
+    check_published(read_object(f, path), &object);
+    assert_non_null(__jit_debug_descriptor.first);
+    Str told = {__jit_debug_descriptor.first->file, __jit_debug_descriptor.first->bytes};
+    check_published(told, &object);
+    object_unload(&object);
+    assert_null(__jit_debug_descriptor.first);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void publishes_nothing_where_it_cannot(void **state) {
+    Fixture *f = *state;
+    setenv("STRATA_DEBUG", "/dev/null/kernels", 1);
+    Object object;
+    bool ok = object_load(&f->diag, STR("k.1"), read_object(f, OBJECT_SCALE), &object);
+    unsetenv("STRATA_DEBUG");
+    assert_false(ok);
+    assert_null(object.base);
+    assert_int_equal(f->diag.fail, FAIL_ENVIRONMENT);
+}
+
 // Loads bytes that must give either an object or one error.
 static void load_anything(Str bytes) {
     Arena arena = {0};
@@ -127,21 +210,36 @@ static void survives_truncation(void **state) {
     }
 }
 
+static void damage(uint64_t trial, const char *path) {
+    Arena arena = {0};
+    Fixture local = {.arena = arena};
+    diag_init(&local.diag, &local.arena);
+    Str whole = read_object(&local, path);
+    char *copy = arena_strndup(&local.arena, whole.ptr, whole.len);
+    for (uint64_t k = 0; k <= trial % 4; k++) {
+        uint64_t random = rng_u64(trial, k);
+        copy[random % whole.len] = (char)(random >> 40);
+    }
+    load_anything((Str){copy, whole.len});
+    arena_release(&local.arena);
+}
+
 static void survives_damage(void **state) {
     const char *paths[] = {OBJECT_SCALE_UNWIND, OBJECT_SCALE_FIXED, OBJECT_VISIBLE};
-    for (uint64_t trial = 0; trial < 6000; trial++) {
-        Arena arena = {0};
-        Fixture local = {.arena = arena};
-        diag_init(&local.diag, &local.arena);
-        Str whole = read_object(&local, paths[trial % 3]);
-        char *copy = arena_strndup(&local.arena, whole.ptr, whole.len);
-        for (uint64_t k = 0; k <= trial % 4; k++) {
-            uint64_t random = rng_u64(trial, k);
-            copy[random % whole.len] = (char)(random >> 40);
-        }
-        load_anything((Str){copy, whole.len});
-        arena_release(&local.arena);
-    }
+    for (uint64_t trial = 0; trial < 6000; trial++)
+        damage(trial, paths[trial % 3]);
+    (void)state;
+}
+
+static void survives_damage_while_publishing(void **state) {
+    char folder[] = "/tmp/strata-object-XXXXXX", command[64];
+    assert_non_null(mkdtemp(folder));
+    setenv("STRATA_DEBUG", folder, 1);
+    for (uint64_t trial = 0; trial < 300; trial++)
+        damage(trial, OBJECT_SCALE_LINES);
+    unsetenv("STRATA_DEBUG");
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
     (void)state;
 }
 
@@ -156,8 +254,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(refuses_an_object_without_the_symbol, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_what_is_no_object, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_an_executable, setup, teardown),
+        cmocka_unit_test_setup_teardown(publishes_what_debuggers_need, setup, teardown),
+        cmocka_unit_test_setup_teardown(publishes_nothing_where_it_cannot, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_truncation, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_damage, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_damage_while_publishing, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
