@@ -15,10 +15,17 @@ Datum builtin_normal(BuiltinCall *c) {
     return datum_init((Init){.kind = INIT_NORMAL, .a = a});
 }
 
+// uniform(bound) is uniform(-bound, bound).
 Datum builtin_uniform(BuiltinCall *c) {
-    double a = 0;
-    if (!call_number(c, 0, 0, &a) || datum_is_poison(positive(c, 0, a))) return POISON;
-    return datum_init((Init){.kind = INIT_UNIFORM, .a = a});
+    double a = 0, b = 0;
+    if (!call_number(c, 0, 0, &a) || !call_number(c, 1, 0, &b)) return POISON;
+    if (!call_given(c, 1)) {
+        if (datum_is_poison(positive(c, 0, a))) return POISON;
+        return datum_init((Init){.kind = INIT_UNIFORM, .a = -a, .b = a});
+    }
+    if (b > a) return datum_init((Init){.kind = INIT_UNIFORM, .a = a, .b = b});
+    return elaborate_error(c->e, c->arg[1].at,
+                           "uniform goes from the smaller number to the larger");
 }
 
 Datum builtin_log_uniform(BuiltinCall *c) {

@@ -39,7 +39,7 @@ static double drawn(const PlanTensor *t, uint64_t stream, int64_t i) {
     switch ((DrawKind)init->kind) {
     case DRAW_CONSTANT: return init->a;
     case DRAW_NORMAL: return init->a * rng_normal(stream, counter);
-    case DRAW_UNIFORM: return init->a * (2 * rng_uniform(stream, counter) - 1);
+    case DRAW_UNIFORM: return init->a + (init->b - init->a) * rng_uniform(stream, counter);
     case DRAW_LOG_UNIFORM: {
         double low = log(init->a), high = log(init->b);
         return exp(low + (high - low) * rng_uniform(stream, counter));

@@ -10,7 +10,7 @@
 typedef enum {
     DRAW_CONSTANT,     // a
     DRAW_NORMAL,       // deviation a
-    DRAW_UNIFORM,      // in [-a, a]
+    DRAW_UNIFORM,      // in [a, b]
     DRAW_LOG_UNIFORM,  // exp of uniform in [log a, log b]
     DRAW_FAN_IN,       // normal, deviation 1 / sqrt(product of the map's input extents)
     DRAW_ORTHOGONAL,   // a times an orthogonal (inputs by outputs) matrix, one per batch index

@@ -74,7 +74,7 @@ typedef struct {
 typedef enum {
     INIT_CONSTANT,     // a
     INIT_NORMAL,       // deviation a
-    INIT_UNIFORM,      // in [-a, a]
+    INIT_UNIFORM,      // in [a, b]
     INIT_LOG_UNIFORM,  // exp of uniform in [log a, log b]
     INIT_FAN_IN,       // normal, deviation 1 / sqrt(product of the map's input extents)
     INIT_ORTHOGONAL,   // of the map's matrix (inputs by outputs), times a

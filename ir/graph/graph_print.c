@@ -8,7 +8,7 @@
 
 static const InitText init_texts[] = {
     [INIT_CONSTANT] = {"constant", 1}, [INIT_NORMAL] = {"normal", 1},
-    [INIT_UNIFORM] = {"uniform", 1},   [INIT_LOG_UNIFORM] = {"log_uniform", 2},
+    [INIT_UNIFORM] = {"uniform", 2},   [INIT_LOG_UNIFORM] = {"log_uniform", 2},
     [INIT_FAN_IN] = {"fan_in", 0},     [INIT_ORTHOGONAL] = {"orthogonal", 1},
     [INIT_IDENTITY] = {"identity", 1}, [INIT_UNIT] = {"unit", 2},
 };

@@ -52,8 +52,8 @@ static bool verify_init(const Verifier *v, const Leaf *leaf) {
     const Init *init = &leaf->init;
     switch (init->kind) {
     case INIT_CONSTANT:
-    case INIT_NORMAL:
-    case INIT_UNIFORM: return true;
+    case INIT_NORMAL: return true;
+    case INIT_UNIFORM: return init->a <= init->b || leaf_error(v, leaf, "needs bounds a <= b");
     case INIT_LOG_UNIFORM:
         return (init->a > 0.0 && init->a <= init->b) ||
                leaf_error(v, leaf, "needs bounds 0 < a <= b");

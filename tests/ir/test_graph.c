@@ -217,6 +217,8 @@ static void test_verifier_wants_leaves_consistent(void **state) {
           .path = STR("l"),
           .init = {.kind = INIT_LOG_UNIFORM, .a = 2, .b = 1}},
          "needs bounds 0 < a <= b"},
+        {{.kind = OP_PARAM, .path = STR("l"), .init = {.kind = INIT_UNIFORM, .a = 2, .b = 1}},
+         "needs bounds a <= b"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Fixture one;

@@ -59,7 +59,7 @@ static void test_map_split_is_kept(void **state) {
     Graph *g = reader_graph(&r, "graph g\naxis a = 2\naxis b = 3\naxis c = 4\n"
                                 "param w : f32[a; b -> c] = fan_in trained tags (t)\n"
                                 "param u : f32[a; b] = unit(2, -1)\n"
-                                "param v : f32[a ->] = uniform(2) then log\n"
+                                "param v : f32[a ->] = uniform(-2, 2) then log\n"
                                 "%1 = param w : f32[a, b, c]\n"
                                 "%2 = param u : f32[a, b]\n"
                                 "%3 = param v : f32[a]\n");
@@ -73,7 +73,7 @@ static void test_map_split_is_kept(void **state) {
     assert_int_equal(v->input_count, 1);
     assert_int_equal(v->init.kind, INIT_UNIFORM);
     assert_int_equal(v->init.transform, INIT_LOG);
-    assert_true(v->init.a == 2.0);
+    assert_true(v->init.a == -2.0 && v->init.b == 2.0);
     reader_release(&r);
 }
 

@@ -64,11 +64,12 @@ static void draws_by_fan_in(void **state) {
 
 static void draws_uniform(void **state) {
     (void)state;
-    PlanTensor t = tensor(DRAW_UNIFORM, 3, 0);
+    PlanTensor t = tensor(DRAW_UNIFORM, -2, 4);
     double x[COUNT];
     init_tensor(&t, 1, x);
     for (int i = 0; i < COUNT; i++)
-        assert_true(x[i] >= -3 && x[i] <= 3);
+        assert_true(x[i] >= -2 && x[i] <= 4);
+    assert_near(mean_of(x), 1, 0.15);
     assert_near(deviation_of(x), sqrt(3), 0.1);
 }
 
