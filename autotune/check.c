@@ -72,7 +72,7 @@ static void cut_small(TileProgram *p) {
 static int64_t draw_task(const TileProgram *p, uint64_t number) {
     int64_t task = 0;
     for (uint32_t d = 0; d < p->dim_count; d++) {
-        int64_t tiles = tile_dim_tiles(&p->dims[d]);
+        int64_t tiles = tile_dim_tiles(p, d);
         uint64_t x = rng_u64(d + 1, number);
         int64_t at = x % 4 == 0   ? 0
                      : x % 4 == 1 ? tiles - 1

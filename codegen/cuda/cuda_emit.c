@@ -16,7 +16,8 @@ static bool skeleton_emit(CudaWriter *w) {
     switch (w->p->skeleton) {
     case TILE_STREAM: return cuda_stream(w);
     case TILE_LOOP: return loop_emit(w);
-    case TILE_ATTEND: break;
+    case TILE_ATTEND:
+    case TILE_CHUNK: break;
     }
     return diag_fail(w->diag, FAIL_ENVIRONMENT,
                      "kernel '%.*s' is attention as one kernel, which has no form for %s",

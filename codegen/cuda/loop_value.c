@@ -148,7 +148,12 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
     case TILE_CONST:
     case TILE_REDUCE:
     case TILE_STORE:
-    case TILE_SCATTER: break;
+    case TILE_SCATTER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_SCAN:
+    case TILE_SOLVE:
+    case TILE_TURN: break;
     }
     BUG("operation %d has no value in a loop program", (int)op->kind);
 }

@@ -27,7 +27,12 @@ static Str scalar_text(Stream *s, const TileOp *op) {
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER: break;
+    case TILE_SCATTER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_SCAN:
+    case TILE_SOLVE:
+    case TILE_TURN: break;
     }
     BUG("operation %d is not a scalar", (int)op->kind);
 }

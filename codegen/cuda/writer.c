@@ -108,7 +108,12 @@ static Str name_base(CudaWriter *w, const TileOp *op) {
     case TILE_DOT: return STR("dot");
     case TILE_NONE:
     case TILE_STORE:
-    case TILE_SCATTER: break;
+    case TILE_SCATTER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_SCAN:
+    case TILE_SOLVE:
+    case TILE_TURN: break;
     }
     BUG("operation %d has no value", (int)op->kind);
 }

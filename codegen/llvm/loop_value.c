@@ -242,7 +242,12 @@ static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vec
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER: break;
+    case TILE_SCATTER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_SCAN:
+    case TILE_SOLVE:
+    case TILE_TURN: break;
     }
     BUG("operation %d has no value at a place", (int)op->kind);
 }

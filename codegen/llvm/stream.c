@@ -38,7 +38,12 @@ static void scalar_emit(Stream *s, uint32_t i) {
     case TILE_REDUCE:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER: break;
+    case TILE_SCATTER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_SCAN:
+    case TILE_SOLVE:
+    case TILE_TURN: break;
     }
     BUG("operation %d is not a scalar", (int)op->kind);
 }
@@ -180,11 +185,11 @@ static void tasks_emit(Stream *s, const bool *target) {
     Builder *b = s->b;
     int dims[TILE_MAX_DIMS], count = 0;
     for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
-        if (tile_dim_tiles(&s->plan.p->dims[d]) > 1) dims[count++] = (int)d;
+        if (tile_dim_tiles(s->plan.p, d) > 1) dims[count++] = (int)d;
     Loop loop = {.count = (uint32_t)count};
     IrValue rest = b->begin;
     for (int k = count - 1; k >= 0; k--) {
-        IrValue tiles = build_i64(b, tile_dim_tiles(&s->plan.p->dims[dims[k]]));
+        IrValue tiles = build_i64(b, tile_dim_tiles(s->plan.p, (uint32_t)dims[k]));
         loop.carried[k] = LLVMBuildURem(b->at, rest, tiles, "");
         rest = LLVMBuildUDiv(b->at, rest, tiles, "");
     }
@@ -197,7 +202,7 @@ static void tasks_emit(Stream *s, const bool *target) {
     IrValue carry = LLVMConstInt(b->i1, 1, 0), zero = build_i64(b, 0);
     for (int k = count - 1; k >= 0; k--) {
         IrValue next = build_iadd(b, loop.carried[k], LLVMBuildZExt(b->at, carry, b->i64, ""));
-        IrValue tiles = build_i64(b, tile_dim_tiles(&s->plan.p->dims[dims[k]]));
+        IrValue tiles = build_i64(b, tile_dim_tiles(s->plan.p, (uint32_t)dims[k]));
         carry = build_icmp(b, LLVMIntEQ, next, tiles);
         loop.carried[k] = build_select(b, carry, zero, next);
     }

@@ -349,7 +349,12 @@ static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
     case TILE_CONST:
     case TILE_DOT:
     case TILE_STORE:
-    case TILE_SCATTER: break;
+    case TILE_SCATTER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_SCAN:
+    case TILE_SOLVE:
+    case TILE_TURN: break;
     }
     BUG("operation %d does not stand at the cols", (int)op->kind);
 }

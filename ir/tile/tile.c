@@ -107,17 +107,13 @@ static DimSet guard_dims(const TileProgram *p, const TileGuard *guard) {
 
 // The dims that move an access or decide whether it happens.
 static DimSet access_dims(const TileProgram *p, const TileAccess *access) {
-    DimSet dims = guard_dims(p, &access->guard[0]) | guard_dims(p, &access->guard[1]);
-    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++) {
-        ASSERT(d < p->dim_count || access->stride[d] == 0);
-        if (access->stride[d]) dims |= (DimSet)(1U << d);
-    }
-    return dims;
+    return guard_dims(p, &access->guard[0]) | guard_dims(p, &access->guard[1]) |
+           tile_access_moves(access);
 }
 
 static const TileOp *value_op(const TileProgram *p, TileId v) {
     const TileOp *op = tile_op(p, v);
-    ASSERT(!tile_op_writes(op->kind));
+    ASSERT(tile_op_has_value(op->kind));
     return op;
 }
 
@@ -213,6 +209,14 @@ TileId tile_dot(TileProgram *p, TileId a, TileId b, DimSet over, Span span) {
                               .span = span});
 }
 
+TileId tile_dot_decayed(TileProgram *p, TileDecayed in, DimSet over, Span span) {
+    TileId dot = tile_dot(p, in.a, in.b, over, span);
+    TileOp *op = &p->ops.ptr[dot.i];
+    op->in[op->arity++] = in.alpha;
+    op->dims |= (DimSet)(value_op(p, in.alpha)->dims & ~over);
+    return dot;
+}
+
 void tile_store(TileProgram *p, TileAccess access, TileId x, Span span) {
     const TileOp *from = value_op(p, x);
     access_arg(p, &access)->written = true;
@@ -258,6 +262,72 @@ void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x,
                            .span = span});
 }
 
+TileId tile_load_by_tiles(TileProgram *p, TileAccess access, Span span) {
+    TileId load = tile_load(p, access, span);
+    p->ops.ptr[load.i].dims &= (DimSet)~tile_tokens(p);
+    return load;
+}
+
+TileId tile_carry(TileProgram *p, TileId init, DimSet dims, Span span) {
+    return op_add(p, (TileOp){.kind = TILE_CARRY,
+                              .type = DTYPE_F32,
+                              .dims = value_op(p, init)->dims | dims,
+                              .arity = 1,
+                              .in = {init},
+                              .access = tile_access(0),
+                              .span = span});
+}
+
+void tile_next(TileProgram *p, TileId carry, TileId x, Span span) {
+    const TileOp *carried = value_op(p, carry);
+    ASSERT(carried->kind == TILE_CARRY && x.i < p->ops.len);
+    op_add(p, (TileOp){.kind = TILE_NEXT,
+                       .type = DTYPE_F32,
+                       .dims = carried->dims,
+                       .arity = 2,
+                       .in = {carry, x},
+                       .access = tile_access(0),
+                       .span = span});
+}
+
+TileId tile_scan(TileProgram *p, GraphOp fn, TileId x, TileWay way, Span span) {
+    ASSERT(fn == OP_MUL || fn == OP_ADD);
+    DimSet dims = value_op(p, x)->dims, over = tile_role_dims(p, DIM_M);
+    return op_add(p, (TileOp){.kind = TILE_SCAN,
+                              .fn = fn,
+                              .type = DTYPE_F32,
+                              .dims = way == WAY_ALL ? (DimSet)(dims & ~over) : dims,
+                              .over = over,
+                              .arity = 1,
+                              .way = (uint8_t)way,
+                              .in = {x},
+                              .access = tile_access(0),
+                              .span = span});
+}
+
+TileId tile_solve(TileProgram *p, TileId a, TileId b, bool transposed, Span span) {
+    DimSet dims = value_op(p, a)->dims | value_op(p, b)->dims;
+    return op_add(p, (TileOp){.kind = TILE_SOLVE,
+                              .type = DTYPE_F32,
+                              .dims = (DimSet)(dims & ~tile_role_dims(p, DIM_N)),
+                              .arity = 2,
+                              .way = transposed ? WAY_TRANSPOSED : WAY_UPTO,
+                              .in = {a, b},
+                              .access = tile_access(0),
+                              .span = span});
+}
+
+TileId tile_turn(TileProgram *p, TileId x, Span span) {
+    const TileOp *from = value_op(p, x);
+    return op_add(p, (TileOp){.kind = TILE_TURN,
+                              .type = from->type,
+                              .dims = tile_turned(p, from->dims),
+                              .arity = 1,
+                              .in = {x},
+                              .access = tile_access(0),
+                              .span = span});
+}
+
 void tile_knob_set(TileProgram *p, const char *name, int64_t value) {
     vec_each (TileKnob, knob, &p->knobs) {
         if (!str_eq(knob->name, str_of(name))) continue;
@@ -289,25 +359,55 @@ int tile_dim_of(const TileProgram *p, TileRole role) {
 int64_t tile_task_count(const TileProgram *p) {
     int64_t count = 1;
     for (uint32_t d = 0; d < p->dim_count; d++) {
-        int64_t tiles = tile_dim_tiles(&p->dims[d]);
+        int64_t tiles = tile_dim_tiles(p, d);
         ASSERT(tiles <= TILE_MAX_NUMBER / count);
         count *= tiles;
     }
     return count;
 }
 
+DimSet tile_role_dims(const TileProgram *p, TileRole role) {
+    DimSet dims = 0;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == role) dims |= (DimSet)(1U << d);
+    return dims;
+}
+
+DimSet tile_tokens(const TileProgram *p) {
+    return tile_role_dims(p, DIM_M) | tile_role_dims(p, DIM_N);
+}
+
+DimSet tile_turned(const TileProgram *p, DimSet dims) {
+    DimSet m = tile_role_dims(p, DIM_M), n = tile_role_dims(p, DIM_N);
+    return (DimSet)((dims & ~(m | n)) | (dims & m ? n : 0) | (dims & n ? m : 0));
+}
+
 bool tile_at_pairs(const TileProgram *p, DimSet dims) {
-    if (p->skeleton != TILE_ATTEND) return false;
+    if (p->skeleton != TILE_ATTEND && p->skeleton != TILE_CHUNK) return false;
     return dims >> tile_dim_of(p, DIM_M) & 1 && dims >> tile_dim_of(p, DIM_N) & 1;
 }
 
-// Points of the dims that exist.
+int64_t tile_walked(const TileProgram *p) {
+    const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)];
+    return (m->extent + m->tile - 1) / m->tile;
+}
+
+// Pairs of m and n that exist.
+static double live_pairs(const TileProgram *p) {
+    const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)], *n = &p->dims[tile_dim_of(p, DIM_N)];
+    if (p->skeleton == TILE_ATTEND) return band_pairs(&p->band, m->extent, n->extent);
+    double whole = (double)(m->extent / m->tile), tile = (double)m->tile,
+           rest = (double)(m->extent % m->tile);
+    return whole * tile * (tile + 1) / 2 + rest * (rest + 1) / 2;
+}
+
+// Points of the dims that exist. What stands at no token is computed once a tile.
 static double live_points(const TileProgram *p, DimSet dims) {
     double points = tile_points(p, dims);
+    if (p->skeleton == TILE_CHUNK && !(dims & tile_tokens(p)))
+        return points * (double)tile_walked(p);
     if (!tile_at_pairs(p, dims)) return points;
-    int64_t m = p->dims[tile_dim_of(p, DIM_M)].extent,
-            n = p->dims[tile_dim_of(p, DIM_N)].extent;
-    return points / (double)m / (double)n * band_pairs(&p->band, m, n);
+    return points / tile_points(p, tile_tokens(p)) * live_pairs(p);
 }
 
 static double op_work(const TileProgram *p, const TileOp *op) {
@@ -316,11 +416,16 @@ static double op_work(const TileProgram *p, const TileOp *op) {
     case TILE_REDUCE: return op_flops(op->fn) * live_points(p, op->dims | op->over);
     case TILE_DOT: return op_flops(OP_CONTRACT) * live_points(p, op->dims | op->over);
     case TILE_SCATTER: return op_flops(op->fn) * tile_points(p, op->dims);
+    case TILE_SCAN: return op_flops(op->fn) * live_points(p, op->dims | op->over);
+    case TILE_SOLVE: return op_flops(OP_CONTRACT) * live_points(p, op->dims | tile_tokens(p));
     case TILE_NONE:
     case TILE_CONST:
     case TILE_INDEX:
     case TILE_LOAD:
     case TILE_GATHER:
+    case TILE_CARRY:
+    case TILE_NEXT:
+    case TILE_TURN:
     case TILE_STORE: return 0;
     }
     BUG("operation %d", (int)op->kind);

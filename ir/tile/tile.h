@@ -19,6 +19,12 @@
 //            (m: queries; n: keys; k: the elements of a query or key, and of a value. A value
 //            at m and n exists only where `band` has (m, n), and is never stored)
 //
+//   CHUNK    for every point of the grid dims { for every tile of tokens, in order, or last to
+//            first if `reverse`: all operations }: a recurrence whose state is carried from
+//            tile to tile (m and n: the same tokens in two roles, t and s; k: the elements of a
+//            key, and of a value. A value at m and n exists only for s <= t of one tile, and is
+//            never stored)
+//
 // A dimension's `tile` is how many of its points one task handles together: cols of a STREAM
 // program may be tiled only if nothing is reduced over them. A task is one point of the grid
 // dims x one tile of cols (STREAM) or of m, n (LOOP, ATTEND); task numbers run row-major over
@@ -34,7 +40,7 @@ typedef struct {
     uint32_t i;
 } TileId;  // an operation and its value; 0: none
 
-typedef enum { TILE_STREAM, TILE_LOOP, TILE_ATTEND } TileSkeleton;
+typedef enum { TILE_STREAM, TILE_LOOP, TILE_ATTEND, TILE_CHUNK } TileSkeleton;
 typedef enum {
     DIM_GRID,
     DIM_SERIAL,
@@ -79,7 +85,7 @@ typedef enum {
     TILE_NONE,
     TILE_CONST,   // number, type
     TILE_INDEX,   // i32: (index of dim / div) % mod + shift, from guard[0] of access
-    TILE_LOAD,    // access; bf16 and f16 arrive as f32
+    TILE_LOAD,    // access; bf16 and f16 arrive as f32. CHUNK: see tile_by_tiles
     TILE_GATHER,  // in[0]: i32 row number j; reads at access + j * index_stride, or 0 unless 0
                   // <= j < index_count
     TILE_MAP,     // fn: an elementwise GraphOp over in[0..arity); dims = union of theirs
@@ -87,19 +93,36 @@ typedef enum {
                   // dims, or both)
     TILE_DOT,     // LOOP, exactly one: in[0] stands at m, k; in[1] at n, k; over: the K dims.
                // ATTEND: over one k, or in[0] stands at m and n, and over is n, or m and SERIAL
+               // CHUNK: over one dim that both have, each with one other; with in[2], decayed:
+               // each term times the product of in[2] over the tokens after s up to t
     TILE_STORE,    // in[0] to access; its dims are the value's
     TILE_SCATTER,  // in[0]: i32 j, in[1]: value; at access + j * index_stride, nothing unless 0
                    // <= j < index_count. fn OP_ADD: adds; only where no two tasks share an
                    // element: rows are serial. fn OP_NONE: takes its place; the builder
                    // promises that no two points have one element.
+    // ---- CHUNK
+    TILE_CARRY,  // a value carried from tile to tile; in[0] before the first
+    TILE_NEXT,   // in[0]: the carry, in[1]: its value in the tile walked next
+    TILE_SCAN,   // fn: OP_MUL or OP_ADD; of in[0] over those tokens (over: m) that `way` says
+    TILE_SOLVE,  // X with (I + strictly lower part of in[0]) X = in[1]; TRANSPOSED: with its
+                 // transpose
+    TILE_TURN,   // in[0] with its tokens in the other role: m for n, n for m
 } TileOpKind;
+
+typedef enum {
+    WAY_UPTO,        // tokens r <= t
+    WAY_AFTER,       // r > t
+    WAY_FROM,        // r >= t
+    WAY_ALL,         // every r: the value does not stand at t
+    WAY_TRANSPOSED,  // of SOLVE
+} TileWay;
 
 typedef struct {
     TileOpKind kind;
     GraphOp fn;
     DType type;  // of the value: F32, I32, BOOL
     DimSet dims, over;
-    uint8_t arity;
+    uint8_t arity, way;  // way: TileWay
     TileId in[3];
     double number;
     TileAccess access;
@@ -118,13 +141,19 @@ typedef struct {
     Arena *arena;
     Str name;  // readable; not part of its identity
     TileSkeleton skeleton;
-    Band band;  // ATTEND: of m and n
+    Band band;     // ATTEND: of m and n
+    bool reverse;  // CHUNK: tiles are walked last to first
     TileDim dims[TILE_MAX_DIMS];
     uint32_t dim_count;
     Vec(TileArg) args;
     Vec(TileOp) ops;  // [0] is unused
     Vec(TileKnob) knobs;
 } TileProgram;
+
+// The operands of a decayed dot.
+typedef struct {
+    TileId a, b, alpha;
+} TileDecayed;
 
 // ---- building: each returns the new operation; ill-formed operands are a bug in the caller
 TileProgram *tile_new(Arena *arena, Str name, TileSkeleton skeleton);
@@ -140,20 +169,33 @@ TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, uint32
                 Span span);
 TileId tile_reduce(TileProgram *p, GraphOp fn, TileId x, DimSet over, Span span);
 TileId tile_dot(TileProgram *p, TileId a, TileId b, DimSet over, Span span);
+TileId tile_dot_decayed(TileProgram *p, TileDecayed operands, DimSet over, Span span);
 void tile_store(TileProgram *p, TileAccess access, TileId x, Span span);
 void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
                       int64_t count, Span span);
 void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
                       int64_t count, Span span);
+// CHUNK. A load that moves by tiles (tile_by_tiles) does not stand at the tokens.
+TileId tile_load_by_tiles(TileProgram *p, TileAccess access, Span span);
+TileId tile_carry(TileProgram *p, TileId init, DimSet dims, Span span);
+void tile_next(TileProgram *p, TileId carry, TileId x, Span span);
+TileId tile_scan(TileProgram *p, GraphOp fn, TileId x, TileWay way, Span span);
+TileId tile_solve(TileProgram *p, TileId a, TileId b, bool transposed, Span span);
+TileId tile_turn(TileProgram *p, TileId x, Span span);
 void tile_knob_set(TileProgram *p, const char *name, int64_t value);
 
 // ---- reading
 const TileOp *tile_op(const TileProgram *p, TileId v);
 int64_t tile_knob(const TileProgram *p, const char *name, int64_t otherwise);
 int tile_dim_of(const TileProgram *p, TileRole role);  // first with that role; -1: none
+DimSet tile_role_dims(const TileProgram *p, TileRole role);
 int64_t tile_task_count(const TileProgram *p);
-double tile_flops(const TileProgram *p);                // an ATTEND's only within its band
-bool tile_at_pairs(const TileProgram *p, DimSet dims);  // ATTEND: both m and n are among them
+double tile_flops(const TileProgram *p);                // of pairs of m and n that exist
+bool tile_at_pairs(const TileProgram *p, DimSet dims);  // ATTEND, CHUNK: both m and n
+// CHUNK: does the load or store move along the tokens though its value does not stand at them?
+// Then it moves by tiles: stride * number of the tile, counted from the front of the sequence.
+bool tile_by_tiles(const TileProgram *p, const TileOp *op);
+int64_t tile_walked(const TileProgram *p);  // CHUNK: tiles that a task walks
 double tile_bytes(const TileProgram *p);  // least traffic: every element of every argument that
                                           // is touched, once
 // The program with equal operations only once (tile_share.c).

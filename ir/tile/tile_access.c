@@ -11,6 +11,22 @@ bool tile_op_accesses(TileOpKind kind) {
 
 bool tile_op_writes(TileOpKind kind) { return kind == TILE_STORE || kind == TILE_SCATTER; }
 
+bool tile_op_has_value(TileOpKind kind) { return !tile_op_writes(kind) && kind != TILE_NEXT; }
+
+DimSet tile_access_moves(const TileAccess *access) {
+    DimSet dims = 0;
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++)
+        if (access->stride[d]) dims |= (DimSet)(1U << d);
+    return dims;
+}
+
+bool tile_by_tiles(const TileProgram *p, const TileOp *op) {
+    if (p->skeleton != TILE_CHUNK || (op->kind != TILE_LOAD && op->kind != TILE_STORE))
+        return false;
+    DimSet tokens = tile_tokens(p);
+    return !(op->dims & tokens) && tile_access_moves(&op->access) & tokens;
+}
+
 double tile_points(const TileProgram *p, DimSet dims) {
     double points = 1;
     for (uint32_t d = 0; d < p->dim_count; d++)
@@ -18,19 +34,22 @@ double tile_points(const TileProgram *p, DimSet dims) {
     return points;
 }
 
-int64_t tile_dim_tiles(const TileDim *dim) {
+int64_t tile_dim_tiles(const TileProgram *p, uint32_t d) {
+    const TileDim *dim = &p->dims[d];
     switch (dim->role) {
     case DIM_GRID: return dim->extent;
     case DIM_SERIAL:
     case DIM_K: return 1;
-    case DIM_COL:
     case DIM_M:
-    case DIM_N: return (dim->extent + dim->tile - 1) / dim->tile;
+    case DIM_N:
+        if (p->skeleton == TILE_CHUNK) return 1;
+        return (dim->extent + dim->tile - 1) / dim->tile;
+    case DIM_COL: return (dim->extent + dim->tile - 1) / dim->tile;
     }
     BUG("role %d", (int)dim->role);
 }
 
-bool tile_dim_splits(const TileDim *dim) { return tile_dim_tiles(dim) > 1; }
+bool tile_dim_splits(const TileProgram *p, uint32_t dim) { return tile_dim_tiles(p, dim) > 1; }
 
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -52,11 +71,17 @@ TileRange tile_guard_range(const TileDim *dim, const TileGuard *guard) {
     return range;
 }
 
-TileRange tile_index_range(const TileProgram *p, const TileAccess *access, uint32_t dim) {
-    TileRange range = {0, p->dims[dim].extent - 1};
+// Points of a dimension that an access walks.
+static int64_t walked_extent(const TileProgram *p, const TileOp *op, uint32_t dim) {
+    bool tiles = tile_by_tiles(p, op) && tile_tokens(p) >> dim & 1;
+    return tiles ? tile_walked(p) : p->dims[dim].extent;
+}
+
+TileRange tile_index_range(const TileProgram *p, const TileOp *op, uint32_t dim) {
+    TileRange range = {0, walked_extent(p, op, dim) - 1};
     for (uint32_t i = 0; i < 2; i++) {
-        if (access->guard[i].dim != (int)dim) continue;
-        TileRange by_guard = tile_guard_range(&p->dims[dim], &access->guard[i]);
+        if (op->access.guard[i].dim != (int)dim) continue;
+        TileRange by_guard = tile_guard_range(&p->dims[dim], &op->access.guard[i]);
         range.first = at_least(range.first, by_guard.first);
         range.last = at_most(range.last, by_guard.last);
     }
@@ -71,7 +96,7 @@ TileReach tile_reach(const TileProgram *p, const TileOp *op) {
     const TileReach none = {0, -1, 0};
     TileReach reach = {(double)op->access.offset, (double)op->access.offset, 1};
     for (uint32_t d = 0; d < p->dim_count; d++) {
-        TileRange range = tile_index_range(p, &op->access, d);
+        TileRange range = tile_index_range(p, op, d);
         if (range.first > range.last) return none;
         double a = (double)range.first * (double)op->access.stride[d];
         double b = (double)range.last * (double)op->access.stride[d];
@@ -112,7 +137,7 @@ static void radix_insert(Radices *r, int64_t stride, int64_t extent) {
 static Radices radices_of(const TileProgram *p, const TileOp *op, DimSet dims) {
     Radices r = {.count = 0};
     for (uint32_t d = 0; d < p->dim_count; d++)
-        if (dims >> d & 1) radix_insert(&r, op->access.stride[d], p->dims[d].extent);
+        if (dims >> d & 1) radix_insert(&r, op->access.stride[d], walked_extent(p, op, d));
     if (has_row_number(op)) radix_insert(&r, op->index_stride, op->index_count);
     return r;
 }
@@ -158,7 +183,7 @@ bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b
     for (uint32_t d = 0; d < p->dim_count; d++)
         if (a->access.stride[d] != b->access.stride[d]) return false;
     double span[TILE_MAX_DIMS + 2];
-    Radices r = radices_of(p, a, a->dims);
+    Radices r = radices_of(p, a, a->dims | tile_access_moves(&a->access));
     if (!radix_spans(&r, span)) return false;
     return !distance_reached(&r, span, r.count, (double)(b->access.offset - a->access.offset));
 }

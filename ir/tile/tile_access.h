@@ -14,8 +14,8 @@ typedef struct {
     int64_t first, last;
 } TileRange;
 TileRange tile_guard_range(const TileDim *dim, const TileGuard *guard);
-// Of dimension `dim` under both guards of the access.
-TileRange tile_index_range(const TileProgram *p, const TileAccess *access, uint32_t dim);
+// Of dimension `dim` under both guards of the access of op, which may move by tiles.
+TileRange tile_index_range(const TileProgram *p, const TileOp *op, uint32_t dim);
 
 // Elements touched by a LOAD, GATHER, STORE or SCATTER_ADD over all points: all lie in [least,
 // most], and there are at most `count` of them. count 0: no guard ever holds.
@@ -33,7 +33,12 @@ bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b
 
 bool tile_op_accesses(TileOpKind kind);                 // LOAD, GATHER, STORE, SCATTER_ADD
 bool tile_op_writes(TileOpKind kind);                   // STORE, SCATTER_ADD
+bool tile_op_has_value(TileOpKind kind);                // not those, nor NEXT
 bool tile_name_legal(Str name);                         // fit for the text form
 double tile_points(const TileProgram *p, DimSet dims);  // product of extents
-int64_t tile_dim_tiles(const TileDim *dim);  // how many tiles (GRID: points) of it there are
-bool tile_dim_splits(const TileDim *dim);    // do different tasks have different points of it?
+DimSet tile_access_moves(const TileAccess *access);     // dims with a stride
+// In how many parts tasks divide a dimension: its tiles (GRID: points).
+int64_t tile_dim_tiles(const TileProgram *p, uint32_t dim);
+bool tile_dim_splits(const TileProgram *p, uint32_t dim);  // is that more than one?
+DimSet tile_tokens(const TileProgram *p);                  // m and n
+DimSet tile_turned(const TileProgram *p, DimSet dims);     // with m for n, and n for m

@@ -15,9 +15,17 @@ const char *tile_skeleton_text(TileSkeleton skeleton) {
     case TILE_STREAM: return "stream";
     case TILE_LOOP: return "loop";
     case TILE_ATTEND: return "attend";
+    case TILE_CHUNK: return "chunk";
     }
     BUG("skeleton %d", (int)skeleton);
 }
+
+static const char *const way_words[] = {
+    [WAY_UPTO] = "upto", [WAY_AFTER] = "after",           [WAY_FROM] = "from",
+    [WAY_ALL] = "all",   [WAY_TRANSPOSED] = "transposed",
+};
+
+const char *tile_way_text(TileWay way) { return way_words[way]; }
 
 int64_t tile_usual_tile(TileRole role, int64_t extent) {
     return role == DIM_GRID || role == DIM_SERIAL ? 1 : extent;
@@ -98,6 +106,17 @@ static void print_operands(const TileOp *op, StrBuf *out) {
         strbuf_addf(out, "%s%%%u", i ? ", " : " ", op->in[i].i);
 }
 
+static void print_over(const TileProgram *p, const TileOp *op, StrBuf *out) {
+    strbuf_addz(out, " over ");
+    print_dims(p, op->over, out);
+}
+
+static void print_dot(const TileProgram *p, const TileOp *op, StrBuf *out) {
+    strbuf_addf(out, "dot %%%u, %%%u", op->in[0].i, op->in[1].i);
+    if (op->arity == 3) strbuf_addf(out, " decayed %%%u", op->in[2].i);
+    print_over(p, op, out);
+}
+
 static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
     switch (op->kind) {
     case TILE_NONE: BUG("an operation without a kind");
@@ -125,12 +144,11 @@ static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
         print_operands(op, out);
         return;
     case TILE_REDUCE:
-    case TILE_DOT:
-        strbuf_addz(out, op->kind == TILE_DOT ? "dot" : op_text(op->fn));
+        strbuf_addz(out, op_text(op->fn));
         print_operands(op, out);
-        strbuf_addz(out, " over ");
-        print_dims(p, op->over, out);
+        print_over(p, op, out);
         return;
+    case TILE_DOT: print_dot(p, op, out); return;
     case TILE_STORE:
         strbuf_addz(out, "store ");
         print_place(p, &op->access, out);
@@ -144,12 +162,27 @@ static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
         print_guards(p, &op->access, out);
         strbuf_addf(out, " = %%%u", op->in[1].i);
         return;
+    case TILE_CARRY:
+    case TILE_TURN:
+        strbuf_addz(out, op->kind == TILE_CARRY ? "carry" : "turn");
+        print_operands(op, out);
+        return;
+    case TILE_NEXT: strbuf_addf(out, "next %%%u = %%%u", op->in[0].i, op->in[1].i); return;
+    case TILE_SCAN:
+        strbuf_addf(out, "scan %s %%%u %s ", op_text(op->fn), op->in[0].i, way_words[op->way]);
+        print_dims(p, op->over, out);
+        return;
+    case TILE_SOLVE:
+        strbuf_addz(out, "solve");
+        print_operands(op, out);
+        if (op->way == WAY_TRANSPOSED) strbuf_addz(out, " transposed");
+        return;
     }
 }
 
 void tile_print_op(const TileProgram *p, uint32_t number, StrBuf *out) {
     const TileOp *op = &p->ops.ptr[number];
-    if (!tile_op_writes(op->kind)) strbuf_addf(out, "%%%u = ", number);
+    if (tile_op_has_value(op->kind)) strbuf_addf(out, "%%%u = ", number);
     print_action(p, op, out);
     strbuf_addf(out, " : %s ", dtype_text(op->type));
     print_dims(p, op->dims, out);
@@ -171,6 +204,7 @@ static void print_body(const TileProgram *p, StrBuf *out) {
         band_print(&p->band, out);
         strbuf_addc(out, '\n');
     }
+    if (p->reverse) strbuf_addz(out, "  reverse\n");
     vec_each (const TileArg, arg, &p->args)
         strbuf_addf(out, "  arg %.*s: %s[%lld]\n", STR_ARG(arg->name), dtype_text(arg->type),
                     (long long)arg->elements);

@@ -113,7 +113,7 @@ static bool type_read(Reader *r, DType *out) {
 static bool operand_read(Reader *r, TileId *out) {
     int64_t number = 0;
     if (!word_expect(r, "%") || !number_read(r, false, &number)) return false;
-    if (number < 1 || number >= r->p->ops.len || tile_op_writes(r->p->ops.ptr[number].kind))
+    if (number < 1 || number >= r->p->ops.len || !tile_op_has_value(r->p->ops.ptr[number].kind))
         return diag_error(r->diag, span_line(r), "%%%lld is no value above", (long long)number);
     *out = (TileId){(uint32_t)number};
     return true;
@@ -273,7 +273,12 @@ static bool load_read(Reader *r, Tail *tail) {
     TileAccess access = {0};
     if (!place_read(r, &access) || !guards_read(r, &access) || !tail_read(r, tail))
         return false;
-    tile_load(r->p, access, span_line(r));
+    // What moves by tiles does not stand at the tokens.
+    bool by_tiles = r->p->skeleton == TILE_CHUNK && !(tail->dims & tile_tokens(r->p));
+    if (by_tiles)
+        tile_load_by_tiles(r->p, access, span_line(r));
+    else
+        tile_load(r->p, access, span_line(r));
     return true;
 }
 
@@ -315,12 +320,72 @@ static bool reduce_read(Reader *r, GraphOp fn, Tail *tail) {
     return true;
 }
 
+static bool pair_read(Reader *r, TileId *a, TileId *b) {
+    return operand_read(r, a) && word_expect(r, ",") && operand_read(r, b);
+}
+
 static bool dot_read(Reader *r, Tail *tail) {
-    TileId a = {0}, b = {0};
+    TileDecayed in = {{0}, {0}, {0}};
     DimSet over = 0;
-    if (!operand_read(r, &a) || !word_expect(r, ",") || !operand_read(r, &b)) return false;
+    if (!pair_read(r, &in.a, &in.b)) return false;
+    if (word_take(r, "decayed") && !operand_read(r, &in.alpha)) return false;
     if (!word_expect(r, "over") || !dims_read(r, &over) || !tail_read(r, tail)) return false;
-    tile_dot(r->p, a, b, over, span_line(r));
+    if (in.alpha.i)
+        tile_dot_decayed(r->p, in, over, span_line(r));
+    else
+        tile_dot(r->p, in.a, in.b, over, span_line(r));
+    return true;
+}
+
+static bool carry_read(Reader *r, Tail *tail) {
+    TileId init = {0};
+    if (!operand_read(r, &init) || !tail_read(r, tail)) return false;
+    tile_carry(r->p, init, tail->dims, span_line(r));
+    return true;
+}
+
+// next %CARRY = %VALUE
+static bool next_read(Reader *r, Tail *tail) {
+    TileId carry = {0}, x = {0};
+    if (!operand_read(r, &carry) || !word_expect(r, "=") || !operand_read(r, &x)) return false;
+    if (tile_op(r->p, carry)->kind != TILE_CARRY)
+        return diag_error(r->diag, span_line(r), "%%%u is no carry", carry.i);
+    if (!tail_read(r, tail)) return false;
+    tile_next(r->p, carry, x, span_line(r));
+    return true;
+}
+
+// scan (mul|add) %X (upto|after|from|all) ( M )
+static bool scan_read(Reader *r, Tail *tail) {
+    TileId x = {0};
+    DimSet over = 0;
+    GraphOp fn = word_take(r, op_text(OP_MUL)) ? OP_MUL : OP_ADD;
+    if (fn == OP_ADD && !word_expect(r, op_text(OP_ADD))) return false;
+    if (!operand_read(r, &x)) return false;
+    int way = WAY_UPTO;
+    while (way < WAY_ALL && !word_take(r, tile_way_text((TileWay)way)))
+        way++;
+    if (way == WAY_ALL && !word_expect(r, tile_way_text(WAY_ALL))) return false;
+    if (!dims_read(r, &over) || !tail_read(r, tail)) return false;
+    if (over != tile_role_dims(r->p, DIM_M))
+        return diag_error(r->diag, span_line(r), "a scan is over the dimension of role m");
+    tile_scan(r->p, fn, x, (TileWay)way, span_line(r));
+    return true;
+}
+
+static bool solve_read(Reader *r, Tail *tail) {
+    TileId a = {0}, b = {0};
+    if (!pair_read(r, &a, &b)) return false;
+    bool transposed = word_take(r, tile_way_text(WAY_TRANSPOSED));
+    if (!tail_read(r, tail)) return false;
+    tile_solve(r->p, a, b, transposed, span_line(r));
+    return true;
+}
+
+static bool turn_read(Reader *r, Tail *tail) {
+    TileId x = {0};
+    if (!operand_read(r, &x) || !tail_read(r, tail)) return false;
+    tile_turn(r->p, x, span_line(r));
     return true;
 }
 
@@ -358,6 +423,10 @@ static bool value_read(Reader *r, Tail *tail) {
     if (word_take(r, op_text(OP_REDUCE_SUM))) return reduce_read(r, OP_REDUCE_SUM, tail);
     if (word_take(r, op_text(OP_REDUCE_MAX))) return reduce_read(r, OP_REDUCE_MAX, tail);
     if (word_take(r, "dot")) return dot_read(r, tail);
+    if (word_take(r, "carry")) return carry_read(r, tail);
+    if (word_take(r, "scan")) return scan_read(r, tail);
+    if (word_take(r, "solve")) return solve_read(r, tail);
+    if (word_take(r, "turn")) return turn_read(r, tail);
     return diag_error(r->diag, span_here(r), "an operation expected");
 }
 
@@ -436,6 +505,12 @@ static bool band_read(Reader *r) {
            bound_read(r, "inf", BAND_MOST, &band->hi);
 }
 
+static bool reverse_read(Reader *r) {
+    r->p->reverse = true;
+    return r->p->skeleton == TILE_CHUNK ||
+           diag_error(r->diag, span_line(r), "only a chunk program is walked in reverse");
+}
+
 static bool body_line_read(Reader *r) {
     Tail tail = {0};
     if (word_take(r, "%")) return value_read(r, &tail) && op_checked(r, &tail);
@@ -443,9 +518,11 @@ static bool body_line_read(Reader *r) {
     bool adds = word_take(r, "scatter_add");
     if (adds || word_take(r, "scatter_put"))
         return scatter_read(r, adds, &tail) && op_checked(r, &tail);
+    if (word_take(r, "next")) return next_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "arg")) return arg_read(r);
     if (word_take(r, "knob")) return knob_read(r);
     if (word_take(r, "band")) return band_read(r);
+    if (word_take(r, "reverse")) return reverse_read(r);
     for (int role = DIM_GRID; role <= DIM_K; role++)
         if (word_take(r, tile_role_text((TileRole)role))) return dim_read(r, (TileRole)role);
     return diag_error(r->diag, span_here(r),
@@ -469,18 +546,18 @@ static bool line_end(Reader *r) {
     return diag_error(r->diag, span_here(r), "the end of the line expected");
 }
 
-// tile NAME (stream|loop|attend)
+// tile NAME (stream|loop|attend|chunk)
 static bool head_read(Reader *r) {
     Str name = {0};
     if (!line_next(r))
         return diag_error(r->diag, span_here(r), "there is no tile program in this text");
     if (!word_expect(r, "tile") || !name_new_read(r, &name)) return false;
-    for (int skeleton = TILE_STREAM; skeleton <= TILE_ATTEND; skeleton++) {
+    for (int skeleton = TILE_STREAM; skeleton <= TILE_CHUNK; skeleton++) {
         if (!word_take(r, tile_skeleton_text((TileSkeleton)skeleton))) continue;
         r->p = tile_new(r->arena, name, (TileSkeleton)skeleton);
         return line_end(r);
     }
-    return diag_error(r->diag, span_here(r), "'stream', 'loop' or 'attend' expected");
+    return diag_error(r->diag, span_here(r), "'stream', 'loop', 'attend' or 'chunk' expected");
 }
 
 bool tile_read(Diag *diag, Arena *arena, uint32_t file, TileProgram **out) {

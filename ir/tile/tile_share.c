@@ -4,7 +4,7 @@
 #include "base/map.h"
 #include "ir/tile/tile_access.h"
 
-enum { KEY_WORDS = 36 };
+enum { KEY_WORDS = 37 };
 
 static int64_t *guard_key(int64_t *key, const TileGuard *g) {
     const int64_t words[] = {g->dim, g->div, g->mod, g->shift, g->lo, g->hi};
@@ -17,10 +17,9 @@ static Str key_of(Arena *arena, const TileOp *op) {
     int64_t *key = arena_array(arena, int64_t, KEY_WORDS), *at = key, bits;
     memcpy(&bits, &op->number, sizeof bits);
     const int64_t words[] = {
-        op->kind,         op->fn,         op->type,       op->dims,
-        op->over,         op->arity,      op->in[0].i,    op->in[1].i,
-        op->in[2].i,      bits,           op->access.arg, op->access.offset,
-        op->index_stride, op->index_count};
+        op->kind,  op->fn,         op->type,          op->dims,         op->over,
+        op->arity, op->way,        op->in[0].i,       op->in[1].i,      op->in[2].i,
+        bits,      op->access.arg, op->access.offset, op->index_stride, op->index_count};
     memcpy(at, words, sizeof words);
     at += sizeof words / sizeof *words;
     memcpy(at, op->access.stride, sizeof op->access.stride);
@@ -30,6 +29,9 @@ static Str key_of(Arena *arena, const TileOp *op) {
     _Static_assert(sizeof words / sizeof *words + TILE_MAX_DIMS + 12 == KEY_WORDS, "KEY_WORDS");
     return (Str){(const char *)key, sizeof *key * (size_t)(at - key)};
 }
+
+// What has no value stays; of two carries each has its own next.
+static bool shared(TileOpKind kind) { return tile_op_has_value(kind) && kind != TILE_CARRY; }
 
 TileProgram *tile_share(Arena *arena, const TileProgram *p) {
     TileProgram *out = arena_new(arena, TileProgram);
@@ -45,7 +47,7 @@ TileProgram *tile_share(Arena *arena, const TileProgram *p) {
             op.in[k].i = new_of[op.in[k].i];
         uint64_t same;
         Str key = key_of(&scratch, &op);
-        if (!tile_op_writes(op.kind) && map_get(&seen, key, &same)) {
+        if (shared(op.kind) && map_get(&seen, key, &same)) {
             new_of[i] = (uint32_t)same;
             continue;
         }

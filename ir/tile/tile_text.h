@@ -4,7 +4,8 @@
 #include "ir/tile/tile.h"
 
 const char *tile_role_text(TileRole role);  // "grid", "serial", "col", "m", "n", "k"
-const char *tile_skeleton_text(TileSkeleton skeleton);  // "stream", "loop", "attend"
+const char *tile_skeleton_text(TileSkeleton skeleton);  // "stream", "loop", "attend", "chunk"
+const char *tile_way_text(TileWay way);                 // "upto", "after", "from", "all"
 
 // What the text form leaves out: the tile of a dimension, and the modulus of a guard that wraps
 // nothing.

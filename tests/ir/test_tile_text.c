@@ -62,8 +62,38 @@ static void test_documented_programs(void **state) {
         assert_round_trip(text);
         count++;
     }
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 4);
     bench_close(&b);
+}
+
+static void test_round_trip_of_chunks(void **state) {
+    (void)state;
+    assert_round_trip("tile chunks chunk\n"
+                      "  grid g = 3\n"
+                      "  m t = 10 tile 4\n"
+                      "  n s = 10 tile 4\n"
+                      "  k d = 2\n"
+                      "  k e = 5\n"
+                      "  reverse\n"
+                      "  arg x: bf16[60]\n"
+                      "  arg states: f32[90]\n"
+                      "  arg y: f32[150]\n"
+                      "  %1 = load states[g*30 + t*10 + d*5 + e] : f32 (g, d, e)\n"
+                      "  %2 = const 0 : f32 ()\n"
+                      "  %3 = carry %2 : f32 (g, d, e)\n"
+                      "  %4 = load x[g*20 + t*2 + d] : f32 (g, t, d)\n"
+                      "  %5 = scan mul %4 upto (t) : f32 (g, t, d)\n"
+                      "  %6 = scan add %4 after (t) : f32 (g, t, d)\n"
+                      "  %7 = scan add %6 from (t) : f32 (g, t, d)\n"
+                      "  %8 = scan mul %4 all (t) : f32 (g, d)\n"
+                      "  %9 = turn %5 : f32 (g, s, d)\n"
+                      "  %10 = dot %7, %9 decayed %4 over (d) : f32 (g, t, s)\n"
+                      "  %11 = dot %4, %1 over (d) : f32 (g, t, e)\n"
+                      "  %12 = solve %10, %11 : f32 (g, t, e)\n"
+                      "  %13 = solve %10, %12 transposed : f32 (g, t, e)\n"
+                      "  %14 = dot %4, %13 over (t) : f32 (g, d, e)\n"
+                      "  store y[g*50 + t*5 + e] = %13 : f32 (g, t, e)\n"
+                      "  next %3 = %14 : f32 (g, d, e)\n");
 }
 
 static void test_reader_takes_blanks_and_comments(void **state) {
@@ -104,8 +134,8 @@ static const Mistake mistakes[] = {
     {"graph g", "'tile' expected"},
     {"tile", "a name expected"},
     {"tile 3 loop", "'3' is no name"},
-    {"tile t row", "'stream', 'loop' or 'attend' expected"},
-    {"tile t streams", "'stream', 'loop' or 'attend' expected"},
+    {"tile t row", "'stream', 'loop', 'attend' or 'chunk' expected"},
+    {"tile t streams", "'stream', 'loop', 'attend' or 'chunk' expected"},
     {"tile t stream x", "the end of the line expected"},
     {HEAD "boo", "a dimension, argument, knob or operation expected"},
     {HEAD "grid g = 2", "there is another dimension 'g'"},
@@ -196,6 +226,7 @@ static void test_hash(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip_of_chunks),
         cmocka_unit_test(test_documented_programs),
         cmocka_unit_test(test_reader_takes_blanks_and_comments),
         cmocka_unit_test(test_operations_know_their_line),

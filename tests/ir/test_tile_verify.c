@@ -294,7 +294,8 @@ static void test_attention(void **state) {
     ASSERT_CASES(ATTEND, cases);
     const Case heads[] = {
         {"m m = 4\nn n = 4\n", "has a dimension of role k"},
-        {"m m = 4\nn n = 4\nk k = 4 tile 2\n", "dimension 'k' of an attend program is tiled"},
+        {"m m = 4\nn n = 4\nk k = 4 tile 2\n",
+         "dimension 'k' of a program of kind attend is tiled"},
         {"m m = 4\nn n = 4\nk k = 4\nband 2, 1\n", "the band has no pairs"},
         {"col c = 4\nm m = 4\nn n = 4\nk k = 4\n", "no dimension of role col"},
         {"m m = 4\nn n = 4 tile 2\nk k = 4\narg x: f32[16]\n"
@@ -333,7 +334,7 @@ static void test_spoiled(void **state) {
     SPOILED(p->ops.ptr[2].in[1].i = 0, "operand %0 does not come before it");
     SPOILED(p->ops.ptr[2].dims = 1, "its dims are not those that its operands give");
     SPOILED(p->ops.ptr[1].dims |= 4, "it stands at a dimension that does not exist");
-    SPOILED(p->ops.ptr[2].over = 1, "only a reduction or a dot is over dimensions");
+    SPOILED(p->ops.ptr[2].over = 1, "only a reduction, a dot or a scan is over dimensions");
     SPOILED(p->ops.ptr[3].fn = OP_ADD, "a reduction is a sum or a maximum");
     SPOILED(p->ops.ptr[3].type = DTYPE_I32, "types that do not go together");
     SPOILED(p->ops.ptr[1].access.arg = 3, "an access to an argument that does not exist");
