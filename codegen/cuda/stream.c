@@ -11,11 +11,25 @@ static uint32_t op_count(const Stream *s) { return s->plan.p->ops.len; }
 
 // ---- scalars
 
+// In lanes side by side the same of other places: see stream_lanes.c.
+static Str load_text(Stream *s, const TileOp *op, Str row) {
+    CudaWriter *w = s->w;
+    int64_t step = s->scalars.step[op - s->plan.p->ops.ptr];
+    if (step == 0) return cuda_load(w, op, &s->at, row);
+    Str element = str_printf(w->arena, "(%.*s)[(i64)at * %lld]",
+                             STR_ARG(cuda_address(w, op, &s->at, row)), (long long)step);
+    Str value = cuda_widen(w, s->plan.p->args.ptr[op->access.arg].type, element);
+    Str condition = cuda_access_condition(w, op, &s->at, row);
+    if (condition.len == 0) return value;
+    return str_printf(w->arena, "(%.*s ? %.*s : %.*s)", STR_ARG(condition), STR_ARG(value),
+                      STR_ARG(cuda_number(w, 0, op->type)));
+}
+
 static Str scalar_text(Stream *s, const TileOp *op) {
     switch (op->kind) {
     case TILE_INDEX: return cuda_index(s->w, op, &s->at);
-    case TILE_LOAD: return cuda_load(s->w, op, &s->at, (Str){0});
-    case TILE_GATHER: return cuda_load(s->w, op, &s->at, stream_scalar_text(s, op->in[0]));
+    case TILE_LOAD: return load_text(s, op, (Str){0});
+    case TILE_GATHER: return load_text(s, op, stream_scalar_text(s, op->in[0]));
     case TILE_MAP: {
         Str in[3] = {0};
         for (uint32_t k = 0; k < op->arity; k++)
@@ -380,10 +394,12 @@ static bool has_many_scalars(Stream *s) {
 static bool shape_of_many(Stream *s) {
     StreamShape kept = {.resident = true, .width = 4}, shared = {.shares = true};
     StreamShape shared_kept = {.shares = true, .resident = true, .width = 4},
+                shared_pairs = {.shares = true, .resident = true, .width = 2},
                 shared_wide = {.shares = true, .width = 4};
     return shape_find(s, kept, true) || ring_find(s, shared) ||
            shape_find(s, shared_kept, true) || shape_find(s, shared_kept, false) ||
-           shape_find(s, shared_wide, true) || shape_find(s, shared, false);
+           shape_find(s, shared_pairs, false) || shape_find(s, shared_wide, true) ||
+           shape_find(s, shared, false);
 }
 
 static bool shape_of_kernel(Stream *s) {

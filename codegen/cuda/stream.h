@@ -48,9 +48,10 @@ typedef struct {
 
 // Scalars in shared memory (stream_scalars.c), while the kernel is written.
 typedef struct {
-    int *place;      // by TileId: the word of what has one; else -1
-    bool *local;     // the thread has it as a variable, here
-    int count;       // words that have been given away
+    int *place;     // by TileId: the word of what has one; else -1
+    bool *local;    // the thread has it as a variable, here
+    int64_t *step;  // by TileId: from lane to lane, of its place or of what is loaded; mostly 0
+    int count;      // words that have been given away
     int reduced[2];  // of each warp, sums and maxima of the pass that is being written
     bool waited;     // the block has waited since this iteration of the loop began
 } StreamScalars;
@@ -102,9 +103,12 @@ int64_t scalars_words(const Stream *s);
 void scalars_start(Stream *s);
 // The lanes' values of reductions of one kind; `first`: a condition, the first of a row.
 void scalars_of_warp(Stream *s, const uint32_t *sums, int count, Str first);
-void scalars_of_block(Stream *s);  // of all its warps
-void scalars_write_shared(Stream *s, const Level *l, int round);
+void scalars_of_block(Stream *s);              // of all its warps
+int scalars_place_new(Stream *s, uint32_t i);  // gives it the next
 void scalars_store(Stream *s, const uint32_t *stores, int count);
+
+// stream_lanes.c: what is computed of them in a round
+void scalars_write_shared(Stream *s, const Level *l, int round);
 
 // stream_shape.c
 int stream_width(const StreamPlan *s);  // of the widest vectors that are of use

@@ -25,8 +25,12 @@ Str stream_add(CudaWriter *w, const TileOp *reduce, Str sum, Str x) {
 Str stream_scalar_text(Stream *s, TileId v) {
     const TileOp *op = tile_op(s->plan.p, v);
     if (op->kind == TILE_CONST) return cuda_number(s->w, op->number, op->type);
-    if (scalars_place(s, v.i))
-        return str_printf(s->w->arena, "scalars[%d]", s->scalars.place[v.i]);
+    if (scalars_place(s, v.i)) {
+        int64_t step = s->scalars.step[v.i];
+        Str lane =
+            step == 0 ? (Str){0} : str_printf(s->w->arena, " + at * %lld", (long long)step);
+        return str_printf(s->w->arena, "scalars[%d%.*s]", s->scalars.place[v.i], STR_ARG(lane));
+    }
     return cuda_name(s->w, v);
 }
 

@@ -18,6 +18,7 @@ enum {
     FIXED_REGISTERS = 24,  // addresses, indices and what is on its way
     GROUP_REGISTERS = 32,  // what the compiler moves from one group to another
     SAFE_REGISTERS = 232,  // of 255: the count is an estimate
+    MOST_UNROLLED = 2000,  // operations at the cols of a thread: they take NVRTC a second
 };
 
 // ---- what the program asks for
@@ -102,6 +103,13 @@ static bool registers_fit(const Search *q, const StreamShape *shape) {
     return registers <= most;
 }
 
+static int ops_at_cols(const StreamPlan *s) {
+    int count = 0;
+    for (uint32_t i = 1; i < s->p->ops.len; i++)
+        count += s->ops[i].col;
+    return count;
+}
+
 static bool is_busy(const Search *q, int64_t threads_of_row) {
     return q->rows * threads_of_row >= BUSY_THREADS;
 }
@@ -109,7 +117,9 @@ static bool is_busy(const Search *q, int64_t threads_of_row) {
 static bool resident_fits(const Search *q, StreamShape *shape) {
     shape->steps = (int)divided_up(q->vectors, shape->threads);
     if (shape->steps > 1 && q->strict && !is_busy(q, shape->threads)) return false;
-    bool few = shape->width * shape->steps <= MOST_ELEMENTS;
+    int elements = shape->width * shape->steps;
+    if (shape->shares && ops_at_cols(&q->s->plan) * elements > MOST_UNROLLED) return false;
+    bool few = elements <= MOST_ELEMENTS;
     return (few || !q->strict) && registers_fit(q, shape);
 }
 

@@ -81,8 +81,9 @@ static const Mutation in_mixes[] = {
     PLANT("warp_sums + 30, all, true", "warp_sums + 30, all, false", NULL),
     PLANT("warp_sums + 30, all", "warp_sums + 29, all", NULL),
     PLANT("threadIdx.x / 32 * 96", "threadIdx.x / 32 * 95", "race"),
-    PLANT("if (threadIdx.x / 32 == 2) {", "if (threadIdx.x / 32 == 9) {", NULL),
-    PLANT("if (threadIdx.x % 32 == 0) {", "{", "race"),
+    PLANT("(int)threadIdx.x - 32;", "(int)threadIdx.x - 320;", NULL),
+    PLANT("(u32)at < 6U", "(u32)at < 5U", NULL),
+    PLANT(" + at] =", "] =", "race"),
     PLANT("if (lane == 0) {", "{", "race"),
 };
 
