@@ -14,16 +14,6 @@
 #include "base/check.h"
 #include "codegen/llvm/skeleton.h"
 
-IrValue at_least(Builder *b, IrValue x, IrValue y) {
-    return build_select(b, build_icmp(b, LLVMIntSLT, x, y), y, x);
-}
-
-IrValue at_most(Builder *b, IrValue x, IrValue y) {
-    return build_select(b, build_icmp(b, LLVMIntSLT, x, y), x, y);
-}
-
-IrValue minus(Builder *b, IrValue x, IrValue y) { return LLVMBuildNSWSub(b->at, x, y, ""); }
-
 static const TileDim *dim_at(const Attend *a, int d) { return &a->p->dims[d]; }
 
 static IrValue plus(const Attend *a, IrValue x, int64_t y) {
@@ -130,7 +120,7 @@ static void clear_sums(Attend *a, bool over_n) {
     }
 }
 
-static void chunk_emit(Attend *a) {
+static void keys_emit(Attend *a) {
     for (int i = 0; i < a->score_count; i++)
         scores_emit(a, &a->scores[i]);
     for (int round = 0; round < a->passes; round++) {
@@ -152,7 +142,7 @@ static void chunks_emit(Attend *a) {
     loop_begin(b, &loop, from, to, a->chunk);
     a->n_first = loop.index;
     a->n_count = at_most(b, build_i64(b, a->chunk), minus(b, to, loop.index));
-    chunk_emit(a);
+    keys_emit(a);
     loop_end(b, &loop);
 }
 

@@ -5,7 +5,7 @@
 // products: rows of queries by keys, rows of keys by queries.
 #pragma once
 
-#include "codegen/llvm/builder.h"
+#include "codegen/llvm/product.h"
 
 // A dot over a k: scores.
 typedef struct {
@@ -49,11 +49,6 @@ typedef struct {
     IrValue m_first, m_count, n_first, n_count;
 } Attend;
 
-int64_t round_to(int64_t x, int64_t unit);
-IrValue at_least(Builder *b, IrValue x, IrValue y);
-IrValue at_most(Builder *b, IrValue x, IrValue y);
-IrValue minus(Builder *b, IrValue x, IrValue y);
-
 // attend_plan.c. False, with the reason in b->diag: the program has no code here.
 MUST_USE bool attend_plan(Attend *a, Builder *b);
 bool stands_at(const TileOp *op, int dim);
@@ -69,19 +64,3 @@ void rows_finish(Attend *a);  // stores at m
 void keys_finish(Attend *a);  // stores at n
 void turn_queries(Attend *a, const Scores *s);
 void copy_operand(Attend *a, const Sums *s);
-
-// attend_product.c: c[row][col] (+)= sum over k of a[row, k] * b[k][col]
-typedef struct {
-    DType a_type, b_type;
-    IrValue a, b, c;
-    int64_t a_across, a_step, b_step, c_pitch;  // elements
-    IrValue rows, count;                        // i64: rows; products of one sum
-    // Row r has no products below r + first, nor from r + end on; NULL: it has all.
-    IrValue first, end;
-    // Col c has no rows below c + first_row, nor from c + end_row on; NULL: it has all.
-    IrValue first_row, end_row;
-    int64_t cols;
-    bool b_padded;  // b's rows are whole vectors; c's always are
-    bool add;       // to what c holds
-} Product;
-void product_emit(Builder *b, const Product *p);

@@ -10,7 +10,6 @@ enum {
     FELT = 1 << 30,     // distances beyond this are none
 };
 
-int64_t round_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
 bool stands_at(const TileOp *op, int dim) { return (op->dims >> dim & 1) != 0; }

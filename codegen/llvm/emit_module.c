@@ -70,11 +70,7 @@ static bool skeleton_emit(Builder *b) {
     case TILE_STREAM: return stream_emit(b);
     case TILE_LOOP: return loop_emit(b);
     case TILE_ATTEND: return attend_emit(b);
-    case TILE_CHUNK:
-        return diag_fail(
-            b->diag, FAIL_ENVIRONMENT,
-            "kernel '%.*s' is a recurrence over tokens, which has no form for CPUs",
-            STR_ARG(b->program->name));
+    case TILE_CHUNK: return chunk_emit(b);
     }
     BUG("skeleton %d", (int)b->program->skeleton);
 }

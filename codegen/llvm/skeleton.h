@@ -9,3 +9,4 @@
 MUST_USE bool stream_emit(Builder *b);
 MUST_USE bool loop_emit(Builder *b);
 MUST_USE bool attend_emit(Builder *b);
+MUST_USE bool chunk_emit(Builder *b);

@@ -1,8 +1,20 @@
-// attend_product.c: small products of matrices in close memory: blocks of rows x vectors are
-// summed in registers.
+// product.c: see product.h.
+#include "codegen/llvm/product.h"
+
 #include "base/check.h"
-#include "codegen/llvm/attend.h"
 #include "codegen/llvm/element.h"
+
+int64_t round_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+IrValue at_least(Builder *b, IrValue x, IrValue y) {
+    return build_select(b, build_icmp(b, LLVMIntSLT, x, y), y, x);
+}
+
+IrValue at_most(Builder *b, IrValue x, IrValue y) {
+    return build_select(b, build_icmp(b, LLVMIntSLT, x, y), x, y);
+}
+
+IrValue minus(Builder *b, IrValue x, IrValue y) { return LLVMBuildNSWSub(b->at, x, y, ""); }
 
 enum { UNROLL = 4, MOST_SUMS = 24, MOST_ROWS = 12, MOST_VECTORS = 4, NARROW_ROWS = 16 };
 
@@ -37,7 +49,7 @@ static void step(Block *k, IrValue a, IrValue row) {
     for (int i = 0; i < k->rows; i++) {
         int64_t bytes = i * p->a_across * (int64_t)dtype_bytes(p->a_type);
         IrValue y = element_load(b, p->a_type, build_gep_bytes(b, a, bytes), 1, NULL);
-        y = build_splat(b, y, b->lanes);
+        y = build_splat(b, p->negate ? build_fneg(b, y) : y, b->lanes);
         for (int j = 0; j < k->vectors; j++) {
             IrValue *sum = &k->sums[i * k->vectors + j];
             *sum = build_fma(b, y, x[j], *sum);
@@ -82,6 +94,13 @@ static void block_emit(Block *k) {
         IrValue c = c_pointer(k, i / k->vectors, i % k->vectors);
         k->sums[i] = p->add ? build_load(b, type, c, align) : build_f32(b, 0, b->lanes);
     }
+    for (int j = 0; p->scale && j < k->vectors; j++) {
+        IrValue at = build_gep_bytes(b, build_gep(b, b->f32, p->scale, k->col),
+                                     (int64_t)j * b->lanes * 4);
+        IrValue scale = build_load(b, type, at, align);
+        for (int i = 0; i < k->rows; i++)
+            k->sums[i * k->vectors + j] = build_fmul(b, scale, k->sums[i * k->vectors + j]);
+    }
     IrValue from = build_i64(b, 0), to = p->count;
     if (p->first) from = at_least(b, from, build_iadd(b, k->row, p->first));
     if (p->end) {
@@ -97,17 +116,26 @@ static void block_emit(Block *k) {
         build_store(b, k->sums[i], c_pointer(k, i / k->vectors, i % k->vectors), align);
 }
 
-// Rows [from, to) of a panel of cols: blocks, then single rows.
+// Rows [from, to) of a panel of cols: blocks, then single rows. Blocks that divide the unit
+// leave none over.
 static void panel_emit(Block *k, IrValue from, IrValue to) {
     Builder *b = k->b;
-    IrValue rest = LLVMBuildSRem(b->at, minus(b, to, from), build_i64(b, k->rows), "");
+    int64_t unit = k->p->unit;
+    if (unit) {
+        int rows = 1;
+        while (rows * 2 <= k->rows && rows * 2 <= unit)
+            rows *= 2;
+        k->rows = rows;
+    }
+    IrValue rest = build_i64(b, 0);
+    if (!unit) rest = LLVMBuildSRem(b->at, minus(b, to, from), build_i64(b, k->rows), "");
     IrValue whole = minus(b, to, rest);
     Loop blocks = {.count = 0}, singles = {.count = 0};
     loop_begin(b, &blocks, from, whole, k->rows);
     k->row = blocks.index;
     block_emit(k);
     loop_end(b, &blocks);
-    if (k->rows == 1) return;
+    if (k->rows == 1 || unit) return;
     k->rows = 1;
     loop_begin(b, &singles, at_least(b, from, whole), to, 1);
     k->row = singles.index;

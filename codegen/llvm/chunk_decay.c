@@ -1,0 +1,256 @@
+// chunk_decay.c: CHUNK: decayed dots. Between a token s and a later one t lie what is left of
+// s's block, whole blocks, and t's block up to t: the product of alpha over these is three
+// factors, so pairs of different blocks are plain products of operands times such factors.
+// Within a block the product of alpha runs along.
+#include "base/check.h"
+#include "codegen/llvm/chunk.h"
+
+enum { MAX_BLOCK = 16 };
+
+typedef struct {
+    Chunk *c;
+    TileId a, b, alpha;
+    const Matrix *to, *of_a, *of_b, *of_alpha;
+    IrValue from_start;  // its rows at the blocks' ends are the products of whole blocks
+    int64_t pitch;       // of rows along d
+} Decayed;
+
+static IrValue rows_at(const Decayed *d, IrValue base, IrValue row) {
+    return matrix_pointer(d->c, base, d->pitch, row, build_i64(d->c->b, 0));
+}
+
+static IrValue pairs_at(const Decayed *d, const Matrix *x, IrValue t, IrValue s) {
+    return matrix_pointer(d->c, x->at, x->pitch, t, s);
+}
+
+// The product of alpha over the block that begins with token `first`.
+static IrValue over_block(const Decayed *d, IrValue first) {
+    IrValue last = build_iadd(d->c->b, first, build_i64(d->c->b, d->c->block - 1));
+    return rows_at(d, d->from_start, last);
+}
+
+static IrValue later(const Decayed *d, IrValue first, int64_t blocks) {
+    return build_iadd(d->c->b, first, build_i64(d->c->b, blocks * d->c->block));
+}
+
+static Product block_product(const Decayed *d) {
+    const Chunk *c = d->c;
+    return (Product){.a_type = DTYPE_F32,
+                     .b_type = DTYPE_F32,
+                     .b_padded = true,
+                     .rows = build_i64(c->b, c->block),
+                     .count = build_i64(c->b, c->block),
+                     .unit = c->block,
+                     .cols = d->pitch,
+                     .b_step = d->pitch,
+                     .c_pitch = d->pitch};
+}
+
+// ---- over d, at (t, s)
+
+// Lanes are tokens s: w, b times the product of alpha after s up to t, goes from t to t + 1 in
+// the lanes before it. After the last t it is what later blocks need.
+static void scores_diagonal(const Decayed *d, IrValue first, IrValue turned, IrValue late) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    int rows = (int)c->block;
+    int64_t width = chunk_pitch(c, d->of_b->row);
+    Loop loop = {.count = (uint32_t)rows};
+    for (int t = 0; t < rows; t++)
+        loop.carried[t] = build_f32(b, 0, c->lanes);
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d->of_b->col].extent), 1);
+    IrValue w = close_load(c, matrix_pointer(c, turned, width, loop.index, first));
+    IrValue a = matrix_pointer(c, d->of_a->at, d->pitch, first, loop.index);
+    IrValue alpha = matrix_pointer(c, d->of_alpha->at, d->pitch, first, loop.index);
+    for (int t = 0; t < rows; t++) {
+        IrValue row = build_i64(b, t * d->pitch);
+        IrValue next = t ? build_fmul(b, w, close_splat(c, alpha, row)) : w;
+        w = t ? build_select(b, build_mask_first(b, t, c->lanes), next, w) : w;
+        loop.carried[t] = build_fma(b, close_splat(c, a, row), w, loop.carried[t]);
+    }
+    if (late) close_store(c, w, matrix_pointer(c, late, width, loop.index, first));
+    loop_end(b, &loop);
+    for (int t = 0; t < rows; t++) {
+        IrValue x = build_select(b, build_mask_first(b, t + 1, c->lanes), loop.carried[t],
+                                 build_f32(b, 0, c->lanes));
+        close_store(c, x, pairs_at(d, d->to, build_iadd(b, first, build_i64(b, t)), first));
+    }
+}
+
+// A block's rows [block][d], times a row of factors, or times as many rows.
+static void rows_multiply(const Decayed *d, IrValue x, IrValue factors, int64_t factor_pitch,
+                          IrValue to) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    Loop rows = {.count = 0}, cols = {.count = 0};
+    loop_begin(b, &rows, build_i64(b, 0), build_i64(b, c->block), 1);
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->pitch), c->lanes);
+    IrValue y = close_load(c, matrix_pointer(c, x, d->pitch, rows.index, cols.index));
+    IrValue f = close_load(c, matrix_pointer(c, factors, factor_pitch, rows.index, cols.index));
+    close_store(c, build_fmul(b, y, f),
+                matrix_pointer(c, to, d->pitch, rows.index, cols.index));
+    loop_end(b, &cols);
+    loop_end(b, &rows);
+}
+
+// The block's queries times their factors meet the keys of one block after the other, back from
+// the one before it, and take up the product over each on the way.
+static void scores_before(const Decayed *d, IrValue first, IrValue work, IrValue late) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    rows_multiply(d, rows_at(d, d->of_a->at, first), rows_at(d, d->from_start, first), d->pitch,
+                  work);
+    Loop back = {.count = 0};
+    loop_begin(b, &back, build_i64(b, 0), first, c->block);
+    IrValue s = minus(b, minus(b, first, back.index), build_i64(b, c->block));
+    Product p = block_product(d);
+    p.a = work;
+    p.a_across = d->pitch;
+    p.a_step = 1;
+    p.b = build_gep(b, b->f32, late, s);
+    p.b_step = chunk_pitch(c, d->of_b->row);
+    p.count = build_i64(b, c->p->dims[d->of_b->col].extent);
+    p.cols = c->lanes;
+    p.c = pairs_at(d, d->to, first, s);
+    p.c_pitch = d->to->pitch;
+    product_emit(b, &p);
+    rows_multiply(d, work, over_block(d, s), 0, work);
+    loop_end(b, &back);
+}
+
+static void scores_emit(const Decayed *d) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    IrValue turned = matrix_turned(c, d->b);
+    const Copy *late = copy_find(c, COPY_LATE_TURNED, d->b, d->alpha);
+    bool make = late == NULL && c->padded > c->block;
+    if (make) late = copy_add(c, COPY_LATE_TURNED, d->b, d->alpha);
+    Loop blocks = {.count = 0}, rest = {.count = 0};
+    loop_begin(b, &blocks, build_i64(b, 0), c->live, c->block);
+    scores_diagonal(d, blocks.index, turned, make ? late->at : NULL);
+    loop_end(b, &blocks);
+    if (c->padded == c->block) return;
+    IrValue work = build_scratch(b, c->block * d->pitch * 4);
+    loop_begin(b, &rest, build_i64(b, c->block), c->live, c->block);
+    scores_before(d, rest.index, work, late->at);
+    loop_end(b, &rest);
+}
+
+// ---- over s, at (t, d), and over t, at (s, d)
+
+// One vector of d: what the other blocks gave, times its factors, and the block's own pairs.
+static void sums_diagonal(const Decayed *d, IrValue first, IrValue col, IrValue factors) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    int rows = (int)c->block;
+    bool over_s = d->of_b->row == c->n;
+    int64_t row_bytes = d->pitch * 4;
+    IrValue sums[MAX_BLOCK];
+    IrValue to = matrix_pointer(c, d->to->at, d->pitch, first, col);
+    IrValue factor = matrix_pointer(c, factors, d->pitch, first, col);
+    IrValue x = matrix_pointer(c, d->of_b->at, d->pitch, first, col);
+    IrValue alpha = matrix_pointer(c, d->of_alpha->at, d->pitch, first, col);
+    IrValue pairs = pairs_at(d, d->of_a, first, first);
+    for (int i = 0; i < rows; i++)
+        sums[i] = build_fmul(b, close_load(c, build_gep_bytes(b, factor, i * row_bytes)),
+                             close_load(c, build_gep_bytes(b, to, i * row_bytes)));
+    for (int from = 0; from < rows; from++) {
+        IrValue w = close_load(c, build_gep_bytes(b, x, from * row_bytes));
+        for (int i = from; i >= 0 && i < rows; i += over_s ? 1 : -1) {
+            // alpha of the token that the pair has more than the last one.
+            int more = over_s ? i : i + 1;
+            if (i != from)
+                w = build_fmul(b, w,
+                               close_load(c, build_gep_bytes(b, alpha, more * row_bytes)));
+            int64_t element = over_s ? i * d->of_a->pitch + from : from * d->of_a->pitch + i;
+            sums[i] = build_fma(b, close_splat(c, pairs, build_i64(b, element)), w, sums[i]);
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        close_store(c, sums[i], build_gep_bytes(b, to, i * row_bytes));
+}
+
+static void block_clear(const Decayed *d, IrValue to) {
+    Builder *b = d->c->b;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, d->c->block * d->pitch), d->c->lanes);
+    close_store(d->c, build_f32(b, 0, d->c->lanes), build_gep(b, b->f32, to, loop.index));
+    loop_end(b, &loop);
+}
+
+// The sum over the tokens of another block; what was summed before takes up the product over
+// it.
+static void sums_product(const Decayed *d, IrValue first, IrValue other, IrValue operand) {
+    Chunk *c = d->c;
+    bool over_s = d->of_b->row == c->n;
+    Product p = block_product(d);
+    p.a = over_s ? pairs_at(d, d->of_a, first, other) : pairs_at(d, d->of_a, other, first);
+    p.a_across = over_s ? d->of_a->pitch : 1;
+    p.a_step = over_s ? 1 : d->of_a->pitch;
+    p.b = rows_at(d, operand, other);
+    p.c = rows_at(d, d->to->at, first);
+    p.add = true;
+    p.scale = over_block(d, other);
+    product_emit(c->b, &p);
+}
+
+static void sums_block(const Decayed *d, IrValue first, IrValue operand, IrValue factors) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    bool over_s = d->of_b->row == c->n;
+    IrValue zero = build_i64(b, 0);
+    Loop others = {.count = 0}, cols = {.count = 0};
+    block_clear(d, rows_at(d, d->to->at, first));
+    IrValue behind = minus(b, c->live, later(d, first, 1));
+    loop_begin(b, &others, zero, over_s ? first : behind, c->block);
+    IrValue other = over_s ? others.index : minus(b, later(d, c->live, -1), others.index);
+    sums_product(d, first, other, operand);
+    loop_end(b, &others);
+    loop_begin(b, &cols, zero, build_i64(b, d->pitch), c->lanes);
+    sums_diagonal(d, first, cols.index, factors);
+    loop_end(b, &cols);
+}
+
+static void sums_emit(const Decayed *d) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    bool over_s = d->of_b->row == c->n;
+    IrValue operand = copy_of(c, over_s ? COPY_LATE : COPY_EARLY, d->b, d->alpha);
+    IrValue factors = over_s ? d->from_start : copy_of(c, COPY_TO_END, d->alpha, d->alpha);
+    Loop blocks = {.count = 0};
+    loop_begin(b, &blocks, build_i64(b, 0), c->live, c->block);
+    sums_block(d, blocks.index, operand, factors);
+    loop_end(b, &blocks);
+}
+
+// ---- an alpha at tokens alone: a plain product, and pairs times the products between them
+
+static void by_tokens_emit(Chunk *c, TileId v) {
+    const TileOp *op = tile_op(c->p, v);
+    const Matrix *to = &c->value[v.i];
+    Product p = dot_product(c, v);
+    if (!is_pairs(c, to)) p.a = copy_of(c, COPY_WEIGHTED, op->in[0], op->in[2]);
+    product_emit(c->b, &p);
+    if (!is_pairs(c, to)) return;
+    pairs_clip(c, to->at, to->pitch);
+    pairs_weigh(c, to->at, op->in[2], to->at);
+}
+
+void decayed_emit(Chunk *c, TileId v) {
+    const TileOp *op = tile_op(c->p, v);
+    Decayed d = {.c = c, .a = op->in[0], .b = op->in[1], .alpha = op->in[2]};
+    d.to = &c->value[v.i];
+    d.of_a = &c->value[d.a.i];
+    d.of_b = &c->value[d.b.i];
+    d.of_alpha = &c->value[d.alpha.i];
+    if (d.of_alpha->row < 0) {
+        by_tokens_emit(c, v);
+        return;
+    }
+    d.pitch = d.of_alpha->pitch;
+    d.from_start = copy_of(c, COPY_FROM_START, d.alpha, d.alpha);
+    if (is_pairs(c, d.to))
+        scores_emit(&d);
+    else
+        sums_emit(&d);
+}
