@@ -1,18 +1,22 @@
 // cmd_check.c: is the model right, and what does it cost?
 #include "cli/cli.h"
 #include "cli/cost.h"
+#include "cli/scopes.h"
 
 typedef struct {
     GraphHoldings holds;
     double flops, bytes;  // a token
     int64_t tokens;
     uint32_t values, kernels;
+    ScopeTotal *scopes;
+    uint32_t scope_count;
 } Check;
 
 static bool measure(Cli *cli, const Model *model, Check *out) {
     Graph *g;
     if (!cli_elaborate(cli, model, &g)) return false;
     out->holds = graph_holdings(g);
+    out->scope_count = graph_scopes(g, &cli->arena, &out->scopes);
     EntryKind kind = cli->options.training ? ENTRY_TRAIN : ENTRY_FORWARD;
     if (!cli_graph(cli, model, kind, cli_bindings(cli, 1), &g)) return false;
     Regions *regions = pass_fuse(g, &cli->arena);
@@ -50,6 +54,19 @@ static void print_json(Cli *cli, const Check *c) {
     json_int(w, c->values);
     json_key(w, "kernels");
     json_int(w, c->kernels);
+    json_key(w, "scopes");
+    json_array(w);
+    for (uint32_t i = 0; i < c->scope_count; i++) {
+        json_object(w);
+        json_key(w, "name");
+        json_string(w, c->scopes[i].name);
+        json_key(w, "count");
+        json_int(w, c->scopes[i].count);
+        json_key(w, "parameters");
+        json_int(w, c->scopes[i].parameters);
+        json_end(w);
+    }
+    json_end(w);
     json_end(w);
 }
 
@@ -58,12 +75,25 @@ static void line(Cli *cli, const char *name, void (*text)(StrBuf *, double), dou
     text(&cli->out, x);
 }
 
+// "  20 x 39.5 M  layers.*.mix.kda"; without x where they differ: the sum.
+static void print_scopes(StrBuf *out, const Check *c) {
+    for (uint32_t i = 0; i < c->scope_count; i++) {
+        const ScopeTotal *s = &c->scopes[i];
+        StrBuf size = {0};
+        text_count(&size, (double)(s->alike ? s->parameters / s->count : s->parameters));
+        strbuf_addf(out, "%6u %c %-8s %.*s\n", s->count, s->alike ? 'x' : ':', size.ptr,
+                    STR_ARG(s->name));
+        strbuf_release(&size);
+    }
+}
+
 static void print_text(Cli *cli, const Check *c) {
     StrBuf *out = &cli->out;
     line(cli, "parameters", text_count, (double)c->holds.parameters);
     strbuf_addf(out, " (%lld), ", (long long)c->holds.parameters);
     text_bytes(out, (double)c->holds.parameter_bytes);
     strbuf_addc(out, '\n');
+    print_scopes(out, c);
     line(cli, "flops a token", text_count, c->flops);
     strbuf_addf(out, ", %s of %lld tokens in %u kernels\n",
                 cli->options.training ? "training step" : "forward pass", (long long)c->tokens,

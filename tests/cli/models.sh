@@ -13,6 +13,11 @@ expect 0 check $model --set size=tiny
 expect 2 check $model --set size=huge
 err_has "no size 'huge'"
 expect 0 check $model --set layers=100
+# Parameters by scope: those of the published layers.
+expect 0 check "$root/models/kimi_linear.strata" --set size=b48
+out_has '20 x 39.5 M   layers.*.mix.kda'
+out_has ' 7 x 29.1 M   layers.*.mix.mla'
+out_has '26 x 7.08 M   layers.*.ffn.shared'
 
 for stage in ast graph regions tile plan; do
     [ $stage = plan ] && { "$strata" compile $model $small $batch -o probe.sta >out 2>err || break; }

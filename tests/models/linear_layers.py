@@ -254,10 +254,10 @@ def random_parameters(shapes, rng):
             params[name] = 1 + 0.3 * noise
         elif name.endswith(".w"):
             params[name] = noise / np.sqrt(shape[-1])
-        elif name.endswith("bias") or name == "a_log":
+        elif name.endswith(("bias", "a_log")):
             params[name] = noise
         else:
-            params[name] = noise / np.sqrt(np.prod(shape[:-1]) if name == "wo" else shape[0])
+            params[name] = noise / np.sqrt(np.prod(shape[:-1]) if name.endswith("wo") else shape[0])
     return params
 
 
