@@ -30,10 +30,16 @@ ValueId incremental_use(Incremental *p, ValueId v);
 ValueId incremental_shaped(Incremental *p, ValueId x, const AxisId *axes, uint32_t rank,
                            Span span);
 ValueId incremental_renamed(Incremental *p, ValueId x, AxisId from, AxisId to, Span span);
+// x with an axis of rows: what is kept of a row is its own.
+ValueId incremental_by_rows(Incremental *p, ValueId x, Span span);
+// A state with the leaf's type and axes.
+ValueId incremental_state_leaf(Incremental *p, Leaf leaf, const char *what);
+void incremental_update(Incremental *p, ValueId state, ValueId value);
 // A state for what a value x leaves behind, with x's axes and axis `to` for `from`.
 ValueId incremental_state(Incremental *p, ValueId x, const char *what, AxisId from, AxisId to);
 
 // Operations that look back. `v` is the value of g; the result may have its axes in another
 // order.
 ValueId incremental_attend(Incremental *p, const Value *v);
+ValueId incremental_linear(Incremental *p, const Value *v);
 ValueId incremental_window(Incremental *p, const Value *v);  // SHIFT, WINDOW

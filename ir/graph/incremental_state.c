@@ -24,8 +24,7 @@ static ValueId like(Incremental *p, ValueId x, ValueId shape, Span span) {
     return incremental_shaped(p, x, v->axes, v->rank, span);
 }
 
-// x with an axis of rows: what is kept of a row is its own.
-static ValueId by_rows(Incremental *p, ValueId x, Span span) {
+ValueId incremental_by_rows(Incremental *p, ValueId x, Span span) {
     const Value *v = graph_value(p->to, x);
     AxisId axes[MOST] = {p->rows};
     if (graph_has_axis(v, p->rows)) return x;
@@ -34,19 +33,23 @@ static ValueId by_rows(Incremental *p, ValueId x, Span span) {
     return incremental_shaped(p, x, axes, v->rank + 1U, span);
 }
 
+ValueId incremental_state_leaf(Incremental *p, Leaf leaf, const char *what) {
+    leaf.kind = OP_STATE;
+    leaf.path =
+        str_printf(&p->scratch, "%.*s%u.%s", STR_ARG(p->request->states), p->states++, what);
+    return graph_leaf(p->to, &leaf);
+}
+
 ValueId incremental_state(Incremental *p, ValueId x, const char *what, AxisId from, AxisId to) {
     const Value *v = graph_value(p->to, x);
     AxisId axes[MOST];
     for (uint32_t i = 0; i < v->rank; i++)
         axes[i] = v->axes[i].i == from.i ? to : v->axes[i];
-    Leaf leaf = {.kind = OP_STATE, .type = v->type, .rank = v->rank, .axes = axes};
-    leaf.path =
-        str_printf(&p->scratch, "%.*s%u.%s", STR_ARG(p->request->states), p->states++, what);
-    leaf.span = v->span;
-    return graph_leaf(p->to, &leaf);
+    return incremental_state_leaf(
+        p, (Leaf){.type = v->type, .rank = v->rank, .axes = axes, .span = v->span}, what);
 }
 
-static void update(Incremental *p, ValueId state, ValueId value) {
+void incremental_update(Incremental *p, ValueId state, ValueId value) {
     graph_update(p->to, graph_value(p->to, state)->attr.leaf, value);
 }
 
@@ -60,13 +63,13 @@ static void update(Incremental *p, ValueId state, ValueId value) {
 static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) {
     if (p->kept[v.i].i) return p->kept[v.i];
     Span span = graph_value(p->g, v)->span;
-    ValueId x = by_rows(p, incremental_use(p, v), span);
+    ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
     if (p->request->cache == DTYPE_BF16) x = graph_cast(p->to, x, DTYPE_BF16, span);
     ValueId state = incremental_state(p, x, what, keys, p->context);
     ValueId in[3] = {state, incremental_renamed(p, x, keys, p->time, span), p->slot};
     GraphAttr attr = {.along = &p->context, .along_count = 1};
     p->kept[v.i] = graph_add(p->to, OP_PLACE, in, 3, attr, span);
-    update(p, state, p->kept[v.i]);
+    incremental_update(p, state, p->kept[v.i]);
     return p->kept[v.i];
 }
 
@@ -92,8 +95,8 @@ ValueId incremental_attend(Incremental *p, const Value *v) {
     AxisId width = v->attr.along[0], queries = v->attr.along[1], keys = v->attr.along[2];
     Span span = v->span;
     ValueId k = cached(p, v->in[1], keys, "keys"), values = cached(p, v->in[2], keys, "values");
-    ValueId q = incremental_renamed(p, by_rows(p, incremental_use(p, v->in[0]), span), queries,
-                                    p->time, span);
+    ValueId q = incremental_renamed(
+        p, incremental_by_rows(p, incremental_use(p, v->in[0]), span), queries, p->time, span);
     if (p->request->cache == DTYPE_BF16) q = graph_cast(p->to, q, DTYPE_BF16, span);
     ValueId scores = contracted(p, q, k, width, span);
     ValueId scale = graph_const(p->to, v->attr.number, span);
@@ -143,7 +146,7 @@ ValueId incremental_window(Incremental *p, const Value *v) {
     bool taps = v->op == OP_WINDOW;
     int64_t keep = taps ? graph_extent(p->g, v->attr.to[0]) - 1 : v->attr.amount,
             chunk = p->request->chunk;
-    ValueId x = by_rows(p, incremental_use(p, v->in[0]), span);
+    ValueId x = incremental_by_rows(p, incremental_use(p, v->in[0]), span);
     if (keep == 0) return graph_add(p->to, v->op, &x, 1, v->attr, span);
     AxisId past = graph_axis(p->to, STR("past"), keep, false),
            line = graph_axis(p->to, STR("recent"), keep + chunk, false);
@@ -152,7 +155,7 @@ ValueId incremental_window(Incremental *p, const Value *v) {
     GraphAttr join = {.along = from, .along_count = 2, .to = &line, .to_count = 1};
     ValueId recent = graph_add(
         p->to, OP_CONCAT, (ValueId[]){past_values(p, state, past, span), x}, 2, join, span);
-    update(p, state, next_past(p, recent, line, past, state));
+    incremental_update(p, state, next_past(p, recent, line, past, state));
     GraphAttr cut = {.along = &line, .along_count = 1, .to = &time, .to_count = 1};
     if (taps) {
         GraphAttr window = {.along = &line, .along_count = 1, .to = v->attr.to, .to_count = 1};

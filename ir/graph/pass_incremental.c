@@ -48,12 +48,19 @@ static const char *attend_refused(const Incremental *p, const Value *v) {
     return v->attr.band.lo >= 0 ? NULL : "it attends to later positions (causal = false)";
 }
 
+static const char *linear_refused(const Incremental *p, const Value *v) {
+    if (v->op != OP_LINEAR && v->op != OP_LINEAR_STATE) return "it is part of a gradient";
+    if (!incremental_is_time(p, v->attr.along[1])) return NULL;
+    return v->op == OP_LINEAR ? NULL : "it takes all positions together";
+}
+
 // Why v, which has or reads an axis of positions, cannot be made of a chunk; NULL: it can.
 static const char *time_refused(const Incremental *p, const Value *v) {
     const GraphAttr *attr = &v->attr;
     uint32_t along = count_times(p, attr->along, attr->along_count),
              to = count_times(p, attr->to, attr->to_count);
     if (op_is_attend(v->op)) return attend_refused(p, v);
+    if (op_is_linear(v->op)) return linear_refused(p, v);
     if (count_times(p, v->axes, v->rank) > 1) return "it pairs positions with positions";
     switch ((int)v->op) {
     case OP_BROADCAST:
@@ -176,7 +183,8 @@ static ValueId copied_to_table(Incremental *p, const Value *v) {
 
 // Operations that need an operand with all axes of the others, or all axes alike.
 static bool aligns(GraphOp op) {
-    return op_is_elementwise(op) || op == OP_CONCAT || op == OP_STACK || op_is_attend(op);
+    return op_is_elementwise(op) || op == OP_CONCAT || op == OP_STACK || op_is_attend(op) ||
+           op_is_linear(op);
 }
 
 static ValueId copied(Incremental *p, const Value *v) {
@@ -206,6 +214,8 @@ static ValueId made(Incremental *p, const Value *v) {
     ValueId x;
     if (v->op == OP_ATTEND && incremental_is_time(p, v->attr.along[2]))
         x = incremental_attend(p, v);
+    else if (v->op == OP_LINEAR && along)
+        x = incremental_linear(p, v);
     else if (along && shifts_back(v))
         x = incremental_window(p, v);
     else

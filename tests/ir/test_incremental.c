@@ -19,7 +19,7 @@ enum { ROWS = 2, CONTEXT = 7 };
     "%1 = input tokens : i32[B, T]\n%2 = param table : f32[vocab, h, d]\n"                  \
     "%3 = param wq : f32[h, r, d]\n%4 = param wv : f32[d, e]\n"                             \
     "%5 = gather %2, %1 along (vocab) : f32[B, T, h, d]\n"                                  \
-    "%6 = iota along (T) : i32[T]\n%7 = cast %6 : f32[T]\n%8 = const 0.3 : f32[]\n"     \
+    "%6 = iota along (T) : i32[T]\n%7 = cast %6 : f32[T]\n%8 = const 0.3 : f32[]\n"         \
     "%9 = mul %7, %8 : f32[T]\n%10 = cos %9 : f32[T]\n"                                     \
     "%11 = broadcast %10 to (T, h) : f32[T, h]\n%12 = mul %5, %11 : f32[B, T, h, d]\n"
 #define ATTEND(BAND)                                                                                \
@@ -29,6 +29,13 @@ enum { ROWS = 2, CONTEXT = 7 };
     "%16 = contract %15, %4 along (d) : f32[B, S, h, e]\n"                                          \
     "%17 = attend %14, %15, %16 0.5 along (d, T, S) " BAND " : f32[B, T, h, r, e]\n"                \
     "output y = %17\n"
+
+#define LINEAR                                                                                \
+    HEADER "%13 = contract %5, %4 along (d) : f32[B, T, h, e]\n"                              \
+           "%14 = abs %5 : f32[B, T, h, d]\n%15 = neg %14 : f32[B, T, h, d]\n"                \
+           "%16 = reduce_sum %5 along (d) : f32[B, T, h]\n%17 = sigmoid %16 : f32[B, T, h]\n" \
+           "%18 = linear %12, %5, %13, %15, %17, %4 0.5 along (d, T) amount 31 "              \
+           ": f32[B, T, h, e]\noutput y = %18\n"
 
 typedef struct {
     GraphReader r;
@@ -153,6 +160,12 @@ static void test_same_as_whole(void **state) {
         HEADER "%13 = reduce_sum %12 along (h) : f32[B, T, d]\n"
                "%14 = broadcast %9 to (T, d) : f32[T, d]\n%15 = add %14, %13 : f32[B, T, d]\n"
                "output y = %15\n",
+        // States: with everything there is, and with decays of positions alone.
+        LINEAR,
+        HEADER "%13 = contract %5, %4 along (d) : f32[B, T, h, e]\n"
+               "%14 = mul %10, %10 : f32[T]\n%15 = neg %14 : f32[T]\n"
+               "%16 = linear %12, %5, %13, %15 0.5 along (d, T) amount 3 : f32[B, T, h, e]\n"
+               "output y = %16\n",
         // Of positions alone: a table, whatever it takes to make it.
         HEADER "%13 = roll %10 along (T) amount 3 : f32[T]\n"
                "%14 = mul %12, %13 : f32[B, T, h, d]\noutput y = %14\n",
@@ -178,6 +191,10 @@ static void test_refusals(void **state) {
                                  "later positions (causal = false)"},
         {HEADER "%13 = reduce_sum %12 along (T) : f32[B, h, d]\noutput y = %13\n",
          "'reduce_sum' cannot be computed token by token: it takes all positions together"},
+        {HEADER "%13 = contract %5, %4 along (d) : f32[B, T, h, e]\n"
+                "%14 = linear_state %5, %13 0.5 along (d, T) amount 0 : f32[B, h, d, e]\n"
+                "output y = %14\n",
+         "'linear_state' cannot be computed token by token: it takes all positions together"},
         {HEADER "%13 = softmax %12 along (T) : f32[B, T, h, d]\noutput y = %13\n",
          "'softmax' cannot be computed token by token: it takes all positions together"},
         {HEADER "%13 = roll %12 along (T) amount 1 : f32[B, T, h, d]\noutput y = %13\n",
@@ -232,9 +249,8 @@ static void test_regions(void **state) {
         reader_init(&r);
         Schedule none = schedule_none();
         IncrementalRequest request = request_of(3);
-        const Graph *g = pass_incremental(&r.diag, &r.arena,
-                                          pass_simplify(reader_graph(&r, cases[i]), &r.arena),
-                                          &request);
+        const Graph *g = pass_incremental(
+            &r.diag, &r.arena, pass_simplify(reader_graph(&r, cases[i]), &r.arena), &request);
         assert_non_null(g);
         run_regions_check(pass_simplify(g, &r.arena), &none, 1e-6);
         reader_release(&r);
