@@ -23,7 +23,7 @@ void lower_init(Lower *w, const Regions *regions, const Region *region, const Sc
     static const TileSkeleton skeletons[] = {[REGION_ROW] = TILE_STREAM,
                                              [REGION_CONTRACT] = TILE_LOOP,
                                              [REGION_ATTEND] = TILE_ATTEND,
-                                             [REGION_LINEAR] = TILE_ATTEND};
+                                             [REGION_LINEAR] = TILE_CHUNK};
     w->program = tile_new(arena, region->name, skeletons[region->kind]);
 }
 
@@ -35,7 +35,7 @@ TileKernels *region_to_tile(const Regions *regions, const Region *region, const 
     case REGION_ROW: return lower_row(&w);
     case REGION_CONTRACT: return lower_contract(&w);
     case REGION_ATTEND: return lower_attend(&w);
-    case REGION_LINEAR: break;
+    case REGION_LINEAR: return lower_linear(&w);
     }
     BUG("region kind %d", (int)region->kind);
 }

@@ -92,3 +92,4 @@ void lower_tile_cols(Lower *w);
 TileKernels *lower_row(Lower *w);
 TileKernels *lower_contract(Lower *w);
 TileKernels *lower_attend(Lower *w);
+TileKernels *lower_linear(Lower *w);

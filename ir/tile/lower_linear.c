@@ -1,0 +1,423 @@
+// lower_linear.c: linear attention, its final state and their gradients, as CHUNK programs. m,
+// n: the tokens t and s of a tile; k: the elements d of keys and e of values. S is the state as
+// it enters a tile, dS the gradient of the state that leaves it.
+//
+// With a = exp(decay), and of its products in a tile: prefix (up to t), suffix (after t),
+// total, and decayed(x, y): a dot whose terms decay by a from token s to token t:
+//
+//     P  = decayed(k[t], k[s]) over d               A  = decayed(q[t], k[s]) over d
+//     V' = solve(beta P, beta (v - k prefix S))     without the delta rule: beta v
+//     o  = scale (q prefix S + A V')                next S = total S + (k suffix)^T V'
+//
+// The gradients, for g' = scale g; strict(x) is x where s < t, else 0:
+//
+//     D   = solve(beta P, A^T g' + k suffix dS) transposed       without the delta rule, its
+//     right
+//                                                                side itself
+//     dv  = beta D                                  dbeta = sum over e of D (v - k prefix S -
+//                                                           strict(P) V')
+//     dA  = g' V'^T                                 dP = - beta strict(D V'^T)
+//     dq  = prefix (g' S^T) + decayed(dA, k[s]) over s
+//     row = - prefix ((beta D) S^T) + decayed(dP, k[s]) over s   (only with the delta rule)
+//     col = suffix (V' dS^T) + decayed(dA, q[t]) over t + decayed(dP, k[t]) over t
+//     dk  = row + col
+//     ddecay  = sum from t on of (q dq + k (row - col)), and for all t the same
+//               sum over t of k suffix (V' dS^T) + total sum over e of S dS
+//     next dS = total dS + (q prefix)^T g' - (beta k prefix)^T D
+//
+// They need S at every tile, last tile first: a program stores it for the next one, in a buffer
+// f32[grid, tiles, d, e]. All factors are products of decays in [0, 1]: nothing overflows, and
+// exp(-inf) = 0 is as good as any.
+#include "base/check.h"
+#include "ir/graph/linear.h"
+#include "ir/tile/lower.h"
+
+enum { DEFAULT_CHUNK = 64 };
+
+typedef struct {
+    Lower *w;
+    const Value *value;  // any member: all of a region have the same operands
+    LinearOperands in;
+    unsigned wanted;  // operations of the region that the program makes: see bit()
+    bool delta;
+    DimSet grid, t, s, d, e;
+    TileId state, slope;  // S and dS: carries, or loaded
+} Linear;
+
+static unsigned bit(GraphOp op) { return 1U << (op - OP_LINEAR); }
+static bool makes(const Linear *l, GraphOp op) { return (l->wanted & bit(op)) != 0; }
+
+// ---- the nest
+
+// Also an axis of extent 1 has its place here: each role is needed. The tokens have two.
+static NestAxis *add_axis(Lower *w, AxisId axis, int64_t extent, TileRole role) {
+    ASSERT(w->nest.axis_count < NEST_MAX_AXES);
+    NestAxis *at = &w->nest.axes[w->nest.axis_count++];
+    *at = (NestAxis){.axis = axis, .role = role, .extent = extent};
+    return at;
+}
+
+static DimSet dim_of(const NestAxis *at) { return (DimSet)(1U << at->dim); }
+
+static void build_dims(Linear *l) {
+    Lower *w = l->w;
+    const Value *v = graph_value(w->graph, l->in.v);
+    for (uint32_t i = 0; i < v->rank; i++)
+        if (v->axes[i].i != l->in.time.i && v->axes[i].i != l->in.values.i)
+            nest_add(w, v->axes[i], DIM_GRID);
+    int64_t tokens = graph_extent(w->graph, l->in.time);
+    const NestAxis *t = add_axis(w, l->in.time, tokens, DIM_M);
+    const NestAxis *s = add_axis(w, (AxisId){0}, tokens, DIM_N);
+    const NestAxis *d = add_axis(w, l->in.width, graph_extent(w->graph, l->in.width), DIM_K);
+    const NestAxis *e = add_axis(w, l->in.values, graph_extent(w->graph, l->in.values), DIM_K);
+    nest_collect(w);
+    nest_build(w);
+    l->t = dim_of(t);
+    l->s = dim_of(s);
+    l->d = dim_of(d);
+    l->e = dim_of(e);
+    l->grid = tile_role_dims(w->program, DIM_GRID);
+    int64_t tile = w->schedule->chunk > 0 ? w->schedule->chunk : DEFAULT_CHUNK;
+    if (tile > tokens) tile = tokens;
+    w->program->dims[t->dim].tile = tile;
+    w->program->dims[s->dim].tile = tile;
+}
+
+// ---- operations
+
+static TileId number(const Linear *l, double x) {
+    return tile_const(l->w->program, x, DTYPE_F32);
+}
+
+static TileId map2(const Linear *l, GraphOp fn, TileId x, TileId y) {
+    return tile_map(l->w->program, fn, DTYPE_F32, (TileId[]){x, y}, 2, l->value->span);
+}
+
+static TileId mul(const Linear *l, TileId x, TileId y) { return map2(l, OP_MUL, x, y); }
+
+// Of two terms of which one may not be there.
+static TileId add(const Linear *l, TileId x, TileId y) {
+    return !x.i ? y : !y.i ? x : map2(l, OP_ADD, x, y);
+}
+
+static TileId sub(const Linear *l, TileId x, TileId y) {
+    return y.i ? map2(l, OP_SUB, x, y) : x;
+}
+
+static TileId negative(const Linear *l, TileId x) {
+    return tile_map(l->w->program, OP_NEG, DTYPE_F32, &x, 1, l->value->span);
+}
+
+static TileId dot(const Linear *l, TileId x, TileId y, DimSet over) {
+    return tile_dot(l->w->program, x, y, over, l->value->span);
+}
+
+static TileId sum(const Linear *l, TileId x, DimSet over) {
+    return tile_reduce(l->w->program, OP_REDUCE_SUM, x, over, l->value->span);
+}
+
+static TileId turn(const Linear *l, TileId x) {
+    return tile_turn(l->w->program, x, l->value->span);
+}
+
+static TileId scaled(const Linear *l, TileId x) {
+    double scale = l->value->attr.number;
+    return scale == 1 ? x : mul(l, x, number(l, scale));
+}
+
+// An operand, at least at these dims: where the value is repeated along one (a gradient of
+// ones) a guard that always holds says that it stands there.
+static TileId operand(const Linear *l, ValueId v, DimSet dims) {
+    TileProgram *p = l->w->program;
+    TileId x = lower_value(l->w, v, (Point){{0}});
+    TileAccess access = tile_op(p, x)->access;
+    DimSet missing = (DimSet)(dims & ~tile_op(p, x)->dims);
+    if (!missing) return x;
+    for (uint32_t d = 0, guard = 0; d < p->dim_count; d++)
+        if (missing >> d & 1)
+            access.guard[guard++] = (TileGuard){
+                .dim = (int8_t)d, .div = 1, .mod = p->dims[d].extent, .hi = p->dims[d].extent};
+    return tile_load(p, access, l->value->span);
+}
+
+static TileId query(const Linear *l) { return operand(l, l->in.q, l->t | l->d); }
+static TileId key(const Linear *l) { return operand(l, l->in.k, l->t | l->d); }
+static TileId written(const Linear *l) { return operand(l, l->in.v, l->t | l->e); }
+
+static bool wide_decay(const Linear *l) {
+    return graph_has_axis(graph_value(l->w->graph, l->in.decay), l->in.width);
+}
+
+static TileId alpha(const Linear *l) {
+    TileId x = operand(l, l->in.decay, wide_decay(l) ? l->t | l->d : l->t);
+    return tile_map(l->w->program, OP_EXP, DTYPE_F32, &x, 1, l->value->span);
+}
+
+static TileId strong(const Linear *l, TileId x) {
+    return l->in.beta.i ? mul(l, operand(l, l->in.beta, l->t), x) : x;
+}
+
+// x times the product of decays over the tokens that `way` says.
+static TileId faded(const Linear *l, TileId x, TileWay way) {
+    if (!l->in.decay.i) return x;
+    return mul(l, x, tile_scan(l->w->program, OP_MUL, alpha(l), way, l->value->span));
+}
+
+static TileId decayed(const Linear *l, TileId x, TileId y, DimSet over) {
+    if (!l->in.decay.i) return dot(l, x, y, over);
+    return tile_dot_decayed(l->w->program, (TileDecayed){x, y, alpha(l)}, over, l->value->span);
+}
+
+static TileId strict(const Linear *l, TileId x) {
+    TileProgram *p = l->w->program;
+    TileGuard t = {.dim = (int8_t)tile_dim_of(p, DIM_M), .div = 1}, s = t;
+    s.dim = (int8_t)tile_dim_of(p, DIM_N);
+    t.mod = s.mod = p->dims[t.dim].extent;
+    Span span = l->value->span;
+    TileId at[2] = {tile_index(p, s, span), tile_index(p, t, span)};
+    TileId before = tile_map(p, OP_LT, DTYPE_BOOL, at, 2, span);
+    TileId in[3] = {before, x, number(l, 0)};
+    return tile_map(p, OP_WHERE, DTYPE_F32, in, 3, span);
+}
+
+// ---- formulas; equal operations of different ones are made one afterwards
+
+static TileId key_scores(const Linear *l) { return decayed(l, key(l), turn(l, key(l)), l->d); }
+
+static TileId query_scores(const Linear *l) {
+    return decayed(l, query(l), turn(l, key(l)), l->d);
+}
+
+// v - k prefix S.
+static TileId unread(const Linear *l) {
+    return sub(l, written(l), dot(l, faded(l, key(l), WAY_UPTO), l->state, l->d));
+}
+
+// V'.
+static TileId writes(const Linear *l) {
+    if (!l->delta) return strong(l, written(l));
+    return tile_solve(l->w->program, strong(l, key_scores(l)), strong(l, unread(l)), false,
+                      l->value->span);
+}
+
+static TileId next_state(const Linear *l) {
+    return add(l, faded(l, l->state, WAY_ALL),
+               dot(l, faded(l, key(l), WAY_AFTER), writes(l), l->t));
+}
+
+static TileId result(const Linear *l) {
+    TileId old = dot(l, faded(l, query(l), WAY_UPTO), l->state, l->d);
+    TileId new = dot(l, query_scores(l), turn(l, writes(l)), l->s);
+    return scaled(l, add(l, old, new));
+}
+
+// g'.
+static TileId upstream(const Linear *l) {
+    return scaled(l, operand(l, l->in.gradient, l->t | l->e));
+}
+
+// D.
+static TileId write_slope(const Linear *l) {
+    TileId x = dot(l, faded(l, key(l), WAY_AFTER), l->slope, l->d);
+    if (l->in.q.i) x = add(l, turn(l, dot(l, query_scores(l), upstream(l), l->t)), x);
+    if (!l->delta) return x;
+    return tile_solve(l->w->program, strong(l, key_scores(l)), x, true, l->value->span);
+}
+
+static TileId beta_slope(const Linear *l) {
+    TileId error = written(l);
+    if (l->delta)
+        error = sub(l, unread(l), dot(l, strict(l, key_scores(l)), turn(l, writes(l)), l->s));
+    return sum(l, mul(l, write_slope(l), error), l->e);
+}
+
+// dA and dP.
+static TileId query_score_slope(const Linear *l) {
+    return dot(l, upstream(l), turn(l, writes(l)), l->e);
+}
+
+static TileId key_score_slope(const Linear *l) {
+    TileId x = dot(l, write_slope(l), turn(l, writes(l)), l->e);
+    return negative(l, strong(l, strict(l, x)));
+}
+
+static TileId query_slope(const Linear *l) {
+    return add(l, faded(l, dot(l, upstream(l), l->state, l->e), WAY_UPTO),
+               decayed(l, query_score_slope(l), turn(l, key(l)), l->s));
+}
+
+// The part of dk that comes through what a token reads; {0}: nothing does.
+static TileId row_slope(const Linear *l) {
+    if (!l->delta) return (TileId){0};
+    TileId read = dot(l, strong(l, write_slope(l)), l->state, l->e);
+    return sub(l, decayed(l, key_score_slope(l), turn(l, key(l)), l->s),
+               faded(l, read, WAY_UPTO));
+}
+
+// What later tiles want of k: suffix (V' dS^T).
+static TileId left_slope(const Linear *l) {
+    return faded(l, dot(l, writes(l), l->slope, l->e), WAY_AFTER);
+}
+
+// The part through what it writes.
+static TileId col_slope(const Linear *l) {
+    TileId sums = {0};
+    if (l->in.q.i) sums = decayed(l, query_score_slope(l), query(l), l->t);
+    if (l->delta) sums = add(l, sums, decayed(l, key_score_slope(l), key(l), l->t));
+    return add(l, left_slope(l), sums.i ? turn(l, sums) : sums);
+}
+
+// A decay that all elements of a key share has the sum of their gradients.
+static TileId shared(const Linear *l, TileId x) { return wide_decay(l) ? x : sum(l, x, l->d); }
+
+static TileId decay_slope(const Linear *l) {
+    TileId row = row_slope(l), col = col_slope(l), k = key(l), terms;
+    terms = row.i ? mul(l, k, sub(l, row, col)) : negative(l, mul(l, k, col));
+    if (l->in.q.i) terms = add(l, mul(l, query(l), query_slope(l)), terms);
+    TileId here = tile_scan(l->w->program, OP_ADD, shared(l, terms), WAY_FROM, l->value->span);
+    TileId left = sum(l, shared(l, mul(l, k, left_slope(l))), l->t);
+    TileId whole = sum(l, mul(l, l->state, l->slope), l->e);
+    return add(l, here, add(l, left, faded(l, shared(l, whole), WAY_ALL)));
+}
+
+static TileId next_slope(const Linear *l) {
+    TileId x = faded(l, l->slope, WAY_ALL);
+    if (l->in.q.i) x = add(l, x, dot(l, faded(l, query(l), WAY_UPTO), upstream(l), l->t));
+    if (!l->delta) return x;
+    return sub(l, x, dot(l, strong(l, faded(l, key(l), WAY_UPTO)), write_slope(l), l->t));
+}
+
+// ---- programs
+
+static TileId carry_of(const Linear *l, ValueId init) {
+    TileId x = init.i ? lower_value(l->w, init, (Point){{0}}) : number(l, 0);
+    return tile_carry(l->w->program, x, l->grid | l->d | l->e, l->value->span);
+}
+
+// The operation that an output is, perhaps rounded to be stored.
+static GraphOp output_op(const Lower *w, ValueId v) {
+    const Value *value = graph_value(w->graph, v);
+    if (value->op == OP_CAST) value = graph_value(w->graph, value->in[0]);
+    ASSERT(op_is_linear(value->op));
+    return value->op;
+}
+
+static void store(const Linear *l, GraphOp op, TileId x) {
+    Lower *w = l->w;
+    for (uint32_t i = 0; i < w->region->output_count; i++) {
+        ValueId v = w->region->outputs[i];
+        if (output_op(w, v) != op) continue;
+        w->memo[v.i] = arena_array(w->arena, TileId, 1);
+        w->memo[v.i][0] = x;
+        lower_store(w, v, -1);
+    }
+}
+
+// The buffer of states, one of each tile.
+static TileAccess states_access(const Linear *l, int64_t *bytes) {
+    TileProgram *p = l->w->program;
+    TileAccess access = tile_access(0);
+    int64_t stride = 1;
+    for (uint32_t d = p->dim_count; d-- > 0;) {
+        if (p->dims[d].role == DIM_N) continue;
+        access.stride[d] = stride;
+        stride *= p->dims[d].role == DIM_M ? tile_walked(p) : p->dims[d].extent;
+    }
+    access.arg = lower_argument(l->w, (TileBinding){.kind = BIND_PARTIAL}, DTYPE_F32, stride);
+    *bytes = stride * (int64_t)dtype_bytes(DTYPE_F32);
+    return access;
+}
+
+// The member with the most operands: the final state has no query.
+static const Value *member_of(const Lower *w) {
+    const Value *best = graph_value(w->graph, w->region->values[0]);
+    for (uint32_t i = 1; i < w->region->value_count; i++) {
+        const Value *v = graph_value(w->graph, w->region->values[i]);
+        if (v->arity > best->arity) best = v;
+    }
+    return best;
+}
+
+static Linear linear_begin(Lower *w, unsigned wanted) {
+    const Value *value = member_of(w);
+    Linear l = {.w = w,
+                .value = value,
+                .in = linear_operands(w->graph, value),
+                .wanted = wanted,
+                .delta = (value->attr.amount & LINEAR_DELTA) != 0};
+    build_dims(&l);
+    return l;
+}
+
+static TileKernel linear_end(const Linear *l) {
+    return (TileKernel){.program = tile_share(l->w->arena, l->w->program),
+                        .bindings = l->w->bindings.ptr};
+}
+
+static TileKernel lower_forward(Lower *w, unsigned wanted) {
+    Linear l = linear_begin(w, wanted);
+    l.state = carry_of(&l, l.in.initial);
+    if (makes(&l, OP_LINEAR)) store(&l, OP_LINEAR, result(&l));
+    tile_next(w->program, l.state, next_state(&l), l.value->span);
+    if (makes(&l, OP_LINEAR_STATE)) store(&l, OP_LINEAR_STATE, l.state);
+    return linear_end(&l);
+}
+
+static TileKernel lower_states(Lower *w, int64_t *bytes) {
+    Linear l = linear_begin(w, 0);
+    w->program->name = str_printf(w->arena, "%.*s.states", STR_ARG(w->region->name));
+    l.state = carry_of(&l, l.in.initial);
+    tile_store(w->program, states_access(&l, bytes), l.state, l.value->span);
+    tile_next(w->program, l.state, next_state(&l), l.value->span);
+    return linear_end(&l);
+}
+
+static void store_slopes(const Linear *l) {
+    if (makes(l, OP_LINEAR_DQ)) store(l, OP_LINEAR_DQ, query_slope(l));
+    if (makes(l, OP_LINEAR_DK)) store(l, OP_LINEAR_DK, add(l, row_slope(l), col_slope(l)));
+    if (makes(l, OP_LINEAR_DV)) store(l, OP_LINEAR_DV, strong(l, write_slope(l)));
+    if (makes(l, OP_LINEAR_DDECAY)) store(l, OP_LINEAR_DDECAY, decay_slope(l));
+    if (makes(l, OP_LINEAR_DBETA)) store(l, OP_LINEAR_DBETA, beta_slope(l));
+}
+
+// Do the gradients need the state at every tile?
+static bool reads_state(const Lower *w, unsigned wanted) {
+    if (member_of(w)->attr.amount & LINEAR_DELTA)
+        return wanted & ~(bit(OP_LINEAR_DV) | bit(OP_LINEAR_DINITIAL));
+    return wanted & (bit(OP_LINEAR_DQ) | bit(OP_LINEAR_DDECAY));
+}
+
+static TileKernel lower_backward(Lower *w, unsigned wanted, int64_t *bytes) {
+    Linear l = linear_begin(w, wanted);
+    TileProgram *p = w->program;
+    p->reverse = true;
+    l.slope = carry_of(&l, l.in.q.i ? (ValueId){0} : l.in.gradient);
+    if (reads_state(w, wanted))
+        l.state = tile_load_by_tiles(p, states_access(&l, bytes), l.value->span);
+    store_slopes(&l);
+    tile_next(p, l.slope, next_slope(&l), l.value->span);
+    if (makes(&l, OP_LINEAR_DINITIAL)) store(&l, OP_LINEAR_DINITIAL, l.slope);
+    return linear_end(&l);
+}
+
+TileKernels *lower_linear(Lower *w) {
+    unsigned wanted = 0;
+    for (uint32_t i = 0; i < w->region->output_count; i++)
+        wanted |= bit(output_op(w, w->region->outputs[i]));
+    TileKernels *out = arena_new(w->arena, TileKernels);
+    out->kernels = arena_array(w->arena, TileKernel, 2);
+    if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE))) {
+        out->kernels[out->kernel_count++] = lower_forward(w, wanted);
+        return out;
+    }
+    int64_t *bytes = arena_new(w->arena, int64_t);
+    if (reads_state(w, wanted)) {
+        Lower states;
+        lower_init(&states, w->regions, w->region, w->schedule, w->arena);
+        out->kernels[out->kernel_count++] = lower_states(&states, bytes);
+        out->partial_bytes = bytes;
+        out->partial_count = 1;
+    }
+    out->kernels[out->kernel_count++] = lower_backward(w, wanted, bytes);
+    return out;
+}
