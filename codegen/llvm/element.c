@@ -72,14 +72,56 @@ static IrValue upper_halves(Builder *b, IrValue words) {
                                   LLVMConstVector(at, WORDS), "");
 }
 
+// y where x is a number; else by `responses`, one for quiet and one for signalling NaN.
+static IrValue unless_nan(Builder *b, IrValue x, IrValue y, uint32_t responses) {
+    int lanes = lanes_of(x);
+    IrValue args[] = {y,
+                      x,
+                      build_bits(b, responses, lanes),
+                      build_i32(b, 0, 1),
+                      LLVMConstAllOnes(b->i16),
+                      build_i32(b, 4, 1)};
+    return build_intrinsic(b, (Intrinsic){.name = "llvm.x86.avx512.mask.fixupimm.ps.512"}, args,
+                           6);
+}
+
 // With masks, adding one number or another is a test and two additions.
 static IrValue bf16_narrow_avx512(Builder *b, IrValue x) {
-    IrValue bits = as_bits(b, x), nan = build_fcmp(b, LLVMRealUNO, x, x);
+    enum { QUIETED = 0x22 };
+    IrValue bits = as_bits(b, x);
     IrValue even =
         build_icmp(b, LLVMIntEQ, and_bits(b, bits, 0x10000), LLVMConstNull(LLVMTypeOf(bits)));
     IrValue rounded =
         build_select(b, even, add_bits(b, bits, 0x7fff), add_bits(b, bits, 0x8000));
-    return upper_halves(b, build_select(b, nan, or_bits(b, bits, 0x400000), rounded));
+    return upper_halves(b, as_bits(b, unless_nan(b, x, as_float(b, rounded), QUIETED)));
+}
+
+// Words of upper halves of x and lower ones of y. Written plainly it would become a shuffle,
+// which takes three times as long.
+static IrValue upper_of_first(Builder *b, IrValue x, IrValue y) {
+    enum { THIRD_CHOOSES = 0xe4 };  // the first where it is one, else the second
+    IrValue args[] = {x, y, build_bits(b, 0xffff0000, lanes_of(x)),
+                      build_i32(b, THIRD_CHOOSES, 1)};
+    return build_intrinsic(b, (Intrinsic){.name = "llvm.x86.avx512.pternlog.d.512"}, args, 4);
+}
+
+// The upper halves of both in one vector, the lower ones in another: one comparison tells which
+// of 32 numbers are rounded up.
+static IrValue bf16_narrow_pair(Builder *b, IrValue even, IrValue odd) {
+    enum { QUIET = 0x33 };  // a NaN without lower half
+    int lanes = lanes_of(even);
+    even = as_bits(b, unless_nan(b, even, even, QUIET));
+    odd = as_bits(b, unless_nan(b, odd, odd, QUIET));
+    IrValue upper = upper_of_first(b, odd, shift_right(b, even, 16));
+    IrValue lower = upper_of_first(b, shift_left(b, odd, 16), even);
+    // More than a half, or just a half over an odd number.
+    IrValue rest = LLVMBuildOr(b->at, lower, and_bits(b, upper, 0x10001), "");
+    IrType halves = type_vector(b->i16, 2 * lanes);
+    IrValue one = build_bitcast(b, build_bits(b, 0x10001, lanes), halves);
+    IrValue half = build_bitcast(b, build_bits(b, 0x80008000, lanes), halves);
+    IrValue up = build_icmp(b, LLVMIntUGT, build_bitcast(b, rest, halves), half);
+    upper = build_bitcast(b, upper, halves);
+    return build_select(b, up, LLVMBuildAdd(b->at, upper, one, ""), upper);
 }
 
 static IrValue bf16_narrow(Builder *b, IrValue x) {
@@ -176,10 +218,32 @@ IrValue element_narrow(Builder *b, DType t, IrValue x) {
     BUG("element type %d", (int)t);
 }
 
+IrValue element_narrow_pair(Builder *b, DType t, IrValue even, IrValue odd) {
+    if (t == DTYPE_BF16) return bf16_narrow_pair(b, even, odd);
+    int lanes = lanes_of(even), turn[BUILD_MAX_LANES];
+    for (int k = 0; k < 2 * lanes; k++)
+        turn[k] = k / 2 + k % 2 * lanes;
+    return build_shuffle(b, element_narrow(b, t, even), element_narrow(b, t, odd), turn,
+                         2 * lanes);
+}
+
 IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask) {
     IrType type = type_vector(element_type(b, t), lanes);
     unsigned align = (unsigned)dtype_bytes(t);
     return element_widen(b, t, build_load_masked(b, type, pointer, align, mask));
+}
+
+IrValue element_load_second(Builder *b, DType t, IrValue pointer, int lanes, bool odd) {
+    if (t == DTYPE_BF16) {
+        IrValue words = build_load(b, type_vector(b->i32, lanes), pointer, 2);
+        return as_float(b, odd ? and_bits(b, words, 0xffff0000) : shift_left(b, words, 16));
+    }
+    int second[BUILD_MAX_LANES];
+    for (int k = 0; k < lanes; k++)
+        second[k] = 2 * k + odd;
+    IrType type = type_vector(element_type(b, t), 2 * lanes);
+    IrValue raw = build_load(b, type, pointer, (unsigned)dtype_bytes(t));
+    return element_widen(b, t, build_shuffle(b, raw, raw, second, lanes));
 }
 
 IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask) {

@@ -8,6 +8,8 @@
 IrType element_type(const Builder *b, DType t);  // of one element in memory
 
 IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask);
+// Every second of 2 * lanes elements: the even ones or the odd ones.
+IrValue element_load_second(Builder *b, DType t, IrValue pointer, int lanes, bool odd);
 IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask);
 void element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask);
 void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue mask);
@@ -15,3 +17,5 @@ void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue m
 // What was loaded as it is, as a value, and back; rounds to nearest even, NaN stays NaN.
 IrValue element_widen(Builder *b, DType t, IrValue raw);
 IrValue element_narrow(Builder *b, DType t, IrValue x);
+// Twice as many elements, alternately of both.
+IrValue element_narrow_pair(Builder *b, DType t, IrValue even, IrValue odd);

@@ -14,9 +14,7 @@ static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops
 // ---- scalars
 
 static void scalar_emit(Stream *s, uint32_t i) {
-    static const Step scalar = {.lanes = 1};
-    Step step = scalar;
-    step.at = build_i64(s->b, 0);
+    Step step = {.first = build_i64(s->b, 0), .lanes = 1};
     const TileOp *op = op_at(s, i);
     StreamOp *so = &s->ops[i];
     switch (op->kind) {
@@ -117,7 +115,7 @@ static void scalars_emit(Stream *s, const Level *l, int round) {
 // Stores of scalars, and sums over rows that get one.
 static void scalar_ends(Stream *s, const Level *l) {
     Builder *b = s->b;
-    Step step = {.at = build_i64(b, 0), .lanes = 1};
+    Step step = {.first = build_i64(b, 0), .lanes = 1};
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
         if (!stream_ends(&s->plan, &l->plan, i)) continue;
@@ -138,8 +136,13 @@ static void scalar_ends(Stream *s, const Level *l) {
 
 // ---- loops inside a level
 
-static void task_body(Stream *s, const bool *target) {
+static void row_form(Stream *s) {
     s->in_registers = row_fits_registers(s);
+    s->paired = !s->in_registers && access_pairs(s);
+}
+
+static void task_body(Stream *s, const bool *target) {
+    row_form(s);
     level_emit(s, LEVEL_TASK, target);
 }
 
@@ -275,9 +278,9 @@ bool stream_emit(Builder *b) {
     b->program = s.plan.p;
     s.ops = arena_array(b->arena, StreamOp, s.plan.p->ops.len);
     s.cols = s.plan.col < 0 ? 1 : s.plan.p->dims[s.plan.col].extent;
+    row_form(&s);
     aligned_find(&s);
     s.col_base = build_i64(b, 0);
-    s.in_registers = row_fits_registers(&s);
     early_emit(&s);
     level_emit(&s, LEVEL_KERNEL, stream_targets(&s.plan));
     // Nontemporal stores are ordered with the end of the kernel only by a fence.

@@ -37,17 +37,24 @@ typedef struct {
     IrValue col_base;              // i64: first col of the task
     int64_t cols;                  // of the task
     bool in_registers;             // a row is few vectors, all held at once
+    bool paired;                   // two steps take the even and the odd of their cols
     IrValue aligned;  // i1: the arguments of nontemporal stores are; NULL: there are none
     Level *level;     // whose pass is being emitted
 } Stream;
 
-// One step along the cols: `lanes` of them from `at` on (counted from the task's first col).
+// A run of cols, or every second one of twice as many: those of bf16 are halves of words.
+typedef enum { COLS_RUN, COLS_EVEN, COLS_ODD } StepCols;
+
+// One step along the cols: `lanes` of them.
 typedef struct {
-    IrValue at;
+    IrValue at;     // place of the lanes in rows of close memory
+    IrValue first;  // first col, that of the pair, counted from the task's first col
+    StepCols cols;
     int lanes;
     IrValue mask;  // NULL: all lanes
+    int turn;      // which step of an iteration
     int slot;      // of the accumulators
-    int part;      // which of the row's steps, if the row is in registers; 0 otherwise
+    int part;  // which of the row's steps, if the row is in registers; which of a pair; or 0
 } Step;
 
 // Values of the cols, as the passes of one level know them.
@@ -58,7 +65,7 @@ typedef struct {
     int sweeps;   // how many compute it
     int sweep;    // how many of them have been emitted
     int asks;     // which of them asks for the row that comes later; -1: each for its share
-    // Of the current step, or of every step of a row in registers.
+    // Of the current step or pair, or of every step of a row in registers.
     IrValue vec[STREAM_MAX_STEPS];
 } ColValue;
 
@@ -66,6 +73,8 @@ typedef struct {
 struct Level {
     StreamLevel plan;
     ColValue *cols;  // by TileId
+    uint32_t *sums;  // its reductions over cols, those of the same row one after the other
+    int sum_count;
     // The pass over the cols of a round is one sweep, or several: each makes some of its sums.
     int *sweep;     // by TileId: in which one it is reduced or stored; -1: in none
     int *round_of;  // by sweep
@@ -83,6 +92,7 @@ bool access_prefetches(const Stream *s, const Level *l,
                        uint32_t i);  // are rows asked for ahead
 void access_prefetch(Stream *s, uint32_t i, const Step *step);
 bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
+bool access_pairs(const Stream *s);                    // are rows best taken in pairs of steps
 bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
 
 // stream_pass.c

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/stream.h"
+#include "ir/tile/tile_access.h"
 
 enum { CACHE_LINE = 64 };
 
@@ -82,9 +83,11 @@ static IrValue guard_condition(Stream *s, const TileGuard *g, IrValue index) {
 // i32 per lane.
 static IrValue col_index(Stream *s, const Step *step) {
     Builder *b = s->b;
-    IrValue first = build_iadd(b, s->col_base, step->at);
+    IrValue first = build_iadd(b, s->col_base, step->first);
+    if (step->cols == COLS_ODD) first = build_iadd(b, first, build_i64(b, 1));
     IrValue narrow = build_splat(b, LLVMBuildTrunc(b->at, first, b->i32, ""), step->lanes);
-    return LLVMBuildAdd(b->at, narrow, build_lane_ids(b, 1, step->lanes), "");
+    int apart = step->cols == COLS_RUN ? 1 : 2;
+    return LLVMBuildAdd(b->at, narrow, build_lane_ids(b, apart, step->lanes), "");
 }
 
 IrValue access_index(Stream *s, uint32_t i, const Step *step) {
@@ -166,11 +169,11 @@ static IrValue step_mask(Stream *s, uint32_t i, const Step *step, bool row) {
     return mask;
 }
 
-// Pointer of the step's first col; NULL step->at stands for a scalar.
+// Pointer of the step's first col.
 static IrValue step_pointer(Stream *s, uint32_t i, const Step *step) {
     const TileOp *op = op_at(s, i);
     int64_t stride = s->plan.ops[i].col ? col_stride(s, op) : 0;
-    IrValue offset = build_imul(s->b, step->at, stride);
+    IrValue offset = build_imul(s->b, step->first, stride);
     return build_gep(s->b, element_type(s->b, arg_type(s, op)), s->ops[i].pointer, offset);
 }
 
@@ -214,7 +217,8 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step) {
     IrValue mask = step_mask(s, i, step, false);
     if (!one) {
         IrValue pointer = redirected(s, i, step_pointer(s, i, step));
-        return element_load(b, type, pointer, step->lanes, mask);
+        if (step->cols == COLS_RUN) return element_load(b, type, pointer, step->lanes, mask);
+        return element_load_second(b, type, pointer, step->lanes, step->cols == COLS_ODD);
     }
     IrValue pointer = step->lanes == 1 ? step_pointers(s, i, step) : step_pointer(s, i, step);
     if (step->lanes == 1 && mask != NULL) {
@@ -225,6 +229,28 @@ IrValue access_load(Stream *s, uint32_t i, const Step *step) {
     if (step->lanes == 1) return x;
     x = build_splat(b, x, step->lanes);
     return mask == NULL ? x : build_select(b, mask, x, LLVMConstNull(LLVMTypeOf(x)));
+}
+
+static bool guards_cols(const Stream *s, const TileOp *op) {
+    return op->access.guard[0].dim == s->plan.col || op->access.guard[1].dim == s->plan.col;
+}
+
+// One operation instead of two widens bf16, and half as many store whole cache lines; all else
+// must be shuffled.
+bool access_pairs(const Stream *s) {
+    int halves = 0;
+    if (s->b->level != CPU_AVX512 || s->plan.col < 0) return false;
+    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+        const TileOp *op = op_at(s, i);
+        bool access =
+            op->kind == TILE_LOAD || op->kind == TILE_GATHER || tile_op_writes(op->kind);
+        if (!access || !s->plan.ops[i].col) continue;
+        if (!access_is_dense(s, i) || guards_cols(s, op) || op->kind == TILE_SCATTER)
+            return false;
+        if (s->plan.ops[i].home > LEVEL_KERNEL)
+            halves += arg_type(s, op) == DTYPE_BF16 ? 1 : -1;
+    }
+    return halves > 0;
 }
 
 bool access_prefetches(const Stream *s, const Level *l, uint32_t i) {
@@ -244,14 +270,17 @@ void access_prefetch(Stream *s, uint32_t i, const Step *step) {
     IrType type = element_type(b, arg_type(s, op));
     int64_t bytes = b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
     int64_t steps = share * CACHE_LINE / bytes;
-    if (steps > 1 && step->slot % steps != 0) return;
+    if (steps > 1 && step->turn % steps != 0) return;
     IrValue at = LLVMBuildUDiv(b->at, step->at, build_i64(b, share), "");
     if (share > 1) at = build_iadd(b, at, build_i64(b, s->cols * v->sweep / share));
     build_prefetch(b, build_gep(b, type, s->ops[i].ahead, at), false, 2);
 }
 
+// Cols that are stored at once.
+static int64_t store_cols(const Stream *s) { return s->b->lanes * (s->paired ? 2 : 1); }
+
 static int64_t vector_bytes(const Stream *s, const TileOp *op) {
-    return s->b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
+    return store_cols(s) * (int64_t)dtype_bytes(arg_type(s, op));
 }
 
 // A line of which one vector after the other is stored waits in a buffer for the last. Those
@@ -272,7 +301,7 @@ bool access_nontemporal(const Stream *s, uint32_t i) {
     const TileOp *op = op_at(s, i);
     if (op->kind != TILE_STORE || !access_is_dense(s, i) || tile_knob(s->plan.p, "nt", 0) == 0)
         return false;
-    int64_t lanes = s->b->lanes, bytes = vector_bytes(s, op);
+    int64_t lanes = store_cols(s), bytes = vector_bytes(s, op);
     bool ok = bytes >= LEAST_BYTES && (bytes >= CACHE_LINE || lines_wait(s)) &&
               op->access.offset % lanes == 0;
     for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
@@ -281,17 +310,28 @@ bool access_nontemporal(const Stream *s, uint32_t i) {
            op->access.guard[0].dim < 0 && op->access.guard[1].dim < 0;
 }
 
-// Stores have no guards: only the end of the row can mask one.
+// Both steps of a pair, in the order of the cols.
+static IrValue pair_narrow(Stream *s, const TileOp *op, const Step *odd, IrValue x) {
+    Step even = *odd;
+    even.part = 0;
+    return element_narrow_pair(s->b, arg_type(s, op), operand_value(s, op->in[0], &even), x);
+}
+
+// Stores have no guards: only the end of the row can mask one. A pair is stored by its second
+// step.
 void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal) {
     Builder *b = s->b;
     const TileOp *op = op_at(s, i);
     DType type = arg_type(s, op);
     build_line(b, op->span);
     IrValue x = operand_value(s, op->in[0], step);
-    if (nontemporal) {
-        unsigned align = (unsigned)b->lanes * (unsigned)dtype_bytes(type);
-        IrValue raw = element_narrow(b, type, x);
-        build_nontemporal(b, build_store(b, raw, step_pointer(s, i, step), align));
+    if (nontemporal || step->cols == COLS_ODD) {
+        unsigned bytes = (unsigned)dtype_bytes(type), vector = (unsigned)b->lanes * bytes;
+        IrValue raw =
+            step->cols == COLS_ODD ? pair_narrow(s, op, step, x) : element_narrow(b, type, x);
+        IrValue store =
+            build_store(b, raw, step_pointer(s, i, step), nontemporal ? vector : bytes);
+        if (nontemporal) build_nontemporal(b, store);
     } else if (step->lanes > 1 && !access_is_dense(s, i)) {
         element_scatter(b, type, x, step_pointers(s, i, step), step->mask);
     } else {

@@ -17,8 +17,9 @@ enum { KEEP_MAX_BYTES = 1 << 20 };
 typedef struct {
     Stream *s;
     Level *level;
-    int number, unroll;
-    bool *in;  // operations at the cols that this sweep computes or reads
+    int number;
+    int unroll, slots;  // steps of an iteration, accumulators of each sum
+    bool *in;           // operations at the cols that this sweep computes or reads
     bool used[STREAM_SLOTS];
 } Sweep;
 
@@ -406,6 +407,7 @@ static void stores_emit(Sweep *sweep, const Step *step, bool nontemporal) {
 static void step_stores(Sweep *sweep, const Step *step) {
     Stream *s = sweep->s;
     Builder *b = s->b;
+    if (step->cols == COLS_EVEN) return;
     if (s->aligned == NULL || step->mask != NULL || step->lanes != b->lanes) {
         stores_emit(sweep, step, false);
         return;
@@ -455,7 +457,8 @@ static int tail_steps(const Stream *s, int64_t from, Step *out) {
     while (rest > 0) {
         int lanes = 1 << log2_of(rest);
         if (lanes > rest && s->b->level != CPU_AVX512) lanes /= 2;
-        Step step = {.at = build_i64(s->b, from), .lanes = lanes};
+        IrValue at = build_i64(s->b, from);
+        Step step = {.at = at, .first = at, .lanes = lanes};
         step.slot = STREAM_MAX_UNROLL + log2_of(lanes);
         if (lanes > rest) step.mask = build_mask_first(s->b, rest, lanes);
         out[count++] = step;
@@ -467,14 +470,24 @@ static int tail_steps(const Stream *s, int64_t from, Step *out) {
 
 enum { MAX_STATIC_STEPS = 2 * STREAM_MAX_UNROLL + 4 };
 
+// Number `turn` of the full steps that begin at `from`.
+static Step step_full(Builder *b, IrValue from, int turn, bool paired) {
+    Step step = {.lanes = b->lanes, .turn = turn, .slot = turn};
+    step.at = step.first = build_iadd(b, from, build_i64(b, turn * b->lanes));
+    if (!paired) return step;
+    step.part = turn % 2;
+    step.cols = step.part ? COLS_ODD : COLS_EVEN;
+    step.first = build_iadd(b, from, build_i64(b, (turn - step.part) * b->lanes));
+    return step;
+}
+
 // Steps from col `from` to the end, one after the other.
 static int static_steps(const Stream *s, int64_t from, Step *out) {
-    int count = 0;
-    for (; from + s->b->lanes <= s->cols; from += s->b->lanes, count++) {
-        ASSERT(count < MAX_STATIC_STEPS - 4);
-        out[count] = (Step){.at = build_i64(s->b, from), .lanes = s->b->lanes, .slot = count};
-    }
-    return count + tail_steps(s, from, out + count);
+    int64_t full = (s->cols - from) / s->b->lanes;
+    ASSERT(full <= MAX_STATIC_STEPS - 4);
+    for (int k = 0; k < full; k++)
+        out[k] = step_full(s->b, build_i64(s->b, from), k, s->paired && (k | 1) < full);
+    return (int)full + tail_steps(s, from + full * s->b->lanes, out + full);
 }
 
 bool row_fits_registers(const Stream *s) {
@@ -511,15 +524,17 @@ static Walk walk_plan(Sweep *sweep) {
     const Stream *s = sweep->s;
     Walk walk = {0};
     sweep->unroll = sweep_unroll(sweep);
+    sweep->slots = sweep->unroll;
+    if (s->paired) sweep->unroll += sweep->unroll % 2;
     int64_t step = (int64_t)sweep->unroll * s->b->lanes;
     if (!s->in_registers && s->cols / step >= 2) walk.loop_to = s->cols / step * step;
     walk.rest_count = static_steps(s, walk.loop_to, walk.rest);
-    for (int k = 0; walk.loop_to > 0 && k < sweep->unroll; k++)
+    for (int k = 0; walk.loop_to > 0 && k < sweep->slots; k++)
         sweep->used[k] = true;
     for (int k = 0; k < walk.rest_count; k++) {
         Step *at = &walk.rest[k];
         if (s->in_registers) at->part = k;
-        if (at->slot < STREAM_MAX_UNROLL) at->slot %= sweep->unroll;
+        if (at->slot < STREAM_MAX_UNROLL) at->slot %= sweep->slots;
         sweep->used[at->slot] = true;
     }
     return walk;
@@ -532,8 +547,9 @@ static void walk_emit(Sweep *sweep, const Walk *walk) {
         int64_t step = (int64_t)sweep->unroll * b->lanes;
         loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), step);
         for (int k = 0; k < sweep->unroll; k++) {
-            IrValue at = build_iadd(b, loop.index, build_i64(b, k * b->lanes));
-            step_emit(sweep, &(Step){.at = at, .lanes = b->lanes, .slot = k});
+            Step at = step_full(b, loop.index, k, sweep->s->paired);
+            at.slot %= sweep->slots;
+            step_emit(sweep, &at);
         }
         loop_end(b, &loop);
     }
