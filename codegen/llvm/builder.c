@@ -415,6 +415,10 @@ void build_fence(Builder *b, IrValue value) {
     LLVMBuildCall2(b->at, type, nothing, &value, 1, "");
 }
 
+void build_forget(Builder *b) {
+    LLVMBuildFence(b->at, LLVMAtomicOrderingAcquireRelease, true, "");
+}
+
 IrValue build_variable(Builder *b, IrType type) {
     IrBlock here = LLVMGetInsertBlock(b->at);
     LLVMPositionBuilderBefore(b->at, LLVMGetFirstInstruction(b->entry));

@@ -122,6 +122,8 @@ void build_prefetch(Builder *b, IrValue pointer, bool write,
                     int locality);  // locality 3: L1, 2: L2
 // Loads and stores are not moved across it, so that what is loaded waits in no register.
 void build_fence(Builder *b, IrValue value);
+// What is loaded before it is loaded anew behind it, instead of waiting in a register.
+void build_forget(Builder *b);
 // A variable in registers: SROA turns loads and stores of it into SSA values.
 IrValue build_variable(Builder *b, IrType type);
 // Offset in the thread's scratch memory of `bytes` bytes, 64-byte aligned, reserved for the

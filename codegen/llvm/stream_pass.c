@@ -20,6 +20,8 @@ typedef struct {
     int number;
     int unroll, slots;  // steps of an iteration, accumulators of each sum
     bool *in;           // operations at the cols that this sweep computes or reads
+    uint32_t *order;    // in which a step goes through the operations
+    uint32_t count;
     bool used[STREAM_SLOTS];
 } Sweep;
 
@@ -59,19 +61,6 @@ static int sweeps_of(const Stream *s, const Level *l, int round, int *sums) {
     return s->in_registers || *sums == 0 ? 1 : (*sums + most - 1) / most;
 }
 
-// The first of the level's rows that v is computed from.
-static uint32_t row_of(const Stream *s, const Level *l, TileId v) {
-    const TileOp *op = tile_op(s->plan.p, v);
-    uint32_t first = UINT32_MAX;
-    if (!s->plan.ops[v.i].col || s->plan.ops[v.i].home < l->plan.level) return first;
-    if (op->kind == TILE_LOAD) return v.i;
-    for (uint32_t k = 0; k < op->arity; k++) {
-        uint32_t row = row_of(s, l, op->in[k]);
-        first = row < first ? row : first;
-    }
-    return first;
-}
-
 typedef struct {
     uint32_t op, row;
 } RowSum;
@@ -82,21 +71,39 @@ static int by_row(const void *x, const void *y) {
     return a->op < b->op ? -1 : 1;
 }
 
-// Sums of the same row come in the same sweep, so that few sweeps load it.
-static void sums_share_out(Stream *s, Level *l, int round, int sums, int sweeps) {
-    RowSum *order = arena_array(s->b->arena, RowSum, sums);
-    int count = 0, each = (sums + sweeps - 1) / sweeps;
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-        if (stream_reduces(&s->plan, &l->plan, i, round))
-            order[count++] = (RowSum){i, row_of(s, l, op_at(s, i)->in[0])};
-    qsort(order, (size_t)count, sizeof *order, by_row);
-    for (int k = 0; k < count; k++)
-        l->sweep[order[k].op] = l->sweeps + k / each;
+// Sums of the same row come together: few sweeps load it, and it waits in a register for them
+// alone. The row is the first of those that the operand is computed from.
+static void sums_order(Stream *s, Level *l) {
+    uint32_t n = s->plan.p->ops.len;
+    uint32_t *row = arena_array(s->b->arena, uint32_t, n);
+    RowSum *order = arena_array(s->b->arena, RowSum, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const TileOp *op = op_at(s, i);
+        const StreamPlace *place = &s->plan.ops[i];
+        row[i] = UINT32_MAX;
+        if (op->kind == TILE_REDUCE && !place->over_serial && place->home == l->plan.level)
+            order[l->sum_count++] = (RowSum){i, row[op->in[0].i]};
+        if (!place->col || place->home < l->plan.level) continue;
+        if (op->kind == TILE_LOAD || op->kind == TILE_REDUCE) row[i] = i;
+        for (uint32_t k = 0; op->kind == TILE_MAP && k < op->arity; k++)
+            row[i] = row[op->in[k].i] < row[i] ? row[op->in[k].i] : row[i];
+    }
+    qsort(order, (size_t)l->sum_count, sizeof *order, by_row);
+    l->sums = arena_array(s->b->arena, uint32_t, n);
+    for (int k = 0; k < l->sum_count; k++)
+        l->sums[k] = order[k].op;
+}
+
+static void sums_share_out(const Stream *s, Level *l, int round, int each) {
+    for (int k = 0, seen = 0; k < l->sum_count; k++)
+        if (stream_reduces(&s->plan, &l->plan, l->sums[k], round))
+            l->sweep[l->sums[k]] = l->sweeps + seen++ / each;
 }
 
 // Stores come last: behind all loads of the row.
 static void sweeps_plan(Stream *s, Level *l) {
     uint32_t n = s->plan.p->ops.len;
+    sums_order(s, l);
     l->sweep = arena_array(s->b->arena, int, n);
     l->round_of = arena_array(s->b->arena, int, n);
     for (uint32_t i = 0; i < n; i++)
@@ -104,7 +111,7 @@ static void sweeps_plan(Stream *s, Level *l) {
     for (int round = 0; round <= l->plan.last_col; round++) {
         if (!stream_pass_due(&s->plan, &l->plan, round)) continue;
         int sums, sweeps = sweeps_of(s, l, round, &sums);
-        if (sums > 0) sums_share_out(s, l, round, sums, sweeps);
+        if (sums > 0) sums_share_out(s, l, round, (sums + sweeps - 1) / sweeps);
         for (uint32_t i = 1; i < n; i++)
             if (stream_ends_at_cols(&s->plan, &l->plan, i, round))
                 l->sweep[i] = l->sweeps + sweeps - 1;
@@ -161,12 +168,65 @@ static void sweep_mark(Sweep *sweep) {
 static Sweep sweep_new(Stream *s, Level *l, int number) {
     Sweep sweep = {.s = s, .level = l, .number = number};
     sweep.in = arena_array(s->b->arena, bool, s->plan.p->ops.len);
-    sweep_mark(&sweep);
     return sweep;
 }
 
 static bool computes(const Sweep *sweep, uint32_t i) {
     return sweep->in[i] && !is_left(sweep, i);
+}
+
+static void order_visit(Sweep *sweep, bool *seen, uint32_t i) {
+    const TileOp *op = op_at(sweep->s, i);
+    if (seen[i]) return;
+    seen[i] = true;
+    bool end = sweep->level->sweep[i] == sweep->number;
+    for (uint32_t k = 0; (end || computes(sweep, i)) && k < op->arity; k++)
+        if (sweep->in[op->in[k].i]) order_visit(sweep, seen, op->in[k].i);
+    sweep->order[sweep->count++] = i;
+}
+
+// A sum takes its operand as soon as that is there, so that few values wait in registers.
+static void order_make(Sweep *sweep, bool by_rows) {
+    const Level *l = sweep->level;
+    uint32_t n = sweep->s->plan.p->ops.len;
+    bool *seen = arena_array(sweep->s->b->arena, bool, n);
+    sweep->order = arena_array(sweep->s->b->arena, uint32_t, n);
+    sweep->count = 0;
+    for (int k = 0; by_rows && k < l->sum_count; k++)
+        if (reduces_here(sweep, l->sums[k])) order_visit(sweep, seen, l->sums[k]);
+    for (uint32_t i = 1; i < n; i++)
+        if (reduces_here(sweep, i)) order_visit(sweep, seen, i);
+    for (uint32_t i = 1; i < n; i++)
+        if (sweep->in[i] || ends_here(sweep, i)) order_visit(sweep, seen, i);
+}
+
+// Values of the cols that wait at once for the last of their uses.
+static int order_waiting(const Sweep *sweep) {
+    const Stream *s = sweep->s;
+    uint32_t *uses = arena_array(s->b->arena, uint32_t, s->plan.p->ops.len);
+    int waiting = 0, most = 0;
+    for (int count = 1; count >= 0; count--)
+        for (uint32_t k = 0; k < sweep->count; k++) {
+            uint32_t i = sweep->order[k];
+            const TileOp *op = op_at(s, i);
+            bool end = sweep->level->sweep[i] == sweep->number;
+            for (uint32_t a = 0; (end || computes(sweep, i)) && a < op->arity; a++) {
+                if (count)
+                    uses[op->in[a].i]++;
+                else if (sweep->in[op->in[a].i] && --uses[op->in[a].i] == 0)
+                    waiting--;
+            }
+            if (count == 0 && sweep->in[i]) most = ++waiting > most ? waiting : most;
+        }
+    return most;
+}
+
+// Sums row by row, or in the order of the program: what most of them share waits for all.
+static void sweep_order(Sweep *sweep) {
+    order_make(sweep, true);
+    Sweep other = *sweep;
+    order_make(&other, false);
+    if (order_waiting(&other) < order_waiting(sweep)) *sweep = other;
 }
 
 // Memory is never idle if all sweeps ask for what comes later, evenly: each for all of some
@@ -185,10 +245,13 @@ static void prefetches_plan(const Stream *s, Level *l) {
 // What is kept is known only once all sweeps are.
 void passes_plan(Stream *s, Level *l) {
     sweeps_plan(s, l);
-    for (int k = 0; k < l->sweeps; k++)
-        sweep_new(s, l, k);
     for (int k = 0; k < l->sweeps; k++) {
         Sweep sweep = sweep_new(s, l, k);
+        sweep_mark(&sweep);
+    }
+    for (int k = 0; k < l->sweeps; k++) {
+        Sweep sweep = sweep_new(s, l, k);
+        sweep_mark(&sweep);
         for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
             l->cols[i].sweeps += computes(&sweep, i);
     }
@@ -424,10 +487,10 @@ static void step_stores(Sweep *sweep, const Step *step) {
     build_at(b, after);
 }
 
-// A sum takes its operand as soon as that is there, so that few values wait in registers.
 static void step_emit(Sweep *sweep, const Step *step) {
     Stream *s = sweep->s;
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
+    for (uint32_t k = 0; k < sweep->count; k++) {
+        uint32_t i = sweep->order[k];
         if (sweep->in[i]) {
             if (computes(sweep, i) && access_prefetches(s, sweep->level, i))
                 access_prefetch(s, i, step);
@@ -439,6 +502,7 @@ static void step_emit(Sweep *sweep, const Step *step) {
             row_add(s, i, step);
     }
     if (sweep->number == sweep->level->sweeps - 1) step_stores(sweep, step);
+    if (step->cols == COLS_EVEN) build_forget(s->b);
 }
 
 // ---- the steps of a row
@@ -559,6 +623,8 @@ static void walk_emit(Sweep *sweep, const Walk *walk) {
 
 static void sweep_emit(Stream *s, Level *l, int number) {
     Sweep sweep = sweep_new(s, l, number);
+    sweep_mark(&sweep);
+    sweep_order(&sweep);
     Walk walk = walk_plan(&sweep);
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         op_prepare(&sweep, i);
@@ -626,7 +692,7 @@ void early_emit(Stream *s) {
     if (p->dims[s->plan.col].tile != p->dims[s->plan.col].extent) return;
     Level l = {.cols = arena_array(s->b->arena, ColValue, p->ops.len),
                .sweep = arena_array(s->b->arena, int, p->ops.len)};
-    Sweep sweep = {.s = s, .level = &l, .in = arena_array(s->b->arena, bool, p->ops.len)};
+    Sweep sweep = sweep_new(s, &l, 0);
     bool *early = arena_array(s->b->arena, bool, p->ops.len);
     early_choose(s, early);
     for (uint32_t i = p->ops.len - 1; i > 0; i--) {
@@ -638,6 +704,7 @@ void early_emit(Stream *s) {
             if (s->plan.ops[op_at(s, i)->in[k].i].col) sweep.in[op_at(s, i)->in[k].i] = true;
     }
     s->level = &l;
+    sweep_order(&sweep);
     Walk walk = walk_plan(&sweep);
     for (uint32_t i = 1; i < p->ops.len; i++)
         op_prepare(&sweep, i);
