@@ -128,6 +128,17 @@ bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **o
            cli_all_bound(cli, *out);
 }
 
+bool cli_decodes(Cli *cli, const Model *model, Bindings bindings, Str *reason) {
+    TrainSetup setup = cli_train_setup(cli);
+    ModelGraphRequest request = graph_request(cli, model, ENTRY_DECODE, &setup, bindings);
+    Diag tried;
+    Graph *g;
+    diag_init(&tried, &cli->arena);
+    if (model_graph(&tried, &cli->arena, &request, &g)) return true;
+    *reason = tried.item_count ? tried.items[0].message : STR("");
+    return false;
+}
+
 bool cli_all_bound(Cli *cli, const Graph *g) {
     for (uint32_t a = 1; a < g->axes.len; a++) {
         const Axis *axis = &g->axes.ptr[a];

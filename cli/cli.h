@@ -53,6 +53,8 @@ MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings b
 // Of a forward pass, with the model's marks as values of the graph.
 MUST_USE bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **out,
                                Sublayers *sublayers);
+// Can the model be computed token by token? False: why not, in `reason`.
+MUST_USE bool cli_decodes(Cli *cli, const Model *model, Bindings bindings, Str *reason);
 // Says which run-time axis lacks an extent.
 MUST_USE bool cli_all_bound(Cli *cli, const Graph *g);
 

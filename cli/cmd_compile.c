@@ -13,10 +13,21 @@ static bool has_result(const Graph *g) {
     return false;
 }
 
-static uint32_t choose_entries(const Options *o, const Graph *g, bool train, EntryKind *out) {
+// Entries of the model, of which g is the graph.
+static uint32_t choose_entries(Cli *cli, const Model *model, const Graph *g, bool train,
+                               EntryKind *out) {
+    const Options *o = &cli->options;
     uint32_t n = 0;
+    Str reason;
     out[n++] = ENTRY_FORWARD;
     if (has_result(g)) out[n++] = ENTRY_INFER;
+    // Not for training: what decoding keeps would be in every checkpoint.
+    bool decodes = has_result(g) && !train;
+    if (decodes && !cli_decodes(cli, model, cli_bindings(cli, 1), &reason)) {
+        cli_say(cli, "no entries prefill and decode: %.*s", STR_ARG(reason));
+        decodes = false;
+    }
+    if (decodes) out[n++] = ENTRY_PREFILL, out[n++] = ENTRY_DECODE;
     if (has_loss(g)) out[n++] = ENTRY_EVAL;
     if (!train) return n;
     out[n++] = ENTRY_GRAD;
@@ -74,7 +85,7 @@ bool cmd_compile(Cli *cli) {
     if (!cli_need(cli, o->output, "-o X.sta") || !cli_model(cli, &model) ||
         !cli_elaborate(cli, &model, &g))
         return false;
-    uint32_t count = choose_entries(o, g, train, entries);
+    uint32_t count = choose_entries(cli, &model, g, train, entries);
     Bindings bindings = cli_bindings(cli, train ? TRAIN_BATCH : 1);
     if (!cli_plan(cli, &model, (EntryKinds){entries, count}, bindings, &plan) ||
         !plan_write(&cli->diag, plan, o->output))

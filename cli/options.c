@@ -363,9 +363,6 @@ static bool check_supported(Diag *diag, const Options *o) {
     if (o->two_phase.len && !str_eq(o->two_phase, STR("on")) &&
         !str_eq(o->two_phase, STR("off")))
         return diag_fail(diag, FAIL_USAGE, "--two-phase is on or off");
-    if (o->decode)
-        return diag_fail(diag, FAIL_ENVIRONMENT,
-                         "this version of strata has no incremental graph; leave --decode out");
     return true;
 }
 

@@ -13,7 +13,8 @@
 const char *entry_name(EntryKind kind) {
     static const char *const names[ENTRY_KINDS] = {
         [ENTRY_FORWARD] = ENTRY_NAME_FORWARD, [ENTRY_INFER] = ENTRY_NAME_INFER,
-        [ENTRY_EVAL] = ENTRY_NAME_EVAL,       [ENTRY_GRAD] = ENTRY_NAME_GRAD,
+        [ENTRY_EVAL] = ENTRY_NAME_EVAL,       [ENTRY_PREFILL] = ENTRY_NAME_PREFILL,
+        [ENTRY_DECODE] = ENTRY_NAME_DECODE,   [ENTRY_GRAD] = ENTRY_NAME_GRAD,
         [ENTRY_TRAIN] = ENTRY_NAME_TRAIN,     [ENTRY_ACCUMULATE] = ENTRY_NAME_ACCUMULATE,
         [ENTRY_APPLY] = ENTRY_NAME_APPLY,
     };
@@ -52,7 +53,9 @@ static bool wanted(EntryKind kind, Str name) {
     switch (kind) {
     case ENTRY_FORWARD:
     case ENTRY_GRAD: return true;
-    case ENTRY_INFER: return !measure;
+    case ENTRY_INFER:
+    case ENTRY_PREFILL:
+    case ENTRY_DECODE: return !measure;
     case ENTRY_EVAL:
     case ENTRY_TRAIN:
     case ENTRY_ACCUMULATE: return measure;
@@ -290,6 +293,27 @@ static Sublayers take_marks(Graph *g, Arena *arena, Sublayers sublayers) {
     return (Sublayers){marked, sublayers.count};
 }
 
+static bool is_incremental(EntryKind kind) {
+    return kind == ENTRY_PREFILL || kind == ENTRY_DECODE;
+}
+
+// requires: attention found, every axis bound.
+static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *request,
+                             Graph **g) {
+    bool prefill = request->kind == ENTRY_PREFILL;
+    IncrementalRequest chunk = {.chunk = prefill ? PREFILL_CHUNK : 1,
+                                .cache = request->storage,
+                                .prefix = prefill ? STR(ENTRY_NAME_PREFILL ".")
+                                                  : STR(ENTRY_NAME_DECODE "."),
+                                .tokens = STR(NAME_TOKENS),
+                                .position = STR(NAME_POSITION),
+                                .count = STR(NAME_COUNT),
+                                .states = STR(NAME_CACHE_PREFIX)};
+    Graph *made = pass_incremental(diag, arena, *g, &chunk);
+    if (made) *g = pass_simplify(made, arena);
+    return made != NULL;
+}
+
 static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out,
                      Sublayers *sublayers) {
     const Model *model = request->model;
@@ -298,7 +322,7 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
     if (!ast_to_graph(diag, arena, model->program, model->settings, &e)) return false;
     Graph *g = elaboration_graph(e);
     keep_wanted(g, kind);
-    if (kind == ENTRY_INFER || kind == ENTRY_EVAL) g->updates.len = 0;
+    if (kind != ENTRY_FORWARD && kind < ENTRY_GRAD) g->updates.len = 0;
     Sublayers marks = elaboration_sublayers(e);
     if (sublayers) add_marks(g, arena, marks);
     bool bound = graph_bind_axes(g, request->bindings);
@@ -307,7 +331,9 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
         g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);
         g = pass_simplify(g, arena);
     }
-    if (bound && !level_is_cuda(request->level)) g = pass_attend(g, arena);
+    bool chunk = is_incremental(kind);
+    if (bound && (chunk || !level_is_cuda(request->level))) g = pass_attend(g, arena);
+    if (bound && chunk && !make_incremental(diag, arena, request, &g)) return false;
     Training t = training_of(diag, arena, g, e, request->setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
     *out = g;

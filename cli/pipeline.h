@@ -25,6 +25,10 @@ typedef enum {
     ENTRY_FORWARD,  // every output
     ENTRY_INFER,    // every output but the loss and reports
     ENTRY_EVAL,     // the loss and reports
+    // What ENTRY_INFER gives, of a chunk of positions, with what came before in states
+    // (docs/decoding.md). T says how many positions there can be.
+    ENTRY_PREFILL,  // PREFILL_CHUNK positions
+    ENTRY_DECODE,   // one
     ENTRY_GRAD,   // every output, and grad.PARAM of every trained parameter; updates of states
     ENTRY_TRAIN,  // one training step: loss, reports, gradient norm; parameters and states are
                   // updated
@@ -33,6 +37,7 @@ typedef enum {
     ENTRY_KINDS
 } EntryKind;
 const char *entry_name(EntryKind kind);  // "train"
+enum { PREFILL_CHUNK = 128 };
 
 typedef struct {
     Str optimizer;       // "adamw"

@@ -5,6 +5,8 @@
 #define ENTRY_NAME_FORWARD    "forward"
 #define ENTRY_NAME_INFER      "infer"
 #define ENTRY_NAME_EVAL       "eval"
+#define ENTRY_NAME_PREFILL    "prefill"
+#define ENTRY_NAME_DECODE     "decode"
 #define ENTRY_NAME_GRAD       "grad"
 #define ENTRY_NAME_TRAIN      "train"
 #define ENTRY_NAME_ACCUMULATE "accumulate"
@@ -15,6 +17,11 @@
 #define NAME_LOGITS             "logits"   // output over B, T and the vocabulary
 #define NAME_LOSS               "loss"
 #define NAME_REPORT_PREFIX      "report."
+// Of the entries prefill and decode, whose inputs over positions and outputs have the entry's
+// name and a dot before their own.
+#define NAME_POSITION           "cache.position"  // input [B]: where each row is
+#define NAME_COUNT              "cache.count"  // input [B]: how many tokens of the chunk it has
+#define NAME_CACHE_PREFIX       "cache."       // states
 #define NAME_GRAD_PREFIX        "grad."        // outputs of ENTRY_GRAD
 #define NAME_GRAD_NORM          "grad_norm"    // output: global norm before clipping
 #define NAME_LR                 "optim.lr"     // inputs, scalars

@@ -3,6 +3,7 @@
 
 #include "runtime/checkpoint.h"
 #include "runtime/model_io.h"
+#include "runtime/names.h"
 
 static bool load_inputs(Diag *diag, Arena *scratch, Session *s, const RunOptions *options,
                         const PlanEntry *entry) {
@@ -37,7 +38,8 @@ static bool write_results(Diag *diag, Arena *scratch, Session *s, const RunOptio
     for (uint32_t i = 0; i < plan->tensor_count; i++) {
         const PlanTensor *t = &plan->tensors[i];
         bool given = t->kind == TENSOR_OUTPUT && plan_entry_uses(entry, i);
-        bool state = options->states && t->kind == TENSOR_STATE;
+        bool cache = str_starts(t->name, STR(NAME_CACHE_PREFIX));
+        bool state = options->states && t->kind == TENSOR_STATE && !cache;
         if (state && plan_tensor_find(plan, TENSOR_OUTPUT, t->name) >= 0)
             return same_name(diag, options, t->name);
         if ((given || state) && !add_result(diag, s, i, &file)) return false;

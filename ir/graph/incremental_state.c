@@ -145,7 +145,7 @@ ValueId incremental_window(Incremental *p, const Value *v) {
     AxisId time = v->attr.along[0];
     bool taps = v->op == OP_WINDOW;
     int64_t keep = taps ? graph_extent(p->g, v->attr.to[0]) - 1 : v->attr.amount,
-            chunk = p->request->chunk;
+            chunk = p->chunk;
     ValueId x = incremental_by_rows(p, incremental_use(p, v->in[0]), span);
     if (keep == 0) return graph_add(p->to, v->op, &x, 1, v->attr, span);
     AxisId past = graph_axis(p->to, STR("past"), keep, false),

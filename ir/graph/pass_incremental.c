@@ -318,7 +318,9 @@ static Graph *new_graph(Incremental *p, Arena *arena) {
         to->axes.ptr[a.i].same_as = axis->same_as;
     }
     p->context = graph_axis(to, STR("context"), graph_extent(p->g, p->time), false);
-    graph_bind(to, p->time, p->request->chunk);
+    int64_t all = graph_extent(p->g, p->time);
+    p->chunk = p->request->chunk < all ? p->request->chunk : all;
+    graph_bind(to, p->time, p->chunk);
     return to;
 }
 

@@ -23,7 +23,7 @@ Graph *pass_attend(const Graph *g, Arena *arena);
 
 // Decoding.
 typedef struct {
-    int64_t chunk;        // positions that are computed together
+    int64_t chunk;        // positions that are computed together, at most all of them
     DType cache;          // of kept keys and values: F32 or BF16
     Str prefix;           // of inputs over positions, and of outputs
     Str tokens;           // the input i32[rows, positions] of the model

@@ -55,7 +55,6 @@ done
 expect 0 check $model --dtype bf16
 expect 3 check $model --layout B:dp=2
 expect 3 plan $model
-expect 3 run $model --decode
 expect 2 run $model --two-phase maybe
 expect 3 sweep $model --vary block=1,2 -o d --metrics decode
 absent d

@@ -4,8 +4,9 @@
 //                                                 below256 for random whole numbers
 //     tensors compare A B TOLERANCE               same tensors, values within TOLERANCE of the
 //                                                 largest of their tensor
-//     tensors json KEY...                         stdin is one JSON object that has the keys
-//     tensors list FILE                           names, one a line
+//     tensors within A B TOLERANCE                the same of B's tensors, of which A may have
+//     more tensors json KEY...                         stdin is one JSON object that has the
+//     keys tensors list FILE                           names, one a line
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,16 +90,16 @@ static bool compare_one(Tool *t, const StoredTensor *a, const StoredTensor *b,
                      largest);
 }
 
-static bool compare(Tool *t, char **argv) {
+static bool compare(Tool *t, char **argv, bool whole) {
     TensorFile a, b;
     double tolerance = 0;
     if (!safetensors_open(&t->diag, &t->arena, str_of(argv[0]), &a)) return false;
     bool good = str_to_double(str_of(argv[2]), &tolerance) &&
                 safetensors_open(&t->diag, &t->arena, str_of(argv[1]), &b);
-    if (good && a.tensor_count != b.tensor_count) good = fail(t, "other tensors");
-    for (uint32_t i = 0; good && i < a.tensor_count; i++)
+    if (good && whole && a.tensor_count != b.tensor_count) good = fail(t, "other tensors");
+    for (uint32_t i = 0; good && i < b.tensor_count; i++)
         good =
-            compare_one(t, &a.tensors[i], safetensors_find(&b, a.tensors[i].name), tolerance);
+            compare_one(t, &b.tensors[i], safetensors_find(&a, b.tensors[i].name), tolerance);
     // The mappings go with the process.
     return good;
 }
@@ -135,7 +136,8 @@ int main(int argc, char **argv) {
     diag_init(&t.diag, &t.arena);
     const char *verb = argc > 1 ? argv[1] : "";
     bool good = !strcmp(verb, "make") && argc > 2      ? make(&t, argc - 2, argv + 2)
-                : !strcmp(verb, "compare") && argc > 4 ? compare(&t, argv + 2)
+                : !strcmp(verb, "compare") && argc > 4 ? compare(&t, argv + 2, true)
+                : !strcmp(verb, "within") && argc > 4  ? compare(&t, argv + 2, false)
                 : !strcmp(verb, "list") && argc > 2    ? list(&t, argv + 2)
                 : !strcmp(verb, "json")                ? json(&t, argc - 2, argv + 2)
                                                        : fail(&t, "bad arguments");

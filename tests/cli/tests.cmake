@@ -28,6 +28,7 @@ set_property(TEST cli/devices cli/explain APPEND PROPERTY ENVIRONMENT "FAKE_CUDA
 add_dependencies(cli_tensors cli_trial fake_cuda strata_nvrtc_text emulated_cuda)
 strata_cli_test(models)
 strata_cli_test(run)
+strata_cli_test(decode)
 strata_cli_test(bad_files)
 strata_cli_test(artifacts)
 strata_cli_test(training)

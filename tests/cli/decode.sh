@@ -1,0 +1,58 @@
+# decode.sh: position by position the models give what they give at once; what cannot be computed so is refused.
+. "$(dirname "$0")/lib.sh" "$@"
+need_code
+
+inputs in.st
+# check MODEL OPTIONS...: sums of at most 512 terms in f32, twice: 2 * 512 * 2^-24 = 6e-5.
+check() {
+    expect 0 init "$@" -o p.st
+    expect 0 run "$@" -p p.st -i in.st -o whole.st
+    expect 0 run "$@" -p p.st -i in.st -o steps.st --decode
+    "$tensors" within whole.st steps.st 6e-5 2>err || fail "compiled, $*"
+    expect 0 run "$@" -p p.st -i in.st -o steps.st --decode --reference
+    "$tensors" within whole.st steps.st 6e-5 2>err || fail "by the reference evaluator, $*"
+    "$tensors" list steps.st >out
+    out_has '^logits$'
+}
+tiny='--set d=16 --set h=2 --set dk=8 --set ff=16 --set layers=2 --threads 2'
+for m in prenorm attnres_full attnres_block; do check "$root/models/$m.strata" $tiny; done
+# Schemes whose ways through the depth differ most.
+for r in mudd mhc heads; do check "$root/models/lm.strata" $tiny --set residual=$r; done
+
+# From an artifact, of more positions.
+expect 0 init $model $small -o p.st
+expect 0 run $model $small -p p.st -i in.st -o whole.st
+expect 0 compile $model $small --set B=2 --set T=24 -o x.sta --json
+json_has entries
+out_has '"decode"'
+expect 0 run x.sta -p p.st -i in.st -o steps.st --decode --json
+json_has path
+"$tensors" within whole.st steps.st 6e-5 2>err || fail "from an artifact"
+"$tensors" make long.st tokens:i32:2x25:below256
+expect 1 run x.sta -p p.st -i long.st -o steps.st --decode
+err_has 'long.st: error: there are 25 positions; the artifact takes 24'
+expect 2 run $model $small -p p.st -i in.st -o steps.st --decode --grad
+
+# Windows, shifts, and what looks ahead.
+cat >conv.strata <<'END'
+model conv {
+    dim vocab = 256, d = 8, K = 4
+    input tokens[B, T] : index(vocab)
+    param embed[vocab, d] = normal(1), taps[K, d] = normal(1), head[d -> vocab] = fan_in
+    let x = embed[vocab: tokens]
+    let y = sum(window(x, T, K) * taps, K) + shift(x, T, 2)
+    let logits = sum(y * head, d)
+    output logits
+}
+END
+"$tensors" make in.st tokens:i32:2x16:below256
+check conv.strata
+sed 's/shift(x, T, 2)/shift(x, T, -2)/' conv.strata >ahead.strata
+expect 0 init ahead.strata -o p.st
+expect 1 run ahead.strata -p p.st -i in.st -o steps.st --decode
+err_has "ahead.strata:6:.*error: 'shift' cannot be computed token by token: it reads later positions"
+absent ahead.sta
+expect 0 compile ahead.strata -o ahead.sta
+err_has "no entries prefill and decode: 'shift' cannot be computed token by token"
+expect 1 run ahead.sta -p p.st -i in.st -o steps.st --decode
+err_has "the artifact has no 'decode'"
