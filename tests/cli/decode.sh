@@ -14,7 +14,7 @@ check() {
     "$tensors" list steps.st >out
     out_has '^logits$'
 }
-tiny='--set d=16 --set h=2 --set dk=8 --set ff=16 --set layers=2 --threads 2'
+tiny='--set d=16 --set h=2 --set dk=8 --set ff=16 --set layers=2 --threads 1'
 for m in prenorm attnres_full attnres_block; do check "$root/models/$m.strata" $tiny; done
 # Schemes whose ways through the depth differ most.
 for r in mudd mhc heads; do check "$root/models/lm.strata" $tiny --set residual=$r; done
@@ -25,7 +25,7 @@ expect 0 run $model $small -p p.st -i in.st -o whole.st
 expect 0 compile $model $small --set B=2 --set T=24 -o x.sta --json
 json_has entries
 out_has '"decode"'
-expect 0 run x.sta -p p.st -i in.st -o steps.st --decode --json
+expect 0 run x.sta -p p.st -i in.st -o steps.st --decode --json --threads 1
 json_has path
 "$tensors" within whole.st steps.st 6e-5 2>err || fail "from an artifact"
 "$tensors" make long.st tokens:i32:2x25:below256
@@ -46,7 +46,7 @@ model conv {
 }
 END
 "$tensors" make in.st tokens:i32:2x16:below256
-check conv.strata
+check conv.strata --threads 1
 sed 's/shift(x, T, 2)/shift(x, T, -2)/' conv.strata >ahead.strata
 expect 0 init ahead.strata -o p.st
 expect 1 run ahead.strata -p p.st -i in.st -o steps.st --decode
