@@ -4,6 +4,7 @@
 #include "autotune/contract_cost.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "ir/tile/tile_access.h"
@@ -14,6 +15,7 @@ enum {
     ROWS_BYTES = 1100 << 10,    // of it, for copies of rows
     LINE_BYTES = 64,            // from k to k: a line
     FAR_BYTES = 4096,           // from k to k: a page
+    WAY_BYTES = 128 << 10,      // of that cache: addresses so far apart meet in one set
     NEAR_BYTES = 256 << 10,     // of memory that one pass over k may spread
     ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
     FIRST_BYTES = 32 << 10,     // of the first-level cache, for a panel
@@ -49,6 +51,7 @@ static const double cycles_a_line = 0.4;    // of rows, for each k
 static const double cycles_a_load = 0.05;
 static const double cycles_second = 1;  // a vector from the second-level cache
 static const double cycles_a_task = 2000;
+static const double cycles_a_kernel = 3000;    // until all threads are at the second one
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
 
@@ -88,11 +91,14 @@ static const TileOp *dot_of(const TileProgram *p) {
 }
 
 ContractShape contract_shape(const Regions *regions, const Region *region, IsaLevel level,
-                             uint32_t threads) {
+                             uint32_t threads, int32_t parts) {
     Arena arena = {0};
-    Schedule none = schedule_none();
-    const TileProgram *p = region_to_tile(regions, region, &none, &arena)->kernels[0].program;
-    ContractShape c = {.k = 1, .points = 1, .threads = threads};
+    Schedule schedule = schedule_none();
+    schedule.parts = parts;
+    const TileKernels *kernels = region_to_tile(regions, region, &schedule, &arena);
+    const TileProgram *p = kernels->kernels[0].program;
+    ContractShape c = {.k = 1, .points = 1, .parts = 1, .threads = threads};
+    if (kernels->kernel_count > 1) c.parts = parts;
     int m = tile_dim_of(p, DIM_M), n = tile_dim_of(p, DIM_N), k = (int)p->dim_count - 1;
     for (uint32_t d = 0; d < p->dim_count; d++) {
         if (p->dims[d].role == DIM_K) c.k *= p->dims[d].extent;
@@ -238,6 +244,23 @@ static double group_panels(const Task *t) {
     return size;
 }
 
+// Of the sets of the second-level cache those that the task's cols lie in: where neighbouring k
+// lie a power of two apart, a run of cols between them always meets the same.
+static double sets_share(const Task *t) {
+    const ContractOperand *b = &t->c->b;
+    if (b->across != 1) return 1;
+    int64_t pitch = llabs(b->along) * ELEMENT_BYTES, power = pitch & -pitch;
+    return fmin(1, t->cols * ELEMENT_BYTES / fmin((double)power, WAY_BYTES));
+}
+
+// How long it takes to read so many bytes of the operands: they are in the second-level cache
+// since the last call as far as they find room there.
+static double read_cost(const Task *t, double bytes) {
+    double all = (double)(t->c->a.bytes + t->c->b.bytes) * t->c->parts / t->c->threads;
+    double room = CLOSE_BYTES * sets_share(t), far = fmin(1, fmax(0, all - room) / room);
+    return bytes * (far / bytes_a_cycle + (1 - far) / close_bytes_a_cycle);
+}
+
 // What streams by from far memory, if that takes longer than the sums.
 static double traffic_cost(const Task *t) {
     double k = (double)t->c->k, panel = (double)t->s->nv * t->c->lanes;
@@ -248,8 +271,7 @@ static double traffic_cost(const Task *t) {
     bool streams = held + panels_bytes(t) > room, pieces = k_steps(t) > 1 && !t->pack_a;
     double bytes = b + (streams ? a * groups * (pieces ? PIECES : 1) : a);
     if (t->pack_a && held > COPY_BYTES) bytes += a * groups;
-    double all = (double)(t->c->a.bytes + t->c->b.bytes) / t->c->threads;
-    return bytes / (all > CLOSE_BYTES ? bytes_a_cycle : close_bytes_a_cycle);
+    return read_cost(t, bytes);
 }
 
 // Sums that are kept between steps of k, where they do not stay close.
@@ -297,6 +319,12 @@ static double turns_cost(const ContractShape *c, const Tiles *tiles) {
     return all;
 }
 
+// Adding up the sums of the parts of k.
+static double parts_cost(const ContractShape *c) {
+    double bytes = (double)(c->m * c->n * c->points) * ELEMENT_BYTES;
+    return c->parts > 1 ? cycles_a_kernel + bytes / close_bytes_a_cycle / c->threads : 0;
+}
+
 double contract_cost(const ContractShape *c, const Schedule *s) {
     Task t = {.c = c, .s = s};
     double rows = fmin(s->mc, (double)c->m), cols = fmin(s->nc, (double)c->n);
@@ -310,5 +338,5 @@ double contract_cost(const ContractShape *c, const Schedule *s) {
     for (int i = tiles.m == 1; i < 2; i++)
         for (int j = tiles.n == 1; j < 2; j++)
             tiles.cost[i][j] = task_cost(&t, i ? last_rows : rows, j ? last_cols : cols);
-    return turns_cost(c, &tiles);
+    return turns_cost(c, &tiles) + parts_cost(c);
 }

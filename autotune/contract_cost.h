@@ -15,14 +15,15 @@ typedef struct {
     int64_t m, n;
     int64_t k, inner_k;  // all of k, and its innermost dimension
     int64_t points;      // of the grid
+    int32_t parts;       // of k, in the grid; their sums are added by a second kernel. 1: whole
     ContractOperand a, b;
     int lanes, registers;
     uint32_t threads;
 } ContractShape;
 
-// Of a CONTRACT region.
+// Of a CONTRACT region, with k in `parts`, or as few as it can be cut into.
 ContractShape contract_shape(const Regions *regions, const Region *region, IsaLevel level,
-                             uint32_t threads);
+                             uint32_t threads, int32_t parts);
 // Cycles until the last thread is done. Every knob of LOOP is set in the schedule.
 double contract_cost(const ContractShape *c, const Schedule *s);
 // May pack_b = 0 sum by vectors along k (codegen/llvm/loop_dot.c)?

@@ -29,6 +29,7 @@ typedef struct {
     const ContractShape *c;
     Arena *arena;
     Vec(Candidate) all;
+    uint32_t first;  // candidate of this shape
 } Space;
 
 typedef struct {
@@ -87,6 +88,7 @@ static Choices choices_of_k(const ContractShape *c) {
 }
 
 static void candidate_add(Space *s, Schedule schedule) {
+    if (s->c->parts > 1) schedule.parts = s->c->parts;
     Candidate candidate = {schedule, contract_cost(s->c, &schedule), s->all.len};
     vec_push(s->arena, &s->all, candidate);
 }
@@ -122,8 +124,8 @@ static void candidates_of_block(Space *s, int32_t mr, int32_t nv, bool dot_form)
 }
 
 static bool block_seen(const Space *s, int32_t mr, int32_t nv) {
-    vec_each (const Candidate, candidate, &s->all)
-        if (candidate->schedule.mr == mr && candidate->schedule.nv == nv) return true;
+    for (uint32_t i = s->first; i < s->all.len; i++)
+        if (s->all.ptr[i].schedule.mr == mr && s->all.ptr[i].schedule.nv == nv) return true;
     return false;
 }
 
@@ -179,10 +181,21 @@ static uint32_t pick(const Space *s, Schedule *out) {
     return count;
 }
 
-static uint32_t contract_space(const ContractShape *c, Arena *arena, Schedule **out) {
-    Space s = {.c = c, .arena = arena};
-    candidates_of_blocks(&s);
-    if (contract_dot_form(c)) candidates_of_dot_form(&s);
+static void candidates_of_shape(Space *s, const ContractShape *c) {
+    s->c = c;
+    s->first = s->all.len;
+    candidates_of_blocks(s);
+    if (contract_dot_form(c)) candidates_of_dot_form(s);
+}
+
+// Of very few rows k can be cut for the threads as well as the cols.
+static uint32_t contract_space(const Regions *regions, const Region *region, IsaLevel level,
+                               uint32_t threads, Arena *arena, Schedule **out) {
+    Space s = {.arena = arena};
+    ContractShape whole = contract_shape(regions, region, level, threads, 1);
+    candidates_of_shape(&s, &whole);
+    ContractShape cut = contract_shape(regions, region, level, threads, (int32_t)threads);
+    if (cut.m <= VERY_FEW_ROWS && cut.parts > 1) candidates_of_shape(&s, &cut);
     qsort(s.all.ptr, s.all.len, sizeof *s.all.ptr, by_cost);
     *out = arena_array(arena, Schedule, MOST_CONTRACT);
     return pick(&s, *out);
@@ -286,6 +299,5 @@ uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel l
     if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);
     if (region->kind == REGION_ATTEND)
         return attend_space(regions, region, threads, arena, out);
-    ContractShape shape = contract_shape(regions, region, level, threads);
-    return contract_space(&shape, arena, out);
+    return contract_space(regions, region, level, threads, arena, out);
 }

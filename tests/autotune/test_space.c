@@ -35,14 +35,19 @@ static void fixture_fuse(Fixture *f, ValueId output) {
 }
 
 // sigmoid(a . b), stored as (m, k) or (k, m), and as (k, n) or (n, k).
-static void contraction(Fixture *f, int64_t rows, bool turned_a, bool turned_b) {
+static void contraction_of(Fixture *f, const int64_t extents[3], bool turned_a, bool turned_b) {
     fixture_open(f);
-    AxisId m = axis(f, "m", rows), n = axis(f, "n", 70), k = axis(f, "k", 90);
+    AxisId m = axis(f, "m", extents[0]), n = axis(f, "n", extents[1]),
+           k = axis(f, "k", extents[2]);
     ValueId in[] = {turned_a ? param(f, "a", k, m) : param(f, "a", m, k),
                     turned_b ? param(f, "b", n, k) : param(f, "b", k, n)};
     GraphAttr attr = {.along = &k, .along_count = 1};
     ValueId y = graph_add(f->graph, OP_CONTRACT, in, 2, attr, (Span){0});
     fixture_fuse(f, graph_unary(f->graph, OP_SIGMOID, y, (Span){0}));
+}
+
+static void contraction(Fixture *f, int64_t rows, bool turned_a, bool turned_b) {
+    contraction_of(f, (const int64_t[]){rows, 70, 90}, turned_a, turned_b);
 }
 
 static void rms(Fixture *f) {
@@ -83,8 +88,16 @@ static void attention(Fixture *f, bool gradients) {
 
 static const Region *region_of(const Fixture *f) { return &f->regions->regions[0]; }
 
-static const TileProgram *program(Fixture *f, const Schedule *s) {
-    return region_to_tile(f->regions, region_of(f), s, &f->bench.arena)->kernels[0].program;
+static const TileKernels *programs(Fixture *f, const Schedule *s) {
+    return region_to_tile(f->regions, region_of(f), s, &f->bench.arena);
+}
+
+static Hash programs_hash(Fixture *f, const Schedule *s) {
+    const TileKernels *kernels = programs(f, s);
+    Hash hash = {0};
+    for (uint32_t i = 0; i < kernels->kernel_count; i++)
+        hash = hash_mix(hash, tile_hash(kernels->kernels[i].program));
+    return hash;
 }
 
 static bool schedule_same(const Schedule *x, const Schedule *y) {
@@ -99,18 +112,24 @@ static bool schedule_same(const Schedule *x, const Schedule *y) {
 
 static void check_legal(Fixture *f, IsaLevel level, uint32_t threads) {
     Schedule *all = NULL;
+    Hash hashes[MOST];
     uint32_t count =
         schedule_space(f->regions, region_of(f), level, threads, &f->bench.arena, &all);
     assert_in_range(count, 2, MOST);
     Schedule prior = schedule_prior(f->regions, region_of(f), level, threads);
     assert_true(schedule_same(&all[0], &prior));
     for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(all[i].parts, schedule_none().parts);
-        assert_true(tile_verify(&f->bench.diag, program(f, &all[i])));
-        for (uint32_t k = 0; k < i; k++) {
-            Hash x = tile_hash(program(f, &all[i])), y = tile_hash(program(f, &all[k]));
-            assert_false(hash_eq(x, y));
+        // Of rows the order of summation stays; k may be cut for the threads.
+        if (all[i].parts != schedule_none().parts) {
+            assert_int_equal(region_of(f)->kind, REGION_CONTRACT);
+            assert_int_equal(all[i].parts, threads);
         }
+        const TileKernels *kernels = programs(f, &all[i]);
+        for (uint32_t k = 0; k < kernels->kernel_count; k++)
+            assert_true(tile_verify(&f->bench.diag, kernels->kernels[k].program));
+        hashes[i] = programs_hash(f, &all[i]);
+        for (uint32_t k = 0; k < i; k++)
+            assert_false(hash_eq(hashes[i], hashes[k]));
     }
 }
 
@@ -153,8 +172,33 @@ static void test_right(void **state) {
         uint32_t count =
             schedule_space(f.regions, region_of(&f), cpu_level_here(), 2, &f.bench.arena, &all);
         // Every seventh: compiling takes a while.
-        for (uint32_t k = 0; k < count; k += 7)
-            kernel_check(&f.bench, program(&f, &all[k]), check);
+        for (uint32_t k = 0; k < count; k += 7) {
+            const TileKernels *kernels = programs(&f, &all[k]);
+            for (uint32_t j = 0; j < kernels->kernel_count; j++)
+                kernel_check(&f.bench, kernels->kernels[j].program, check);
+        }
+        bench_close(&f.bench);
+    }
+}
+
+// Cols of 2 MB: their halves lie in half of the sets of a cache that would hold them, halves of
+// k in all of them.
+static void test_k_in_parts(void **state) {
+    (void)state;
+    static const struct {
+        int64_t extents[3];
+        uint32_t threads;
+        bool turned;
+        int32_t parts;
+    } cases[] = {{{1, 512, 1024}, 2, false, 2},  {{1, 512, 1024}, 1, false, 0},
+                 {{1, 512, 1024}, 2, true, 0},   {{1, 256, 512}, 2, false, 0},
+                 {{64, 512, 1024}, 2, false, 0}, {{1, 512, 1023}, 2, false, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Fixture f;
+        contraction_of(&f, cases[i].extents, false, cases[i].turned);
+        Schedule prior = schedule_prior(f.regions, region_of(&f), CPU_AVX512, cases[i].threads);
+        assert_int_equal(prior.parts, cases[i].parts);
+        assert_int_equal(programs(&f, &prior)->kernel_count, cases[i].parts ? 2 : 1);
         bench_close(&f.bench);
     }
 }
@@ -163,6 +207,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_legal),
         cmocka_unit_test(test_right),
+        cmocka_unit_test(test_k_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

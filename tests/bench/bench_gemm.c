@@ -31,7 +31,7 @@
 #include "tests/bench/onednn.h"
 #include "tests/bench/turns.h"
 
-enum { LANES_MOST = 16, CHECKS = 100 };
+enum { LANES_MOST = 16, CHECKS = 100, LINE = 64 };
 
 // Longer calls are not warmed up before each measurement: their operands outgrow the caches.
 #define FLOPS_LONG 1e9
@@ -72,34 +72,56 @@ static Regions *contraction(Arena *arena, const Shape *s) {
     return pass_fuse(g, arena);
 }
 
-typedef struct {
-    Object object;
-    int64_t tasks;
-    double compile_ms;
-    void *args[PRODUCT_ARRAYS];  // in the order of the kernel
-} Kernel;
+enum { MOST_KERNELS = 2, MOST_ARGS = 4 };
 
-static Kernel kernel_new(Bench *b, const Regions *regions, const Schedule *s,
+// One after the other: of a contraction in parts the second adds them up.
+typedef struct {
+    Object objects[MOST_KERNELS];
+    int64_t tasks[MOST_KERNELS];
+    void *args[MOST_KERNELS][MOST_ARGS];  // in the order of the kernel
+    uint32_t count;
+    double compile_ms;
+} Kernels;
+
+static void *argument_of(const Graph *g, const TileBinding *binding, void *partial,
                          void *const data[PRODUCT_ARRAYS]) {
-    const Region *region = &regions->regions[0];
-    TileKernels *kernels = region_to_tile(regions, region, s, &b->arena);
-    const TileKernel *tile = &kernels->kernels[0];
+    if (binding->kind == BIND_PARTIAL) return partial;
+    uint32_t value = binding->value.i;
+    return data[value == g->leaf_values.ptr[0].i   ? 0
+                : value == g->leaf_values.ptr[1].i ? 1
+                                                   : 2];
+}
+
+static Kernels kernels_new(Bench *b, const Regions *regions, const Schedule *s,
+                           void *const data[PRODUCT_ARRAYS]) {
+    const TileKernels *tile = region_to_tile(regions, &regions->regions[0], s, &b->arena);
     EmitOptions options = {.level = cpu_level_here()};
-    EmittedKernel code;
+    Kernels k = {.count = tile->kernel_count};
+    void *partial = NULL;
+    if (tile->partial_count)
+        partial = arena_alloc(&b->arena, (size_t)tile->partial_bytes[0] + LINE, 1);
+    partial = (char *)partial + (LINE - (uintptr_t)partial % LINE) % LINE;
     double start = clock_seconds();
-    if (!emit_kernel(&b->diag, &b->arena, tile->program, options, &code))
-        fail(b, "a kernel cannot be compiled");
-    Kernel k = {.tasks = code.tasks, .compile_ms = (clock_seconds() - start) * 1e3};
-    if (!object_load(&b->diag, STR("gemm"), code.object, &k.object) ||
-        !pool_reserve(&b->diag, b->pool, code.scratch_bytes))
-        fail(b, "a kernel cannot be loaded");
-    const Graph *g = regions->graph;
-    for (uint32_t i = 0; i < tile->program->args.len; i++) {
-        ValueId v = tile->bindings[i].value;
-        int which = v.i == g->leaf_values.ptr[0].i ? 0 : v.i == g->leaf_values.ptr[1].i ? 1 : 2;
-        k.args[i] = data[which];
+    for (uint32_t i = 0; i < k.count; i++) {
+        const TileProgram *p = tile->kernels[i].program;
+        EmittedKernel code;
+        if (!emit_kernel(&b->diag, &b->arena, p, options, &code))
+            fail(b, "a kernel cannot be compiled");
+        k.tasks[i] = code.tasks;
+        if (!object_load(&b->diag, STR("gemm"), code.object, &k.objects[i]) ||
+            !pool_reserve(&b->diag, b->pool, code.scratch_bytes))
+            fail(b, "a kernel cannot be loaded");
+        for (uint32_t j = 0; j < p->args.len; j++)
+            k.args[i][j] =
+                argument_of(regions->graph, &tile->kernels[i].bindings[j], partial, data);
     }
+    k.compile_ms = (clock_seconds() - start) * 1e3;
     return k;
+}
+
+static void kernels_unload(Kernels *k) {
+    for (uint32_t i = 0; i < k->count; i++)
+        object_unload(&k->objects[i]);
 }
 
 // One thread is timed by its own clock, which stands still while others have the CPU.
@@ -110,9 +132,10 @@ static double seconds(const Bench *b) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static double kernel_time(Bench *b, const Kernel *k) {
+static double kernels_time(Bench *b, const Kernels *k) {
     double start = seconds(b);
-    pool_run_kernel(b->pool, k->object.entry, k->args, k->tasks);
+    for (uint32_t i = 0; i < k->count; i++)
+        pool_run_kernel(b->pool, k->objects[i].entry, k->args[i], k->tasks[i]);
     return seconds(b) - start;
 }
 
@@ -206,18 +229,18 @@ static void results_compare(Bench *b, const Shape *s, const float *ours, const f
 
 typedef struct {
     Bench *bench;
-    const Kernel *kernel;  // or
+    const Kernels *kernels;  // or
     Product *product;
 } Side;
 
 static double side_seconds(void *context) {
     const Side *side = context;
-    return side->kernel ? kernel_time(side->bench, side->kernel)
-                        : library_time(side->bench, side->product);
+    return side->kernels ? kernels_time(side->bench, side->kernels)
+                         : library_time(side->bench, side->product);
 }
 
-static Outcome both_measure(Bench *b, const Kernel *kernel, Product *product, double budget) {
-    Side ours = {.bench = b, .kernel = kernel}, library = {.bench = b, .product = product};
+static Outcome both_measure(Bench *b, const Kernels *kernels, Product *product, double budget) {
+    Side ours = {.bench = b, .kernels = kernels}, library = {.bench = b, .product = product};
     const Contender contenders[] = {{side_seconds, &ours}, {side_seconds, &library}};
     TurnOptions options = {.threads = b->threads,
                            .is_long = shape_flops(&product->shape) > FLOPS_LONG,
@@ -271,16 +294,16 @@ static Data data_new(Bench *b, const Shape *most) {
 
 static void schedule_measure(Bench *b, const Shape *s, Data *data, Entry *e, double budget) {
     ArenaMark mark = arena_mark(&b->arena);
-    Kernel kernel = kernel_new(b, contraction(&b->arena, s), &e->schedule, data->ours);
-    kernel_time(b, &kernel);
+    Kernels kernels = kernels_new(b, contraction(&b->arena, s), &e->schedule, data->ours);
+    kernels_time(b, &kernels);
     result_check(b, s, data->ours);
     Product product;
     if (product_open(&product, s, data->library) && product_run(&product))
         results_compare(b, s, data->ours[PRODUCT_Y], data->library[PRODUCT_Y]);
-    e->compile_ms = kernel.compile_ms;
-    e->out = both_measure(b, &kernel, &product, budget);
+    e->compile_ms = kernels.compile_ms;
+    e->out = both_measure(b, &kernels, &product, budget);
     product_close(&product);
-    object_unload(&kernel.object);
+    kernels_unload(&kernels);
     arena_rewind(&b->arena, mark);
 }
 
