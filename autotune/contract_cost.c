@@ -90,6 +90,17 @@ static const TileOp *dot_of(const TileProgram *p) {
     BUG("a LOOP program without a dot");
 }
 
+// Groups of rows: each has about as many as the others.
+static void share_groups(const TileProgram *p, ContractShape *c, int m) {
+    for (uint32_t i = 1; i < p->ops.len; i++) {
+        if (p->ops.ptr[i].kind != TILE_LIMIT) continue;
+        bool of_rows = p->ops.ptr[i].over >> m & 1;
+        int64_t *shared = of_rows ? &c->m : &c->k, groups = c->points;
+        *shared = (*shared + groups - 1) / groups;
+        if (!of_rows) c->inner_k = (c->inner_k + groups - 1) / groups;
+    }
+}
+
 ContractShape contract_shape(const Regions *regions, const Region *region, IsaLevel level,
                              uint32_t threads, int32_t parts) {
     Arena arena = {0};
@@ -107,6 +118,7 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
     c.m = p->dims[m].extent;
     c.n = p->dims[n].extent;
     c.inner_k = p->dims[k].extent;
+    share_groups(p, &c, m);
     c.a = operand_of(p, dot_of(p)->in[0], m, k);
     c.b = operand_of(p, dot_of(p)->in[1], n, k);
     c.lanes = level == CPU_AVX512 ? 16 : level == CPU_AVX2 ? 8 : 4;

@@ -92,6 +92,7 @@ uint32_t schedule_moves(RegionKind kind, const Schedule *from, Schedule out[MOVE
             add_all(&n, &row_moves[i]);
         break;
     case REGION_CONTRACT:
+    case REGION_GROUPED:
         for (size_t i = 0; i < sizeof contract_moves / sizeof *contract_moves; i++)
             add_all(&n, &contract_moves[i]);
         break;
@@ -99,6 +100,7 @@ uint32_t schedule_moves(RegionKind kind, const Schedule *from, Schedule out[MOVE
         for (size_t i = 0; i < sizeof attend_moves / sizeof *attend_moves; i++)
             add_all(&n, &attend_moves[i]);
         break;
+    case REGION_ORDER:
     case REGION_LINEAR: break;
     }
     return n.count;

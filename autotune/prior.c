@@ -17,7 +17,7 @@ static Schedule cuda_prior(const Regions *regions, const Region *region, IsaLeve
 Schedule schedule_prior(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads) {
     if (level_is_cuda(level)) return cuda_prior(regions, region, level);
-    if (region->kind == REGION_ROW) return schedule_none();
+    if (region->kind == REGION_ROW || region->kind == REGION_ORDER) return schedule_none();
     Arena arena = {0};
     Schedule *space = NULL, best = schedule_none();
     if (schedule_space(regions, region, level, threads, &arena, &space) > 0) best = space[0];

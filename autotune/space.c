@@ -293,10 +293,18 @@ static uint32_t attend_space(const Regions *regions, const Region *region, uint3
     return s.schedules.len;
 }
 
+// What has no knobs.
+static uint32_t only_one(Arena *arena, Schedule **out) {
+    *out = arena_new(arena, Schedule);
+    **out = schedule_none();
+    return 1;
+}
+
 uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads, Arena *arena, Schedule **out) {
     if (level_is_cuda(level)) return cuda_space(regions, region, level, arena, out);
     if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);
+    if (region->kind == REGION_ORDER) return only_one(arena, out);
     if (region->kind == REGION_ATTEND)
         return attend_space(regions, region, threads, arena, out);
     return contract_space(regions, region, level, threads, arena, out);

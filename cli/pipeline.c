@@ -327,6 +327,7 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
     if (sublayers) add_marks(g, arena, marks);
     bool bound = graph_bind_axes(g, request->bindings);
     if (bound) g = pass_simplify(g, arena);
+    if (bound && !level_is_cuda(request->level)) g = pass_grouped(g, arena);
     if (bound) {
         g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);
         g = pass_simplify(g, arena);

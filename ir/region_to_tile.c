@@ -23,7 +23,9 @@ void lower_init(Lower *w, const Regions *regions, const Region *region, const Sc
     static const TileSkeleton skeletons[] = {[REGION_ROW] = TILE_STREAM,
                                              [REGION_CONTRACT] = TILE_LOOP,
                                              [REGION_ATTEND] = TILE_ATTEND,
-                                             [REGION_LINEAR] = TILE_CHUNK};
+                                             [REGION_LINEAR] = TILE_CHUNK,
+                                             [REGION_GROUPED] = TILE_LOOP,
+                                             [REGION_ORDER] = TILE_STREAM};
     w->program = tile_new(arena, region->name, skeletons[region->kind]);
 }
 
@@ -36,6 +38,8 @@ TileKernels *region_to_tile(const Regions *regions, const Region *region, const 
     case REGION_CONTRACT: return lower_contract(&w);
     case REGION_ATTEND: return lower_attend(&w);
     case REGION_LINEAR: return lower_linear(&w);
+    case REGION_GROUPED: return lower_grouped(&w);
+    case REGION_ORDER: return lower_order(&w);
     }
     BUG("region kind %d", (int)region->kind);
 }

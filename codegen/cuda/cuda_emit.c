@@ -13,6 +13,11 @@ static bool loop_emit(CudaWriter *w) {
 }
 
 static bool skeleton_emit(CudaWriter *w) {
+    vec_each (const TileOp, op, &w->p->ops)
+        if (op->kind == TILE_LIMIT || op->kind == TILE_SORT)
+            return diag_fail(w->diag, FAIL_ENVIRONMENT,
+                             "kernel '%.*s' is of groups of rows, which have no form for %s",
+                             STR_ARG(w->p->name), isa_level_text(w->arch));
     switch (w->p->skeleton) {
     case TILE_STREAM: return cuda_stream(w);
     case TILE_LOOP: return loop_emit(w);

@@ -149,6 +149,8 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
     case TILE_REDUCE:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:

@@ -42,6 +42,8 @@ static Str scalar_text(Stream *s, const TileOp *op) {
     case TILE_DOT:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:

@@ -109,6 +109,8 @@ static Str name_base(CudaWriter *w, const TileOp *op) {
     case TILE_NONE:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:

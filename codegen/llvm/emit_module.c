@@ -65,9 +65,13 @@ static void module_optimise(Emission *e) {
     LLVMDisposePassBuilderOptions(options);
 }
 
+static bool program_sorts(const TileProgram *p) {
+    return p->ops.ptr[p->ops.len - 1].kind == TILE_SORT;
+}
+
 static bool skeleton_emit(Builder *b) {
     switch (b->program->skeleton) {
-    case TILE_STREAM: return stream_emit(b);
+    case TILE_STREAM: return program_sorts(b->program) ? order_emit(b) : stream_emit(b);
     case TILE_LOOP: return loop_emit(b);
     case TILE_ATTEND: return attend_emit(b);
     case TILE_CHUNK: return chunk_emit(b);

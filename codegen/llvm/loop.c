@@ -166,6 +166,17 @@ static void after_dot_mark(Contract *c) {
     }
 }
 
+static void limit_plan(Contract *c) {
+    c->limited = -1;
+    for (uint32_t i = 1; i < c->p->ops.len; i++) {
+        const TileOp *op = &c->p->ops.ptr[i];
+        if (op->kind != TILE_LIMIT) continue;
+        c->limit = op->in[0];
+        c->limited = op->over == dim_bit(c->row) ? c->row : c->k_last;
+        ASSERT(op->over == dim_bit(c->limited));
+    }
+}
+
 static bool contract_plan(Contract *c, Builder *b) {
     *c = (Contract){.b = b, .p = b->program, .lanes = b->lanes};
     c->row = tile_dim_of(c->p, DIM_M);
@@ -178,6 +189,7 @@ static bool contract_plan(Contract *c, Builder *b) {
                              STR_ARG(c->p->name), (long long)c->p->dims[d].extent);
     for (uint32_t i = 1; i < c->p->ops.len; i++)
         if (c->p->ops.ptr[i].kind == TILE_DOT) c->dot = (TileId){i};
+    limit_plan(c);
     after_dot_mark(c);
     c->dot_form = is_dot_form(c);
     k_plan(c);
@@ -411,13 +423,16 @@ static void k_steps(Contract *c, int d) {
     bool innermost = d == c->k_last;
     IrValue outer_first = c->is_first, outer_last = c->is_last;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, dim->extent), dim->tile);
+    IrValue last = innermost ? c->k_end : build_i64(b, dim->extent);
+    loop_begin(b, &loop, build_i64(b, 0), last, dim->tile);
     c->at.index[d] = loop.index;
     IrValue end = build_iadd(b, loop.index, build_i64(b, dim->tile));
     c->is_first = both(b, outer_first, build_icmp(b, LLVMIntEQ, loop.index, build_i64(b, 0)));
-    c->is_last = both(b, outer_last, build_icmp(b, LLVMIntSGE, end, build_i64(b, dim->extent)));
+    c->is_last = both(b, outer_last, build_icmp(b, LLVMIntSGE, end, last));
     if (innermost) {
         c->k_count = tile_points_from(b, dim, loop.index);
+        if (c->limited == d)
+            c->k_count = smaller(b, c->k_count, LLVMBuildNSWSub(b->at, last, loop.index, ""));
         step_runs(c);
     } else {
         k_steps(c, d + 1);
@@ -439,6 +454,25 @@ static void task_place(Contract *c, IrValue task) {
     }
     c->row_count = tile_points_from(b, dim_at(c, c->row), c->at.index[c->row]);
     c->col_count = tile_points_from(b, dim_at(c, c->col), c->at.index[c->col]);
+    c->k_end = build_i64(b, dim_at(c, c->k_last)->extent);
+}
+
+// Rows and k behind the limit do no harm, so that blocks stay whole. At least some k: what has
+// nothing to sum is stored all the same.
+static void task_limit(Contract *c) {
+    Builder *b = c->b;
+    if (c->limited < 0) return;
+    Place at = place_inside(c, &c->at);
+    IrValue count = LLVMBuildSExt(b->at, value_one(c, c->limit, &at), b->i64, "");
+    int64_t piece = c->limited == c->row ? c->mr : c->ku;
+    IrValue *points = c->limited == c->row ? &c->row_count : &c->k_end;
+    if (c->limited == c->row)
+        count = LLVMBuildNSWSub(b->at, count, c->at.index[c->row], "");
+    else
+        count = build_select(b, build_icmp(b, LLVMIntSGT, count, build_i64(b, 0)), count,
+                             build_i64(b, 1));
+    IrValue up = build_iadd(b, count, build_i64(b, piece - 1));
+    *points = smaller(b, *points, whole_pieces(b, up, piece));
 }
 
 bool loop_emit(Builder *b) {
@@ -448,8 +482,11 @@ bool loop_emit(Builder *b) {
     loop_begin(b, &task, b->begin, b->end, 1);
     c.at = place_new(&c);
     task_place(&c, task.index);
+    task_limit(&c);
     c.is_first = c.is_last = build_mask_first(b, 1, 1);
+    Branch some = branch_begin(b, build_icmp(b, LLVMIntSGT, c.row_count, build_i64(b, 0)));
     k_steps(&c, c.k_first);
+    branch_end(b, some);
     loop_end(b, &task);
     return true;
 }

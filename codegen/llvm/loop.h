@@ -34,7 +34,8 @@ typedef struct {
 typedef struct {
     Builder *b;
     const TileProgram *p;
-    TileId dot;
+    TileId dot, limit;  // limit {0}: there is none
+    int limited;        // the dimension that it limits; -1: none
     int row, col;
     int k_first, k_last;  // the k dimensions; k_last is the innermost
     int k_inside;  // from this one on the register kernel walks them; those before are steps
@@ -57,6 +58,7 @@ typedef struct {
     // Of the task and step that are being emitted:
     Place at;  // start of the task's rows and cols and of the step's k
     IrValue row_count, col_count, k_count;
+    IrValue k_end;  // of the innermost k
     IrValue is_first, is_last;  // step; i1
 } Contract;
 

@@ -33,6 +33,7 @@ static IrValue bytes_from(Builder *b, IrValue base, IrValue count, int64_t bytes
 static int64_t blocks_at_least(const Contract *c) {
     const TileDim *row = &c->p->dims[c->row];
     int64_t last = row->extent % row->tile;
+    if (c->limited == c->row) return 1;
     return (last > 0 ? last : row->tile) / c->mr;
 }
 

@@ -2,6 +2,7 @@
 // value of a point is computed before its first store, because a store may be in place.
 #include "base/check.h"
 #include "codegen/llvm/loop.h"
+#include "ir/tile/tile_access.h"
 
 enum { COSTLY_FLOPS = 4 };
 
@@ -12,10 +13,12 @@ bool epilogue_is_costly(const Contract *c) {
     return flops > COSTLY_FLOPS;
 }
 
+static TileId stored(const TileOp *op) { return op->in[op->arity - 1]; }
+
 static void prepare_stored(const Contract *c, Place *at, DimSet known) {
     for (uint32_t i = c->dot.i + 1; i < c->p->ops.len; i++) {
         const TileOp *op = &c->p->ops.ptr[i];
-        if (op->kind == TILE_STORE) place_prepare(c, at, op->in[0], known);
+        if (tile_op_writes(op->kind)) place_prepare(c, at, stored(op), known);
     }
 }
 
@@ -23,11 +26,11 @@ static void point_finish(const Contract *c, Place *at, IrValue sum) {
     at->all[c->dot.i] = sum;
     for (uint32_t i = c->dot.i + 1; i < c->p->ops.len; i++) {
         const TileOp *op = &c->p->ops.ptr[i];
-        if (op->kind == TILE_STORE) value_all(c, op->in[0], at);
+        if (tile_op_writes(op->kind)) value_all(c, stored(op), at);
     }
     for (uint32_t i = c->dot.i + 1; i < c->p->ops.len; i++) {
         const TileOp *op = &c->p->ops.ptr[i];
-        if (op->kind == TILE_STORE) place_store(c, op, value_all(c, op->in[0], at), at);
+        if (tile_op_writes(op->kind)) place_store(c, op, value_all(c, stored(op), at), at);
     }
 }
 

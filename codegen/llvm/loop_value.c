@@ -243,6 +243,8 @@ static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vec
     case TILE_DOT:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:
@@ -266,12 +268,22 @@ IrValue value_all(const Contract *c, TileId v, Place *at) {
     return at->all[v.i];
 }
 
+// The place of a row whose number is known; none if that is no row.
+static IrValue row_mask(const Contract *c, const TileOp *op, Place *at, IrValue *pointer) {
+    Builder *b = c->b;
+    IrValue number = value_one(c, op->in[0], at);
+    IrValue offset = build_imul(b, LLVMBuildSExt(b->at, number, b->i64, ""), op->index_stride);
+    *pointer = LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), *pointer, &offset, 1, "");
+    return build_splat(b, row_number_condition(b, op, number), at->lanes);
+}
+
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at) {
     DType type = arg_type(c, op);
     build_line(c->b, op->span);
-    IrValue pointer = place_pointer(c, op, at);
+    IrValue pointer = place_pointer(c, op, at), mask = at->mask;
+    if (op->kind == TILE_SCATTER) mask = both(c->b, mask, row_mask(c, op, at, &pointer));
     if (is_dense(c, op, at))
-        element_store(c->b, type, x, pointer, at->mask);
+        element_store(c->b, type, x, pointer, mask);
     else
-        element_scatter(c->b, type, x, lane_pointers(c, op, pointer, NULL, at), at->mask);
+        element_scatter(c->b, type, x, lane_pointers(c, op, pointer, NULL, at), mask);
 }

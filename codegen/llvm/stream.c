@@ -37,6 +37,8 @@ static void scalar_emit(Stream *s, uint32_t i) {
     case TILE_DOT:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:

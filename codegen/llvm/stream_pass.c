@@ -414,6 +414,8 @@ static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
     case TILE_DOT:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:

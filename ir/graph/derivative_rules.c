@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 
 typedef struct {
@@ -323,6 +324,38 @@ static ValueId derive_linear(const Derivation *d, uint32_t k) {
     in[arity] = d->grad;
     GraphOp op = linear_gradient(d->value.attr.amount, k);
     return reduced_to(d, graph_add(d->g, op, in, arity + 1, d->value.attr, span_of(d)), k);
+}
+
+// ---- grouped contractions
+
+// x's gradient has all axes that number rows of r: what x lacks of them is summed.
+static ValueId grouped_rows(const Derivation *d, const GroupedAxes *s) {
+    AxisId along[GRAPH_MAX_RANK], to[GRAPH_MAX_RANK];
+    GraphAttr attr = {.along = along, .to = to};
+    for (uint32_t i = 0; i < s->outer_count; i++)
+        along[attr.along_count++] = s->outer[i];
+    along[attr.along_count++] = s->groups;
+    for (int i = 0; i < d->value.rank - s->outer_count; i++)
+        to[attr.to_count++] = d->value.axes[i];
+    for (uint32_t i = 0; i < s->inner_count; i++)
+        to[attr.to_count++] = s->inner[i];
+    ValueId rows = operand(d, GROUPED_Y_ROWS);
+    ValueId in[GROUPED_OPERANDS] = {d->grad, operand(d, GROUPED_Y), rows, rows,
+                                    operand(d, GROUPED_ENDS)};
+    return graph_add(d->g, OP_CONTRACT_AT, in, GROUPED_OPERANDS, attr, span_of(d));
+}
+
+static ValueId derive_contract_at(const Derivation *d, uint32_t k) {
+    GroupedAxes s = grouped_axes(d->g, &d->value);
+    if (k == GROUPED_X) return reduced_to(d, grouped_rows(d, &s), k);
+    if (k != GROUPED_Y) return none();
+    const Value *y = operand_value(d, k);
+    GraphAttr attr = {.along = &s.groups, .along_count = 1, .to = y->axes, .to_count = y->rank};
+    ValueId in[GROUPED_OPERANDS];
+    for (uint32_t i = 0; i < GROUPED_OPERANDS; i++)
+        in[i] = operand(d, i);
+    in[GROUPED_Y] = d->grad;
+    return graph_add(d->g, OP_CONTRACT_INTO, in, GROUPED_OPERANDS, attr, span_of(d));
 }
 
 // ---- movement

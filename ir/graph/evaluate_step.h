@@ -23,6 +23,8 @@ void evaluate_softmax(const EvaluateStep *s);
 void evaluate_contract(const EvaluateStep *s);
 void evaluate_attend(const EvaluateStep *s);
 void evaluate_linear(const EvaluateStep *s);
+void evaluate_group_order(const EvaluateStep *s);
+void evaluate_grouped(const EvaluateStep *s);
 void evaluate_move(const EvaluateStep *s);
 void evaluate_unwindow(const EvaluateStep *s);
 void evaluate_gather(const EvaluateStep *s);

@@ -57,22 +57,9 @@ static bool reads_elsewhere(GraphOp op, uint32_t operand) {
     case OP_CONCAT:
     case OP_SCATTER:
     case OP_PLACE:
-    case OP_ATTEND:
-    case OP_ATTEND_LSE:
-    case OP_ATTEND_DQ:
-    case OP_ATTEND_DK:
-    case OP_ATTEND_DV:
-    case OP_LINEAR:
-    case OP_LINEAR_STATE:
-    case OP_LINEAR_DQ:
-    case OP_LINEAR_DK:
-    case OP_LINEAR_DV:
-    case OP_LINEAR_DDECAY:
-    case OP_LINEAR_DBETA:
-    case OP_LINEAR_DINITIAL:
     case OP_CONTRACT: return true;
     case OP_GATHER: return operand == 0;
-    default: return false;
+    default: return op_stands_alone(op);
     }
 }
 
@@ -165,7 +152,7 @@ static void group_init(Fuse *f, uint32_t v) {
     g->constrained =
         is_reduction(value->op) && !unrolled_all(f, value->attr.along, value->attr.along_count);
     g->sealed = value->op == OP_SCATTER || value->op == OP_PLACE || op_is_view(value->op) ||
-                op_is_attend(value->op) || op_is_linear(value->op);
+                op_stands_alone(value->op);
     if (value->op == OP_UNWINDOW) axis_set_add(g->space, value->attr.along[1]);
     if (value->op == OP_CONTRACT) g->contract = (ValueId){v};
     f->own[v] = arena_array(f->arena, uint64_t, f->set_words);
@@ -229,7 +216,8 @@ static void mark_parts(Fuse *f) {
         for (uint32_t k = 0; needed[v] && k < value->arity; k++) {
             needed[value->in[k].i] = true;
             f->early[value->in[k].i] |= f->early[v] || value->op == OP_CONTRACT ||
-                                        value->op == OP_ATTEND || op_is_linear(value->op);
+                                        value->op == OP_ATTEND || op_is_linear(value->op) ||
+                                        value->op == OP_CONTRACT_AT;
         }
     }
     for (uint32_t v = 1; v < f->graph->values.len; v++) {

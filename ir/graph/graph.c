@@ -34,6 +34,10 @@ bool op_is_elementwise(GraphOp op) { return op >= OP_NEG && op <= OP_WHERE; }
 bool op_is_attend(GraphOp op) { return op >= OP_ATTEND && op <= OP_ATTEND_DV; }
 
 bool op_is_linear(GraphOp op) { return op >= OP_LINEAR && op <= OP_LINEAR_DINITIAL; }
+bool op_is_grouped(GraphOp op) { return op == OP_CONTRACT_AT || op == OP_CONTRACT_INTO; }
+bool op_stands_alone(GraphOp op) {
+    return op_is_attend(op) || op_is_linear(op) || op_is_grouped(op) || op == OP_GROUP_ORDER;
+}
 
 bool op_is_view(GraphOp op) {
     return op == OP_BROADCAST || op == OP_RENAME || op == OP_TRANSPOSE || op == OP_SPLIT ||

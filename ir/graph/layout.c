@@ -97,9 +97,7 @@ static bool reads_memory(GraphOp op, uint32_t k) {
     case OP_SCATTER: return true;
     case OP_GATHER: return k == 0;
     case OP_PLACE: return k < 2;
-    default:
-        return op_is_attend(op) || op_is_linear(op) ||
-               (op_is_view(op) && !transparent_view(op));
+    default: return op_stands_alone(op) || (op_is_view(op) && !transparent_view(op));
     }
 }
 

@@ -43,8 +43,7 @@ typedef struct {
 
 // Does v, which has axis a, compute each point along a from just that point of its operands?
 static bool is_pointwise(const Value *v, AxisId a) {
-    if (v->arity == 0 || v->op == OP_SCATTER || op_is_attend(v->op) || op_is_linear(v->op))
-        return false;
+    if (v->arity == 0 || v->op == OP_SCATTER || op_stands_alone(v->op)) return false;
     if (axis_in(v->attr.along, v->attr.along_count, a)) return false;
     bool lists_all = v->op == OP_BROADCAST || v->op == OP_TRANSPOSE;
     return lists_all || !axis_in(v->attr.to, v->attr.to_count, a);

@@ -307,7 +307,7 @@ static void join_cast(Fuse *f, uint32_t v) {
     const Value *value = &f->graph->values.ptr[v];
     if (value->op != OP_CAST || f->homes[value->in[0].i] != HOME_COMPUTED) return;
     GraphOp made = graph_value(f->graph, value->in[0])->op;
-    if (!op_is_attend(made) && !op_is_linear(made)) return;
+    if (!op_stands_alone(made)) return;
     Group *p = fuse_group(f, value->in[0]), *q = fuse_group(f, (ValueId){v});
     if (p != q && q->size == 1 && !fuse_path_around(f, p, q)) group_join(f, p, q, &p->cols);
 }
@@ -467,9 +467,9 @@ static Str region_name(Fuse *f, const Region *r) {
     }
     bool is_cast = r->value_count == 1 && dearest == OP_CAST;
     ValueId namer = r->kind == REGION_CONTRACT ? r->contract : r->values[0];
-    Str parameter = r->kind == REGION_CONTRACT || is_cast
-                        ? parameter_name(f, graph_value(f->graph, namer))
-                        : (Str){0};
+    bool names_weight = r->kind == REGION_CONTRACT || r->kind == REGION_GROUPED;
+    Str parameter =
+        names_weight || is_cast ? parameter_name(f, graph_value(f->graph, namer)) : (Str){0};
     uint32_t number = f->region_count;
     if (parameter.len)
         return str_printf(f->arena, "%s.%.*s.%u", op_text(dearest), STR_ARG(parameter), number);
@@ -538,10 +538,12 @@ static void region_members(Fuse *f, Region *r, const Group *group) {
 
 static void region_of_group(Fuse *f, Group *group) {
     GraphOp first = f->graph->values.ptr[group->first].op;
-    Region r = {.kind = op_is_attend(first)   ? REGION_ATTEND
-                        : op_is_linear(first) ? REGION_LINEAR
-                        : group->contract.i   ? REGION_CONTRACT
-                                              : REGION_ROW,
+    Region r = {.kind = op_is_attend(first)       ? REGION_ATTEND
+                        : op_is_linear(first)     ? REGION_LINEAR
+                        : op_is_grouped(first)    ? REGION_GROUPED
+                        : first == OP_GROUP_ORDER ? REGION_ORDER
+                        : group->contract.i       ? REGION_CONTRACT
+                                                  : REGION_ROW,
                 .contract = group->contract};
     region_members(f, &r, group);
     region_outputs(f, &r, group);

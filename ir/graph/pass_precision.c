@@ -34,7 +34,7 @@ static bool is_activation(const Graph *g, const Value *v) {
 
 // Takes low operands and sums in f32.
 static bool multiplies(GraphOp op) {
-    return op == OP_CONTRACT || op_is_attend(op) || op_is_linear(op);
+    return op == OP_CONTRACT || op_is_attend(op) || op_is_linear(op) || op_is_grouped(op);
 }
 
 // ---- choosing
@@ -92,7 +92,7 @@ static void choose(Precision *p) {
         const Value *v = graph_value(g, (ValueId){i});
         if (op_is_linear(v->op)) choose_linear(p, v, true);
         // The rest of an attention's operands are statistics.
-        bool products = v->op == OP_CONTRACT || op_is_attend(v->op);
+        bool products = multiplies(v->op) && !op_is_linear(v->op);
         for (uint32_t k = 0; products && k < v->arity && k < 4; k++)
             choose_bases(p, v->in[k], true);
     }

@@ -42,7 +42,7 @@ static bool is_generated(GraphOp op) { return op == OP_CONST || op == OP_IOTA; }
 
 // Has a kernel of its own, between memory and memory.
 static bool is_own_kernel(GraphOp op) {
-    if (op_is_attend(op) || op_is_linear(op)) return true;
+    if (op_stands_alone(op)) return true;
     switch ((int)op) {
     case OP_CONTRACT:
     case OP_GATHER:
@@ -132,7 +132,7 @@ static int64_t cost_to_compute(const Recompute *r, ValueId v) {
     const Value *value = graph_value(r->g, v);
     if (is_generated(value->op)) return 0;
     if (is_leaf(value->op) || value->op == OP_CONTRACT || value->op == OP_SCATTER ||
-        value->op == OP_KEEP || op_is_attend(value->op) || op_is_linear(value->op))
+        value->op == OP_KEEP || op_stands_alone(value->op))
         return CUT_NEVER;
     if (is_addressing(value->op)) return 0;
     int64_t elements = graph_elements(r->g, v);

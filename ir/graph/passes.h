@@ -38,6 +38,11 @@ typedef struct {
 Graph *pass_incremental(Diag *diag, Arena *arena, const Graph *g,
                         const IncrementalRequest *request);
 
+// A new graph in which each contraction whose weight is gathered is a grouped one (CONTRACT_AT),
+// so that no gathered weight exists; run before differentiation, and pass_simplify after it.
+// requires: simplified, every axis bound.  ensures: same leaves, outputs and updates.
+Graph *pass_grouped(const Graph *g, Arena *arena);
+
 // Where a softmax-weighted sum over a stack is taken in two phases: sources that several of
 // them have in common are read once for all.
 typedef enum {

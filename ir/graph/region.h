@@ -9,6 +9,8 @@ typedef enum {
     REGION_CONTRACT,  // one contraction with elementwise prologue and epilogue
     REGION_ATTEND,    // attention, or its gradients
     REGION_LINEAR,    // linear attention and its final state, or gradients
+    REGION_GROUPED,   // a grouped contraction
+    REGION_ORDER,     // the order of groups
 } RegionKind;
 
 // Axes that the kernels of a region may unroll; a value has fewer.

@@ -22,6 +22,8 @@ const char *region_kind_text(RegionKind kind) {
     case REGION_CONTRACT: return "contract";
     case REGION_ATTEND: return "attend";
     case REGION_LINEAR: return "linear";
+    case REGION_GROUPED: return "grouped";
+    case REGION_ORDER: return "order";
     }
     BUG("region kind %d", (int)kind);
 }

@@ -48,6 +48,9 @@ enum {
     ATTRS_place = ATTR_ALONG,
     ATTRS_attend = ATTR_ALONG | ATTR_NUMBER | ATTR_BAND,
     ATTRS_linear = ATTR_ALONG | ATTR_NUMBER | ATTR_AMOUNT,
+    ATTRS_group_order = ATTR_ALONG | ATTR_TO,
+    ATTRS_contract_at = ATTR_ALONG | ATTR_TO,
+    ATTRS_contract_into = ATTR_ALONG | ATTR_TO,
 };
 
 static const uint8_t op_attr_masks[OP_COUNT] = {

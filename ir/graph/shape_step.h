@@ -9,3 +9,6 @@ const char *shape_violation(const ShapeQuery *q, const char *fmt, ...) PRINTF_LI
 const char *shape_text(const ShapeQuery *q, const Value *v);
 
 const char *shape_linear(ShapeQuery *q);
+const char *shape_group_order(ShapeQuery *q);
+const char *shape_contract_at(ShapeQuery *q);
+const char *shape_contract_into(ShapeQuery *q);

@@ -88,8 +88,16 @@ void lower_store(Lower *w, ValueId v, int part);
 // Shares cols out among tasks, where that is possible: in the schedule's tiles, or usual ones.
 void lower_tile_cols(Lower *w);
 
+// ---- contractions (lower_contract.c)
+// From the collected accesses of a nest with axes for m, n and k: its dimensions, with the
+// schedule's tiles and knobs.
+void contract_nest_build(Lower *w);
+TileId contract_dot(const Lower *w, TileId x, TileId y, Span span);  // over all of k
+
 // ---- kinds of regions
 TileKernels *lower_row(Lower *w);
 TileKernels *lower_contract(Lower *w);
 TileKernels *lower_attend(Lower *w);
 TileKernels *lower_linear(Lower *w);
+TileKernels *lower_grouped(Lower *w);
+TileKernels *lower_order(Lower *w);

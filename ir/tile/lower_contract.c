@@ -159,8 +159,7 @@ static TileKernel sum_parts(const Lower *w) {
     nest_build(&sum);
     int64_t elements = graph_elements(w->graph, v);
     TileBinding binding = {.kind = BIND_PARTIAL};
-    TileAccess read =
-        tile_access(lower_argument(&sum, binding, c->type, elements * w->parts));
+    TileAccess read = tile_access(lower_argument(&sum, binding, c->type, elements * w->parts));
     NestStrides strides = dense_strides(&sum, v);
     nest_strides(&sum, &strides, &read);
     int part = tile_dim_of(sum.program, DIM_SERIAL);
@@ -175,28 +174,32 @@ static TileKernel sum_parts(const Lower *w) {
 
 // ---- the whole
 
-static void nest_of_contraction(Lower *w, const Value *c) {
-    add_axes(w, c);
-    nest_collect(w);
-    if (w->parts > 1)
-        vec_push(w->arena, &w->nest.accesses, dense_strides(w, w->region->contract));
+void contract_nest_build(Lower *w) {
     keep_one_run(w, DIM_M);
     keep_one_run(w, DIM_N);
     add_missing(w);
     nest_sort(w);
     nest_build(w);
+    set_tiles(w);
+    set_knobs(w);
+}
+
+TileId contract_dot(const Lower *w, TileId x, TileId y, Span span) {
+    return tile_dot(w->program, x, y, k_dims(w->program), span);
 }
 
 TileKernels *lower_contract(Lower *w) {
     const Value *c = graph_value(w->graph, w->region->contract);
     w->parts = w->schedule->parts > 1 ? w->schedule->parts : 1;
     w->split_role = DIM_K;
-    nest_of_contraction(w, c);
-    set_tiles(w);
-    set_knobs(w);
+    add_axes(w, c);
+    nest_collect(w);
+    if (w->parts > 1)
+        vec_push(w->arena, &w->nest.accesses, dense_strides(w, w->region->contract));
+    contract_nest_build(w);
     Point origin = {{0}};
     TileId x = lower_value(w, c->in[0], origin), y = lower_value(w, c->in[1], origin);
-    w->dot = tile_dot(w->program, x, y, k_dims(w->program), c->span);
+    w->dot = contract_dot(w, x, y, c->span);
     bool in_parts = w->parts > 1;
     if (in_parts) lower_store(w, w->region->contract, 0);
     for (uint32_t i = 0; i < w->region->output_count && !in_parts; i++)

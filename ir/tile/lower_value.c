@@ -309,7 +309,8 @@ static TileId lower_op(Lower *w, ValueId v, Point at) {
     case OP_REDUCE_SUM:
     case OP_REDUCE_MAX: return reduce_along(w, value, value->op, (TileId){0}, at);
     case OP_LOGSUMEXP: return lower_logsumexp(w, v, at);
-    case OP_CONTRACT: return w->dot;
+    case OP_CONTRACT:
+    case OP_CONTRACT_INTO: return w->dot;
     case OP_BROADCAST:
     case OP_TRANSPOSE: return lower_value(w, value->in[0], at);
     case OP_TAKE:

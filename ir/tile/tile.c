@@ -262,6 +262,30 @@ void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x,
                            .span = span});
 }
 
+void tile_limit(TileProgram *p, TileId count, DimSet over, Span span) {
+    op_add(p, (TileOp){.kind = TILE_LIMIT,
+                       .type = DTYPE_I32,
+                       .dims = value_op(p, count)->dims,
+                       .over = over,
+                       .arity = 1,
+                       .in = {count},
+                       .access = tile_access(0),
+                       .span = span});
+}
+
+void tile_sort(TileProgram *p, TileAccess access, TileId key, TileId x, int64_t groups,
+               Span span) {
+    access_arg(p, &access)->written = true;
+    op_add(p, (TileOp){.kind = TILE_SORT,
+                       .type = DTYPE_I32,
+                       .dims = value_op(p, key)->dims | value_op(p, x)->dims,
+                       .arity = 2,
+                       .in = {key, x},
+                       .access = access,
+                       .index_count = groups,
+                       .span = span});
+}
+
 TileId tile_load_by_tiles(TileProgram *p, TileAccess access, Span span) {
     TileId load = tile_load(p, access, span);
     p->ops.ptr[load.i].dims &= (DimSet)~tile_tokens(p);
@@ -404,6 +428,9 @@ static double live_pairs(const TileProgram *p) {
 // Points of the dims that exist. What stands at no token is computed once a tile.
 static double live_points(const TileProgram *p, DimSet dims) {
     double points = tile_points(p, dims);
+    // The points of all groups together are those that one may have.
+    vec_each (const TileOp, op, &p->ops)
+        if (op->kind == TILE_LIMIT && dims & op->over) return points / tile_points(p, op->dims);
     if (p->skeleton == TILE_CHUNK && !(dims & tile_tokens(p)))
         return points * (double)tile_walked(p);
     if (!tile_at_pairs(p, dims)) return points;
@@ -418,6 +445,7 @@ static double op_work(const TileProgram *p, const TileOp *op) {
     case TILE_SCATTER: return op_flops(op->fn) * tile_points(p, op->dims);
     case TILE_SCAN: return op_flops(op->fn) * live_points(p, op->dims | op->over);
     case TILE_SOLVE: return op_flops(OP_CONTRACT) * live_points(p, op->dims | tile_tokens(p));
+    case TILE_SORT: return op_flops(OP_GROUP_ORDER) * tile_points(p, op->dims);
     case TILE_NONE:
     case TILE_CONST:
     case TILE_INDEX:
@@ -426,6 +454,7 @@ static double op_work(const TileProgram *p, const TileOp *op) {
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_TURN:
+    case TILE_LIMIT:
     case TILE_STORE: return 0;
     }
     BUG("operation %d", (int)op->kind);

@@ -100,6 +100,12 @@ typedef enum {
                    // <= j < index_count. fn OP_ADD: adds; only where no two tasks share an
                    // element: rows are serial. fn OP_NONE: takes its place; the builder
                    // promises that no two points have one element.
+    TILE_LIMIT,    // LOOP: of the points of `over`, m or a k, only those below in[0], which
+                 // stands at grid, matter: the builder promises that others store and sum
+                 // nothing
+    TILE_SORT,  // STREAM of one serial dim: access + j is in[1] of the j-th row in the order
+                // of in[0], which is in [0, index_count), equal ones in their own order; the
+                // others come last
     // ---- CHUNK
     TILE_CARRY,  // a value carried from tile to tile; in[0] before the first
     TILE_NEXT,   // in[0]: the carry, in[1]: its value in the tile walked next
@@ -182,6 +188,9 @@ void tile_next(TileProgram *p, TileId carry, TileId x, Span span);
 TileId tile_scan(TileProgram *p, GraphOp fn, TileId x, TileWay way, Span span);
 TileId tile_solve(TileProgram *p, TileId a, TileId b, bool transposed, Span span);
 TileId tile_turn(TileProgram *p, TileId x, Span span);
+void tile_limit(TileProgram *p, TileId count, DimSet over, Span span);
+void tile_sort(TileProgram *p, TileAccess access, TileId key, TileId x, int64_t groups,
+               Span span);
 void tile_knob_set(TileProgram *p, const char *name, int64_t value);
 
 // ---- reading

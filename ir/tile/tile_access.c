@@ -9,9 +9,13 @@ bool tile_op_accesses(TileOpKind kind) {
     return kind == TILE_LOAD || kind == TILE_GATHER || tile_op_writes(kind);
 }
 
-bool tile_op_writes(TileOpKind kind) { return kind == TILE_STORE || kind == TILE_SCATTER; }
+bool tile_op_writes(TileOpKind kind) {
+    return kind == TILE_STORE || kind == TILE_SCATTER || kind == TILE_SORT;
+}
 
-bool tile_op_has_value(TileOpKind kind) { return !tile_op_writes(kind) && kind != TILE_NEXT; }
+bool tile_op_has_value(TileOpKind kind) {
+    return !tile_op_writes(kind) && kind != TILE_NEXT && kind != TILE_LIMIT;
+}
 
 DimSet tile_access_moves(const TileAccess *access) {
     DimSet dims = 0;

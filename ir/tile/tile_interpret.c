@@ -218,6 +218,8 @@ static double point_value(const TileRun *r, const TileOp *op) {
     case TILE_DOT:
     case TILE_STORE:
     case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT:
     case TILE_CARRY:
     case TILE_NEXT:
     case TILE_SCAN:
@@ -237,6 +239,7 @@ void tile_run_value(TileRun *r, TileId v) {
         dot_run(r, v);
         return;
     }
+    if (op->kind == TILE_LIMIT) return;
     if (op->kind >= TILE_CARRY) {
         tile_run_chunk_value(r, v);
         return;
@@ -247,7 +250,24 @@ void tile_run_value(TileRun *r, TileId v) {
     while (tile_run_next(r, op->dims));
 }
 
+static void sort_write(TileRun *r, const TileOp *op) {
+    int64_t at = op->access.offset;
+    for (int64_t group = 0; group <= op->index_count; group++) {
+        tile_run_begin(r);
+        do {
+            double key = *tile_run_at(r, op->in[0]);
+            bool inside = key >= 0 && key < (double)op->index_count;
+            if (inside ? key != (double)group : group != op->index_count) continue;
+            dtype_set(DTYPE_I32, r->args[op->access.arg], at++, *tile_run_at(r, op->in[1]));
+        } while (tile_run_next(r, op->dims));
+    }
+}
+
 void tile_run_write(TileRun *r, const TileOp *op) {
+    if (op->kind == TILE_SORT) {
+        sort_write(r, op);
+        return;
+    }
     tile_run_begin(r);
     do
         point_write(r, op);

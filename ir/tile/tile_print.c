@@ -162,6 +162,16 @@ static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
         print_guards(p, &op->access, out);
         strbuf_addf(out, " = %%%u", op->in[1].i);
         return;
+    case TILE_LIMIT:
+        strbuf_addf(out, "limit %%%u", op->in[0].i);
+        print_over(p, op, out);
+        return;
+    case TILE_SORT:
+        strbuf_addz(out, "sort ");
+        print_place(p, &op->access, out);
+        strbuf_addf(out, " = %%%u by %%%u of %lld", op->in[1].i, op->in[0].i,
+                    (long long)op->index_count);
+        return;
     case TILE_CARRY:
     case TILE_TURN:
         strbuf_addz(out, op->kind == TILE_CARRY ? "carry" : "turn");

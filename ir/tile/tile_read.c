@@ -409,6 +409,29 @@ static bool scatter_read(Reader *r, bool adds, Tail *tail) {
     return true;
 }
 
+// limit %COUNT over ( M or K )
+static bool limit_read(Reader *r, Tail *tail) {
+    TileId count = {0};
+    DimSet over = 0;
+    if (!operand_read(r, &count) || !word_expect(r, "over") || !dims_read(r, &over) ||
+        !tail_read(r, tail))
+        return false;
+    tile_limit(r->p, count, over, span_line(r));
+    return true;
+}
+
+// sort PLACE = %VALUE by %KEY of GROUPS
+static bool sort_read(Reader *r, Tail *tail) {
+    TileAccess access = {0};
+    TileId key = {0}, x = {0};
+    int64_t groups = 0;
+    if (!place_read(r, &access) || !word_expect(r, "=") || !operand_read(r, &x)) return false;
+    if (!word_expect(r, "by") || !operand_read(r, &key) || !word_expect(r, "of")) return false;
+    if (!positive_read(r, &groups) || !tail_read(r, tail)) return false;
+    tile_sort(r->p, access, key, x, groups, span_line(r));
+    return true;
+}
+
 static bool value_read(Reader *r, Tail *tail) {
     int64_t number = 0;
     if (!number_read(r, false, &number)) return false;
@@ -518,6 +541,8 @@ static bool body_line_read(Reader *r) {
     bool adds = word_take(r, "scatter_add");
     if (adds || word_take(r, "scatter_put"))
         return scatter_read(r, adds, &tail) && op_checked(r, &tail);
+    if (word_take(r, "limit")) return limit_read(r, &tail) && op_checked(r, &tail);
+    if (word_take(r, "sort")) return sort_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "next")) return next_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "arg")) return arg_read(r);
     if (word_take(r, "knob")) return knob_read(r);

@@ -93,7 +93,7 @@ static bool arg_uses_verify(const Check *c, uint32_t number) {
     bool read = false, written = false;
     vec_each (const TileOp, op, &c->p->ops) {
         if (!tile_op_accesses(op->kind) || op->access.arg != number) continue;
-        read |= op->kind != TILE_STORE;
+        read |= op->kind != TILE_STORE && op->kind != TILE_SORT;
         written |= tile_op_writes(op->kind);
     }
     if (read == arg->read && written == arg->written) return true;
@@ -152,10 +152,12 @@ static uint32_t kind_arity(const TileOp *op) {
     case TILE_CARRY:
     case TILE_SCAN:
     case TILE_TURN:
+    case TILE_LIMIT:
     case TILE_STORE: return 1;
     case TILE_DOT: return op->arity == 3 ? 3 : 2;
     case TILE_NEXT:
     case TILE_SOLVE:
+    case TILE_SORT:
     case TILE_SCATTER: return 2;
     case TILE_MAP: return op_is_elementwise(op->fn) ? (uint32_t)op_arity(op->fn) : 0;
     }
@@ -196,12 +198,14 @@ static DimSet dims_expected(const Check *c) {
     case TILE_NONE:
     case TILE_CONST:
     case TILE_MAP:
+    case TILE_LIMIT:
     case TILE_STORE: return dims;
     case TILE_LOAD:
         dims = access_dims(op);
         return tile_by_tiles(c->p, op) ? (DimSet)(dims & ~(c->m | c->n)) : dims;
     case TILE_INDEX:
     case TILE_GATHER:
+    case TILE_SORT:
     case TILE_SCATTER: return dims | access_dims(op);
     case TILE_REDUCE:
     case TILE_DOT: return (DimSet)(dims & ~op->over);
@@ -221,8 +225,8 @@ static bool dims_of_op_verify(const Check *c) {
     if (op->dims != dims_expected(c))
         return tile_bad(c, "its dims are not those that its operands give");
     bool reduces = op->kind == TILE_REDUCE || op->kind == TILE_DOT || op->kind == TILE_SCAN;
-    if (op->over && !reduces)
-        return tile_bad(c, "only a reduction, a dot or a scan is over dimensions");
+    if (op->over && !reduces && op->kind != TILE_LIMIT)
+        return tile_bad(c, "only a reduction, a dot, a scan or a limit is over dimensions");
     return true;
 }
 
@@ -277,6 +281,10 @@ static bool types_legal(const Check *c) {
     case TILE_SCATTER:
         return number && op->type == tile_operand(c, 1)->type &&
                op->type == loaded_type(stored) && tile_operand(c, 0)->type == DTYPE_I32;
+    case TILE_LIMIT: return tile_operand(c, 0)->type == DTYPE_I32 && op->type == DTYPE_I32;
+    case TILE_SORT:
+        return tile_operand(c, 0)->type == DTYPE_I32 && tile_operand(c, 1)->type == DTYPE_I32 &&
+               stored == DTYPE_I32 && op->type == DTYPE_I32;
     }
     BUG("operation %d", (int)op->kind);
 }
@@ -362,7 +370,9 @@ static bool store_verify(const Check *c) {
 
 static bool scatter_verify(const Check *c) {
     const TileOp *op = c->op;
-    if (c->p->skeleton != TILE_STREAM) return tile_bad(c, "a scatter is of stream programs");
+    bool puts_rows = c->p->skeleton == TILE_LOOP && op->fn == OP_NONE;
+    if (c->p->skeleton != TILE_STREAM && !puts_rows)
+        return tile_bad(c, "a scatter is of stream programs; a loop program may put rows");
     if (guarded(op)) return tile_bad(c, "a scatter has no guard");
     // Of points that are put the row numbers differ, as whoever builds the program promises.
     DimSet apart =
@@ -378,9 +388,28 @@ static bool scatter_verify(const Check *c) {
     return true;
 }
 
+// Nothing else is computed for it than a key that is loaded and a position.
+static bool sort_verify(const Check *c) {
+    const TileOp *key = tile_operand(c, 0), *x = tile_operand(c, 1);
+    bool alone = c->p->skeleton == TILE_STREAM && c->p->dim_count == 1 && c->serial == 1 &&
+                 c->p->ops.len == 4 && key->kind == TILE_LOAD && !guarded(key) &&
+                 key->access.arg != c->op->access.arg && x->kind == TILE_INDEX;
+    bool fits = c->op->access.stride[0] == 1 && !guarded(c->op) && c->op->index_count > 0;
+    return (alone && fits) || tile_bad(c, "a sort is of loaded keys and positions of all rows");
+}
+
+static bool limit_verify(const Check *c) {
+    bool rows = c->op->over == c->m ||
+                (c->op->over && !(c->op->over & ~c->k) && !(c->op->over & (c->op->over - 1)));
+    bool fits = c->p->skeleton == TILE_LOOP && rows && !(c->op->dims & ~c->grid);
+    return fits ||
+           tile_bad(c, "a limit is of m or one k of a loop program, and stands at grid");
+}
+
 static bool access_op_verify(const Check *c) {
     if (!bounds_verify(c)) return false;
     if (c->op->kind == TILE_STORE) return store_verify(c);
+    if (c->op->kind == TILE_SORT) return sort_verify(c);
     return c->op->kind != TILE_SCATTER || scatter_verify(c);
 }
 
@@ -507,6 +536,7 @@ static bool op_verify(const Check *c) {
     if (c->p->skeleton == TILE_CHUNK) return tile_chunk_op_verify(c);
     if (op->kind >= TILE_CARRY) return tile_bad(c, "an operation of chunk programs");
     if (op->kind == TILE_REDUCE) return reduce_verify(c);
+    if (op->kind == TILE_LIMIT) return limit_verify(c);
     return op->kind != TILE_DOT || dot_verify(c);
 }
 

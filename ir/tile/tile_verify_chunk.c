@@ -127,7 +127,9 @@ bool tile_chunk_op_verify(const Check *c) {
     case TILE_SOLVE: return solve_verify(c);
     case TILE_TURN: return turn_verify(c);
     case TILE_GATHER:
-    case TILE_SCATTER: return tile_bad(c, "a chunk program has no gather or scatter");
+    case TILE_SCATTER:
+    case TILE_LIMIT:
+    case TILE_SORT: return tile_bad(c, "it is no operation of chunk programs");
     }
     BUG("operation %d", (int)c->op->kind);
 }

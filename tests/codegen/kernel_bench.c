@@ -70,6 +70,7 @@ static Arguments arguments_new(const TileProgram *p, const KernelCheck *check) {
         a.data[i] = a.args[i].data;
         fill(arg, a.data[i], check, i);
     }
+    if (check->prepare) check->prepare(p, a.data);
     return a;
 }
 

@@ -12,9 +12,11 @@ typedef struct {
     double tolerance;   // of f32 results: |got - expected| <= tolerance * (1 + |expected|)
     uint64_t seed;
     bool aligned;  // arguments begin at a page instead of ending at one
+    // Of values that must fit together, after all are drawn; may be NULL.
+    void (*prepare)(const TileProgram *p, void *const *args);
 } KernelCheck;
 
-// {0, 10, 2, 1e-5, 1, false}
+// {0, 10, 2, 1e-5, 1, false, NULL}
 KernelCheck kernel_check_usual(void);
 // Compiles, runs and compares, at all levels. Fails the test with the first difference.
 void kernel_check(TileBench *b, const TileProgram *p, KernelCheck check);

@@ -321,6 +321,31 @@ static bool make_scatter(Setting *s, GraphOp op, int n, ValueId *out) {
     return true;
 }
 
+// Rows: x, index, weight and result; groups along q. Rows of no group are among them.
+static bool make_contract_at(Setting *s, GraphOp op, int n, ValueId *out) {
+    static const char *const rows[][4] = {
+        {"pr", "p", "qrs", "ps"}, {"pr", "p", "srq", "ps"}, {"r", "p", "qrs", "ps"}};
+    if (n >= 3) return false;
+    Graph *g = s->b->g;
+    AxisId to[GRAPH_MAX_RANK], own[2] = {s->p}, along[2] = {s->r, s->q};
+    ValueId index = index_below(s, rows[n][1], -1, 4);
+    own[1] = bench_axis(s->b, "rows", graph_elements(g, index));
+    GraphAttr list = {.along = &s->q, .along_count = 1, .to = own, .to_count = 2};
+    ValueId of_r = bench_move(s->b, OP_GROUP_ORDER, index, list), of_x = of_r;
+    if (rows[n][0][1] == 0) {
+        list.to = &own[1];
+        list.to_count = 1;
+        of_x = bench_move(s->b, OP_GROUP_ORDER, index, list);
+    }
+    ValueId ends = index_below(s, "q", 1, 2);
+    ValueId in[] = {uniform(s, rows[n][0], -1, 1), uniform(s, rows[n][2], -1, 1), of_x, of_r,
+                    ends};
+    GraphAttr attr = {.along = along, .along_count = 2, .to = to};
+    attr.to_count = (uint8_t)axes_named(s, rows[n][3], to);
+    *out = graph_add(g, op, in, 5, attr, (Span){0});
+    return true;
+}
+
 static const Make makes[OP_COUNT] = {
     [OP_NEG] = make_unary,
     [OP_ABS] = make_unary,
@@ -368,6 +393,7 @@ static const Make makes[OP_COUNT] = {
     [OP_ATTEND] = make_attend,
     [OP_LINEAR] = make_linear,
     [OP_LINEAR_STATE] = make_linear,
+    [OP_CONTRACT_AT] = make_contract_at,
 };
 
 static const char *const rule_names[OP_COUNT] = {

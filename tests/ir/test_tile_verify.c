@@ -334,7 +334,8 @@ static void test_spoiled(void **state) {
     SPOILED(p->ops.ptr[2].in[1].i = 0, "operand %0 does not come before it");
     SPOILED(p->ops.ptr[2].dims = 1, "its dims are not those that its operands give");
     SPOILED(p->ops.ptr[1].dims |= 4, "it stands at a dimension that does not exist");
-    SPOILED(p->ops.ptr[2].over = 1, "only a reduction, a dot or a scan is over dimensions");
+    SPOILED(p->ops.ptr[2].over = 1,
+            "only a reduction, a dot, a scan or a limit is over dimensions");
     SPOILED(p->ops.ptr[3].fn = OP_ADD, "a reduction is a sum or a maximum");
     SPOILED(p->ops.ptr[3].type = DTYPE_I32, "types that do not go together");
     SPOILED(p->ops.ptr[1].access.arg = 3, "an access to an argument that does not exist");

@@ -1,0 +1,231 @@
+// pass_grouped.c: finds contractions whose weight is gathered, and makes them grouped ones,
+// which never have the gathered weights in memory:
+//
+//     sum over D of x[rows, D] * gather(w[e, D, F], index[rows]) along e
+//
+// as a sum of products in any order, or as a contraction. An axis of the index may be summed as
+// well (the experts of a token): that comes after.
+#include "base/check.h"
+#include "ir/graph/grouped.h"
+#include "ir/graph/passes.h"
+
+enum { MOST_FACTORS = 8 };
+
+typedef struct {
+    ValueId factor[MOST_FACTORS];
+    uint32_t count;
+} Factors;
+
+typedef struct {
+    ValueId weight, index;
+    AxisId groups;
+    Factors others;  // their product is x
+    AxisId summed[GRAPH_MAX_RANK], outer[GRAPH_MAX_RANK], after[GRAPH_MAX_RANK];
+    uint8_t summed_count, outer_count, after_count;  // D, F, and axes of the index
+} Found;
+
+typedef struct {
+    const Graph *from;
+    Graph *to;
+    Arena scratch;
+    ValueId *map;  // per value of `from`
+    AxisId *rows;  // per value of `from`, an index: the axis of its lists
+} Pass;
+
+// ---- the pattern
+
+// The factors of a product, in order; false if there are too many.
+static bool factors_of(const Graph *g, ValueId v, Factors *f) {
+    const Value *x = graph_value(g, v);
+    if (x->op == OP_MUL) return factors_of(g, x->in[0], f) && factors_of(g, x->in[1], f);
+    if (f->count == MOST_FACTORS) return false;
+    f->factor[f->count++] = v;
+    return true;
+}
+
+static void add(AxisId *list, uint8_t *count, AxisId a) { list[(*count)++] = a; }
+
+// Sorts the axes of the weight, and those of `sum` that are not its own.
+static bool axes_fit(const Graph *g, const Value *sum, Found *f) {
+    const Value *w = graph_value(g, f->weight), *index = graph_value(g, f->index);
+    for (uint32_t i = 0; i < w->rank; i++) {
+        AxisId a = w->axes[i];
+        if (a.i == f->groups.i) continue;
+        if (graph_has_axis(index, a)) return false;
+        if (axis_in(sum->attr.along, sum->attr.along_count, a))
+            add(f->summed, &f->summed_count, a);
+        else
+            add(f->outer, &f->outer_count, a);
+    }
+    for (uint32_t i = 0; i < sum->attr.along_count; i++) {
+        AxisId a = sum->attr.along[i];
+        if (axis_in(f->summed, f->summed_count, a)) continue;
+        if (!graph_has_axis(index, a)) return false;
+        add(f->after, &f->after_count, a);
+    }
+    return f->summed_count > 0 && f->outer_count > 0 && index->rank > 0;
+}
+
+// Is there a factor with all axes of the others, which are those of the index and all that are
+// summed? It comes first then.
+static bool others_fit(const Graph *g, Found *f) {
+    uint32_t widest = 0;
+    for (uint32_t i = 1; i < f->others.count; i++)
+        if (graph_value(g, f->others.factor[i])->rank >
+            graph_value(g, f->others.factor[widest])->rank)
+            widest = i;
+    ValueId first = f->others.factor[widest];
+    f->others.factor[widest] = f->others.factor[0];
+    f->others.factor[0] = first;
+    const Value *x = graph_value(g, first), *index = graph_value(g, f->index);
+    for (uint32_t i = 0; i < f->summed_count; i++)
+        if (!graph_has_axis(x, f->summed[i])) return false;
+    for (uint32_t i = 0; i < x->rank; i++)
+        if (!graph_has_axis(index, x->axes[i]) &&
+            !axis_in(f->summed, f->summed_count, x->axes[i]))
+            return false;
+    for (uint32_t k = 1; k < f->others.count; k++) {
+        const Value *y = graph_value(g, f->others.factor[k]);
+        for (uint32_t i = 0; i < y->rank; i++)
+            if (!graph_has_axis(x, y->axes[i])) return false;
+    }
+    return true;
+}
+
+static bool gathered(const Graph *g, const Value *sum, const Factors *all, uint32_t k,
+                     Found *f) {
+    const Value *v = graph_value(g, all->factor[k]);
+    if (v->op != OP_GATHER || all->count < 2) return false;
+    *f = (Found){.weight = v->in[0], .index = v->in[1], .groups = v->attr.along[0]};
+    for (uint32_t i = 0; i < all->count; i++)
+        if (i != k) f->others.factor[f->others.count++] = all->factor[i];
+    return axes_fit(g, sum, f) && others_fit(g, f);
+}
+
+static bool find(const Graph *g, const Value *v, Found *f) {
+    Factors all = {.count = 0};
+    if (v->op != OP_REDUCE_SUM && v->op != OP_CONTRACT) return false;
+    for (uint32_t k = 0; k < v->arity; k++)
+        if (!factors_of(g, v->in[k], &all)) return false;
+    for (uint32_t k = 0; k < all.count; k++)
+        if (gathered(g, v, &all, k, f)) return true;
+    return false;
+}
+
+// ---- the new graph
+
+static ValueId one(Pass *p, GraphOp op, ValueId x, GraphAttr attr, Span span) {
+    return graph_add(p->to, op, &x, 1, attr, span);
+}
+
+static ValueId in_order(Pass *p, ValueId x, const AxisId *axes, uint8_t rank, Span span) {
+    const Value *v = graph_value(p->to, x);
+    bool same = true;
+    for (uint32_t i = 0; i < rank; i++)
+        same = same && v->axes[i].i == axes[i].i;
+    GraphAttr attr = {.to = axes, .to_count = rank};
+    return same ? x : one(p, OP_TRANSPOSE, x, attr, span);
+}
+
+// The axes of the index that x has, then those that are summed.
+static ValueId product_add(Pass *p, const Found *f, Span span) {
+    ValueId x = p->map[f->others.factor[0].i];
+    for (uint32_t i = 1; i < f->others.count; i++)
+        x = graph_binary(p->to, OP_MUL, x, p->map[f->others.factor[i].i], span);
+    const Value *index = graph_value(p->from, f->index);
+    AxisId axes[GRAPH_MAX_RANK];
+    uint8_t rank = 0;
+    for (uint32_t i = 0; i < index->rank; i++)
+        if (graph_has_axis(graph_value(p->to, x), index->axes[i]))
+            add(axes, &rank, index->axes[i]);
+    for (uint32_t i = 0; i < f->summed_count; i++)
+        add(axes, &rank, f->summed[i]);
+    return in_order(p, x, axes, rank, span);
+}
+
+static AxisId rows_of(Pass *p, const Found *f) {
+    AxisId *rows = &p->rows[f->index.i];
+    if (!rows->i)
+        *rows = graph_axis(p->to, STR("rows"), graph_elements(p->from, f->index), false);
+    return *rows;
+}
+
+// The rows of what has `count` of the index's axes, in the order of groups.
+static ValueId list_add(Pass *p, const Found *f, const AxisId *axes, uint8_t count, Span span) {
+    AxisId to[GRAPH_MAX_RANK + 1];
+    for (uint32_t i = 0; i < count; i++)
+        to[i] = axes[i];
+    to[count] = rows_of(p, f);
+    GraphAttr attr = {
+        .along = &f->groups, .along_count = 1, .to = to, .to_count = (uint8_t)(count + 1)};
+    return one(p, OP_GROUP_ORDER, p->map[f->index.i], attr, span);
+}
+
+// How many rows there are up to each group, its own included.
+static ValueId ends_add(Pass *p, const Found *f, Span span) {
+    const Value index = *graph_value(p->from, f->index);
+    AxisId axes[GRAPH_MAX_RANK];
+    memcpy(axes, index.axes, index.rank * sizeof *axes);
+    axes[index.rank] = f->groups;
+    GraphAttr wide = {.to = axes, .to_count = (uint8_t)(index.rank + 1)};
+    GraphAttr along = {.along = &f->groups, .along_count = 1};
+    ValueId at = one(p, OP_BROADCAST, p->map[f->index.i], wide, span);
+    ValueId number = graph_add(p->to, OP_IOTA, NULL, 0, along, span);
+    ValueId below = graph_binary(p->to, OP_LE, at, number, span);
+    ValueId real = graph_binary(p->to, OP_LE, graph_const_i32(p->to, 0, span), at, span);
+    ValueId counts =
+        graph_cast(p->to, graph_binary(p->to, OP_AND, below, real, span), DTYPE_I32, span);
+    return graph_reduce(p->to, OP_REDUCE_SUM, counts, axes, index.rank, span);
+}
+
+static ValueId grouped_add(Pass *p, const Value *v, const Found *f) {
+    const Value *index = graph_value(p->from, f->index);
+    ValueId x = product_add(p, f, v->span);
+    AxisId along[GRAPH_MAX_RANK], to[GRAPH_MAX_RANK];
+    GraphAttr attr = {.along = along, .to = to};
+    for (uint32_t i = 0; i < f->summed_count; i++)
+        along[attr.along_count++] = f->summed[i];
+    along[attr.along_count++] = f->groups;
+    for (uint32_t i = 0; i < index->rank; i++)
+        to[attr.to_count++] = index->axes[i];
+    for (uint32_t i = 0; i < f->outer_count; i++)
+        to[attr.to_count++] = f->outer[i];
+    AxisId own[GRAPH_MAX_RANK];
+    uint8_t own_count = (uint8_t)(graph_value(p->to, x)->rank - f->summed_count);
+    memcpy(own, graph_value(p->to, x)->axes, own_count * sizeof *own);
+    ValueId in[GROUPED_OPERANDS] = {
+        x, p->map[f->weight.i], list_add(p, f, own, own_count, v->span),
+        list_add(p, f, index->axes, index->rank, v->span), ends_add(p, f, v->span)};
+    ValueId r = graph_add(p->to, OP_CONTRACT_AT, in, GROUPED_OPERANDS, attr, v->span);
+    if (f->after_count > 0)
+        r = graph_reduce(p->to, OP_REDUCE_SUM, r, f->after, f->after_count, v->span);
+    return in_order(p, r, v->axes, v->rank, v->span);
+}
+
+static ValueId copied(Pass *p, const Value *v) {
+    if (v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT)
+        return p->to->leaf_values.ptr[v->attr.leaf];
+    ValueId *in = arena_array(&p->scratch, ValueId, v->arity);
+    for (uint32_t k = 0; k < v->arity; k++)
+        in[k] = p->map[v->in[k].i];
+    return graph_add(p->to, v->op, in, v->arity, v->attr, v->span);
+}
+
+Graph *pass_grouped(const Graph *g, Arena *arena) {
+    Pass p = {.from = g, .to = graph_copy_header(g, arena)};
+    arena_init(&p.scratch);
+    p.map = arena_array(&p.scratch, ValueId, g->values.len);
+    p.rows = arena_array(&p.scratch, AxisId, g->values.len);
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        Found f;
+        p.map[i] = find(g, v, &f) ? grouped_add(&p, v, &f) : copied(&p, v);
+    }
+    vec_each (const GraphOutput, o, &g->outputs)
+        graph_output(p.to, o->name, p.map[o->value.i]);
+    vec_each (const GraphUpdate, u, &g->updates)
+        graph_update(p.to, u->leaf, p.map[u->value.i]);
+    Graph *to = p.to;
+    arena_release(&p.scratch);
+    return to;
+}
