@@ -21,11 +21,11 @@ static bool skeleton_emit(CudaWriter *w) {
     switch (w->p->skeleton) {
     case TILE_STREAM: return cuda_stream(w);
     case TILE_LOOP: return loop_emit(w);
-    case TILE_ATTEND:
+    case TILE_ATTEND: return cuda_attend(w);
     case TILE_CHUNK: break;
     }
     return diag_fail(w->diag, FAIL_ENVIRONMENT,
-                     "kernel '%.*s' is attention as one kernel, which has no form for %s",
+                     "kernel '%.*s' is a recurrence by chunks, which has no form for %s",
                      STR_ARG(w->p->name), isa_level_text(w->arch));
 }
 

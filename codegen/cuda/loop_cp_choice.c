@@ -13,19 +13,10 @@ enum {
     DEFAULT_ORDER = 8,
 };
 
-// What a multiprocessor has and does in a cycle.
-typedef struct {
-    int blocks;                     // multiprocessors
-    int shared_most, shared_all;    // bytes: of a block; of a multiprocessor
-    double mma, fma;                // products
-    double shared_bytes, l2_bytes;  // moved
-    double memory_bytes;            // moved, of the whole GPU
-} Card;
-
-static const Card *card_of(IsaLevel arch) {
-    static const Card a100 = {108, 99 * 1024, 164 * 1024, 1024, 64, 128, 48, 1400};
-    static const Card h200 = {132, 227 * 1024, 228 * 1024, 1200, 128, 128, 46, 2450};
-    static const Card b200 = {148, 227 * 1024, 228 * 1024, 1200, 128, 128, 64, 4200};
+const CudaCard *cuda_card(IsaLevel arch) {
+    static const CudaCard a100 = {108, 99 * 1024, 164 * 1024, 1024, 64, 128, 48, 1400};
+    static const CudaCard h200 = {132, 227 * 1024, 228 * 1024, 1200, 128, 128, 46, 2450};
+    static const CudaCard b200 = {148, 227 * 1024, 228 * 1024, 1200, 128, 128, 64, 4200};
     return arch == CUDA_SM80 ? &a100 : arch == CUDA_SM90A ? &h200 : &b200;
 }
 
@@ -100,7 +91,7 @@ const char *cp_illegal(const CpShape *s, const CpTiles *t) {
     if (!row_mixes(s->across_a ? t->bm : t->bk, element_bytes(s)) ||
         !row_mixes(s->across_b ? t->bn : t->bk, element_bytes(s)))
         return "rows of tiles have 1, 2, 4 or a multiple of 8 pieces of 16 bytes";
-    if (cp_shared_bytes(s, t) > card_of(s->arch)->shared_most)
+    if (cp_shared_bytes(s, t) > cuda_card(s->arch)->shared_most)
         return "the stages do not fit shared memory";
     if (cp_registers(s, t) > 255 || cp_registers(s, t) * cp_threads(t) > 65536)
         return "the sums do not fit the registers";
@@ -110,7 +101,7 @@ const char *cp_illegal(const CpShape *s, const CpTiles *t) {
 // ---- estimate
 
 int cp_resident(const CpShape *s, const CpTiles *t) {
-    const Card *card = card_of(s->arch);
+    const CudaCard *card = cuda_card(s->arch);
     int by_shared = card->shared_all / (cp_shared_bytes(s, t) + 1024);
     int by_registers = 65536 / ((cp_registers(s, t) + 7) / 8 * 8 * cp_threads(t));
     int resident = least(least(by_shared, by_registers), least(2048 / cp_threads(t), 16));
@@ -119,7 +110,7 @@ int cp_resident(const CpShape *s, const CpTiles *t) {
 
 // Cycles in which a multiprocessor does one step of one block, if it does nothing else.
 static double step_cycles(const CpShape *s, const CpTiles *t) {
-    const Card *card = card_of(s->arch);
+    const CudaCard *card = cuda_card(s->arch);
     double bm = t->bm, bn = t->bn, bk = t->bk, bytes = element_bytes(s);
     double multiply = bm * bn * bk / (cp_is_mma(s) ? card->mma : card->fma);
     double fill = (bm + bn) * bk * bytes;
@@ -135,11 +126,11 @@ static double step_cycles(const CpShape *s, const CpTiles *t) {
            computed;
 }
 
-double cp_memory_bytes(IsaLevel arch) { return card_of(arch)->memory_bytes; }
+double cp_memory_bytes(IsaLevel arch) { return cuda_card(arch)->memory_bytes; }
 
 double cp_cycles(const CpShape *s, const CpTiles *t) {
     const double start = 3000, latency = 900, least_step = 100;
-    const Card *card = card_of(s->arch);
+    const CudaCard *card = cuda_card(s->arch);
     double steps = (double)parts(s->k, t->bk), warps = cp_warps(t);
     double blocks = (double)s->points * (double)parts(s->m, t->bm) * (double)parts(s->n, t->bn);
     double epilogue = (double)t->bm * t->bn * (1 + s->stored_bytes + 2 * (t->warps_k - 1)) / 48;

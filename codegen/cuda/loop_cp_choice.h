@@ -19,6 +19,16 @@ typedef struct {
 
 enum { CP_CHUNK_BYTES = 16 };
 
+// What a multiprocessor has and does in a cycle.
+typedef struct {
+    int blocks;                     // multiprocessors
+    int shared_most, shared_all;    // bytes: of a block; of a multiprocessor
+    double mma, fma;                // products
+    double shared_bytes, l2_bytes;  // moved
+    double memory_bytes;            // moved, of the whole GPU
+} CudaCard;
+const CudaCard *cuda_card(IsaLevel arch);
+
 static inline bool cp_is_mma(const CpShape *s) { return s->type != DTYPE_F32; }
 static inline int cp_warps(const CpTiles *t) { return t->warps_m * t->warps_n * t->warps_k; }
 static inline int cp_threads(const CpTiles *t) { return cp_warps(t) * 32; }

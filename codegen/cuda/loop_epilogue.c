@@ -83,31 +83,6 @@ static void rows_print(Epilogue *x, Values *v) {
     cuda_close(w);
 }
 
-// The pair of 16-bit elements or the element of 32 that word `q` of the run holds.
-static Str word_text(CudaWriter *w, const TileOp *op, int q) {
-    DType type = w->p->args.ptr[op->access.arg].type;
-    TileId v = op->in[0];
-    if (type == DTYPE_F32)
-        return str_printf(w->arena, "__float_as_uint(%.*s)", STR_ARG(values_kept(w, v, q)));
-    if (type == DTYPE_I32)
-        return str_printf(w->arena, "(u32)%.*s", STR_ARG(values_kept(w, v, q)));
-    return str_printf(w->arena, "%s_pair(%.*s, %.*s)", type == DTYPE_BF16 ? "bf16" : "f16",
-                      STR_ARG(values_kept(w, v, 2 * q)), STR_ARG(values_kept(w, v, 2 * q + 1)));
-}
-
-static void store_wide(Epilogue *x, const TileOp *op, const Run *run) {
-    CudaWriter *w = x->w;
-    int words = run->width * (int)dtype_bytes(w->p->args.ptr[op->access.arg].type) / 4;
-    StrBuf text = {0};
-    for (int q = 0; q < words; q++)
-        strbuf_addf(&text, "%s%.*s", q ? ", " : "", STR_ARG(word_text(w, op, q)));
-    cuda_line(w, "store_words(%.*s + (%.*s), Words<%d>{{%.*s}});",
-              STR_ARG(cuda_arg(w, op->access.arg)),
-              STR_ARG(cuda_offset(w, &op->access, &run->first)), words,
-              STR_ARG(strbuf_view(&text)));
-    strbuf_release(&text);
-}
-
 static void store_each(Epilogue *x, const TileOp *op, const Run *run, const Values *v) {
     CudaWriter *w = x->w;
     CudaPoint at = run->first;
@@ -140,7 +115,7 @@ static void point_print(Epilogue *x, const Values *outside, const Run *run) {
         if (x->s->into.len > 0)
             value_put(x, op, run, &v);
         else if (run->wide && access_is_wide(w->p, op, run->along, run->width))
-            store_wide(x, op, run);
+            values_store_wide(w, op, run);
         else
             store_each(x, op, run, &v);
     }

@@ -235,3 +235,29 @@ void values_print(Values *v, const Run *run, const bool *which, const bool *kept
                                      STR_ARG(array_name(w, (TileId){i})), STR_ARG(run->slot));
     }
 }
+
+// ---- wide stores
+
+// The pair of 16-bit elements or the element of 32 that word `q` of the run holds.
+static Str word_text(CudaWriter *w, const TileOp *op, int q) {
+    DType type = w->p->args.ptr[op->access.arg].type;
+    TileId v = op->in[0];
+    if (type == DTYPE_F32)
+        return str_printf(w->arena, "__float_as_uint(%.*s)", STR_ARG(values_kept(w, v, q)));
+    if (type == DTYPE_I32)
+        return str_printf(w->arena, "(u32)%.*s", STR_ARG(values_kept(w, v, q)));
+    return str_printf(w->arena, "%s_pair(%.*s, %.*s)", type == DTYPE_BF16 ? "bf16" : "f16",
+                      STR_ARG(values_kept(w, v, 2 * q)), STR_ARG(values_kept(w, v, 2 * q + 1)));
+}
+
+void values_store_wide(CudaWriter *w, const TileOp *op, const Run *run) {
+    int words = run->width * (int)dtype_bytes(w->p->args.ptr[op->access.arg].type) / 4;
+    StrBuf text = {0};
+    for (int q = 0; q < words; q++)
+        strbuf_addf(&text, "%s%.*s", q ? ", " : "", STR_ARG(word_text(w, op, q)));
+    cuda_line(w, "store_words(%.*s + (%.*s), Words<%d>{{%.*s}});",
+              STR_ARG(cuda_arg(w, op->access.arg)),
+              STR_ARG(cuda_offset(w, &op->access, &run->first)), words,
+              STR_ARG(strbuf_view(&text)));
+    strbuf_release(&text);
+}

@@ -80,6 +80,13 @@ DEVICE u32 f16_pair(float low, float high) {
     return y;
 }
 
+// 2^x, of what is not 0 as far as numbers are normal.
+DEVICE float exp2_of(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // ---- global memory, 16 aligned bytes at once. `_once`: nothing reads it again soon.
 DEVICE Words4 load16(const void *p) {
     Words4 v;

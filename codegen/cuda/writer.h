@@ -65,7 +65,7 @@ typedef struct {
     Str only;  // a further condition; empty: none
 } CudaScatter;
 void cuda_scatter(CudaWriter *w, const TileOp *op, const CudaPoint *at,
-                      const CudaScatter *what);
+                  const CudaScatter *what);
 // An element in memory as a value, and a value as an element.
 Str cuda_widen(CudaWriter *w, DType type, Str element);
 Str cuda_narrow(CudaWriter *w, DType type, Str value);
@@ -78,5 +78,7 @@ Str cuda_map(CudaWriter *w, const TileOp *op, const Str *operands);
 MUST_USE bool cuda_stream(CudaWriter *w);  // stream.c: rows in registers
 MUST_USE bool
 cuda_loop_cp(CudaWriter *w);  // loop_cp.c: cp.async ring, mma.sync; FMA where elements are f32
+MUST_USE bool
+cuda_attend(CudaWriter *w);  // attend.c: attention and its gradients, scores in registers
 MUST_USE bool
 cuda_loop_ws(CudaWriter *w);  // loop_ws.c: sm_90a: TMA, mbarriers, wgmma, warpgroups

@@ -92,7 +92,9 @@ static void set_tiles(Attend *a) {
     if (!sums_queries(a)) set_tile(a, DIM_M, s->bm, DEFAULT_QUERIES);
     if (sums_queries(a) && !makes(a, OP_ATTEND_DQ)) set_tile(a, DIM_N, s->bn, DEFAULT_KEYS);
     if (s->bm) tile_knob_set(a->w->program, "bm", s->bm);
-    if (s->bn && a->value->arity > 3) tile_knob_set(a->w->program, "bn", s->bn);
+    if (s->bn) tile_knob_set(a->w->program, "bn", s->bn);
+    if (s->stages) tile_knob_set(a->w->program, "stages", s->stages);
+    if (s->warps_m) tile_knob_set(a->w->program, "warps_m", s->warps_m);
 }
 
 // ---- values

@@ -6,7 +6,7 @@ function(strata_codegen_test name)
         add_dependencies(codegen_${name} strata_llvm)
     endif()
 endfunction()
-strata_codegen_test(attend)
+strata_codegen_test(attend codegen/attend_case.c)
 strata_codegen_test(chunk)
 strata_codegen_test(grouped)
 strata_codegen_test(loop)
@@ -21,6 +21,8 @@ endif()
 strata_test(codegen/cuda_ws codegen/test_cuda_ws.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/cuda_bench.c ir/tile_bench.c
+    LIBS strata_simt strata_codegen strata_ir strata_base m)
+strata_test(codegen/cuda_attend codegen/test_cuda_attend.c codegen/attend_case.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_parts codegen/test_cuda_parts.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)

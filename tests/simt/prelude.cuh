@@ -237,6 +237,7 @@ DEVICE u32 f16_pair(float low, float high) {
 }
 
 // ---- global memory
+DEVICE float exp2_of(float x) { return exp2f(x); }
 DEVICE Words4 load16(const void *p) { return *(const Words4 *)p; }
 DEVICE Words4 load16_once(const void *p) { return *(const Words4 *)p; }
 DEVICE void store16(void *p, Words4 v) { *(Words4 *)p = v; }

@@ -48,6 +48,27 @@ static const char sum_of_parts[] = "tile sum stream\nserial p = 3\ncol c = 2880\
                                    "%2 = reduce_sum %1 over (p) : f32 (c)\n"
                                    "store y[c] = %2 : f32 (c)\n";
 
+// Causal attention of 40 queries and keys, three tiles of keys in two stages.
+static const char attention[] = "tile attention attend\n"
+                                "grid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"
+                                "band 0, inf\n"
+                                "arg q: bf16[1280]\narg key: bf16[1280]\narg v: bf16[1920]\n"
+                                "arg y: f32[1920]\nknob bm = 32\nknob bn = 16\n"
+                                "knob warps_m = 2\nknob stages = 2\n"
+                                "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"
+                                "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"
+                                "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n"
+                                "%4 = const 0.5 : f32 ()\n"
+                                "%5 = map mul %3, %4 : f32 (h, t, s)\n"
+                                "%6 = reduce_max %5 over (s) : f32 (h, t)\n"
+                                "%7 = map sub %5, %6 : f32 (h, t, s)\n"
+                                "%8 = map exp %7 : f32 (h, t, s)\n"
+                                "%9 = reduce_sum %8 over (s) : f32 (h, t)\n"
+                                "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"
+                                "%11 = dot %8, %10 over (s) : f32 (h, t, e)\n"
+                                "%12 = map div %11, %9 : f32 (h, t, e)\n"
+                                "store y[h*960 + t*24 + e] = %12 : f32 (h, t, e)\n";
+
 typedef struct {
     const char *text;
     IsaLevel arch;
@@ -158,6 +179,26 @@ static const Mutation in_sum_of_parts[] = {
     PLANT("p_at*2880 + c_at", "c_at", "wrong"),
     PLANT("task < 12", "task < 11", "wrong"),
     PLANT("task += gridDim.x", "task += gridDim.x - 1", "race"),
+};
+
+static const Mutation in_attention[] = {
+    PLANT("copy_async_wait<0>();", "copy_async_wait<1>();", "race"),
+    PLANT("copy_async_wait<0>();\n        __syncthreads();", "copy_async_wait<0>();", "race"),
+    PLANT("(u32)step % 2 * ", "(u32)step % 1 * ", "race"),
+    PLANT("point < 40 ? 16 : 0", "true ? 16 : 0", "which has"),
+    PLANT("&& k < 24 ? 16 : 0", "? 16 : 0", NULL),
+    PLANT("own < 40", "true", "which has"),
+    PLANT("own - other >= 0", "own - other >= 1", "wrong"),
+    PLANT("own_first - other_first - 15 < 0", "own_first - other_first < 0", "wrong"),
+    PLANT("most < 39 ? most", "most < 39 ? most - 16", "wrong"),
+    PLANT("__shfl_xor_sync(~0U, most, 2)", "__shfl_xor_sync(~0U, most, 4)", "wrong"),
+    PLANT("total[r] *= decay;", "", "wrong"),
+    PLANT("[r % 2 * 2 + i % 2] *= decay;", "[r % 2 * 2] *= decay;", "wrong"),
+    PLANT("[j % 2 * 2 + r % 2] = bf16_pair", "[r % 2 * 2 + j % 2] = bf16_pair", "wrong"),
+    PLANT("j * 2 + lane / 16)", "j * 2 + 1 - lane / 16)", "wrong"),
+    PLANT("k / 8 + lane / 8 % 2)", "k / 8 + 1 - lane / 8 % 2)", "wrong"),
+    PLANT("lanes <= 2", "lanes <= 1", "wrong"),
+    PLANT("/ 1 % 2;  // h", "/ 1 % 1;  // h", NULL),
 };
 
 // ---- running
@@ -304,6 +345,12 @@ static void bugs_in_products_by_warpgroups(void **state) {
                    COUNT(in_warpgroups));
 }
 
+// Weights are rounded to 9 bits.
+static void bugs_in_attention(void **state) {
+    (void)state;
+    expect_noticed((Program){attention, CUDA_SM80, 0x1p-7}, in_attention, COUNT(in_attention));
+}
+
 static void bugs_in_parts_of_k(void **state) {
     (void)state;
     expect_noticed((Program){parts_by_copies, CUDA_SM80, ROUNDING}, in_parts_by_copies,
@@ -325,6 +372,7 @@ int main(void) {
         cmocka_unit_test(bugs_in_products_by_copies),
         cmocka_unit_test(bugs_in_products_by_warpgroups),
         cmocka_unit_test(bugs_in_parts_of_k),
+        cmocka_unit_test(bugs_in_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,211 @@
+// attend.c: ATTEND for CUDA: a block keeps a tile of one side of the scores, queries or keys,
+// and walks over tiles of the other, which come through a ring of stages in shared memory.
+// Scores of a step are in registers, and as operands of the sums they stay there.
+#include "codegen/cuda/attend.h"
+
+static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
+static int64_t own_tiles(const CudaAttend *a) { return parts(a->shape.own, a->tiles.own); }
+
+static int side_bytes(const CudaAttend *a, bool own) {
+    return (int)dtype_bytes(a->type) *
+           (own ? a->tiles.own * a->shape.own_width : a->tiles.other * a->shape.other_width);
+}
+
+// ---- which pairs exist
+
+Str attend_inside(const CudaAttend *a) {
+    CudaWriter *w = a->w;
+    StrBuf text = {0};
+    if (a->shape.other % a->tiles.other != 0)
+        strbuf_addf(&text, "other < %lld", (long long)a->shape.other);
+    if (a->has_lo)
+        strbuf_addf(&text, "%sown - other >= %lld", text.len ? " && " : "", (long long)a->lo);
+    if (a->has_hi)
+        strbuf_addf(&text, "%sown - other <= %lld", text.len ? " && " : "", (long long)a->hi);
+    Str out = str_copy(w->arena, strbuf_view(&text));
+    strbuf_release(&text);
+    return out;
+}
+
+// Does a step have pairs that do not exist?
+static void masked_print(const CudaAttend *a) {
+    if (attend_inside(a).len == 0) return;
+    StrBuf text = {0};
+    int own = a->tiles.own, other = a->tiles.other;
+    if (a->shape.other % other != 0)
+        strbuf_addf(&text, "other_first + %d > %lld", other, (long long)a->shape.other);
+    if (a->has_lo)
+        strbuf_addf(&text, "%sown_first - other_first - %d < %lld", text.len ? " || " : "",
+                    other - 1, (long long)a->lo);
+    if (a->has_hi)
+        strbuf_addf(&text, "%sown_first + %d - other_first > %lld", text.len ? " || " : "",
+                    own - 1, (long long)a->hi);
+    cuda_line(a->w, "const bool masked = %.*s;", STR_ARG(strbuf_view(&text)));
+    strbuf_release(&text);
+}
+
+// ---- tasks and steps
+
+// Blocks with the longest walks come first.
+static void task_print(CudaAttend *a) {
+    CudaWriter *w = a->w;
+    long long points = a->shape.points, inner = points, tiles = own_tiles(a);
+    Str tile = points == 1 ? STR("(int)blockIdx.x")
+                           : str_printf(w->arena, "(int)blockIdx.x / %lld", points);
+    if (a->has_lo && !a->has_hi)
+        tile = str_printf(w->arena, "%lld - %.*s", tiles - 1, STR_ARG(tile));
+    cuda_line(w, "const int own_first = (%.*s) * %d;", STR_ARG(tile), a->tiles.own);
+    for (uint32_t d = 0; d < w->p->dim_count; d++) {
+        const TileDim *dim = &w->p->dims[d];
+        if (dim->role != DIM_GRID) continue;
+        a->at.at[d] = dim->extent == 1 ? STR("0") : str_printf(w->arena, "grid%u", d);
+        if (dim->extent == 1) continue;
+        inner /= dim->extent;
+        cuda_line(w, "const int grid%u = (int)blockIdx.x / %lld %% %lld;  // %.*s", d, inner,
+                  (long long)dim->extent, STR_ARG(dim->name));
+    }
+}
+
+// The tiles of the other side that the band lets this block meet.
+static void walk_print(const CudaAttend *a) {
+    CudaWriter *w = a->w;
+    long long last = a->shape.other - 1;
+    int other = a->tiles.other;
+    Str first = STR("0"),
+        count = str_printf(w->arena, "%lld", (long long)parts(last + 1, other));
+    if (a->has_hi) {
+        cuda_line(w, "const int least = own_first - (%lld);", (long long)a->hi);
+        first = str_printf(w->arena, "(least > 0 ? least : 0) / %d", other);
+    }
+    if (a->has_lo) {
+        long long end = a->tiles.own - 1 - a->lo;
+        cuda_line(w, "const int most = own_first + (%lld);", end);
+        count = str_printf(w->arena, "most < 0 ? 0 : (most < %lld ? most : %lld) / %d + 1",
+                           last, last, other);
+    }
+    cuda_line(w, "const int first = %.*s;", STR_ARG(first));
+    cuda_line(w, "const int end = %.*s;", STR_ARG(count));
+    cuda_line(w, "const int count = end > first ? end - first : 0, steps = count * %lld;",
+              (long long)a->shape.serial);
+}
+
+// Where a step is, in a scope of its own.
+static void step_print(CudaAttend *a) {
+    CudaWriter *w = a->w;
+    long long inner = a->shape.serial;
+    cuda_line(w,
+              inner > 1 ? "const int other_first = (first + step %% count) * %d;"
+                        : "const int other_first = (first + step) * %d;",
+              a->tiles.other);
+    for (uint32_t d = 0; d < w->p->dim_count; d++) {
+        const TileDim *dim = &w->p->dims[d];
+        if (dim->role != DIM_SERIAL) continue;
+        a->at.at[d] = dim->extent == 1 ? STR("0") : str_printf(w->arena, "serial%u", d);
+        if (dim->extent == 1) continue;
+        inner /= dim->extent;
+        cuda_line(w, "const int serial%u = step / count / %lld %% %lld;  // %.*s", d, inner,
+                  (long long)dim->extent, STR_ARG(dim->name));
+    }
+    cuda_line(w, "const u32 stage = %d + (u32)step %% %d * %d;", side_bytes(a, true),
+              a->tiles.stages, side_bytes(a, false));
+}
+
+// ---- the kernel
+
+static void tiles_note(const CudaAttend *a, const AttendTile *t, int points, int copies) {
+    Str how = t->copied ? STR("copied 16 bytes at a time, read by ldmatrix")
+                        : STR("packed in registers, read by ldmatrix");
+    cuda_convert(a->w, t->load, how, copies,
+                 (int64_t)copies * points * t->width * (int64_t)dtype_bytes(a->type));
+}
+
+static void fetch_print(CudaAttend *a) {
+    CudaWriter *w = a->w;
+    cuda_line(w, "// Starts to fill the stage of a step.");
+    cuda_open(w, "auto fetch = [&](int step)");
+    step_print(a);
+    for (int i = 0; i < a->other_count; i++) {
+        const AttendTile *t = &a->other_tiles[i];
+        attend_fill(a, t, "other_first", str_printf(w->arena, "stage + %d", t->offset).ptr);
+        tiles_note(a, t, a->tiles.other, a->tiles.stages);
+    }
+    w->indent--;
+    cuda_line(w, "};");
+    for (int i = 0; i < a->own_count; i++) {
+        const AttendTile *t = &a->own_tiles[i];
+        attend_fill(a, t, "own_first", str_printf(w->arena, "%d", t->offset).ptr);
+        tiles_note(a, t, a->tiles.own, 1);
+    }
+}
+
+static void sums_declare(const CudaAttend *a) {
+    CudaWriter *w = a->w;
+    for (int i = 0; i < a->sum_count; i++)
+        cuda_line(w, "float sums_%d[%d][%d][4] = {};  // [16 rows][8 columns][of a fragment]",
+                  i, a->tiles.rows, attend_sum_tile(a, &a->sums[i])->width / 8);
+    if (!a->top.i) return;
+    cuda_line(w, "float top[%d], total[%d] = {};", a->tiles.rows * 2, a->tiles.rows * 2);
+    cuda_line(w, "UNROLL for (int r = 0; r < %d; r++) top[r] = -INFINITY;", a->tiles.rows * 2);
+}
+
+// One barrier a step: who passes it knows that the step's tiles are complete, and that all have
+// done with those of the step before, whose stage is filled next.
+static void walk_steps_print(CudaAttend *a) {
+    CudaWriter *w = a->w;
+    int ahead = a->tiles.stages - 1;
+    cuda_open(w, "NO_UNROLL for (int step = 0; step < %d; step++)", ahead);
+    cuda_line(w, "if (step < steps) fetch(step);");
+    cuda_line(w, "copy_async_commit();");
+    cuda_close(w);
+    cuda_open(w, "NO_UNROLL for (int step = 0; step < steps; step++)");
+    cuda_line(w, "copy_async_wait<%d>();", ahead - 1);
+    cuda_line(w, "__syncthreads();");
+    cuda_line(w, "if (step + %d < steps) fetch(step + %d);", ahead, ahead);
+    cuda_line(w, "copy_async_commit();");
+    step_print(a);
+    masked_print(a);
+    for (int i = 0; i < a->score_count; i++)
+        attend_score_print(a, i);
+    if (a->top.i)
+        attend_softmax_print(a);
+    else
+        attend_weights_print(a);
+    for (int i = 0; i < a->sum_count; i++)
+        attend_sum_print(a, i);
+    cuda_close(w);
+}
+
+static int least_blocks(const CudaAttend *a) {
+    int resident = attend_resident(&a->shape, &a->tiles),
+        most = 512 / attend_threads(&a->tiles);
+    return resident < most ? resident : most > 1 ? most : 1;
+}
+
+bool cuda_attend(CudaWriter *w) {
+    CudaAttend a;
+    if (!cuda_attend_plan(w, &a)) return false;
+    cuda_line(w, "// %lld points of %lld x %lld, a block %d of them, in steps of %d.",
+              (long long)a.shape.points, (long long)a.shape.own, (long long)a.shape.other,
+              a.tiles.own, a.tiles.other);
+    attend_places_print(&a);
+    strbuf_addc(&w->text, '\n');
+    cuda_open(w, "KERNEL_RESIDENT(%d, %d) kernel(%.*s)", attend_threads(&a.tiles),
+              least_blocks(&a), STR_ARG(cuda_parameters(w)));
+    cuda_line(w, "DYNAMIC_SHARED(shared);");
+    cuda_line(w, "const u32 tiles = shared_address(shared);");
+    cuda_line(w, "const int thread = (int)threadIdx.x, lane = thread %% 32;");
+    cuda_line(w, "const int warp_row = thread / 32 * %d;", a.tiles.rows * 16);
+    task_print(&a);
+    walk_print(&a);
+    fetch_print(&a);
+    sums_declare(&a);
+    attend_rows_print(&a);
+    walk_steps_print(&a);
+    attend_results_print(&a);
+    cuda_close(w);
+    w->launch.blocks = (uint32_t)(a.shape.points * own_tiles(&a));
+    w->launch.threads = (uint32_t)attend_threads(&a.tiles);
+    w->launch.cluster = 1;
+    w->launch.shared_bytes = (uint32_t)attend_shared_bytes(&a.shape, &a.tiles);
+    return true;
+}

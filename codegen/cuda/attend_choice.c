@@ -1,0 +1,107 @@
+// attend_choice.c: see attend_choice.h. A step takes as long as the slower of tensor cores and
+// shared memory, and what is done to each score; blocks run in waves.
+#include "codegen/cuda/attend_choice.h"
+
+#include <math.h>
+
+#include "codegen/cuda/best.h"
+#include "codegen/cuda/loop_cp_choice.h"
+
+enum {
+    ELEMENT_BYTES = 2,
+    OTHER_REGISTERS = 56,  // of a thread, beside sums, scores and weights
+    MOST_REGISTERS = 232,  // of 255: the count is an estimate
+    MOST_STAGES = 4,
+};
+
+static int least(int x, int y) { return x < y ? x : y; }
+static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
+
+int attend_shared_bytes(const AttendShape *s, const AttendTiles *t) {
+    return ELEMENT_BYTES * (t->own * s->own_width + t->stages * t->other * s->other_width);
+}
+
+int attend_registers(const AttendShape *s, const AttendTiles *t) {
+    int sums = t->rows * s->sum_width / 2, scores = s->scores * t->rows * t->other / 2;
+    int weights = s->weights * t->rows * t->other / 4;
+    return sums + scores + weights + 8 * t->rows + OTHER_REGISTERS;
+}
+
+int attend_resident(const AttendShape *s, const AttendTiles *t) {
+    const CudaCard *card = cuda_card(s->arch);
+    int by_shared = card->shared_all / (attend_shared_bytes(s, t) + 1024);
+    int registers = (attend_registers(s, t) + 7) / 8 * 8;
+    // Each quarter of a multiprocessor has registers for 512 / registers warps.
+    int by_registers = 4 * (512 / registers) / attend_warps(t);
+    int resident = least(by_shared, by_registers);
+    return resident > 1 ? resident : 1;
+}
+
+const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
+    if (t->rows != 1 && t->rows != 2) return "a warp has 16 or 32 rows";
+    if (t->own < 16 || t->own > 256 || t->own % (16 * t->rows) != 0 || attend_warps(t) > 8)
+        return "a block's tile is 16 to 256 points, of 1 to 8 warps";
+    if (t->other < 16 || t->other > 128 || t->other % 16 != 0)
+        return "a step is 16 to 128 points, in multiples of 16";
+    if (t->stages < 2 || t->stages > MOST_STAGES) return "stages are 2 to 4";
+    if (attend_shared_bytes(s, t) > cuda_card(s->arch)->shared_most)
+        return "the tiles do not fit shared memory";
+    if (attend_registers(s, t) > MOST_REGISTERS ||
+        attend_registers(s, t) * attend_threads(t) > 65536)
+        return "the sums do not fit the registers";
+    return NULL;
+}
+
+double attend_cycles(const AttendShape *s, const AttendTiles *t) {
+    const double start = 3000, wait = 250, score_rate = 12;  // scores in a cycle
+    const CudaCard *card = cuda_card(s->arch);
+    double warps = attend_warps(t), scores = (double)t->own * t->other;
+    double products = s->score_width + s->sum_width;
+    double multiply = scores * products / card->mma;
+    double read = warps * t->other * products + (double)t->own * s->score_width;
+    double moved = ELEMENT_BYTES * (read + (double)t->other * s->other_width);
+    double step = fmax(multiply, moved / card->shared_bytes) + scores * s->scores / score_rate;
+    double steps = (double)parts(s->other, t->other) * (double)s->serial;
+    double blocks = (double)parts(s->own, t->own) * (double)s->points;
+    double ends = (double)t->own * (s->own_width + s->sum_width) / 8;
+    double slower = warps < 4 ? 4 / warps : 1;
+    double busy = steps * step + ends, alone = steps * (step * slower + wait) + ends + 1500;
+    double rounds = ceil(blocks / (card->blocks * attend_resident(s, t)));
+    return start + fmax(ceil(blocks / card->blocks) * busy, rounds * alone);
+}
+
+// ---- choice
+
+static double cycles_of(const void *shape, const void *tiles) {
+    return attend_cycles(shape, tiles);
+}
+
+// No side is twice as long as what there is.
+static bool fits(int value, int wanted, int64_t extent) {
+    if (wanted) return value == wanted;
+    return value == 16 || value < 2 * extent;
+}
+
+static void choices_of(const AttendShape *s, const AttendTiles *wanted, AttendTiles t,
+                       Best *best) {
+    for (t.rows = 1; t.rows <= 2; t.rows++)
+        for (t.stages = 2; t.stages <= MOST_STAGES; t.stages++) {
+            bool is = (!wanted->rows || wanted->rows == t.rows) &&
+                      (!wanted->stages || wanted->stages == t.stages);
+            if (is && attend_illegal(s, &t) == NULL) best_add(best, &t);
+        }
+}
+
+uint32_t attend_choices(const AttendShape *s, const AttendTiles *wanted, AttendTiles *out,
+                        uint32_t most) {
+    Best best = {
+        .out = out, .size = sizeof *out, .most = most, .cycles = cycles_of, .shape = s};
+    for (int own = 16; own <= 256; own += 16)
+        for (int other = 16; other <= 128; other += 16) {
+            bool powers = (own & (own - 1)) == 0 && (other & (other - 1)) == 0;
+            if (!powers && !wanted->own && !wanted->other) continue;
+            if (fits(own, wanted->own, s->own) && fits(other, wanted->other, s->other))
+                choices_of(s, wanted, (AttendTiles){.own = own, .other = other}, &best);
+        }
+    return best.count;
+}

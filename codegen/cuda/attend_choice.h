@@ -1,0 +1,36 @@
+// attend_choice.h: sizes of the tiles of ATTEND for CUDA: which are legal, how long each is
+// expected to take, and the best of them.
+#pragma once
+
+#include "codegen/emitter.h"
+
+enum {
+    ATTEND_MOST_WIDTH = 256
+};  // elements of a point, of both k together, in multiples of 16
+
+// One side of the scores is a block's `own`; it walks over tiles of the other.
+typedef struct {
+    IsaLevel arch;
+    int64_t points, serial, own, other;  // extents; points of the grid and serial dimensions
+    int own_width, other_width;          // elements of all tiles of a point
+    int score_width, sum_width;          // of all products over a k, and of all sums
+    int scores, weights;                 // products over a k; operands of the sums
+} AttendShape;
+
+typedef struct {
+    int own, other;  // points of a block's tile; of a step
+    int rows;        // fragments of 16 own points of a warp: 1 or 2
+    int stages;      // steps that are copied ahead, and the one that is computed
+} AttendTiles;
+
+static inline int attend_warps(const AttendTiles *t) { return t->own / (16 * t->rows); }
+static inline int attend_threads(const AttendTiles *t) { return attend_warps(t) * 32; }
+int attend_shared_bytes(const AttendShape *s, const AttendTiles *t);
+int attend_registers(const AttendShape *s, const AttendTiles *t);  // of a thread, about
+int attend_resident(const AttendShape *s, const AttendTiles *t);   // blocks at once
+// NULL: legal; else which rule is broken.
+const char *attend_illegal(const AttendShape *s, const AttendTiles *t);
+double attend_cycles(const AttendShape *s, const AttendTiles *t);
+// The best legal tiles first, at most `most`, with those numbers of `wanted` that are not 0.
+uint32_t attend_choices(const AttendShape *s, const AttendTiles *wanted, AttendTiles *out,
+                        uint32_t most);

@@ -1,0 +1,143 @@
+// attend_tile.c: ATTEND for CUDA: tiles in shared memory, and products by mma.sync.
+//
+// A tile has a row of `width` elements for each point, in chunks of 16 bytes that are mixed as
+// those of LOOP_CP. The same tile serves products over its elements, read as it lies, and sums
+// over its points, read turned.
+#include "codegen/cuda/attend.h"
+
+enum {
+    CHUNK = 8,  // elements of 16 bytes
+    MOST_UNROLLED = 8,
+};
+
+static const char *type_name(const CudaAttend *a) {
+    return a->type == DTYPE_BF16 ? "bf16" : "f16";
+}
+
+// 8 lanes that read one chunk each of 8 rows find them in 8 different sixteenths of 128 bytes.
+static void place_print(const CudaAttend *a, int width) {
+    int chunks = width / CHUNK, mixed = chunks < 8 ? chunks : 8, divide = 8 / mixed;
+    cuda_line(a->w, "// Where 16 bytes of a tile are whose rows have %d elements.", width);
+    Str row = divide > 1 ? str_printf(a->w->arena, "row / %d", divide) : STR("row");
+    cuda_line(a->w,
+              "DEVICE u32 place_%d(u32 row, u32 chunk) { return row * %d + (chunk ^ %.*s %% "
+              "%d) * 16; }",
+              width, width * 2, STR_ARG(row), mixed);
+}
+
+void attend_places_print(const CudaAttend *a) {
+    int done[2 * ATTEND_MOST], count = 0;
+    for (int i = 0; i < a->own_count + a->other_count; i++) {
+        int width =
+            i < a->own_count ? a->own_tiles[i].width : a->other_tiles[i - a->own_count].width;
+        int k = 0;
+        while (k < count && done[k] != width)
+            k++;
+        if (k == count) place_print(a, done[count++] = width);
+    }
+}
+
+// ---- filling
+
+// This chunk's elements as they are in memory, two in a word; zeros beyond the extents.
+static void chunk_gather(const CudaAttend *a, const AttendTile *t, const CudaPoint *first,
+                         const char *inside) {
+    CudaWriter *w = a->w;
+    CudaPoint at = *first;
+    at.at[t->k] = STR("k + e");
+    cuda_line(w, "Words<4> x = {};");
+    cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", CHUNK);
+    cuda_line(w, "if (%s && k + e < %lld) x.w[e / 2] |= (u32)(%.*s)->bits << e %% 2 * 16;",
+              inside, (long long)attend_extent(a, t->k),
+              STR_ARG(cuda_address(w, tile_op(w->p, t->load), &at, (Str){0})));
+    cuda_close(w);
+}
+
+void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, const char *to) {
+    CudaWriter *w = a->w;
+    int points = t->dim == a->own ? a->tiles.own : a->tiles.other, row = t->width / CHUNK;
+    int threads = attend_threads(&a->tiles), all = points * row;
+    int64_t extent = attend_extent(a, t->dim), elements = attend_extent(a, t->k);
+    cuda_comment(w, tile_op(w->p, t->load));
+    // Of each copy in an unrolled loop the compiler keeps an address.
+    int pieces = (all + threads - 1) / threads;
+    cuda_open(w, "%s for (int i = 0; i < %d; i++)",
+              pieces > MOST_UNROLLED ? "_Pragma(\"unroll 4\")" : "UNROLL", pieces);
+    cuda_line(w, "const int piece = thread + i * %d, row = piece / %d, chunk = piece %% %d;",
+              threads, row, row);
+    if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);
+    cuda_line(w, "const int point = %s + row, k = chunk * %d;", first, CHUNK);
+    Str inside = STR("true");
+    if (extent % points != 0) inside = str_printf(w->arena, "point < %lld", (long long)extent);
+    CudaPoint at = a->at;
+    at.at[t->dim] = STR("point");
+    at.at[t->k] = STR("k");
+    if (!t->copied) {
+        chunk_gather(a, t, &at, inside.ptr);
+        cuda_line(w, "store_words(shared + %s + place_%d(row, chunk), x);", to, t->width);
+        cuda_close(w);
+        return;
+    }
+    if (elements % t->width != 0)
+        inside = str_printf(w->arena, "%.*s && k < %lld", STR_ARG(inside), (long long)elements);
+    cuda_line(w, "copy_async16(tiles + %s + place_%d(row, chunk), %.*s, %.*s ? 16 : 0);", to,
+              t->width, STR_ARG(cuda_address(w, tile_op(w->p, t->load), &at, (Str){0})),
+              STR_ARG(inside));
+    cuda_close(w);
+}
+
+// ---- products
+
+// Of 16 columns, 8 each from a half of the four words of b.
+static void multiply_print(const CudaAttend *a, Str sums, const char *weights) {
+    CudaWriter *w = a->w;
+    cuda_open(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
+    for (int half = 0; half < 2; half++)
+        cuda_line(w, "mma_%s(%.*s[f][j * 2 + %d], %s, b[%d], b[%d]);", type_name(a),
+                  STR_ARG(sums), half, weights, half * 2, half * 2 + 1);
+    cuda_close(w);
+}
+
+// scores[f][j] = own rows . points of the step, over the elements.
+void attend_score_print(const CudaAttend *a, int number) {
+    CudaWriter *w = a->w;
+    const AttendScore *s = &a->scores[number];
+    const AttendTile *own = &a->own_tiles[s->own], *other = &a->other_tiles[s->other];
+    cuda_comment(w, tile_op(w->p, s->dot));
+    cuda_line(w, "float scores_%d[%d][%d][4] = {};", number, a->tiles.rows, a->tiles.other / 8);
+    cuda_open(w, "UNROLL for (int k = 0; k < %d; k += 16)", own->width);
+    cuda_line(w, "u32 a[%d][4];", a->tiles.rows);
+    cuda_line(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
+    cuda_line(w,
+              "    matrix_load_x4(a[f], tiles + %d + place_%d(warp_row + f * 16 + lane %% 16, "
+              "k / 8 + lane / 16));",
+              own->offset, own->width);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", a->tiles.other / 16);
+    cuda_line(w, "u32 b[4];");
+    cuda_line(w,
+              "matrix_load_x4(b, tiles + stage + %d + place_%d(j * 16 + lane %% 8 + lane / 16 "
+              "* 8, k / 8 + lane / 8 %% 2));",
+              other->offset, other->width);
+    multiply_print(a, str_printf(w->arena, "scores_%d", number), "a[f]");
+    cuda_close(w);
+    cuda_close(w);
+}
+
+// sums[f][j] += weights . elements of the step's points.
+void attend_sum_print(const CudaAttend *a, int number) {
+    CudaWriter *w = a->w;
+    const AttendSum *s = &a->sums[number];
+    const AttendTile *tile = attend_sum_tile(a, s);
+    cuda_comment(w, tile_op(w->p, s->dot));
+    cuda_open(w, "UNROLL for (int p = 0; p < %d; p++)", a->tiles.other / 16);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", tile->width / 16);
+    cuda_line(w, "u32 b[4];");
+    cuda_line(w,
+              "matrix_load_x4_turned(b, tiles + stage + %d + place_%d(p * 16 + lane %% 16, j "
+              "* 2 + lane / 16));",
+              tile->offset, tile->width);
+    multiply_print(a, str_printf(w->arena, "sums_%d", number),
+                   str_printf(w->arena, "weights_%d[f][p]", s->weight).ptr);
+    cuda_close(w);
+    cuda_close(w);
+}

@@ -1,0 +1,50 @@
+// attend_case.c: see attend_case.h.
+#include "tests/codegen/attend_case.h"
+
+#include <string.h>
+
+static AxisId axis(Graph *g, const char *name, int64_t extent) {
+    return graph_axis(g, str_of(name), extent, false);
+}
+
+static ValueId leaf(Graph *g, const char *name, uint32_t rank, const AxisId *axes,
+                    bool turned) {
+    AxisId order[GRAPH_MAX_RANK];
+    for (uint32_t i = 0; i < rank; i++)
+        order[(i + turned) % rank] = axes[i];
+    Leaf l = {.kind = OP_INPUT,
+              .path = str_of(name),
+              .type = DTYPE_F32,
+              .rank = (uint8_t)rank,
+              .axes = order};
+    return graph_leaf(g, &l);
+}
+
+Graph *attend_case_graph(Arena *arena, const AttendCase *c, bool gradients) {
+    Graph *g = graph_new(arena, STR("test"));
+    AxisId B = axis(g, "B", 2), T = axis(g, "T", c->T), S = axis(g, "S", c->S);
+    AxisId h = axis(g, "h", c->heads), r = axis(g, "r", c->groups), d = axis(g, "d", c->d);
+    AxisId e = axis(g, "e", c->e), along[3] = {d, T, S};
+    ValueId in[6];
+    in[0] = leaf(g, "q", 5, (AxisId[]){B, T, h, r, d}, c->turned);
+    in[1] = leaf(g, "k", 4, (AxisId[]){B, S, h, d}, c->turned);
+    in[2] = leaf(g, "v", 4, (AxisId[]){B, S, h, e}, c->turned);
+    GraphAttr attr = {.along = along, .along_count = 3, .number = 0.5, .band = c->band};
+    if (!gradients) {
+        graph_output(g, STR("y"), graph_add(g, OP_ATTEND, in, 3, attr, (Span){0}));
+        graph_output(g, STR("lse"), graph_add(g, OP_ATTEND_LSE, in, 2, attr, (Span){0}));
+        return g;
+    }
+    const Value *lse = graph_value(g, graph_add(g, OP_ATTEND_LSE, in, 2, attr, (Span){0}));
+    AxisId rows[GRAPH_MAX_RANK];
+    uint32_t count = lse->rank;
+    memcpy(rows, lse->axes, count * sizeof *rows);
+    in[4] = leaf(g, "lse", count, rows, false);
+    in[5] = leaf(g, "delta", count, rows, false);
+    rows[count] = e;
+    in[3] = leaf(g, "g", count + 1, rows, false);
+    graph_output(g, STR("dq"), graph_add(g, OP_ATTEND_DQ, in, 6, attr, (Span){0}));
+    graph_output(g, STR("dk"), graph_add(g, OP_ATTEND_DK, in, 6, attr, (Span){0}));
+    graph_output(g, STR("dv"), graph_add(g, OP_ATTEND_DV, in, 6, attr, (Span){0}));
+    return g;
+}
