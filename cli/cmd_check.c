@@ -5,6 +5,7 @@
 
 typedef struct {
     GraphHoldings holds;
+    ActiveParameters active;
     double flops, bytes;  // a token
     int64_t tokens;
     uint32_t values, kernels;
@@ -24,6 +25,7 @@ static bool measure(Cli *cli, const Model *model, Check *out) {
     for (uint32_t i = 0; i < regions->count; i++)
         bytes += region_cost(regions, &regions->regions[i]).bytes;
     out->tokens = graph_tokens(g);
+    out->active = graph_active(g, &cli->arena);
     out->flops = graph_flops(g) / (double)out->tokens;
     out->bytes = bytes / (double)out->tokens;
     out->values = g->values.len - 1;
@@ -38,6 +40,10 @@ static void print_json(Cli *cli, const Check *c) {
     json_int(w, c->holds.parameters);
     json_key(w, "trained_parameters");
     json_int(w, c->holds.trained);
+    json_key(w, "active_parameters");
+    json_number(w, c->active.all);
+    json_key(w, "active_parameters_without_embeddings");
+    json_number(w, c->active.without_embeddings);
     json_key(w, "parameter_bytes");
     json_int(w, c->holds.parameter_bytes);
     json_key(w, "flops_per_token");
@@ -94,6 +100,10 @@ static void print_text(Cli *cli, const Check *c) {
     text_bytes(out, (double)c->holds.parameter_bytes);
     strbuf_addc(out, '\n');
     print_scopes(out, c);
+    line(cli, "active a token", text_count, c->active.all);
+    strbuf_addz(out, " parameters, ");
+    text_count(out, c->active.without_embeddings);
+    strbuf_addz(out, " without embeddings\n");
     line(cli, "flops a token", text_count, c->flops);
     strbuf_addf(out, ", %s of %lld tokens in %u kernels\n",
                 cli->options.training ? "training step" : "forward pass", (long long)c->tokens,

@@ -1,6 +1,7 @@
 // cost.c: counting.
 #include "cli/cost.h"
 
+#include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 #include "ir/graph/shape_rules.h"
 
@@ -68,11 +69,23 @@ static double linear_flops(const Graph *g, const Value *v) {
     return passes * (double)graph_elements(g, l.v) * (double)graph_extent(g, l.width);
 }
 
+// Each row meets the matrix of its group alone.
+static double grouped_flops(const Graph *g, const Value *v) {
+    GroupedAxes s = grouped_axes(g, v);
+    double points = (double)graph_extent(g, s.rows);
+    for (uint32_t i = 0; i < s.inner_count; i++)
+        points *= (double)graph_extent(g, s.inner[i]);
+    for (uint32_t i = 0; i < s.outer_count; i++)
+        points *= (double)graph_extent(g, s.outer[i]);
+    return op_flops(v->op) * points;
+}
+
 // Reductions and contractions are counted by what they read: the points of all axes involved.
 double value_flops(const Graph *g, ValueId id) {
     const Value *v = graph_value(g, id);
     if (op_is_attend(v->op)) return attend_flops(g, v);
     if (op_is_linear(v->op)) return linear_flops(g, v);
+    if (op_is_grouped(v->op)) return grouped_flops(g, v);
     double points = op_flops(v->op);
     if (!(points > 0)) return 0;
     for (uint32_t i = 0; i < v->rank; i++)
@@ -97,6 +110,42 @@ int64_t graph_tokens(const Graph *g) {
         if (axis->runtime && !axis->same_as.i) n *= axis->extent;
     }
     return n;
+}
+
+// The part of each parameter that a token's rows meet: all of it, if anything but grouped
+// contractions uses it.
+static double *active_shares(const Graph *g, Arena *arena) {
+    double *share = arena_array(arena, double, g->leaves.len);
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        for (uint32_t k = 0; k < v->arity; k++) {
+            const Value *x = graph_value(g, v->in[k]);
+            if (x->op != OP_PARAM) continue;
+            double part = 1;
+            if (v->op == OP_CONTRACT_AT && k == GROUPED_Y) {
+                GroupedAxes s = grouped_axes(g, v);
+                part = (double)graph_extent(g, s.rows) / (double)graph_tokens(g) /
+                       (double)graph_extent(g, s.groups);
+            }
+            if (part > share[x->attr.leaf]) share[x->attr.leaf] = part < 1 ? part : 1;
+        }
+    }
+    return share;
+}
+
+ActiveParameters graph_active(const Graph *g, Arena *arena) {
+    ActiveParameters active = {0, 0};
+    const double *share = active_shares(g, arena);
+    for (uint32_t i = 0; i < g->leaves.len; i++) {
+        const Leaf *leaf = &g->leaves.ptr[i];
+        bool embeds = false;
+        for (uint32_t t = 0; t < leaf->tag_count; t++)
+            embeds = embeds || str_eq(leaf->tags[t], STR("embedding"));
+        double count = share[i] * (double)graph_elements(g, g->leaf_values.ptr[i]);
+        active.all += count;
+        if (!embeds) active.without_embeddings += count;
+    }
+    return active;
 }
 
 static double value_bytes(const Graph *g, ValueId v) {

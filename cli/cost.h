@@ -18,6 +18,12 @@ GraphHoldings graph_holdings(const Graph *g);
 double graph_flops(const Graph *g);
 int64_t graph_tokens(const Graph *g);  // product of the extents of run-time axes of inputs
 
+// Parameters that one token meets: of experts only those that it goes to.
+typedef struct {
+    double all, without_embeddings;  // those tagged `embedding`
+} ActiveParameters;
+ActiveParameters graph_active(const Graph *g, Arena *arena);
+
 typedef struct {
     double flops, bytes;
 } RegionCost;

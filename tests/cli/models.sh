@@ -18,6 +18,9 @@ expect 0 check "$root/models/kimi_linear.strata" --set size=b48
 out_has '20 x 39.5 M   layers.*.mix.kda'
 out_has ' 7 x 29.1 M   layers.*.mix.mla'
 out_has '26 x 7.08 M   layers.*.ffn.shared'
+out_has '26 x 1.81 G   layers.*.ffn.experts'
+out_has '(49122928512)'
+out_has '3.48 G parameters, 2.73 G without embeddings'
 
 for stage in ast graph regions tile plan; do
     [ $stage = plan ] && { "$strata" compile $model $small $batch -o probe.sta >out 2>err || break; }
