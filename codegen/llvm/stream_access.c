@@ -7,7 +7,7 @@
 #include "codegen/llvm/stream.h"
 #include "ir/tile/tile_access.h"
 
-enum { CACHE_LINE = 64 };
+enum { CACHE_LINE = 64, WORD = 4 };
 
 static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops.ptr[i]; }
 
@@ -326,11 +326,12 @@ void access_store(Stream *s, uint32_t i, const Step *step, bool nontemporal) {
     build_line(b, op->span);
     IrValue x = operand_value(s, op->in[0], step);
     if (nontemporal || step->cols == COLS_ODD) {
-        unsigned bytes = (unsigned)dtype_bytes(type), vector = (unsigned)b->lanes * bytes;
-        IrValue raw =
-            step->cols == COLS_ODD ? pair_narrow(s, op, step, x) : element_narrow(b, type, x);
+        bool pair = step->cols == COLS_ODD;
+        unsigned bytes = (unsigned)dtype_bytes(type);
+        unsigned aligned = (unsigned)b->lanes * (pair ? WORD : bytes);
+        IrValue raw = pair ? pair_narrow(s, op, step, x) : element_narrow(b, type, x);
         IrValue store =
-            build_store(b, raw, step_pointer(s, i, step), nontemporal ? vector : bytes);
+            build_store(b, raw, step_pointer(s, i, step), nontemporal ? aligned : bytes);
         if (nontemporal) build_nontemporal(b, store);
     } else if (step->lanes > 1 && !access_is_dense(s, i)) {
         element_scatter(b, type, x, step_pointers(s, i, step), step->mask);

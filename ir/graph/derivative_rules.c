@@ -179,7 +179,10 @@ static ValueId derive_sub(const Derivation *d, uint32_t k) {
     return k == 0 ? x : unary(d, OP_NEG, x);
 }
 
+// Of a square once: two equal terms would be added.
 static ValueId derive_mul(const Derivation *d, uint32_t k) {
+    if (operand(d, 0).i == operand(d, 1).i)
+        return k == 0 ? mul(d, scaled(d, d->grad, 2), operand(d, 0)) : none();
     return reduced_to(d, mul(d, d->grad, operand(d, 1 - k)), k);
 }
 
