@@ -13,6 +13,7 @@
 static void op_emit(Chunk *c, TileId v) {
     const TileOp *op = tile_op(c->p, v);
     const Matrix *x = &c->value[v.i];
+    build_line(c->b, op->span);
     switch ((int)op->kind) {
     case TILE_LOAD:
     case TILE_MAP:

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "codegen/llvm/product.h"
+#include "codegen/llvm/routine.h"
 
 // Where an operation's value is.
 typedef struct {
@@ -19,6 +20,9 @@ typedef struct {
     int64_t pitch;   // from row to row
     IrValue turned;  // its transpose, [col][row]; NULL: nothing wanted it yet in this tile
 } Matrix;
+
+// Beginnings of the keys of routines; those of products are types.
+enum { ROUTINE_SCORES = 1000, ROUTINE_SUMS, ROUTINE_TURN };
 
 // What decayed dots make of their operands, each once a tile.
 typedef enum {

@@ -48,9 +48,14 @@ static Product block_product(const Decayed *d) {
 
 // ---- over d, at (t, s)
 
+// Of one block, by pointers to its first elements.
+typedef struct {
+    IrValue turned, a, alpha, late, to;
+} Diagonal;
+
 // Lanes are tokens s: w, b times the product of alpha after s up to t, goes from t to t + 1 in
 // the lanes before it. After the last t it is what later blocks need.
-static void scores_diagonal(const Decayed *d, IrValue first, IrValue turned, IrValue late) {
+static void scores_loop(const Decayed *d, const Diagonal *x) {
     Chunk *c = d->c;
     Builder *b = c->b;
     int rows = (int)c->block;
@@ -59,22 +64,41 @@ static void scores_diagonal(const Decayed *d, IrValue first, IrValue turned, IrV
     for (int t = 0; t < rows; t++)
         loop.carried[t] = build_f32(b, 0, c->lanes);
     loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d->of_b->col].extent), 1);
-    IrValue w = close_load(c, matrix_pointer(c, turned, width, loop.index, first));
-    IrValue a = matrix_pointer(c, d->of_a->at, d->pitch, first, loop.index);
-    IrValue alpha = matrix_pointer(c, d->of_alpha->at, d->pitch, first, loop.index);
+    IrValue across = build_imul(b, loop.index, width);
+    IrValue w = close_load(c, build_gep(b, b->f32, x->turned, across));
+    IrValue a = build_gep(b, b->f32, x->a, loop.index);
+    IrValue alpha = build_gep(b, b->f32, x->alpha, loop.index);
     for (int t = 0; t < rows; t++) {
         IrValue row = build_i64(b, t * d->pitch);
         IrValue next = t ? build_fmul(b, w, close_splat(c, alpha, row)) : w;
         w = t ? build_select(b, build_mask_first(b, t, c->lanes), next, w) : w;
         loop.carried[t] = build_fma(b, close_splat(c, a, row), w, loop.carried[t]);
     }
-    if (late) close_store(c, w, matrix_pointer(c, late, width, loop.index, first));
+    if (x->late) close_store(c, w, build_gep(b, b->f32, x->late, across));
     loop_end(b, &loop);
     for (int t = 0; t < rows; t++) {
-        IrValue x = build_select(b, build_mask_first(b, t + 1, c->lanes), loop.carried[t],
-                                 build_f32(b, 0, c->lanes));
-        close_store(c, x, pairs_at(d, d->to, build_iadd(b, first, build_i64(b, t)), first));
+        IrValue sum = build_select(b, build_mask_first(b, t + 1, c->lanes), loop.carried[t],
+                                   build_f32(b, 0, c->lanes));
+        close_store(c, sum, build_gep_bytes(b, x->to, t * d->to->pitch * 4));
     }
+}
+
+static void scores_diagonal(const Decayed *d, IrValue first, IrValue turned, IrValue late) {
+    Builder *b = d->c->b;
+    int64_t key[] = {ROUTINE_SCORES,
+                     d->pitch,
+                     d->to->pitch,
+                     chunk_pitch(d->c, d->of_b->row),
+                     d->c->p->dims[d->of_b->col].extent,
+                     late != NULL};
+    IrValue args[] = {build_gep(b, b->f32, turned, first), rows_at(d, d->of_a->at, first),
+                      rows_at(d, d->of_alpha->at, first),
+                      late ? build_gep(b, b->f32, late, first) : NULL,
+                      pairs_at(d, d->to, first, first)};
+    Routine routine;
+    if (!routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 5)) return;
+    scores_loop(d, &(Diagonal){args[0], args[1], args[2], args[3], args[4]});
+    routine_end(b, &routine);
 }
 
 // A block's rows [block][d], times a row of factors, or times as many rows.
@@ -113,7 +137,7 @@ static void scores_before(const Decayed *d, IrValue first, IrValue work, IrValue
     p.cols = c->lanes;
     p.c = pairs_at(d, d->to, first, s);
     p.c_pitch = d->to->pitch;
-    product_emit(b, &p);
+    product_call(b, &p);
     rows_multiply(d, work, over_block(d, s), 0, work);
     loop_end(b, &back);
 }
@@ -138,36 +162,55 @@ static void scores_emit(const Decayed *d) {
 
 // ---- over s, at (t, d), and over t, at (s, d)
 
+// Of one block, by pointers to its first elements.
+typedef struct {
+    IrValue to, factors, x, alpha, pairs;
+} Sums;
+
+static IrValue sums_at(const Decayed *d, IrValue base, IrValue col, int row) {
+    Builder *b = d->c->b;
+    return build_gep_bytes(b, build_gep(b, b->f32, base, col), row * d->pitch * 4);
+}
+
 // One vector of d: what the other blocks gave, times its factors, and the block's own pairs.
-static void sums_diagonal(const Decayed *d, IrValue first, IrValue col, IrValue factors) {
+static void sums_vector(const Decayed *d, const Sums *s, IrValue col) {
     Chunk *c = d->c;
     Builder *b = c->b;
     int rows = (int)c->block;
     bool over_s = d->of_b->row == c->n;
-    int64_t row_bytes = d->pitch * 4;
     IrValue sums[MAX_BLOCK];
-    IrValue to = matrix_pointer(c, d->to->at, d->pitch, first, col);
-    IrValue factor = matrix_pointer(c, factors, d->pitch, first, col);
-    IrValue x = matrix_pointer(c, d->of_b->at, d->pitch, first, col);
-    IrValue alpha = matrix_pointer(c, d->of_alpha->at, d->pitch, first, col);
-    IrValue pairs = pairs_at(d, d->of_a, first, first);
     for (int i = 0; i < rows; i++)
-        sums[i] = build_fmul(b, close_load(c, build_gep_bytes(b, factor, i * row_bytes)),
-                             close_load(c, build_gep_bytes(b, to, i * row_bytes)));
+        sums[i] = build_fmul(b, close_load(c, sums_at(d, s->factors, col, i)),
+                             close_load(c, sums_at(d, s->to, col, i)));
     for (int from = 0; from < rows; from++) {
-        IrValue w = close_load(c, build_gep_bytes(b, x, from * row_bytes));
+        IrValue w = close_load(c, sums_at(d, s->x, col, from));
         for (int i = from; i >= 0 && i < rows; i += over_s ? 1 : -1) {
             // alpha of the token that the pair has more than the last one.
             int more = over_s ? i : i + 1;
-            if (i != from)
-                w = build_fmul(b, w,
-                               close_load(c, build_gep_bytes(b, alpha, more * row_bytes)));
+            if (i != from) w = build_fmul(b, w, close_load(c, sums_at(d, s->alpha, col, more)));
             int64_t element = over_s ? i * d->of_a->pitch + from : from * d->of_a->pitch + i;
-            sums[i] = build_fma(b, close_splat(c, pairs, build_i64(b, element)), w, sums[i]);
+            IrValue factor = close_splat(c, s->pairs, build_i64(b, element));
+            sums[i] = build_fma(b, factor, w, sums[i]);
         }
     }
     for (int i = 0; i < rows; i++)
-        close_store(c, sums[i], build_gep_bytes(b, to, i * row_bytes));
+        close_store(c, sums[i], sums_at(d, s->to, col, i));
+}
+
+static void sums_diagonal(const Decayed *d, IrValue first, IrValue factors) {
+    Builder *b = d->c->b;
+    int64_t key[] = {ROUTINE_SUMS, d->of_b->row == d->c->n, d->pitch, d->of_a->pitch};
+    IrValue args[] = {rows_at(d, d->to->at, first), rows_at(d, factors, first),
+                      rows_at(d, d->of_b->at, first), rows_at(d, d->of_alpha->at, first),
+                      pairs_at(d, d->of_a, first, first)};
+    Routine routine;
+    if (!routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 5)) return;
+    Sums s = {args[0], args[1], args[2], args[3], args[4]};
+    Loop cols = {.count = 0};
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->pitch), d->c->lanes);
+    sums_vector(d, &s, cols.index);
+    loop_end(b, &cols);
+    routine_end(b, &routine);
 }
 
 static void block_clear(const Decayed *d, IrValue to) {
@@ -191,7 +234,7 @@ static void sums_product(const Decayed *d, IrValue first, IrValue other, IrValue
     p.c = rows_at(d, d->to->at, first);
     p.add = true;
     p.scale = over_block(d, other);
-    product_emit(c->b, &p);
+    product_call(c->b, &p);
 }
 
 static void sums_block(const Decayed *d, IrValue first, IrValue operand, IrValue factors) {
@@ -199,16 +242,14 @@ static void sums_block(const Decayed *d, IrValue first, IrValue operand, IrValue
     Builder *b = c->b;
     bool over_s = d->of_b->row == c->n;
     IrValue zero = build_i64(b, 0);
-    Loop others = {.count = 0}, cols = {.count = 0};
+    Loop others = {.count = 0};
     block_clear(d, rows_at(d, d->to->at, first));
     IrValue behind = minus(b, c->live, later(d, first, 1));
     loop_begin(b, &others, zero, over_s ? first : behind, c->block);
     IrValue other = over_s ? others.index : minus(b, later(d, c->live, -1), others.index);
     sums_product(d, first, other, operand);
     loop_end(b, &others);
-    loop_begin(b, &cols, zero, build_i64(b, d->pitch), c->lanes);
-    sums_diagonal(d, first, cols.index, factors);
-    loop_end(b, &cols);
+    sums_diagonal(d, first, factors);
 }
 
 static void sums_emit(const Decayed *d) {
@@ -230,7 +271,7 @@ static void by_tokens_emit(Chunk *c, TileId v) {
     const Matrix *to = &c->value[v.i];
     Product p = dot_product(c, v);
     if (!is_pairs(c, to)) p.a = copy_of(c, COPY_WEIGHTED, op->in[0], op->in[2]);
-    product_emit(c->b, &p);
+    product_call(c->b, &p);
     if (!is_pairs(c, to)) return;
     pairs_clip(c, to->at, to->pitch);
     pairs_weigh(c, to->at, op->in[2], to->at);

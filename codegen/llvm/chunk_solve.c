@@ -34,7 +34,7 @@ static void block_product(const Solve *s) {
         p.a = matrix_pointer(c, s->a->at, s->a->pitch, s->first, zero);
     }
     p.b = matrix_pointer(c, s->x->at, s->x->pitch, from, zero);
-    product_emit(b, &p);
+    product_call(b, &p);
 }
 
 // One vector of cols of the block, row by row.

@@ -265,22 +265,18 @@ void pairs_clip(const Chunk *c, IrValue at, int64_t pitch) {
     loop_end(b, &rows);
 }
 
-// The transpose, a square of vectors at a time.
-IrValue matrix_turned(Chunk *c, TileId v) {
+// By squares of vectors. A tile that is less than a vector of tokens has fewer rows.
+static void turn_emit(const Chunk *c, const Matrix *x, IrValue from, IrValue to, IrValue end) {
     Builder *b = c->b;
-    Matrix *x = &c->value[chunk_origin(c, v).i];
-    if (x->turned) return x->turned;
     bool tokens = chunk_is_tokens(c, x->row);
     int rows = tokens ? (int)c->block : c->lanes;
     int64_t pitch = chunk_pitch(c, x->row);
-    x->turned = build_scratch(b, x->pitch * pitch * 4);
     Loop down = {.count = 0}, right = {.count = 0};
-    loop_begin(b, &down, build_i64(b, 0),
-               tokens ? c->live : build_i64(b, chunk_rows(c, x->row)), rows);
+    loop_begin(b, &down, build_i64(b, 0), end, rows);
     loop_begin(b, &right, build_i64(b, 0), build_i64(b, x->pitch), c->lanes);
     IrValue square[MAX_LANES];
-    IrValue from = matrix_pointer(c, x->at, x->pitch, down.index, right.index);
-    IrValue to = matrix_pointer(c, x->turned, pitch, right.index, down.index);
+    from = matrix_pointer(c, from, x->pitch, down.index, right.index);
+    to = matrix_pointer(c, to, pitch, right.index, down.index);
     for (int i = 0; i < c->lanes; i++)
         square[i] = i < rows ? close_load(c, build_gep_bytes(b, from, i * x->pitch * 4))
                              : build_f32(b, 0, c->lanes);
@@ -289,6 +285,21 @@ IrValue matrix_turned(Chunk *c, TileId v) {
         close_store(c, square[i], build_gep_bytes(b, to, i * pitch * 4));
     loop_end(b, &right);
     loop_end(b, &down);
+}
+
+IrValue matrix_turned(Chunk *c, TileId v) {
+    Builder *b = c->b;
+    Matrix *x = &c->value[chunk_origin(c, v).i];
+    if (x->turned) return x->turned;
+    bool tokens = chunk_is_tokens(c, x->row);
+    x->turned = build_scratch(b, x->pitch * chunk_pitch(c, x->row) * 4);
+    int64_t key[] = {ROUTINE_TURN, tokens, x->pitch, chunk_pitch(c, x->row)};
+    IrValue args[] = {x->at, x->turned, tokens ? c->live : build_i64(b, chunk_rows(c, x->row))};
+    Routine routine;
+    if (routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 3)) {
+        turn_emit(c, x, args[0], args[1], args[2]);
+        routine_end(b, &routine);
+    }
     return x->turned;
 }
 

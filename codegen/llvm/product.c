@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "codegen/llvm/element.h"
+#include "codegen/llvm/routine.h"
 
 int64_t round_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
@@ -178,4 +179,27 @@ void product_emit(Builder *b, const Product *p) {
         narrow_emit(b, p);
     else
         wide_emit(b, p);
+}
+
+void product_call(Builder *b, const Product *p) {
+    IrValue args[] = {p->a, p->b, p->c, p->rows, p->count, p->scale};
+    IrValue bounds[] = {p->first, p->end, p->first_row, p->end_row};
+    int64_t key[16] = {p->a_type,   p->b_type,  p->a_across, p->a_step,
+                       p->b_step,   p->c_pitch, p->cols,     p->unit,
+                       p->b_padded, p->add,     p->negate,   p->scale != NULL};
+    for (int i = 0; i < 4; i++) {
+        ASSERT(bounds[i] == NULL || LLVMIsConstant(bounds[i]));
+        key[12 + i] = (int64_t)(intptr_t)bounds[i];
+    }
+    Routine routine;
+    Product q = *p;
+    if (!routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 6)) return;
+    q.a = args[0];
+    q.b = args[1];
+    q.c = args[2];
+    q.rows = args[3];
+    q.count = args[4];
+    q.scale = args[5];
+    product_emit(b, &q);
+    routine_end(b, &routine);
 }

@@ -22,6 +22,7 @@ typedef struct {
     IrValue scale;  // what c holds is multiplied by scale[col] first; NULL: it is not
 } Product;
 void product_emit(Builder *b, const Product *p);
+void product_call(Builder *b, const Product *p);  // as a routine that products alike share
 
 // ---- numbers and indices
 int64_t round_to(int64_t x, int64_t unit);
