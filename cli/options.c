@@ -203,7 +203,7 @@ static bool take(Parse *p, OptionKey key, Str text) {
     case OPTION_EVAL_EVERY: return whole(p, key, text, 1, &o->eval_every);
     case OPTION_CHECKPOINT_EVERY: return whole(p, key, text, 1, &o->checkpoint_every);
     case OPTION_KEEP: return whole(p, key, text, 1, &o->keep);
-    case OPTION_PROMPT: return text_of(text, &o->prompt);
+    case OPTION_PROMPT: return add(p, &o->prompts, text);
     case OPTION_TOKENS: return whole(p, key, text, 1, &o->tokens);
     case OPTION_TEMPERATURE: return real(p, key, text, &o->temperature);
     case OPTION_TOP_P: return real(p, key, text, &o->top_p);

@@ -39,7 +39,8 @@ typedef struct {
     double budget_seconds;  // one of the two
     int64_t budget_trials;
     StrList data, eval_data, compare;
-    Str out, resume, schedule, prompt, metrics;
+    Str out, resume, schedule, metrics;
+    StrList prompts;
     Str optimizer;  // empty: adamw, or the artifact's
     int64_t steps, warmup, accumulate, eval_every, checkpoint_every, keep, tokens, seeds;
     double lr, floor, clip, temperature, top_p;

@@ -20,14 +20,19 @@ static const PlanTensor *batch_tensor(Diag *diag, const Plan *plan, const char *
     return t;
 }
 
-bool model_io_find(Diag *diag, const Plan *plan, bool targets, ModelIo *out) {
+bool model_io_find_tokens(Diag *diag, const Plan *plan, const char *name, ModelIo *out) {
     *out = (ModelIo){0};
-    const PlanTensor *tokens = batch_tensor(diag, plan, NAME_TOKENS, &out->tokens);
+    const PlanTensor *tokens = batch_tensor(diag, plan, name, &out->tokens);
     if (!tokens) return false;
     out->rows = tokens->shape[0];
     out->context = tokens->shape[1];
     out->type = tokens->type;
     out->vocab = tokens->index_below ? tokens->index_below : VOCAB_MAX;
+    return true;
+}
+
+bool model_io_find(Diag *diag, const Plan *plan, bool targets, ModelIo *out) {
+    if (!model_io_find_tokens(diag, plan, NAME_TOKENS, out)) return false;
     if (!targets) return true;
     const PlanTensor *t = batch_tensor(diag, plan, NAME_TARGETS, &out->targets);
     if (!t) return false;

@@ -14,6 +14,9 @@ typedef struct {
 // Finds tokens[B, T] and, if wanted, targets[B, T] of the same type; an error says what the
 // model lacks.
 MUST_USE bool model_io_find(Diag *diag, const Plan *plan, bool targets, ModelIo *out);
+// The same of tokens alone, whose input has another name.
+MUST_USE bool model_io_find_tokens(Diag *diag, const Plan *plan, const char *name,
+                                   ModelIo *out);
 // The memory of a session's batch, for dataset.h to write; to be asked for before each one.
 Batch model_io_batch(Session *s, const ModelIo *io);
 // The entry, or an error that names it.

@@ -56,3 +56,35 @@ expect 0 compile ahead.strata -o ahead.sta
 err_has "no entries prefill and decode: 'shift' cannot be computed token by token"
 expect 1 run ahead.sta -p p.st -i in.st -o steps.st --decode
 err_has "the artifact has no 'decode'"
+
+# Several prompts at once, of different lengths, one longer than a chunk: each as if it were alone, and as if every token
+# computed its whole context, which artifacts for training do.
+model=$root/models/prenorm.strata
+long=$(printf '%0300d' 7)
+grow() {
+    expect 0 generate "$@" -p p.st --temperature 0 --tokens 12 --threads 1 --json
+    grep '"text"' out | tr -d ' ,'
+}
+expect 0 init $model $tiny -o p.st
+expect 0 compile $model $tiny --set B=3 --set T=340 -o infer.sta
+expect 0 compile $model $tiny --set B=1 --set T=340 --mode train -o train.sta
+grow infer.sta --prompt Once --prompt "$long" --prompt "a b" >together
+json_has texts tokens tokens_per_second
+for prompt in Once "$long" "a b"; do
+    grow infer.sta --prompt "$prompt" >one
+    json_has prompt text
+    cat one >>alone
+    grow train.sta --prompt "$prompt" >>whole
+done
+cmp -s alone together || fail "a prompt's text depends on the others"
+cmp -s alone whole || fail "decoding gives another text than whole contexts"
+expect 0 generate infer.sta -p p.st --tokens 3 --threads 1 --prompt Once --prompt "a b"
+out_has '^Once'
+out_has '^a b'
+expect 2 generate infer.sta -p p.st --prompt a --prompt b --prompt c --prompt d
+err_has '4 prompts; the model was compiled for 3 rows'
+# A model that cannot be computed so says it, and generates all the same. Past the context decoding goes on.
+expect 0 generate $model $tiny -p p.st --context 8 --tokens 30 --threads 1 --prompt "longer than the context"
+expect 0 init ahead.strata -o p.st
+expect 0 generate ahead.strata -p p.st --context 8 --tokens 3 --threads 1
+err_has "every token computes its whole context: 'shift' cannot be computed token by token"

@@ -8,15 +8,17 @@ typedef struct {
     int64_t count, most;
 } Collected;
 
-static bool collect(void *context, uint32_t token) {
+static bool collect(void *context, uint32_t row, uint32_t token) {
+    (void)row;
     Collected *c = context;
     c->tokens[c->count++] = token;
     return c->count < c->most;
 }
 
-static GenerateOptions options_of(Collected *c, Str prompt) {
+static GenerateOptions options_of(Collected *c, const Str *prompt) {
     *c = (Collected){.most = 64};
-    return (GenerateOptions){.prompt = prompt,
+    return (GenerateOptions){.prompts = prompt,
+                             .prompt_count = 1,
                              .tokens = 20,
                              .sampler = {.temperature = 0, .top_p = 1},
                              .emit = collect,
@@ -48,7 +50,7 @@ static void slides_its_window(void **state) {
     const Str prompts[] = {STR("a"), STR("abcde"), STR("a longer prompt than the context")};
     for (int i = 0; i < 3; i++) {
         Collected c;
-        GenerateOptions options = options_of(&c, prompts[i]);
+        GenerateOptions options = options_of(&c, &prompts[i]);
         GenerateResult result;
         assert_true(generate_run(&f->diag, &f->arena, f->session, &options, &result));
         assert_int_equal(c.count, 20);
@@ -62,7 +64,7 @@ static void slides_its_window(void **state) {
 static void starts_after_a_newline(void **state) {
     Tiny *f = *state;
     Collected c;
-    GenerateOptions options = options_of(&c, STR(""));
+    GenerateOptions options = options_of(&c, &STR(""));
     GenerateResult result;
     assert_true(generate_run(&f->diag, &f->arena, f->session, &options, &result));
     check_text(&c, STR("\n"));
@@ -72,7 +74,7 @@ static void starts_after_a_newline(void **state) {
 static void samples_by_seed(void **state) {
     Tiny *f = *state;
     Collected first, again, other;
-    GenerateOptions options = options_of(&first, STR("abc"));
+    GenerateOptions options = options_of(&first, &STR("abc"));
     GenerateResult result;
     options.sampler = (SamplerSettings){.temperature = 3, .top_p = 0.99, .seed = 4};
     assert_true(generate_run(&f->diag, &f->arena, f->session, &options, &result));
@@ -91,7 +93,7 @@ static void stops_when_told(void **state) {
     Tiny *f = *state;
     Collected c;
     volatile sig_atomic_t stop = 0;
-    GenerateOptions options = options_of(&c, STR("abc"));
+    GenerateOptions options = options_of(&c, &STR("abc"));
     GenerateResult result;
     options.stop = &stop;
     c.most = 3;
@@ -107,7 +109,7 @@ static void stops_when_told(void **state) {
 static void refuses_bytes_that_are_no_tokens(void **state) {
     Tiny *f = *state;
     Collected c;
-    GenerateOptions options = options_of(&c, STR("ab\xff"));
+    GenerateOptions options = options_of(&c, &STR("ab\xff"));
     GenerateResult result;
     assert_false(generate_run(&f->diag, &f->arena, f->session, &options, &result));
     assert_diag(&f->diag,
@@ -119,7 +121,7 @@ static void refuses_a_model_without_logits(void **state) {
     Tiny *f = *state;
     const Str axes[] = {STR("time"), STR("vocab"), STR("B")};
     Collected c;
-    GenerateOptions options = options_of(&c, STR("ab"));
+    GenerateOptions options = options_of(&c, &STR("ab"));
     GenerateResult result;
     f->plan->tensors[TINY_LOGITS].axes = axes;
     assert_false(generate_run(&f->diag, &f->arena, f->session, &options, &result));
