@@ -139,25 +139,14 @@ static bool reduce_add(CudaAttend *a, uint32_t i) {
 static bool op_add(CudaAttend *a, uint32_t i) {
     const TileOp *op = &a->w->p->ops.ptr[i];
     DimSet dims = op->dims;
-    switch (op->kind) {
-    case TILE_DOT: return dot_add(a, i);
-    case TILE_REDUCE: return reduce_add(a, i);
-    case TILE_STORE:
+    if (op->kind == TILE_DOT) return dot_add(a, i);
+    if (op->kind == TILE_REDUCE) return reduce_add(a, i);
+    if (op->kind == TILE_STORE)
         return (stands_at(op, a->own) && !stands_at(op, a->other)) ||
                refuse(a, "its gradients in two programs (split = 1)");
-    case TILE_LOAD:
-    case TILE_INDEX:
-    case TILE_CONST:
-    case TILE_MAP: break;
-    case TILE_NONE:
-    case TILE_GATHER:
-    case TILE_SCATTER:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: return refuse(a, "no gathers or sequences");
-    }
+    bool known = op->kind == TILE_LOAD || op->kind == TILE_INDEX || op->kind == TILE_CONST ||
+                 op->kind == TILE_MAP;
+    if (!known) return refuse(a, "no other operations");
     bool own = stands_at(op, a->own), other = stands_at(op, a->other);
     if (own && !other && (dims & serial_dims(a->w->p)))
         return refuse(a, "rows that no serial dimension moves");
