@@ -54,6 +54,7 @@ static const double cycles_a_task = 2000;
 static const double cycles_a_kernel = 3000;    // until all threads are at the second one
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
+static const double shared_bytes_a_cycle = 8;  // written by one thread, read by another
 
 // ---- shape
 
@@ -334,7 +335,7 @@ static double turns_cost(const ContractShape *c, const Tiles *tiles) {
 // Adding up the sums of the parts of k.
 static double parts_cost(const ContractShape *c) {
     double bytes = (double)(c->m * c->n * c->points) * ELEMENT_BYTES;
-    return c->parts > 1 ? cycles_a_kernel + bytes / close_bytes_a_cycle / c->threads : 0;
+    return c->parts > 1 ? cycles_a_kernel + bytes / shared_bytes_a_cycle : 0;
 }
 
 double contract_cost(const ContractShape *c, const Schedule *s) {
