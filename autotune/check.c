@@ -12,7 +12,14 @@
 #include "base/rng.h"
 #include "ir/tile/tile_access.h"
 
-enum { SAMPLE_TILE = 8, SAMPLE_COLS = 64, LEAST_TASKS = 4, MOST_TASKS = 4096 };
+enum {
+    SAMPLE_TILE = 8,
+    SAMPLE_COLS = 64,
+    SAMPLE_CHUNK = 16,
+    LEAST_TASKS = 4,
+    LEAST_WALKS = 2,  // a task of a CHUNK program goes through all tokens
+    MOST_TASKS = 4096
+};
 
 // ---- cost
 
@@ -35,7 +42,7 @@ static double task_points(const TileProgram *p) {
         }
         points += here;
     }
-    return points;
+    return p->skeleton == TILE_CHUNK ? points * (double)tile_walked(p) : points;
 }
 
 // Cols may be cut where nothing is reduced over them and every store has them.
@@ -60,6 +67,7 @@ static void cut_small(TileProgram *p) {
         TileDim *dim = &p->dims[d];
         int64_t tile = dim->tile;
         bool loop = dim->role == DIM_M || dim->role == DIM_N;
+        if (p->skeleton == TILE_CHUNK) continue;
         if (loop && tile_can_be_cut(p, d)) tile = SAMPLE_TILE;
         if (dim->role == DIM_COL && cols_can_be_cut(p, d)) tile = SAMPLE_COLS;
         dim->tile = tile < dim->extent ? tile : dim->extent;
@@ -94,7 +102,8 @@ static void run_sample(Arena *arena, const TileProgram *p, void *const *args, do
     int64_t tasks = tile_task_count(&small);
     double wanted = points / task_points(&small);
     int64_t count = wanted > MOST_TASKS ? MOST_TASKS : (int64_t)wanted;
-    if (count < LEAST_TASKS) count = LEAST_TASKS;
+    int64_t least = p->skeleton == TILE_CHUNK ? LEAST_WALKS : LEAST_TASKS;
+    if (count < least) count = least;
     int64_t *chosen = arena_array(arena, int64_t, count);
     chosen[0] = 0;
     chosen[1] = tasks - 1;
@@ -122,8 +131,10 @@ static void run_reference(Reference *r, Arena *arena, const Workspace *w,
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         all += task_points(kernels->kernels[i].program) *
                (double)tile_task_count(kernels->kernels[i].program);
-    // A program that reads partial sums needs all that the first one wrote.
-    r->whole = all <= points || kernels->partial_count > 0;
+    // A program that reads partial sums needs all that the first one wrote; one that reads
+    // states those of its own tasks, which are the same.
+    bool own = kernels->kernels[0].program->skeleton == TILE_CHUNK;
+    r->whole = all <= points || (kernels->partial_count > 0 && !own);
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
         const TileKernel *kernel = &kernels->kernels[k];
         void **args = arena_array(arena, void *, kernel->program->args.len);
@@ -226,6 +237,7 @@ bool reference_open(Diag *diag, Arena *arena, Workspace *w, double points, Refer
     Schedule whole = schedule_none();
     whole.parts = 1;
     whole.split = 1;
+    whole.chunk = SAMPLE_CHUNK;
     TileKernels *kernels = region_to_tile(w->regions, w->region, &whole, arena);
     describe(out, kernels);
     bool zero = false;

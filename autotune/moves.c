@@ -33,6 +33,9 @@ static const Move attend_moves[] = {
     {offsetof(Schedule, bn), MOVE_DOUBLE, 16, 4096},
     {offsetof(Schedule, split), MOVE_CHOOSE, 0, 1},
 };
+static const Move linear_moves[] = {
+    {offsetof(Schedule, chunk), MOVE_DOUBLE, 16, 256},
+};
 static const Move row_moves[] = {
     {offsetof(Schedule, unroll), MOVE_DOUBLE, 1, 8},
     {offsetof(Schedule, tile), MOVE_DOUBLE, 64, 1 << 20},
@@ -100,8 +103,11 @@ uint32_t schedule_moves(RegionKind kind, const Schedule *from, Schedule out[MOVE
         for (size_t i = 0; i < sizeof attend_moves / sizeof *attend_moves; i++)
             add_all(&n, &attend_moves[i]);
         break;
-    case REGION_ORDER:
-    case REGION_LINEAR: break;
+    case REGION_ORDER: break;
+    case REGION_LINEAR:
+        for (size_t i = 0; i < sizeof linear_moves / sizeof *linear_moves; i++)
+            add_all(&n, &linear_moves[i]);
+        break;
     }
     return n.count;
 }

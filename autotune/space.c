@@ -300,6 +300,22 @@ static uint32_t only_one(Arena *arena, Schedule **out) {
     return 1;
 }
 
+// ---- linear attention
+
+// Long tiles are more products a tile, short ones more steps that wait for each other.
+static uint32_t linear_space(const Regions *regions, const Region *region, Arena *arena,
+                             Schedule **out) {
+    static const int32_t tokens[] = {64, 32, 128, 16};
+    ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        Schedule schedule = schedule_none();
+        schedule.chunk = tokens[i];
+        program_add(&s, schedule);
+    }
+    *out = s.schedules.ptr;
+    return s.schedules.len;
+}
+
 uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel level,
                         uint32_t threads, Arena *arena, Schedule **out) {
     if (level_is_cuda(level)) return cuda_space(regions, region, level, arena, out);
@@ -307,5 +323,6 @@ uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel l
     if (region->kind == REGION_ORDER) return only_one(arena, out);
     if (region->kind == REGION_ATTEND)
         return attend_space(regions, region, threads, arena, out);
+    if (region->kind == REGION_LINEAR) return linear_space(regions, region, arena, out);
     return contract_space(regions, region, level, threads, arena, out);
 }

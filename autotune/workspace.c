@@ -1,11 +1,13 @@
 // workspace.c: inputs by counting, so that every process draws the same.
 #include "autotune/workspace.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "ir/graph/linear.h"
 
 enum { ALIGN = 64, FEW = 4 };
 
@@ -42,10 +44,29 @@ static void add_tensors(Arena *arena, const TileKernel *kernel, Workspace *w) {
                              .type = arg->type,
                              .elements = arg->elements,
                              .written = arg->written,
-                             .below = index_bound(p, i)};
+                             .below = index_bound(p, i),
+                             .low = -1,
+                             .high = 1};
         vec_push(arena, &all, t);
         w->tensors = all.ptr;
         w->tensor_count = all.len;
+    }
+}
+
+// Decays forget, keys have length 1, strengths are at most 1.
+static void bound_recurrence(Workspace *w, const Graph *g, const Value *v) {
+    LinearOperands l = linear_operands(g, v);
+    double key = sqrt(3 / (double)graph_extent(g, l.width));
+    const struct {
+        ValueId value;
+        double low, high;
+    } bounds[] = {{l.k, -key, key}, {l.decay, -0.5, 0}, {l.beta, 0, 1}};
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        if (!bounds[i].value.i) continue;
+        WorkspaceTensor *t = workspace_find(w, value_layout(g, bounds[i].value).base);
+        if (t == NULL) continue;
+        t->low = bounds[i].low;
+        t->high = bounds[i].high;
     }
 }
 
@@ -69,6 +90,10 @@ bool workspace_open(Diag *diag, Arena *arena, const Regions *regions, const Regi
     *out = (Workspace){.regions = regions, .region = region};
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         add_tensors(arena, &kernels->kernels[i], out);
+    for (uint32_t i = 0; i < region->value_count; i++) {
+        const Value *v = graph_value(regions->graph, region->values[i]);
+        if (op_is_linear(v->op)) bound_recurrence(out, regions->graph, v);
+    }
     size_t bytes = ALIGN;
     for (uint32_t i = 0; i < out->tensor_count; i++)
         bytes += aligned(tensor_bytes(&out->tensors[i]));
@@ -97,7 +122,8 @@ static double draw(const WorkspaceTensor *t, uint64_t seed, int64_t i, bool posi
     double x = rng_uniform(seed, (uint64_t)i);
     if (t->type == DTYPE_BOOL) return x < 0.5;
     if (!dtype_is_float(t->type)) return (double)(int64_t)(x * (double)t->below);
-    return positive ? x + 0.5 : 2 * x - 1;
+    bool usual = t->low == -1 && t->high == 1;
+    return usual && positive ? x + 0.5 : t->low + (t->high - t->low) * x;
 }
 
 void workspace_fill(Workspace *w, bool positive) {

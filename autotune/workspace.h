@@ -10,8 +10,9 @@ typedef struct {
     DType type;
     int64_t elements;
     bool written;
-    int64_t below;  // integers: drawn from [0, below)
-    void *data;     // 64-byte aligned
+    int64_t below;     // integers: drawn from [0, below)
+    double low, high;  // reals: drawn from [low, high)
+    void *data;        // 64-byte aligned
 } WorkspaceTensor;
 
 typedef struct {
@@ -29,7 +30,8 @@ MUST_USE bool workspace_open(Diag *diag, Arena *arena, const Regions *regions,
 void workspace_close(Workspace *w);  // safe on a zeroed Workspace
 WorkspaceTensor *workspace_find(const Workspace *w, ValueId value);
 
-// Draws the inputs: reals in [-1, 1), or in [0.5, 1.5) where functions are undefined below 0.
+// Draws the inputs: reals in [-1, 1), or in [0.5, 1.5) where functions are undefined below 0;
+// those of a recurrence so that it does not grow without bound.
 void workspace_fill(Workspace *w, bool positive);
 // Makes every output differ from anything that a kernel may write there.
 void workspace_spoil(Workspace *w);

@@ -64,8 +64,13 @@ static IrValue combine(const Chunk *c, const TileOp *op, IrValue x, IrValue y) {
 // AFTER and FROM go from the last token to the first.
 static IrValue row_of(const Chunk *c, const TileOp *op, IrValue step) {
     Builder *b = c->b;
-    if (op->way == WAY_UPTO || op->way == WAY_ALL) return step;
+    if (op->way != WAY_AFTER && op->way != WAY_FROM) return step;
     return minus(b, build_iadd(b, c->count, build_i64(b, -1)), step);
+}
+
+// Is the token itself not among those that it sees?
+static bool leaves_out(const TileOp *op) {
+    return op->way == WAY_AFTER || op->way == WAY_BEFORE;
 }
 
 // `vectors` cols from `col` on, of all tokens. The last one may be a part of a vector.
@@ -86,7 +91,7 @@ static void panel_scan(Chunk *c, TileId v, int64_t col, int vectors) {
         IrValue before = loop.carried[i];
         loop.carried[i] = combine(c, op, before, place_value(c, &at, op->in[0]));
         if (op->way == WAY_ALL) continue;
-        close_store(c, op->way == WAY_AFTER ? before : loop.carried[i],
+        close_store(c, leaves_out(op) ? before : loop.carried[i],
                     matrix_pointer(c, to->at, to->pitch, at.row, at.col));
     }
     loop_end(b, &loop);
@@ -106,8 +111,8 @@ static void line_scan(Chunk *c, TileId v) {
     IrValue x = build_load(b, b->f32, build_gep(b, b->f32, from, row), 4);
     loop.carried[0] = combine(c, op, before, x);
     if (op->way != WAY_ALL)
-        build_store(b, op->way == WAY_AFTER ? before : loop.carried[0],
-                    build_gep(b, b->f32, to, row), 4);
+        build_store(b, leaves_out(op) ? before : loop.carried[0], build_gep(b, b->f32, to, row),
+                    4);
     loop_end(b, &loop);
     if (op->way == WAY_ALL) build_store(b, loop.carried[0], to, 4);
 }

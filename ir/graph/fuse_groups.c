@@ -363,14 +363,42 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
     return NULL;
 }
 
+static int64_t stride_along(const Value *x, const ValueLayout *layout, AxisId axis) {
+    for (uint32_t i = 0; i < x->rank; i++)
+        if (x->axes[i].i == axis.i) return layout->stride[i];
+    return 0;
+}
+
+// Does every operand of m walk the cols as if they were one axis?
+static bool walks_cols_as_one(const Fuse *f, uint32_t m, const Cols *cols) {
+    const Value *v = &f->graph->values.ptr[m];
+    for (uint32_t k = 0; k < v->arity; k++) {
+        const Value *x = graph_value(f->graph, v->in[k]);
+        ValueLayout layout = value_layout(f->graph, v->in[k]);
+        for (uint32_t i = 0; i + 1 < cols->count; i++) {
+            AxisId outer = cols->axes[i], inner = cols->axes[i + 1];
+            int64_t step = stride_along(x, &layout, inner) * graph_extent(f->graph, inner);
+            if (stride_along(x, &layout, outer) != step) return false;
+        }
+    }
+    return true;
+}
+
 const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
     if (find_rows(f, p, q, cols) > REGION_MAX_UNROLLED) return "they have many small axes";
     uint32_t row_sum = 0;
+    bool col_sum = false, as_one = true;
     for (int i = 0; i < 2; i++)
         for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {
             const char *reason = member_legal(f, m, p, q, cols, &row_sum);
             if (reason) return reason;
+            const Value *v = &f->graph->values.ptr[m];
+            col_sum = col_sum || (is_reduction(v->op) && !reduces_rows(f, v, cols));
+            as_one = as_one && walks_cols_as_one(f, m, cols);
         }
+    // What sums along such cols goes through all but the last of them row by row; what sums
+    // over rows and keeps them would need all of its sums at once.
+    if (row_sum && col_sum && !as_one) return "cols that are apart, and a sum that keeps them";
     return NULL;
 }
 

@@ -16,14 +16,18 @@
 //                                                                side itself
 //     dv  = beta D                                  dbeta = sum over e of D (v - k prefix S -
 //                                                           strict(P) V')
-//     dA  = g' V'^T                                 dP = - beta strict(D V'^T)
-//     dq  = prefix (g' S^T) + decayed(dA, k[s]) over s
-//     row = - prefix ((beta D) S^T) + decayed(dP, k[s]) over s   (only with the delta rule)
-//     col = suffix (V' dS^T) + decayed(dA, q[t]) over t + decayed(dP, k[t]) over t
-//     dk  = row + col
-//     ddecay  = sum from t on of (q dq + k (row - col)), and for all t the same
-//               sum over t of k suffix (V' dS^T) + total sum over e of S dS
+//     dA  = strict(g' V'^T)                         dP = - beta strict(D V'^T)
+//     past = prefix (g' S^T) + decayed(dA, k[s]) over s          own   = sum over e of g' V'
+//     row  = - prefix ((beta D) S^T) + decayed(dP, k[s]) over s  (only with the delta rule)
+//     col  = decayed(dA, q[t]) over t + decayed(dP, k[t]) over t
+//     left = suffix (V' dS^T)
+//     dq  = past + own k                            dk = row + col + left + own q
+//     ddecay  = sum over r >= t of (q past + k (row - col)) + sum over r < t of k left
+//               + total sum over e of S dS
 //     next dS = total dS + (q prefix)^T g' - (beta k prefix)^T D
+//
+// What a token itself wrote does not decay until it reads: `own` stands apart, so that nothing
+// large cancels in ddecay.
 //
 // They need S at every tile, last tile first: a program stores it for the next one, in a buffer
 // f32[grid, tiles, d, e]. All factors are products of decays in [0, 1]: nothing overflows, and
@@ -233,7 +237,7 @@ static TileId beta_slope(const Linear *l) {
 
 // dA and dP.
 static TileId query_score_slope(const Linear *l) {
-    return dot(l, upstream(l), turn(l, writes(l)), l->e);
+    return strict(l, dot(l, upstream(l), turn(l, writes(l)), l->e));
 }
 
 static TileId key_score_slope(const Linear *l) {
@@ -241,12 +245,21 @@ static TileId key_score_slope(const Linear *l) {
     return negative(l, strong(l, strict(l, x)));
 }
 
-static TileId query_slope(const Linear *l) {
+static TileId own_slope(const Linear *l) {
+    return sum(l, mul(l, upstream(l), writes(l)), l->e);
+}
+
+static TileId past_slope(const Linear *l) {
     return add(l, faded(l, dot(l, upstream(l), l->state, l->e), WAY_UPTO),
                decayed(l, query_score_slope(l), turn(l, key(l)), l->s));
 }
 
-// The part of dk that comes through what a token reads; {0}: nothing does.
+static TileId query_slope(const Linear *l) {
+    return add(l, past_slope(l), mul(l, own_slope(l), key(l)));
+}
+
+// The parts of dk: through what a token reads, through what the tile reads of what it wrote,
+// and through what later tiles read. {0}: there is none.
 static TileId row_slope(const Linear *l) {
     if (!l->delta) return (TileId){0};
     TileId read = dot(l, strong(l, write_slope(l)), l->state, l->e);
@@ -254,30 +267,40 @@ static TileId row_slope(const Linear *l) {
                faded(l, read, WAY_UPTO));
 }
 
-// What later tiles want of k: suffix (V' dS^T).
-static TileId left_slope(const Linear *l) {
-    return faded(l, dot(l, writes(l), l->slope, l->e), WAY_AFTER);
-}
-
-// The part through what it writes.
 static TileId col_slope(const Linear *l) {
     TileId sums = {0};
     if (l->in.q.i) sums = decayed(l, query_score_slope(l), query(l), l->t);
     if (l->delta) sums = add(l, sums, decayed(l, key_score_slope(l), key(l), l->t));
-    return add(l, left_slope(l), sums.i ? turn(l, sums) : sums);
+    return sums.i ? turn(l, sums) : sums;
+}
+
+static TileId left_slope(const Linear *l) {
+    return faded(l, dot(l, writes(l), l->slope, l->e), WAY_AFTER);
+}
+
+static TileId key_slope(const Linear *l) {
+    TileId x = add(l, add(l, row_slope(l), col_slope(l)), left_slope(l));
+    return l->in.q.i ? add(l, x, mul(l, own_slope(l), query(l))) : x;
 }
 
 // A decay that all elements of a key share has the sum of their gradients.
 static TileId shared(const Linear *l, TileId x) { return wide_decay(l) ? x : sum(l, x, l->d); }
 
+static TileId scan(const Linear *l, TileId x, TileWay way) {
+    return tile_scan(l->w->program, OP_ADD, shared(l, x), way, l->value->span);
+}
+
 static TileId decay_slope(const Linear *l) {
-    TileId row = row_slope(l), col = col_slope(l), k = key(l), terms;
-    terms = row.i ? mul(l, k, sub(l, row, col)) : negative(l, mul(l, k, col));
-    if (l->in.q.i) terms = add(l, mul(l, query(l), query_slope(l)), terms);
-    TileId here = tile_scan(l->w->program, OP_ADD, shared(l, terms), WAY_FROM, l->value->span);
-    TileId left = sum(l, shared(l, mul(l, k, left_slope(l))), l->t);
-    TileId whole = sum(l, mul(l, l->state, l->slope), l->e);
-    return add(l, here, add(l, left, faded(l, shared(l, whole), WAY_ALL)));
+    TileId whole = shared(l, sum(l, mul(l, l->state, l->slope), l->e));
+    TileId x =
+        add(l, scan(l, mul(l, key(l), left_slope(l)), WAY_BEFORE), faded(l, whole, WAY_ALL));
+    TileId terms = {0};
+    if (l->in.q.i) terms = mul(l, query(l), past_slope(l));
+    if (l->delta)
+        terms = add(l, terms, mul(l, key(l), sub(l, row_slope(l), col_slope(l))));
+    else if (l->in.q.i)
+        terms = sub(l, terms, mul(l, key(l), col_slope(l)));
+    return terms.i ? add(l, scan(l, terms, WAY_FROM), x) : x;
 }
 
 static TileId next_slope(const Linear *l) {
@@ -374,7 +397,7 @@ static TileKernel lower_states(Lower *w, int64_t *bytes) {
 
 static void store_slopes(const Linear *l) {
     if (makes(l, OP_LINEAR_DQ)) store(l, OP_LINEAR_DQ, query_slope(l));
-    if (makes(l, OP_LINEAR_DK)) store(l, OP_LINEAR_DK, add(l, row_slope(l), col_slope(l)));
+    if (makes(l, OP_LINEAR_DK)) store(l, OP_LINEAR_DK, key_slope(l));
     if (makes(l, OP_LINEAR_DV)) store(l, OP_LINEAR_DV, strong(l, write_slope(l)));
     if (makes(l, OP_LINEAR_DDECAY)) store(l, OP_LINEAR_DDECAY, decay_slope(l));
     if (makes(l, OP_LINEAR_DBETA)) store(l, OP_LINEAR_DBETA, beta_slope(l));

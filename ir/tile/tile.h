@@ -117,6 +117,7 @@ typedef enum {
 
 typedef enum {
     WAY_UPTO,        // tokens r <= t
+    WAY_BEFORE,      // r < t
     WAY_AFTER,       // r > t
     WAY_FROM,        // r >= t
     WAY_ALL,         // every r: the value does not stand at t

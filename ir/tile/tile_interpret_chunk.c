@@ -31,7 +31,7 @@ static void scan_along(TileRun *r, TileId v) {
     for (int64_t i = 0; i < count; i++) {
         token_set(r, back ? count - 1 - i : i);
         double x = *tile_run_at(r, op->in[0]);
-        if (op->way == WAY_AFTER) *tile_run_at(r, v) = so_far;
+        if (op->way == WAY_AFTER || op->way == WAY_BEFORE) *tile_run_at(r, v) = so_far;
         so_far = product ? so_far * x : so_far + x;
         if (op->way == WAY_UPTO || op->way == WAY_FROM) *tile_run_at(r, v) = so_far;
     }

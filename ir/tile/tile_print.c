@@ -21,8 +21,8 @@ const char *tile_skeleton_text(TileSkeleton skeleton) {
 }
 
 static const char *const way_words[] = {
-    [WAY_UPTO] = "upto", [WAY_AFTER] = "after",           [WAY_FROM] = "from",
-    [WAY_ALL] = "all",   [WAY_TRANSPOSED] = "transposed",
+    [WAY_UPTO] = "upto", [WAY_BEFORE] = "before", [WAY_AFTER] = "after",
+    [WAY_FROM] = "from", [WAY_ALL] = "all",       [WAY_TRANSPOSED] = "transposed",
 };
 
 const char *tile_way_text(TileWay way) { return way_words[way]; }

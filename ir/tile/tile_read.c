@@ -355,7 +355,7 @@ static bool next_read(Reader *r, Tail *tail) {
     return true;
 }
 
-// scan (mul|add) %X (upto|after|from|all) ( M )
+// scan (mul|add) %X (upto|before|after|from|all) ( M )
 static bool scan_read(Reader *r, Tail *tail) {
     TileId x = {0};
     DimSet over = 0;

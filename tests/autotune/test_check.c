@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "autotune/check.h"
+#include "ir/graph/linear.h"
 #include "ir/graph/passes.h"
 #include "tests/test.h"
 
@@ -161,6 +162,34 @@ static void sum_over_rows(void **state) {
     expect_strict(f);
 }
 
+// The delta rule over long sequences stays bounded, by the inputs that are drawn. Of gradients
+// the first program keeps states, of those heads that the second one looks at.
+static ValueId recurrence(Fixture *f, GraphOp op) {
+    AxisId h = axis(f, "h", 9), t = axis(f, "t", 90), d = axis(f, "d", 5), e = axis(f, "e", 3);
+    AxisId keys[] = {h, t, d}, values[] = {h, t, e}, along[] = {d, t};
+    ValueId in[] = {input(f, "q", DTYPE_F32, keys, 3),   input(f, "k", DTYPE_F32, keys, 3),
+                    input(f, "v", DTYPE_F32, values, 3), input(f, "g", DTYPE_F32, keys, 3),
+                    input(f, "b", DTYPE_F32, keys, 2),   input(f, "y", DTYPE_F32, values, 3)};
+    GraphAttr attr = {.along = along,
+                      .along_count = 2,
+                      .number = 1,
+                      .amount =
+                          LINEAR_HAS_QUERY | LINEAR_HAS_DECAY | LINEAR_HAS_BETA | LINEAR_DELTA};
+    return graph_add(f->g, op, in, op == OP_LINEAR ? 5 : 6, attr, (Span){0});
+}
+
+static void recurrence_sampled(void **state) {
+    Fixture *f = *state;
+    begin(f, recurrence(f, OP_LINEAR), 0);
+    expect_strict(f);
+    assert_true(output(f)->scale < 100);
+}
+
+static void recurrence_slopes(void **state) {
+    begin(*state, recurrence(*state, OP_LINEAR_DK), 0);
+    expect_strict(*state);
+}
+
 // Adds to what is there: the reference starts from zeros, and each task counts once.
 static void scatter(void **state) {
     Fixture *f = *state;
@@ -197,6 +226,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(product_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(product_sampled, setup, teardown),
         cmocka_unit_test_setup_teardown(sum_over_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(recurrence_sampled, setup, teardown),
+        cmocka_unit_test_setup_teardown(recurrence_slopes, setup, teardown),
         cmocka_unit_test_setup_teardown(scatter, setup, teardown),
         cmocka_unit_test_setup_teardown(undefined_inputs_are_avoided, setup, teardown),
     };

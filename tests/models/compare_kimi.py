@@ -16,7 +16,7 @@ SETTINGS = {"vocab": 29, "d": 20, "h": 2, "dk": 6, "dr": 4, "rank": 8, "ff": 28,
             "least": 0}
 CASES = {"kimi_linear": {}, "bounded, every second layer": {"least": -5, "every": 2, "layers": 3, "block": 3}}
 BATCH, CONTEXT = 2, 9
-WAYS = (["--reference"],)
+WAYS = (["--reference"], [])
 
 
 def has_latent_attention(s, layer):

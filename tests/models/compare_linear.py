@@ -12,8 +12,9 @@ import numpy as np
 import compare
 import linear_layers as layers
 
-BATCH, TOKENS = 2, 11
-WAYS = (["--reference"],)
+BATCH, TOKENS = 2, 70
+# Gradients of decays are differences of sums over a tile: in f32 more than the rounding of a sum is lost.
+WAYS = ((["--reference"], compare.LIMIT), ([], 1e-4))
 CASES = {**{member: (member, {}) for member in layers.LAYERS},
          "kda, bounded": ("kda", {"least": -5}),
          "kda, two taps, narrow values": ("kda", {"taps": 2, "dv": 3}),
@@ -39,11 +40,11 @@ def compare_case(strata, report, name, member, more, rng):
         want = layers.evaluate(member, wide, x.astype(np.float64), upstream.astype(np.float64),
                                begins if packed == "true" else None, s)
         named = {key if key == "x" else f"{member}.{key}": value for key, value in {**params, "x": x}.items()}
-        for way in WAYS:
+        for way, limit in WAYS:
             got = strata.run("layer", {**settings, "packed": packed}, named, {"upstream": upstream, "begins": begins}, *way)
             got = {key.replace(f"grad.{member}.", "grad."): value for key, value in got.items()}
             got["logits"] = got.pop("y")
-            report.compare(" ".join([name, "packed" if packed == "true" else "apart", *way]), got, want)
+            report.compare(" ".join([name, "packed" if packed == "true" else "apart", *way]), got, want, limit)
 
 
 def count(strata, report):
