@@ -19,13 +19,14 @@
 #include "runtime/metrics.h"
 #include "runtime/names.h"
 
-enum { SETTING_COUNT = 7, KEEP_DEFAULT = 2 };
+enum { SETTING_COUNT = 7, KEEP_DEFAULT = 2, MOST_REPORTED = 4096 };
 
-// A scalar "report.*".
+// A "report.*" that is one number or a list.
 typedef struct {
     uint32_t tensor;
-    Str name;
-    double sum;  // over the micro-batches of a step
+    const PlanTensor *of;
+    double *sums;  // over the micro-batches of a step
+    int64_t count;
 } Report;
 
 typedef struct {
@@ -78,10 +79,13 @@ static bool find_tensors(Trainer *t) {
     t->reports = arena_array(t->arena, Report, t->plan->tensor_count);
     for (uint32_t i = 0; i < t->plan->tensor_count; i++) {
         const PlanTensor *p = &t->plan->tensors[i];
+        int64_t count = plan_tensor_count(p);
         bool report = p->kind == TENSOR_OUTPUT &&
-                      str_starts(p->name, STR(NAME_REPORT_PREFIX)) &&
-                      plan_tensor_count(p) == 1 && plan_entry_uses(t->train, i);
-        if (report) t->reports[t->report_count++] = (Report){.tensor = i, .name = p->name};
+                      str_starts(p->name, STR(NAME_REPORT_PREFIX)) && p->rank <= 1 &&
+                      count <= MOST_REPORTED && plan_entry_uses(t->train, i);
+        if (report)
+            t->reports[t->report_count++] =
+                (Report){i, p, arena_array(t->arena, double, (size_t)count), count};
     }
     return true;
 }
@@ -267,10 +271,26 @@ static bool not_finite(Trainer *t, const char *what, double value) {
     return false;
 }
 
+static void clear_reports(Trainer *t) {
+    for (uint32_t i = 0; i < t->report_count; i++)
+        memset(t->reports[i].sums, 0, (size_t)t->reports[i].count * sizeof(double));
+}
+
+static bool add_reports(Trainer *t) {
+    for (uint32_t i = 0; i < t->report_count; i++) {
+        const Report *r = &t->reports[i];
+        const void *data = session_read_part(t->diag, t->session, r->tensor, 0,
+                                             (size_t)plan_tensor_bytes(r->of));
+        if (!data) return false;
+        for (int64_t k = 0; k < r->count; k++)
+            r->sums[k] += dtype_get(r->of->type, data, k);
+    }
+    return true;
+}
+
 static bool run_micro_batches(Trainer *t, double *loss) {
     SampleKey key = {.seed = t->options->seed, .step = (uint64_t)t->done + 1};
-    for (uint32_t i = 0; i < t->report_count; i++)
-        t->reports[i].sum = 0;
+    clear_reports(t);
     for (uint32_t micro = 0; micro < t->micro_batches; micro++) {
         key.first_row = (uint64_t)micro * (uint64_t)t->io.rows;
         Batch batch = model_io_batch(t->session, &t->io);
@@ -280,10 +300,7 @@ static bool run_micro_batches(Trainer *t, double *loss) {
         if (!model_io_read(t->diag, t->session, t->loss, &x)) return false;
         if (!isfinite(x)) return not_finite(t, "loss", x);
         *loss += x / t->micro_batches;
-        for (uint32_t i = 0; i < t->report_count; i++) {
-            if (!model_io_read(t->diag, t->session, t->reports[i].tensor, &x)) return false;
-            t->reports[i].sum += x;
-        }
+        if (!add_reports(t)) return false;
     }
     return true;
 }
@@ -347,8 +364,12 @@ static bool log_step(Trainer *t, const TrainStep *step) {
     add_number(&w, "lr", step->lr);
     add_number(&w, "grad_norm", step->grad_norm);
     for (uint32_t i = 0; i < t->report_count; i++) {
-        json_key_str(&w, t->reports[i].name);
-        json_number(&w, t->reports[i].sum / t->micro_batches);
+        const Report *r = &t->reports[i];
+        json_key_str(&w, r->of->name);
+        if (r->of->rank > 0) json_array(&w);
+        for (int64_t k = 0; k < r->count; k++)
+            json_number(&w, r->sums[k] / t->micro_batches);
+        if (r->of->rank > 0) json_end(&w);
     }
     add_number(&w, "tokens_per_second", step->tokens_per_second);
     add_number(&w, "ms", step->ms);

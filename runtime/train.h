@@ -3,7 +3,8 @@
 //
 // The directory gets metrics.jsonl, one object a step, and checkpoints (checkpoint.h). Its
 // "step", "tokens", "loss", "bits_per_byte" (tokens are bytes), "lr", "grad_norm" (the plan has
-// it), "tokens_per_second", "ms", every scalar "report.*", and, when evaluated after that step,
+// it), "tokens_per_second", "ms", every "report.*" of one axis or none
+// (lists of up to 4096 numbers), and, when evaluated after that step,
 // "eval_loss" and "eval_bits_per_byte". A resumed run gives the same numbers, bit for bit, as
 // one that never stopped (but for the times).
 #pragma once

@@ -67,6 +67,11 @@ def layer(tape, p, bias, s):
     return y, pick
 
 
+def evenness(share):
+    some = share[share > 0]
+    return -(some * np.log(some)).sum() / np.log(len(share)) if len(share) > 1 else None
+
+
 def evaluate(params, bias, upstream, s):
     tape = tp.Tape()
     variables = {key: tp.Var(value) for key, value in params.items()}
@@ -76,7 +81,7 @@ def evaluate(params, bias, upstream, s):
     load = np.bincount(pick.ravel(), minlength=s["e"])
     lack = np.sign(load.mean() - load)
     return {"logits": y.value, "loss": loss.value, "pick": pick, "bias": bias + RATE * (lack - lack.mean()),
-            "load": load / load.sum(), **{f"grad.{key}": var.grad for key, var in variables.items()}}
+            "load": load / load.sum(), "evenness": evenness(load / load.sum()), **{f"grad.{key}": var.grad for key, var in variables.items()}}
 
 
 def compare_case(strata, report, name, more, rng):
@@ -94,9 +99,12 @@ def compare_case(strata, report, name, more, rng):
         pick = got.pop("pick")
         report.check(f"{label}: experts", np.abs((pick.T if pick.shape[0] == s["top"] else pick) - want["pick"]).max(), 0)
         report.check(f"{label}: load", np.abs(got.pop("report.route.load") - want["load"]).max(), 1e-6)
+        if s["e"] > 1:
+            error = np.abs(got.pop("report.route.evenness") - want["evenness"])
+            report.check(f"{label}: evenness", error, 1e-6)
         report.check(f"{label}: bias", np.abs(got.pop("route.bias") - want["bias"]).max(), 1e-6)
         got["logits"] = got.pop("y")
-        report.compare(label, got, {key: value for key, value in want.items() if key not in ("pick", "load", "bias")})
+        report.compare(label, got, {key: value for key, value in want.items() if key not in ("pick", "load", "evenness", "bias")})
 
 
 def main(program, _models):
