@@ -8,6 +8,7 @@
 #include "autotune/library.h"
 #include "base/clock.h"
 #include "base/rng.h"
+#include "cli/pipeline.h"
 #include "runtime/names.h"
 
 enum { WARM_UP = 2, LEAST_RUNS = 5 };
@@ -18,6 +19,9 @@ enum { WARM_UP = 2, LEAST_RUNS = 5 };
 static double input_value(const PlanTensor *t, int64_t i) {
     if (str_eq(t->name, STR(NAME_LR))) return 0;
     if (str_eq(t->name, STR(NAME_STEP)) || str_eq(t->name, STR(NAME_CLIP))) return 1;
+    // Half of the context has been read, and all of the chunk is to be.
+    if (str_eq(t->name, STR(NAME_POSITION))) return floor(0.5 * (double)t->index_below);
+    if (str_eq(t->name, STR(NAME_COUNT))) return PREFILL_CHUNK;
     if (t->index_below) return floor(rng_uniform(1, (uint64_t)i) * (double)t->index_below);
     return dtype_is_float(t->type) ? rng_normal(1, (uint64_t)i) : 0;
 }

@@ -2,6 +2,7 @@
 #include "cli/bench.h"
 #include "cli/machine.h"
 #include "cli/session.h"
+#include "runtime/names.h"
 
 enum { SECONDS = 3 };
 
@@ -12,9 +13,29 @@ typedef struct {
     Bench bench;
 } Result;
 
-static int64_t tokens_of(const Plan *plan) {
-    int i = plan_tensor_find(plan, TENSOR_INPUT, STR("tokens"));
+// Of a run: where an entry reads chunks, its input has its name.
+static int64_t tokens_of(Cli *cli, const Plan *plan, EntryKind kind) {
+    Str own = str_printf(&cli->arena, "%s." NAME_TOKENS, entry_name(kind));
+    int i = plan_tensor_find(plan, TENSOR_INPUT, own);
+    if (i < 0) i = plan_tensor_find(plan, TENSOR_INPUT, STR(NAME_TOKENS));
     return i < 0 ? 1 : plan_tensor_count(&plan->tensors[i]);
+}
+
+// Without chunks a prompt is read by a forward pass over the whole context.
+static bool choose_entry(Cli *cli, EntryKind *out) {
+    const Options *o = &cli->options;
+    *out = o->training  ? ENTRY_TRAIN
+           : o->decode  ? ENTRY_DECODE
+           : o->prefill ? ENTRY_PREFILL
+                        : ENTRY_FORWARD;
+    if (*out != ENTRY_PREFILL || cli_is_artifact(o->model)) return true;
+    Model model;
+    Str reason;
+    if (!cli_model(cli, &model)) return false;
+    if (cli_decodes(cli, &model, cli_bindings(cli, 1), &reason)) return true;
+    cli_say(cli, "a prefill is a forward pass over the whole context: %.*s", STR_ARG(reason));
+    *out = ENTRY_INFER;
+    return true;
 }
 
 static void key_number(JsonWriter *w, const char *key, double x) {
@@ -102,10 +123,11 @@ static void print_text(Cli *cli, const Result *r) {
 
 bool cmd_bench(Cli *cli) {
     const Options *o = &cli->options;
-    Result r = {.kind = o->training ? ENTRY_TRAIN : o->prefill ? ENTRY_INFER : ENTRY_FORWARD};
+    Result r = {0};
     Machine machine;
-    Loaded loaded;
+    Loaded loaded = {0};
     bool good =
+        choose_entry(cli, &r.kind) &&
         loaded_open(cli, (EntryKinds){&r.kind, 1}, o->training ? TRAIN_BATCH : 1, &loaded) &&
         machine_need(cli, cli->level, &machine);
     if (good) {
@@ -114,7 +136,7 @@ bool cmd_bench(Cli *cli) {
                                 SECONDS, r.peaks};
         good = bench_entry(&cli->diag, &cli->arena, &request, &r.bench);
     }
-    if (good) r.tokens = tokens_of(loaded.plan);
+    if (good) r.tokens = tokens_of(cli, loaded.plan, r.kind);
     session_close(loaded.session);
     if (!good) return false;
     if (o->json)

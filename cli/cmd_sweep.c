@@ -10,13 +10,9 @@ static bool add_metric(Sweep *s, Str name) {
         s->wanted[m] = true;
         return true;
     }
-    if (str_eq(name, STR("decode")))
-        return diag_fail(
-            &s->cli->diag, FAIL_ENVIRONMENT,
-            "this version of strata has no incremental graph, so no metric decode");
-    return cli_usage(s->cli,
-                     "there is no metric '%.*s'; use step, prefill, memory, traffic, loss",
-                     STR_ARG(name));
+    return cli_usage(
+        s->cli, "there is no metric '%.*s'; use step, prefill, decode, memory, traffic, loss",
+        STR_ARG(name));
 }
 
 static bool choose_metrics(Sweep *s) {

@@ -10,6 +10,7 @@
 typedef enum {
     METRIC_STEP,
     METRIC_PREFILL,
+    METRIC_DECODE,
     METRIC_MEMORY,
     METRIC_TRAFFIC,
     METRIC_LOSS,
@@ -24,7 +25,7 @@ typedef struct {
     const Setting *varied;
     uint32_t varied_count;
     int64_t parameters;
-    Interval step_ms, prefill_ms;
+    Interval step_ms, prefill_ms, decode_ms;
     double memory_bytes, traffic_bytes;  // of a training step
     SeedMean loss, eval_loss;
     // The last of the two that there is, less the first variant's, seed by seed: equal seeds

@@ -5,8 +5,8 @@
 #include "cli/sweep.h"
 
 const char *metric_name(Metric metric) {
-    static const char *const names[METRIC_COUNT] = {"step", "prefill", "memory", "traffic",
-                                                    "loss"};
+    static const char *const names[METRIC_COUNT] = {"step",   "prefill", "decode",
+                                                    "memory", "traffic", "loss"};
     return names[metric];
 }
 
@@ -15,6 +15,7 @@ double sweep_cost(const SweepPoint *p, Metric metric) {
     switch (metric) {
     case METRIC_STEP: return p->step_ms.median;
     case METRIC_PREFILL: return p->prefill_ms.median;
+    case METRIC_DECODE: return p->decode_ms.median;
     case METRIC_MEMORY: return p->memory_bytes * mib;
     case METRIC_TRAFFIC: return p->traffic_bytes * mib;
     case METRIC_LOSS:
@@ -103,7 +104,8 @@ static void add_picture(const Sweep *s, Report *r, Metric metric, Str x_label) {
 
 void sweep_fronts(const Sweep *s, Report *r) {
     static const char *const labels[METRIC_LOSS] = {"ms a training step", "ms a prefill",
-                                                    "MiB of memory", "MiB of traffic a step"};
+                                                    "ms a token", "MiB of memory",
+                                                    "MiB of traffic a step"};
     report_heading(r, "Loss against cost");
     report_text(r, "On the Pareto front are the variants that no other beats: none is cheaper "
                    "without a greater loss, or better without a greater cost.");

@@ -37,8 +37,8 @@ static bool time_entry(Sweep *s, Session *session, EntryKind kind, Bench *out) {
     return bench_entry(&s->cli->diag, &s->cli->arena, &request, out);
 }
 
-static bool measure_prefill(Sweep *s, const Model *model, SweepPoint *p) {
-    EntryKind kind = ENTRY_INFER;
+// The mean time of one run of the entry, with one row.
+static bool measure_entry(Sweep *s, const Model *model, EntryKind kind, Interval *out) {
     Plan *plan;
     Session *session = NULL;
     Bench bench;
@@ -47,7 +47,7 @@ static bool measure_prefill(Sweep *s, const Model *model, SweepPoint *p) {
         session_open(&s->cli->diag, plan, s->cli->options.threads, &session) &&
         time_entry(s, session, kind, &bench);
     session_close(session);
-    if (good) p->prefill_ms = in_ms(bench.ns);
+    if (good) *out = in_ms(bench.ns);
     return good;
 }
 
@@ -180,7 +180,8 @@ bool sweep_measure(Sweep *s) {
     Model model;
     if (!model_load(&s->cli->diag, &s->cli->arena, p->model,
                     (Settings){p->settings.ptr, p->settings.len}, &model) ||
-        (s->wanted[METRIC_PREFILL] && !measure_prefill(s, &model, p)))
+        (s->wanted[METRIC_PREFILL] && !measure_entry(s, &model, ENTRY_INFER, &p->prefill_ms)) ||
+        (s->wanted[METRIC_DECODE] && !measure_entry(s, &model, ENTRY_DECODE, &p->decode_ms)))
         return false;
     bool training = s->wanted[METRIC_STEP] || s->wanted[METRIC_MEMORY] ||
                     s->wanted[METRIC_TRAFFIC] || s->wanted[METRIC_LOSS];

@@ -30,8 +30,9 @@ static void add_table(const Sweep *s, Report *r) {
     Arena *arena = r->arena;
     bool held_out = s->cli->options.eval_data.len && s->wanted[METRIC_LOSS];
     Str cells[METRIC_COUNT + 4];
-    static const char *const heads[METRIC_COUNT] = {"ms a step (95 %)", "ms prefill (95 %)",
-                                                    "memory", "traffic a step", "loss"};
+    static const char *const heads[METRIC_COUNT] = {"ms a step (95 %)",  "ms prefill (95 %)",
+                                                    "ms a token (95 %)", "memory",
+                                                    "traffic a step",    "loss"};
     uint32_t n = 0;
     cells[n++] = STR("variant");
     cells[n++] = STR("parameters");
@@ -49,6 +50,7 @@ static void add_table(const Sweep *s, Report *r) {
         cells[n++] = str_printf(arena, "%lld", (long long)p->parameters);
         if (s->wanted[METRIC_STEP]) cells[n++] = interval_text(arena, &p->step_ms);
         if (s->wanted[METRIC_PREFILL]) cells[n++] = interval_text(arena, &p->prefill_ms);
+        if (s->wanted[METRIC_DECODE]) cells[n++] = interval_text(arena, &p->decode_ms);
         if (s->wanted[METRIC_MEMORY]) cells[n++] = in_bytes(arena, p->memory_bytes);
         if (s->wanted[METRIC_TRAFFIC]) cells[n++] = in_bytes(arena, p->traffic_bytes);
         if (s->wanted[METRIC_LOSS]) cells[n++] = loss_text(arena, &p->loss);
@@ -71,6 +73,7 @@ static const Panel panels[] = {
     {"loss", "loss after training", "loss", METRIC_LOSS, PLOT_DOTS},
     {"step", "time of a training step", "ms", METRIC_STEP, PLOT_BARS},
     {"prefill", "time of a prefill", "ms", METRIC_PREFILL, PLOT_BARS},
+    {"decode", "time of a token", "ms", METRIC_DECODE, PLOT_BARS},
     {"memory", "memory of a training step", "MiB", METRIC_MEMORY, PLOT_BARS},
     {"traffic", "traffic of a training step", "MiB", METRIC_TRAFFIC, PLOT_BARS},
 };
@@ -78,6 +81,7 @@ static const Panel panels[] = {
 static Interval panel_value(const SweepPoint *p, Metric metric) {
     if (metric == METRIC_STEP) return p->step_ms;
     if (metric == METRIC_PREFILL) return p->prefill_ms;
+    if (metric == METRIC_DECODE) return p->decode_ms;
     if (metric == METRIC_LOSS) return sweep_loss_bar(p);
     double x = sweep_cost(p, metric);
     return (Interval){x, x, x};

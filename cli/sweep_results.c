@@ -82,6 +82,7 @@ static void write_point(const Sweep *s, const SweepPoint *p, JsonWriter *w) {
     }
     if (s->wanted[METRIC_STEP]) write_interval(w, "step_ms", &p->step_ms);
     if (s->wanted[METRIC_PREFILL]) write_interval(w, "prefill_ms", &p->prefill_ms);
+    if (s->wanted[METRIC_DECODE]) write_interval(w, "decode_ms", &p->decode_ms);
     if (s->wanted[METRIC_MEMORY]) key_number(w, "memory_bytes", p->memory_bytes);
     if (s->wanted[METRIC_TRAFFIC]) key_number(w, "traffic_bytes", p->traffic_bytes);
     if (s->wanted[METRIC_LOSS]) {
@@ -134,8 +135,8 @@ void sweep_text(const Sweep *s, StrBuf *out) {
     for (uint32_t i = 0; i < s->done; i++)
         width = (int)s->points[i].label.len > width ? (int)s->points[i].label.len : width;
     strbuf_addf(out, "%-*s %10s", width, "", "parameters");
-    static const char *const heads[METRIC_COUNT] = {"ms a step", "ms prefill", "memory",
-                                                    "traffic", "loss"};
+    static const char *const heads[METRIC_COUNT] = {"ms a step", "ms prefill", "ms a token",
+                                                    "memory",    "traffic",    "loss"};
     for (uint32_t m = 0; m < METRIC_COUNT; m++)
         if (s->wanted[m]) strbuf_addf(out, " %12s", heads[m]);
     bool held_out = s->cli->options.eval_data.len && s->wanted[METRIC_LOSS];
@@ -151,6 +152,7 @@ void sweep_text(const Sweep *s, StrBuf *out) {
         strbuf_addf(out, "%-*.*s %10s", width, STR_ARG(p->label), parameters.ptr);
         if (s->wanted[METRIC_STEP]) strbuf_addf(out, " %12.2f", p->step_ms.median);
         if (s->wanted[METRIC_PREFILL]) strbuf_addf(out, " %12.2f", p->prefill_ms.median);
+        if (s->wanted[METRIC_DECODE]) strbuf_addf(out, " %12.3f", p->decode_ms.median);
         if (s->wanted[METRIC_MEMORY]) strbuf_addf(out, " %12s", memory.ptr);
         if (s->wanted[METRIC_TRAFFIC]) strbuf_addf(out, " %12s", traffic.ptr);
         if (s->wanted[METRIC_LOSS]) strbuf_addf(out, " %12.4f", p->loss.mean);

@@ -56,7 +56,7 @@ expect 0 check $model --dtype bf16
 expect 3 check $model --layout B:dp=2
 expect 3 plan $model
 expect 2 run $model --two-phase maybe
-expect 3 sweep $model --vary block=1,2 -o d --metrics decode
+expect 2 sweep $model --vary block=1,2 -o d --metrics decoding
 absent d
 
 # Help of every command.

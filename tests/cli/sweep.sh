@@ -5,8 +5,10 @@ need_code
 yes 'In the beginning God created the heaven and the earth.' 2>/dev/null | head -n 60 >text
 sizes="$small --context 16 --batch 2"
 expect 0 sweep $model $sizes --vary block=1,2 --compare "$root/models/prenorm.strata" --data text \
-    --metrics step,prefill,memory,traffic,loss --steps 3 -o d
+    --metrics step,prefill,decode,memory,traffic,loss --steps 3 -o d
 out_has 'block=2'
+out_has 'ms a token'
+grep -q decode_ms d/results.json || fail "results.json lacks decode_ms"
 out_has 'prenorm'
 [ "$(tail -n 1 out)" = d/report.html ] || fail "the report's path is not the last line"
 for f in report.html results.json; do [ -s d/$f ] || fail "$f is missing"; done

@@ -28,6 +28,10 @@ expect 0 bench $model $sizes --train --kernels --json
 json_has median_ms tokens_per_second floor_ms kernels
 expect 0 bench $model $sizes
 out_has 'tokens/s'
+for what in prefill decode; do
+    expect 0 bench $model $sizes --$what --json --threads 1
+    out_has "\"$what\""
+done
 expect 0 tune $model $sizes --budget 4 --json
 json_has trials best_ns
 

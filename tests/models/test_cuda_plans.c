@@ -23,6 +23,13 @@ static void test_sm90a(void **state) {
     plan_check("models/attnres_full.strata", ENTRY_GRAD, CUDA_SM90A, DTYPE_BF16);
 }
 
+static void test_decoding(void **state) {
+    (void)state;
+    plan_check("models/prenorm.strata", ENTRY_PREFILL, CUDA_SM80, DTYPE_F32);
+    plan_check("models/prenorm.strata", ENTRY_PREFILL, CUDA_SM90A, DTYPE_BF16);
+    plan_check("models/attnres_block.strata", ENTRY_DECODE, CUDA_SM90A, DTYPE_BF16);
+}
+
 static void test_sm100a(void **state) {
     (void)state;
     plan_check("models/attnres_block.strata", ENTRY_FORWARD, CUDA_SM100A, DTYPE_BF16);
@@ -34,8 +41,8 @@ int main(void) {
         return 77;
     }
     setenv("STRATA_NVRTC", STRATA_NVRTC_TEXT, 1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_f32), cmocka_unit_test(test_sm80),
-                                       cmocka_unit_test(test_sm90a),
-                                       cmocka_unit_test(test_sm100a)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_f32), cmocka_unit_test(test_sm80), cmocka_unit_test(test_sm90a),
+        cmocka_unit_test(test_decoding), cmocka_unit_test(test_sm100a)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
