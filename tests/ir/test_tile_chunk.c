@@ -273,7 +273,7 @@ typedef struct {
 static const Case cases[] = {
     {"", NULL},
     {P "%6 = solve %5, %3 : f32 (t, e)", NULL},
-    {P "%6 = solve %5, %4 : f32 (t, s, d)", "more than two dimensions"},
+    {P "%6 = solve %5, %4 : f32 (t, d)", "what is solved stands at m and n"},
     {"%4 = solve %1, %3 : f32 (t, d, e)", "more than two dimensions"},
     {"%4 = map mul %1, %3 : f32 (t, d, e)", "more than two dimensions besides the grid"},
     {"%4 = reduce_max %1 over (d) : f32 (t)", "is a sum over one k, or over m"},
@@ -306,7 +306,7 @@ static const Case cases[] = {
     {"%4 = turn %3 : f32 (s, e)\n%5 = scan add %4 upto (t) : f32 (s, e)", "over m, of a value"},
     {"%4 = const 0 : f32 ()\n%5 = turn %4 : f32 ()", "stands at one of m and n"},
     {"arg j: i32[10]\n%4 = load j[t] : i32 (t)\n%5 = gather x[d] at %4*3 of 10 : f32 (t, d)",
-     "no gather or scatter"},
+     "it is no operation of chunk programs"},
 };
 
 static void test_invariants(void **state) {
