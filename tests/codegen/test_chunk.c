@@ -1,5 +1,7 @@
 // CHUNK kernels against the tile interpreter, at all levels: each operation alone and whole
 // recurrences, over ragged lengths, tiles and widths.
+#include "ir/graph/linear.h"
+#include "ir/region_to_tile.h"
 #include "tests/codegen/kernel_bench.h"
 #include "tests/test.h"
 
@@ -266,14 +268,105 @@ static void test_solves(void **state) {
 static void test_gated_delta(void **state) {
     (void)state;
     check_all(GATED_DELTA);
-    check_all("  reverse\n" GATED_DELTA);
+    check(&shapes[3], "  reverse\n" GATED_DELTA, 3e-5);
+}
+
+// ---- what regions of linear attention become
+
+static ValueId leaf(Graph *g, const char *name, uint32_t rank, const AxisId *axes) {
+    Leaf l = {.kind = OP_INPUT,
+              .path = str_of(name),
+              .type = DTYPE_F32,
+              .rank = (uint8_t)rank,
+              .axes = axes};
+    return graph_leaf(g, &l);
+}
+
+typedef struct {
+    Graph *g;
+    AxisId B, T, d, e;
+    int64_t bits;
+    ValueId in[7];  // q, k, v, decay, beta, initial, gradient
+} Model;
+
+static void leaves_add(Model *r, const Shape *x, bool wide) {
+    r->B = graph_axis(r->g, STR("B"), 2, false);
+    r->T = graph_axis(r->g, STR("T"), x->T, false);
+    r->d = graph_axis(r->g, STR("d"), x->d, false);
+    r->e = graph_axis(r->g, STR("e"), x->e, false);
+    AxisId of_d[] = {r->B, r->T, r->d}, of_e[] = {r->B, r->T, r->e};
+    r->in[0] = leaf(r->g, "q", 3, of_d);
+    r->in[1] = leaf(r->g, "k", 3, of_d);
+    r->in[2] = leaf(r->g, "v", 3, of_e);
+    r->in[3] = leaf(r->g, "decay", wide ? 3 : 2, of_d);
+    r->in[4] = leaf(r->g, "beta", 2, of_d);
+    r->in[5] = leaf(r->g, "initial", 3, (AxisId[]){r->B, r->d, r->e});
+    r->in[6] = leaf(r->g, "gradient", 3, of_e);
+}
+
+static void result_add(Model *r, GraphOp op, int64_t bits) {
+    const int64_t needs[7] = {LINEAR_HAS_QUERY,   0, 0, LINEAR_HAS_DECAY, LINEAR_HAS_BETA,
+                              LINEAR_HAS_INITIAL, 0};
+    uint32_t given = op == OP_LINEAR || op == OP_LINEAR_STATE ? 6 : 7, count = 0;
+    ValueId in[7];
+    for (uint32_t i = 0; i < given; i++)
+        if ((bits & needs[i]) == needs[i]) in[count++] = r->in[i];
+    GraphAttr attr = {
+        .along = (AxisId[]){r->d, r->T}, .along_count = 2, .number = 0.5, .amount = bits};
+    graph_output(r->g, str_of(op_text(op)), graph_add(r->g, op, in, count, attr, (Span){0}));
+}
+
+// Arguments are small: keys that are longer than 1, or tokens that grow, would let states grow
+// without bound.
+static void check_region(const Shape *x, int64_t bits, bool wide, bool gradients) {
+    TileBench b;
+    bench_open(&b);
+    Model r = {.g = graph_new(&b.arena, STR("test"))};
+    leaves_add(&r, x, wide);
+    if (gradients) {
+        static const int64_t needs[] = {LINEAR_HAS_DECAY, LINEAR_HAS_BETA, LINEAR_HAS_INITIAL};
+        for (GraphOp op = OP_LINEAR_DQ; op <= OP_LINEAR_DINITIAL; op++)
+            if (op < OP_LINEAR_DDECAY || bits & needs[op - OP_LINEAR_DDECAY])
+                result_add(&r, op, bits | LINEAR_HAS_QUERY);
+    } else {
+        result_add(&r, OP_LINEAR, bits | LINEAR_HAS_QUERY);
+        result_add(&r, OP_LINEAR_STATE, bits);
+    }
+    Regions *regions = pass_fuse(r.g, &b.arena);
+    assert_int_equal(regions->count, 1);
+    Schedule schedule = schedule_none();
+    schedule.chunk = (int32_t)x->C;
+    TileKernels *kernels = region_to_tile(regions, &regions->regions[0], &schedule, &b.arena);
+    KernelCheck usual = kernel_check_usual();
+    usual.range = 0.25;
+    usual.tolerance = 3e-5;
+    for (uint32_t i = 0; i < kernels->kernel_count; i++)
+        kernel_check(&b, kernels->kernels[i].program, usual);
+    bench_close(&b);
+}
+
+enum { EVERYTHING = LINEAR_HAS_DECAY | LINEAR_HAS_BETA | LINEAR_HAS_INITIAL | LINEAR_DELTA };
+
+static void test_regions(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    static const Shape x = {50, 32, 20, 17};
+    static const Shape one = {1, 1, 20, 17};
+    for (int gradients = 0; gradients < 2; gradients++) {
+        check_region(&x, EVERYTHING, true, gradients);
+        check_region(&x, EVERYTHING, false, gradients);
+        check_region(&x, LINEAR_HAS_DECAY, true, gradients);
+        check_region(&x, LINEAR_DELTA, true, gradients);
+        check_region(&one, EVERYTHING, true, gradients);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dots),   cmocka_unit_test(test_decayed_dots),
-        cmocka_unit_test(test_scans),  cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_solves), cmocka_unit_test(test_gated_delta),
+        cmocka_unit_test(test_dots),    cmocka_unit_test(test_decayed_dots),
+        cmocka_unit_test(test_scans),   cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_solves),  cmocka_unit_test(test_gated_delta),
+        cmocka_unit_test(test_regions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
