@@ -29,8 +29,8 @@ static const Move contract_moves[] = {
     {offsetof(Schedule, pack_b), MOVE_CHOOSE, -1, 1},
 };
 static const Move attend_moves[] = {
-    {offsetof(Schedule, bm), MOVE_DOUBLE, 8, 256},
-    {offsetof(Schedule, bn), MOVE_DOUBLE, 16, 4096},
+    {offsetof(Schedule, bm), MOVE_DOUBLE, 16, 1024},
+    {offsetof(Schedule, bn), MOVE_DOUBLE, 16, 1024},
     {offsetof(Schedule, split), MOVE_CHOOSE, 0, 1},
 };
 static const Move linear_moves[] = {

@@ -254,16 +254,6 @@ static uint32_t row_space(const Regions *regions, const Region *region, Arena *a
 
 // ---- attention
 
-// The scores of a block of queries and all keys that are reduced over stay in the second cache.
-static int32_t attend_block(const TileProgram *p) {
-    const int64_t most = 65536;  // elements
-    int64_t keys = p->dims[tile_dim_of(p, DIM_N)].extent;
-    int32_t block = 64;
-    while (block > 16 && block * keys > most)
-        block /= 2;
-    return block;
-}
-
 static int64_t grid_points(const TileProgram *p) {
     int64_t points = 1;
     for (uint32_t d = 0; d < p->dim_count; d++)
@@ -271,21 +261,40 @@ static int64_t grid_points(const TileProgram *p) {
     return points;
 }
 
-// Gradients in one kernel need fewer products, in two they give more tasks.
+// Queries that share copies of keys: the more, the less is copied, as long as there are tasks
+// enough. Gradients in one kernel are a task for each point of the grid anyway.
+static int32_t attend_block(const TileProgram *p, uint32_t threads) {
+    const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)];
+    int64_t points = grid_points(p), wanted = 4 * (int64_t)threads;
+    int32_t block = 256;
+    while (m->tile < m->extent && block > 64 && points * (m->extent / block) < wanted)
+        block /= 2;
+    return block;
+}
+
+// Bytes that a task of all keys has to keep of their gradients.
+static int64_t attend_kept(const TileProgram *p) {
+    int64_t widths = 0;
+    for (uint32_t d = 0; d < p->dim_count; d++)
+        if (p->dims[d].role == DIM_K) widths += p->dims[d].extent;
+    return p->dims[tile_dim_of(p, DIM_N)].extent * widths * 4;
+}
+
+// Gradients in one kernel need fewer products; in two they give more tasks, which keep little.
 static uint32_t attend_space(const Regions *regions, const Region *region, uint32_t threads,
                              Arena *arena, Schedule **out) {
-    static const int32_t blocks[] = {0, 64, 32, 48, 96, 128, 16},
-                         chunks[] = {256, 64, 128, 512};
+    static const int32_t blocks[] = {0, 64, 128, 256, 512, 16}, chunks[] = {128, 64, 256, 512};
+    const int64_t most_kept = 16 << 20;
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
     Schedule schedule = schedule_none();
     const TileProgram *p =
         region_to_tile(regions, region, &schedule, arena)->kernels[0].program;
-    int32_t first = grid_points(p) < 2 * (int64_t)threads;
+    int32_t first = grid_points(p) < 2 * (int64_t)threads || attend_kept(p) > most_kept;
     for (int32_t k = 0; k < 2; k++)
         for (size_t j = 0; j < sizeof chunks / sizeof *chunks; j++)
             for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
                 schedule.split = k ? 1 - first : first;
-                schedule.bm = blocks[i] ? blocks[i] : attend_block(p);
+                schedule.bm = blocks[i] ? blocks[i] : attend_block(p, threads);
                 schedule.bn = chunks[j];
                 program_add(&s, schedule);
             }

@@ -56,6 +56,12 @@ depth() {
     "$python" tests/bench/bench_depth.py "$@"
 }
 
+attention() {
+    set -- --build "$build" --db "$build/bench.db"
+    [ ! -x "$peers/bin/python" ] || set -- "$@" --peers "$peers"
+    "$python" tests/bench/bench_attention.py "$@"
+}
+
 # Every shape goes to a page of its own; here stand the peaks and the spread of the ratios.
 contractions() {
     {
@@ -80,6 +86,7 @@ END
     machine
     section 'Training steps and kernels beside other systems' steps
     section 'What attention over depth adds to a model' depth
+    section 'Attention alone, short to long' attention
     section 'Contractions beside oneDNN' contractions
     section 'Row kernels and the speed of memory' "$build/tests/bench_rows" --threads 2
     section 'Compiling for GPUs' "$build/tests/bench_nvrtc"

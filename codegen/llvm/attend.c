@@ -4,100 +4,24 @@
 //       for each point of the serial dimensions, for each block of queries:
 //         turn the queries
 //         for each chunk of keys that the band lets meet the block:
-//           scores: products over k, into close memory
-//           passes over the scores: maps, what is reduced over keys, weights
-//           sums over keys (of each query) and over queries (of each key): products
+//           copy what is read at the keys
+//           for each strip of the block's queries: scores and what is summed of them
 //         store what stands at the queries
 //       store what stands at the keys
 #include "codegen/llvm/attend.h"
 
-#include "base/check.h"
 #include "codegen/llvm/skeleton.h"
 
 static const TileDim *dim_at(const Attend *a, int d) { return &a->p->dims[d]; }
 
-static IrValue plus(const Attend *a, IrValue x, int64_t y) {
+IrValue plus(const Attend *a, IrValue x, int64_t y) {
     return build_iadd(a->b, x, build_i64(a->b, y));
 }
 
-// ---- products of one block and chunk
-
-static void scores_emit(Attend *a, const Scores *s) {
-    Builder *b = a->b;
-    IrValue index[TILE_MAX_DIMS];
-    memcpy(index, a->index, sizeof index);
-    index[a->n] = a->n_first;
-    index[s->k] = build_i64(b, 0);
-    build_line(b, tile_op(a->p, s->dot)->span);
-    IrValue ahead = minus(b, a->m_first, a->n_first);
-    IrValue first = a->has_hi ? plus(a, ahead, -a->p->band.hi) : NULL;
-    IrValue end = a->has_lo ? plus(a, ahead, -a->p->band.lo) : NULL;
-    product_emit(b, &(Product){.a_type = a->p->args.ptr[s->of_n->access.arg].type,
-                               .b_type = DTYPE_F32,
-                               .a = load_pointer(a, s->of_n, index),
-                               .b = s->turned,
-                               .c = s->panel,
-                               .a_across = s->of_n->access.stride[a->n],
-                               .a_step = s->of_n->access.stride[s->k],
-                               .b_step = a->block,
-                               .c_pitch = a->block,
-                               .rows = a->n_count,
-                               .count = build_i64(b, dim_at(a, s->k)->extent),
-                               .first_row = first,
-                               .end_row = end,
-                               .cols = a->block,
-                               .b_padded = true});
-}
-
-// What the sums multiply the weights with: in place, or a copy.
-static void sums_operand(Attend *a, const Sums *s, Product *p) {
-    IrValue index[TILE_MAX_DIMS];
-    if (s->copy) {
-        copy_operand(a, s);
-        p->b_type = DTYPE_F32;
-        p->b = s->copy;
-        p->b_step = s->width;
-        p->b_padded = true;
-        return;
-    }
-    memcpy(index, a->index, sizeof index);
-    index[a->m] = a->m_first;
-    index[a->n] = a->n_first;
-    index[s->k] = build_i64(a->b, 0);
-    p->b_type = a->p->args.ptr[s->load->access.arg].type;
-    p->b = load_pointer(a, s->load, index);
-    p->b_step = s->load->access.stride[s->over_n ? a->n : a->m];
-}
-
-// Row r of the sums is a query, whose keys end with r - lo, or a key, whose queries begin with
-// r + lo.
-static void sums_emit(Attend *a, const Sums *s) {
-    Builder *b = a->b;
-    Product p = {.a_type = DTYPE_F32, .a = s->weights, .c_pitch = s->width, .add = true};
-    p.cols = dim_at(a, s->k)->extent;
-    sums_operand(a, s, &p);
-    build_line(b, tile_op(a->p, s->dot)->span);
-    IrValue ahead = minus(b, a->m_first, a->n_first), behind = minus(b, a->n_first, a->m_first);
-    const Band *band = &a->p->band;
-    if (s->over_n) {
-        p.a_across = 1;
-        p.a_step = a->block;
-        p.rows = a->m_count;
-        p.count = a->n_count;
-        p.c = s->sums;
-        if (a->has_hi) p.first = plus(a, ahead, -band->hi);
-        if (a->has_lo) p.end = plus(a, ahead, 1 - band->lo);
-    } else {
-        p.a_across = a->block;
-        p.a_step = 1;
-        p.rows = a->n_count;
-        p.count = a->m_count;
-        p.c = build_gep(b, b->f32, s->sums,
-                        build_imul(b, minus(b, a->n_first, a->task_n), s->width));
-        if (a->has_lo) p.first = plus(a, behind, band->lo);
-        if (a->has_hi) p.end = plus(a, behind, band->hi + 1);
-    }
-    product_emit(b, &p);
+void ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step, Range *at) {
+    loop_begin(a->b, loop, from, to, step);
+    at->first = loop->index;
+    at->count = at_most(a->b, build_i64(a->b, step), minus(a->b, to, loop->index));
 }
 
 // ---- the nest
@@ -115,44 +39,49 @@ static void clear_sums(Attend *a, bool over_n) {
     for (int i = 0; i < a->sum_count; i++) {
         const Sums *s = &a->sums[i];
         if (s->over_n != over_n) continue;
-        IrValue rows = over_n ? a->m_count : minus(a->b, a->task_n_end, a->task_n);
-        clear(a, s->sums, build_imul(a->b, rows, s->width));
+        IrValue rows = over_n ? a->block_at.count : minus(a->b, a->task_n_end, a->task_n);
+        clear(a, s->sums, build_imul(a->b, rows, s->rows->width));
     }
 }
 
+static void copies_emit(Attend *a, int along) {
+    for (int i = 0; i < a->row_count; i++)
+        if (a->rows[i].along == along) copy_rows(a, &a->rows[i]);
+}
+
 static void keys_emit(Attend *a) {
-    for (int i = 0; i < a->score_count; i++)
-        scores_emit(a, &a->scores[i]);
-    for (int round = 0; round < a->passes; round++) {
-        pass_over_scores(a, round);
-        if (round + 1 < a->passes) rows_compute(a, round + 1);
-    }
-    for (int i = 0; i < a->sum_count; i++)
-        sums_emit(a, &a->sums[i]);
+    copies_emit(a, a->n);
+    Range block = a->block_at;
+    Loop strips = {.count = 0};
+    IrValue end = build_iadd(a->b, block.first, block.count);
+    ranges_begin(a, &strips, block.first, end, a->strip, &a->strip_at);
+    strip_emit(a);
+    loop_end(a->b, &strips);
 }
 
 // The keys that the block's queries meet, in chunks.
 static void chunks_emit(Attend *a) {
     Builder *b = a->b;
     IrValue from = a->task_n, to = a->task_n_end;
-    IrValue last = plus(a, build_iadd(b, a->m_first, a->m_count), -1);
-    if (a->has_hi) from = at_least(b, from, plus(a, a->m_first, -a->p->band.hi));
+    IrValue last = plus(a, build_iadd(b, a->block_at.first, a->block_at.count), -1);
+    if (a->has_hi) from = at_least(b, from, plus(a, a->block_at.first, -a->p->band.hi));
     if (a->has_lo) to = at_most(b, to, plus(a, last, 1 - a->p->band.lo));
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, from, to, a->chunk);
-    a->n_first = loop.index;
-    a->n_count = at_most(b, build_i64(b, a->chunk), minus(b, to, loop.index));
+    ranges_begin(a, &loop, from, to, a->chunk, &a->chunk_at);
     keys_emit(a);
     loop_end(b, &loop);
 }
 
 static void block_emit(Attend *a) {
+    IrValue none = build_i64(a->b, 0);
     clear_sums(a, true);
     for (int i = 0; i < a->score_count; i++)
         turn_queries(a, &a->scores[i]);
-    rows_compute(a, 0);
+    copies_emit(a, a->m);
+    reductions_clear(a);
+    rows_compute(a, 0, none, a->block_at.count);
     chunks_emit(a);
-    rows_compute(a, a->passes);
+    rows_compute(a, a->passes, none, a->block_at.count);
     rows_finish(a);
 }
 
@@ -168,9 +97,7 @@ static void blocks_emit(Attend *a) {
     }
     if (tiled && a->has_hi) to = at_most(b, to, plus(a, a->task_n_end, a->p->band.hi));
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, from, to, a->block);
-    a->m_first = loop.index;
-    a->m_count = at_most(b, build_i64(b, a->block), minus(b, to, loop.index));
+    ranges_begin(a, &loop, from, to, a->block, &a->block_at);
     block_emit(a);
     loop_end(b, &loop);
 }

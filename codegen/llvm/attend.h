@@ -7,47 +7,71 @@
 
 #include "codegen/llvm/product.h"
 
+// What a load reads at the chunk's keys, or at the block's queries, copied: whatever its type,
+// layout and place in memory, a product finds it in the cache, row behind row.
+typedef struct {
+    const TileOp *load;
+    int along, k;   // n or m; the elements of a row
+    int64_t width;  // of a row: k's extent, rounded up to vectors
+    IrValue copy;   // [key of the chunk, or query of the block][width]
+} Rows;
+
 // A dot over a k: scores.
 typedef struct {
     TileId dot;
     int k;
-    const TileOp *of_m, *of_n;  // its operands: loads
-    IrValue turned;             // [k][block]: the block's queries, turned
-    IrValue panel;              // [key of the chunk][block]
+    const TileOp *of_m;  // the queries
+    const Rows *of_n;    // the keys
+    IrValue turned;      // [strip of the block][k][query]: the block's queries, turned
+    IrValue panel;       // [key][query of the strip]
 } Scores;
 
-// A dot over n, or over m: sums of scores times what `load` reads.
+// A dot over n, or over m: sums of scores times rows.
 typedef struct {
     TileId dot;
     bool over_n;
-    int k;  // where the result and `load` stand
-    const TileOp *load;
-    IrValue weights;  // [key of the chunk][block]
-    IrValue copy;     // of what is loaded, [n or m][width]: where it does not lie along k
+    bool rescaled;  // its weights are relative to the largest score so far
+    const Rows *rows;
+    IrValue weights;  // [key][query of the strip]
     IrValue sums;     // [query of the block, or key of the task][width]
-    int64_t width;    // of a row: k's extent, rounded up to vectors
 } Sums;
 
-enum { ATTEND_MOST_DOTS = 4 };
+enum { ATTEND_MOST_DOTS = 4, ATTEND_MOST_ROWS = 2 * ATTEND_MOST_DOTS };
+
+typedef struct {
+    IrValue first, count;  // i64
+} Range;
 
 typedef struct {
     Builder *b;
     const TileProgram *p;
-    int m, n, lanes, vectors;  // vectors of a block of queries
-    int64_t block, chunk;      // most queries and keys that are handled together
-    bool has_lo, has_hi;       // can the band's bounds be felt?
+    int m, n, lanes, vectors;  // vectors of a strip
+    // Most queries that share a copy of keys, most keys of a copy; queries whose scores are
+    // computed together.
+    int64_t block, chunk, strip;
+    bool has_lo, has_hi;  // can the band's bounds be felt?
+    Rows rows[ATTEND_MOST_ROWS];
     Scores scores[ATTEND_MOST_DOTS];
     Sums sums[ATTEND_MOST_DOTS];
-    int score_count, sum_count;
+    int row_count, score_count, sum_count;
     int *round;  // per operation: how many passes over the scores it waits for
     int passes;
-    bool reduces;  // anything over keys
-    IrValue *row;  // per operation at m alone: its values of the block
-    // Of the task, block and chunk that are being emitted: i64.
+    bool reduces;    // anything over keys
+    TileId top;      // the largest score of a query, where chunks can be rescaled; {0}: not
+    IrValue before;  // [query of the strip]: top, of the chunks before
+    IrValue *row;    // per operation at m alone: its values of the block
+    // What is being emitted. Of the task: i64.
     IrValue index[TILE_MAX_DIMS];  // of grid and serial dims
     IrValue task_m, task_m_end, task_n, task_n_end;
-    IrValue m_first, m_count, n_first, n_count;
+    Range block_at, chunk_at, strip_at;
+    Range keys;                // of the chunk: those that any query of the strip meets
+    IrValue whole, whole_end;  // of these: those that all its queries meet, from keys.first
 } Attend;
+
+IrValue plus(const Attend *a, IrValue x, int64_t y);
+// [from, to) in steps, each with at most that many.
+void ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step, Range *at);
+IrValue strip_in_block(Attend *a);  // its first query, from the block's
 
 // attend_plan.c. False, with the reason in b->diag: the program has no code here.
 MUST_USE bool attend_plan(Attend *a, Builder *b);
@@ -57,10 +81,20 @@ bool stands_at(const TileOp *op, int dim);
 // The element of an access at these indices; those of dimensions that it does not walk may be
 // NULL.
 IrValue load_pointer(const Attend *a, const TileOp *op, const IrValue *index);
+// A vector of elements along a dimension, from this index of it on.
+IrValue load_vector(const Attend *a, const TileOp *op, const IrValue *index, int along,
+                    IrValue mask);
+IrValue mask_count(const Attend *a, IrValue count);  // lanes below an i64; NULL: all
 
-void rows_compute(Attend *a, int round);  // values at m alone
+void rows_compute(Attend *a, int round, IrValue from, IrValue to);  // at queries of the block
+void reductions_clear(Attend *a);                                   // of the block
 void pass_over_scores(Attend *a, int round);
 void rows_finish(Attend *a);  // stores at m
 void keys_finish(Attend *a);  // stores at n
+
+// attend_strip.c: everything of a strip of queries and a chunk of keys.
+void strip_emit(Attend *a);
+
+// attend_copy.c
 void turn_queries(Attend *a, const Scores *s);
-void copy_operand(Attend *a, const Sums *s);
+void copy_rows(Attend *a, const Rows *r);

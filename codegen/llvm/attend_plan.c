@@ -4,9 +4,9 @@
 #include "codegen/llvm/attend.h"
 
 enum {
-    BLOCK = 64,         // queries handled together, if the program leaves it open
-    CHUNK = 256,        // keys likewise, where nothing is reduced over them
-    MOST_VECTORS = 16,  // of a block
+    BLOCK = 256,        // queries that share copies of keys, if the program leaves it open
+    CHUNK = 128,        // keys of a copy, likewise
+    STRIP_VECTORS = 4,  // at most
     FELT = 1 << 30,     // distances beyond this are none
 };
 
@@ -49,6 +49,18 @@ static DimSet k_dims(const Attend *a) {
 
 // ---- operations
 
+// The copy that holds what a load reads at the keys or queries.
+static const Rows *rows_of(Attend *a, const TileOp *load) {
+    for (int i = 0; i < a->row_count; i++)
+        if (a->rows[i].load == load) return &a->rows[i];
+    ASSERT(a->row_count < ATTEND_MOST_ROWS);
+    Rows *r = &a->rows[a->row_count++];
+    *r = (Rows){.load = load, .along = stands_at(load, a->n) ? a->n : a->m};
+    r->k = only_dim(load->dims & k_dims(a));
+    r->width = round_to(dim_at(a, r->k)->extent, a->lanes);
+    return r;
+}
+
 static bool dot_plan(Attend *a, TileId v) {
     const TileOp *op = tile_op(a->p, v), *x = tile_op(a->p, op->in[0]),
                  *y = tile_op(a->p, op->in[1]);
@@ -57,14 +69,12 @@ static bool dot_plan(Attend *a, TileId v) {
         if (!is_plain_load(a, x)) return refuse(a, "a dot of what is no load");
         if (a->score_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
         a->scores[a->score_count++] =
-            (Scores){.dot = v, .k = only_dim(op->over), .of_m = x, .of_n = y};
+            (Scores){.dot = v, .k = only_dim(op->over), .of_m = x, .of_n = rows_of(a, y)};
         return true;
     }
     if (a->sum_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
-    Sums s = {.dot = v, .load = y, .over_n = (op->over >> a->n & 1) != 0};
-    s.k = only_dim(y->dims & k_dims(a));
-    s.width = round_to(dim_at(a, s.k)->extent, a->lanes);
-    a->sums[a->sum_count++] = s;
+    bool over_n = (op->over >> a->n & 1) != 0;
+    a->sums[a->sum_count++] = (Sums){.dot = v, .over_n = over_n, .rows = rows_of(a, y)};
     return true;
 }
 
@@ -91,6 +101,54 @@ static void passes_plan(Attend *a) {
     }
 }
 
+// ---- chunks of a softmax
+//
+// Sums over keys of exp(x - top), where top is the largest x, can be had chunk by chunk: what
+// was summed relative to an earlier top is multiplied by exp(earlier - later).
+
+static bool is_map(const TileOp *op, GraphOp fn) {
+    return op->kind == TILE_MAP && op->fn == fn;
+}
+
+static bool is_top(const Attend *a, TileId v) {
+    const TileOp *op = tile_op(a->p, v);
+    return op->kind == TILE_REDUCE && op->fn == OP_REDUCE_MAX && a->round[op->in[0].i] == 0;
+}
+
+// Of what is reduced over keys: is it, or will it be, the same for all chunks? *top is then set
+// if it has to be rescaled.
+static bool is_rescalable(const Attend *a, TileId v, TileId *top) {
+    const TileOp *op = tile_op(a->p, v);
+    if (a->round[v.i] == 0) return true;
+    if (!is_map(op, OP_EXP)) return false;
+    op = tile_op(a->p, op->in[0]);
+    if (!is_map(op, OP_SUB) || a->round[op->in[0].i] != 0 || !is_top(a, op->in[1]))
+        return false;
+    bool same = !top->i || top->i == op->in[1].i;
+    *top = op->in[1];
+    return same;
+}
+
+// Can all that is reduced, or summed, be had chunk by chunk?
+static bool chunks_plan(Attend *a) {
+    TileId top = {0};
+    for (uint32_t i = 1; i < a->p->ops.len; i++) {
+        const TileOp *op = &a->p->ops.ptr[i];
+        if (op->kind != TILE_REDUCE) continue;
+        if (!is_rescalable(a, op->in[0], &top)) return false;
+        if (a->round[op->in[0].i] > 0 && op->fn != OP_REDUCE_SUM) return false;
+    }
+    for (int i = 0; i < a->sum_count; i++) {
+        Sums *s = &a->sums[i];
+        TileId weight = tile_op(a->p, s->dot)->in[0];
+        if (!is_rescalable(a, weight, &top)) return false;
+        s->rescaled = a->round[weight.i] > 0;
+        if (s->rescaled && !s->over_n) return false;
+    }
+    a->top = top;
+    return true;
+}
+
 // ---- close memory
 
 // Most keys that meet one block of queries.
@@ -105,12 +163,14 @@ static void sizes_plan(Attend *a) {
     int64_t block = tile_knob(a->p, "bm", 0), chunk = tile_knob(a->p, "bn", 0);
     if (tile < queries) block = tile;
     if (block <= 0) block = BLOCK;
-    a->block = round_to(least(block, tile), a->lanes);
-    a->block = least(a->block, (int64_t)MOST_VECTORS * a->lanes);
-    a->vectors = (int)(a->block / a->lanes);
+    a->strip = least(round_to(least(block, tile), a->lanes), STRIP_VECTORS * (int64_t)a->lanes);
+    a->vectors = (int)(a->strip / a->lanes);
+    a->block = round_to(least(block, tile), a->strip);
     if (chunk <= 0) chunk = CHUNK;
-    // What is reduced over all keys needs all scores of the block at once.
-    a->chunk = a->reduces ? most_live(a) : least(chunk, most_live(a));
+    // What cannot be rescaled needs all scores of the block at once.
+    bool at_once = a->reduces && !chunks_plan(a);
+    a->chunk = at_once ? most_live(a) : least(chunk, most_live(a));
+    if (a->chunk >= most_live(a)) a->top = (TileId){0};
 }
 
 static IrValue room(Attend *a, int64_t elements) { return build_scratch(a->b, elements * 4); }
@@ -127,7 +187,7 @@ static void weights_plan(Attend *a) {
         if (s->weights) continue;
         bool last = a->round[weight.i] == a->passes - 1;
         s->weights = last && reused < a->score_count ? a->scores[reused++].panel
-                                                     : room(a, a->chunk * a->block);
+                                                     : room(a, a->chunk * a->strip);
     }
 }
 
@@ -135,16 +195,19 @@ static void memory_plan(Attend *a) {
     for (int i = 0; i < a->score_count; i++) {
         Scores *s = &a->scores[i];
         s->turned = room(a, dim_at(a, s->k)->extent * a->block);
-        s->panel = room(a, a->chunk * a->block);
+        s->panel = room(a, a->chunk * a->strip);
     }
     weights_plan(a);
+    for (int i = 0; i < a->row_count; i++) {
+        Rows *r = &a->rows[i];
+        r->copy = room(a, (r->along == a->n ? a->chunk : a->block) * r->width);
+    }
     for (int i = 0; i < a->sum_count; i++) {
         Sums *s = &a->sums[i];
         int64_t rows = s->over_n ? a->block : dim_at(a, a->n)->tile;
-        s->sums = room(a, rows * s->width);
-        if (s->load->access.stride[s->k] != 1)
-            s->copy = room(a, (s->over_n ? a->chunk : a->block) * s->width);
+        s->sums = room(a, rows * s->rows->width);
     }
+    if (a->top.i) a->before = room(a, a->strip);
     DimSet others = k_dims(a) | (DimSet)(1U << a->n);
     a->row = arena_array(a->b->arena, IrValue, a->p->ops.len);
     for (uint32_t i = 1; i < a->p->ops.len; i++) {

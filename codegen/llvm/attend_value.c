@@ -1,13 +1,11 @@
-// attend_value.c: ATTEND: operations at a place, passes over the scores, and what is loaded and
-// stored around them.
+// attend_value.c: ATTEND: operations at a place, passes over the scores, and stores.
+#include <float.h>
 #include <math.h>
 
 #include "base/check.h"
 #include "codegen/llvm/attend.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/map.h"
-
-enum { MAX_LANES = 16 };
 
 static const TileOp *op_at(const Attend *a, uint32_t i) { return &a->p->ops.ptr[i]; }
 static int64_t extent(const Attend *a, int d) { return a->p->dims[d].extent; }
@@ -22,8 +20,8 @@ typedef struct {
     int along;                     // m, or a k
     IrValue index[TILE_MAX_DIMS];  // absolute; of `along`: the first lane's
     IrValue mask;                  // NULL: all lanes
-    IrValue in_block;              // of m: counted from the block's first
-    IrValue in_chunk;              // of n: counted from the chunk's first
+    IrValue in_block, in_strip;    // of m: counted from the block's and strip's first
+    IrValue in_keys;               // of n: counted from the first that the strip meets
     bool rows_known;               // values at m alone are in `row`
     IrValue *memo;                 // per operation
 } Spot;
@@ -36,7 +34,7 @@ static Spot spot_new(const Attend *a, int along) {
 }
 
 // Lanes below an i64.
-static IrValue mask_count(const Attend *a, IrValue count) {
+IrValue mask_count(const Attend *a, IrValue count) {
     Builder *b = a->b;
     if (LLVMIsAConstantInt(count)) {
         int64_t n = LLVMConstIntGetSExtValue(count);
@@ -67,15 +65,16 @@ static IrValue lane_pointers(const Attend *a, const TileOp *op, IrValue pointer,
 
 // ---- values
 
-static IrValue value_load(const Attend *a, const Spot *s, const TileOp *op) {
+IrValue load_vector(const Attend *a, const TileOp *op, const IrValue *index, int along,
+                    IrValue mask) {
     Builder *b = a->b;
     build_line(b, op->span);
-    IrValue pointer = load_pointer(a, op, s->index);
-    int64_t stride = op->access.stride[s->along];
+    IrValue pointer = load_pointer(a, op, index);
+    int64_t stride = op->access.stride[along];
     DType type = arg_type(a, op);
     if (stride == 0) return build_splat(b, element_load(b, type, pointer, 1, NULL), a->lanes);
-    if (stride == 1) return element_load(b, type, pointer, a->lanes, s->mask);
-    return element_gather(b, type, lane_pointers(a, op, pointer, s->along), s->mask);
+    if (stride == 1) return element_load(b, type, pointer, a->lanes, mask);
+    return element_gather(b, type, lane_pointers(a, op, pointer, along), mask);
 }
 
 // A vector of close memory.
@@ -97,15 +96,15 @@ static IrValue value_of_dot(const Attend *a, const Spot *s, TileId v) {
     for (int i = 0; i < a->score_count; i++) {
         const Scores *k = &a->scores[i];
         if (k->dot.i != v.i) continue;
-        IrValue row = build_imul(b, s->in_chunk, a->block);
-        return close_vector(a, k->panel, build_iadd(b, row, s->in_block));
+        IrValue row = build_imul(b, s->in_keys, a->strip);
+        return close_vector(a, k->panel, build_iadd(b, row, s->in_strip));
     }
     for (int i = 0; i < a->sum_count; i++) {
         const Sums *k = &a->sums[i];
         if (k->dot.i != v.i) continue;
         IrValue row = k->over_n ? s->in_block : minus(b, s->index[a->n], a->task_n);
-        return close_vector(a, k->sums,
-                            build_iadd(b, build_imul(b, row, k->width), s->index[k->k]));
+        row = build_imul(b, row, k->rows->width);
+        return close_vector(a, k->sums, build_iadd(b, row, s->index[k->rows->k]));
     }
     BUG("a dot that is not planned");
 }
@@ -117,7 +116,7 @@ static IrValue op_value(const Attend *a, Spot *s, TileId v) {
     IrValue in[3] = {0};
     switch ((int)op->kind) {
     case TILE_CONST: return map_const(a->b, op, a->lanes);
-    case TILE_LOAD: return value_load(a, s, op);
+    case TILE_LOAD: return load_vector(a, op, s->index, s->along, s->mask);
     case TILE_DOT: return value_of_dot(a, s, v);
     case TILE_REDUCE: return value_of_row(a, s, v);
     case TILE_MAP:
@@ -153,8 +152,8 @@ static void spot_store(const Attend *a, Spot *s, const TileOp *store) {
 static Spot spot_of_queries(const Attend *a, IrValue in_block) {
     Spot s = spot_new(a, a->m);
     s.in_block = in_block;
-    s.index[a->m] = build_iadd(a->b, a->m_first, in_block);
-    s.mask = mask_count(a, minus(a->b, a->m_count, in_block));
+    s.index[a->m] = build_iadd(a->b, a->block_at.first, in_block);
+    s.mask = mask_count(a, minus(a->b, a->block_at.count, in_block));
     return s;
 }
 
@@ -162,14 +161,14 @@ static bool row_is_due(const Attend *a, uint32_t i, int round) {
     return a->row[i] && a->round[i] == round && op_at(a, i)->kind != TILE_REDUCE;
 }
 
-void rows_compute(Attend *a, int round) {
+void rows_compute(Attend *a, int round, IrValue from, IrValue to) {
     Builder *b = a->b;
     bool any = false;
     for (uint32_t i = 1; i < a->p->ops.len; i++)
         any = any || row_is_due(a, i, round);
     if (!any) return;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, a->block), a->lanes);
+    loop_begin(b, &loop, from, to, a->lanes);
     Spot s = spot_of_queries(a, loop.index);
     s.rows_known = true;
     for (uint32_t i = 1; i < a->p->ops.len; i++) {
@@ -244,14 +243,13 @@ static void cell_emit(Pass *p, Spot *s, int j, bool masked) {
     for (int i = 0; i < a->sum_count; i++) {
         if (!weights_due(a, i, p->round)) continue;
         IrValue x = spot_value(a, s, tile_op(a->p, a->sums[i].dot)->in[0]);
-        IrValue at =
-            build_iadd(b, build_imul(b, s->in_chunk, a->block), build_i64(b, j * a->lanes));
+        IrValue at = build_iadd(b, build_imul(b, s->in_keys, a->strip), s->in_strip);
         build_store(b, only_live(b, live, x, zero),
                     build_gep(b, b->f32, a->sums[i].weights, at), (unsigned)a->lanes * 4);
     }
 }
 
-// Keys [from, to) of the chunk.
+// Keys [from, to) of those that the strip meets.
 static void keys_pass(Pass *p, IrValue from, IrValue to, bool masked) {
     Attend *a = p->a;
     Builder *b = a->b;
@@ -262,10 +260,11 @@ static void keys_pass(Pass *p, IrValue from, IrValue to, bool masked) {
     memcpy(p->sums, loop.carried, count * sizeof(IrValue));
     for (int j = 0; j < a->vectors; j++) {
         Spot s = spot_new(a, a->m);
-        s.in_block = build_i64(b, j * a->lanes);
-        s.in_chunk = loop.index;
-        s.index[a->m] = build_iadd(b, a->m_first, s.in_block);
-        s.index[a->n] = build_iadd(b, a->n_first, loop.index);
+        s.in_strip = build_i64(b, j * a->lanes);
+        s.in_block = build_iadd(b, strip_in_block(a), s.in_strip);
+        s.in_keys = loop.index;
+        s.index[a->m] = build_iadd(b, a->strip_at.first, s.in_strip);
+        s.index[a->n] = build_iadd(b, a->keys.first, loop.index);
         s.rows_known = true;
         cell_emit(p, &s, j, masked);
     }
@@ -274,42 +273,50 @@ static void keys_pass(Pass *p, IrValue from, IrValue to, bool masked) {
     memcpy(p->sums, loop.carried, count * sizeof(IrValue));
 }
 
-// The keys that all queries of the block meet need no mask.
-static void pass_ranges(Pass *p) {
-    Attend *a = p->a;
-    Builder *b = a->b;
-    IrValue from = build_i64(b, 0), to = a->n_count;
-    IrValue ahead = minus(b, a->m_first, a->n_first);
-    if (a->has_hi) {
-        IrValue last = build_iadd(b, ahead, build_iadd(b, a->m_count, build_i64(b, -1)));
-        IrValue first = build_iadd(b, last, build_i64(b, -a->p->band.hi));
-        from = at_least(b, from, at_most(b, first, a->n_count));
-    }
-    if (a->has_lo)
-        to = at_least(b, from,
-                      at_most(b, to, build_iadd(b, ahead, build_i64(b, 1 - a->p->band.lo))));
-    if (a->has_hi) keys_pass(p, build_i64(b, 0), from, true);
-    keys_pass(p, from, to, false);
-    if (a->has_lo) keys_pass(p, to, a->n_count, true);
+// The largest score of a chunk so far. Where what follows is rescaled it stays finite, so that
+// no difference to it is NaN: not even where a chunk has no key for a query.
+static IrValue first_value(const Attend *a, uint32_t reduce) {
+    if (reduce == a->top.i) return build_f32(a->b, -FLT_MAX, a->lanes);
+    return neutral(a, op_at(a, reduce));
 }
 
+void reductions_clear(Attend *a) {
+    Builder *b = a->b;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), a->block_at.count, a->lanes);
+    for (uint32_t i = 1; i < a->p->ops.len; i++)
+        if (op_at(a, i)->kind == TILE_REDUCE)
+            build_store(b, first_value(a, i), build_gep(b, b->f32, a->row[i], loop.index),
+                        (unsigned)a->lanes * 4);
+    loop_end(b, &loop);
+}
+
+static IrValue row_pointer(Attend *a, uint32_t op, int vector) {
+    IrValue row = build_gep(a->b, a->b->f32, a->row[op], strip_in_block(a));
+    return build_gep_bytes(a->b, row, (int64_t)vector * a->lanes * 4);
+}
+
+// Reductions go on from the chunks before.
 void pass_over_scores(Attend *a, int round) {
     Builder *b = a->b;
     Pass p = {.a = a, .round = round};
+    unsigned align = (unsigned)a->lanes * 4;
     for (uint32_t i = 1; i < a->p->ops.len; i++) {
         const TileOp *op = op_at(a, i);
         if (op->kind != TILE_REDUCE || a->round[op->in[0].i] != round) continue;
         ASSERT(p.reduces < MOST_REDUCES);
         for (int j = 0; j < a->vectors; j++)
-            p.sums[p.reduces * a->vectors + j] = neutral(a, op);
+            p.sums[p.reduces * a->vectors + j] =
+                build_load(b, type_vector(b->f32, a->lanes), row_pointer(a, i, j), align);
         p.reduce[p.reduces++] = (TileId){i};
     }
-    pass_ranges(&p);
+    // The keys that all queries of the strip meet need no mask.
+    if (a->has_hi) keys_pass(&p, build_i64(b, 0), a->whole, true);
+    keys_pass(&p, a->whole, a->whole_end, false);
+    if (a->has_lo) keys_pass(&p, a->whole_end, a->keys.count, true);
     for (int r = 0; r < p.reduces; r++)
         for (int j = 0; j < a->vectors; j++)
-            build_store(b, p.sums[r * a->vectors + j],
-                        build_gep_bytes(b, a->row[p.reduce[r].i], (int64_t)j * a->lanes * 4),
-                        (unsigned)a->lanes * 4);
+            build_store(b, p.sums[r * a->vectors + j], row_pointer(a, p.reduce[r].i, j), align);
 }
 
 // ---- stores
@@ -344,7 +351,7 @@ static void queries_store(Attend *a, const TileOp *store) {
     Builder *b = a->b;
     int k = store_k(a, store);
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), a->m_count, k < 0 ? a->lanes : 1);
+    loop_begin(b, &loop, build_i64(b, 0), a->block_at.count, k < 0 ? a->lanes : 1);
     if (k < 0) {
         Spot s = spot_of_queries(a, loop.index);
         s.rows_known = true;
@@ -352,7 +359,7 @@ static void queries_store(Attend *a, const TileOp *store) {
     } else {
         Spot row = spot_new(a, k);
         row.in_block = loop.index;
-        row.index[a->m] = build_iadd(b, a->m_first, loop.index);
+        row.index[a->m] = build_iadd(b, a->block_at.first, loop.index);
         row.rows_known = true;
         row_store(a, &row, store, k);
     }
@@ -378,77 +385,4 @@ void keys_finish(Attend *a) {
         row_store(a, &row, op, k);
         loop_end(b, &loop);
     }
-}
-
-// ---- copies of operands
-
-// `rows` k from `k` on of the lanes' queries: loaded along k, stored along the queries. What
-// lies behind the block's last query is read there instead; nothing uses it.
-static void turn_square(Attend *a, const Scores *s, IrValue first, IrValue k, int rows) {
-    Builder *b = a->b;
-    IrValue x[MAX_LANES], index[TILE_MAX_DIMS];
-    IrValue last = build_iadd(b, a->m_count, build_i64(b, -1));
-    IrValue mask = rows < a->lanes ? build_mask_first(b, rows, a->lanes) : NULL;
-    memcpy(index, a->index, sizeof index);
-    index[s->k] = k;
-    for (int i = 0; i < a->lanes; i++) {
-        IrValue query = at_most(b, build_iadd(b, first, build_i64(b, i)), last);
-        index[a->m] = build_iadd(b, a->m_first, query);
-        x[i] = element_load(b, arg_type(a, s->of_m), load_pointer(a, s->of_m, index), a->lanes,
-                            mask);
-    }
-    build_transpose(b, x, a->lanes);
-    IrValue to =
-        build_gep(b, b->f32, s->turned, build_iadd(b, build_imul(b, k, a->block), first));
-    for (int i = 0; i < rows; i++)
-        build_store(b, x[i], build_gep_bytes(b, to, (int64_t)i * a->block * 4),
-                    (unsigned)a->lanes * 4);
-}
-
-static void turn_by_squares(Attend *a, const Scores *s) {
-    Builder *b = a->b;
-    int64_t whole = extent(a, s->k) / a->lanes * a->lanes;
-    Loop queries = {.count = 0}, ks = {.count = 0};
-    loop_begin(b, &queries, build_i64(b, 0), build_i64(b, a->block), a->lanes);
-    loop_begin(b, &ks, build_i64(b, 0), build_i64(b, whole), a->lanes);
-    turn_square(a, s, queries.index, ks.index, a->lanes);
-    loop_end(b, &ks);
-    int rest = (int)(extent(a, s->k) - whole);
-    if (rest) turn_square(a, s, queries.index, build_i64(b, whole), rest);
-    loop_end(b, &queries);
-}
-
-void turn_queries(Attend *a, const Scores *s) {
-    Builder *b = a->b;
-    if (s->of_m->access.stride[s->k] == 1) {
-        turn_by_squares(a, s);
-        return;
-    }
-    Loop ks = {.count = 0}, queries = {.count = 0};
-    loop_begin(b, &ks, build_i64(b, 0), build_i64(b, extent(a, s->k)), 1);
-    loop_begin(b, &queries, build_i64(b, 0), build_i64(b, a->block), a->lanes);
-    Spot at = spot_of_queries(a, queries.index);
-    at.index[s->k] = ks.index;
-    IrValue to = build_iadd(b, build_imul(b, ks.index, a->block), queries.index);
-    build_store(b, value_load(a, &at, s->of_m), build_gep(b, b->f32, s->turned, to),
-                (unsigned)a->lanes * 4);
-    loop_end(b, &queries);
-    loop_end(b, &ks);
-}
-
-void copy_operand(Attend *a, const Sums *s) {
-    Builder *b = a->b;
-    int dim = s->over_n ? a->n : a->m;
-    Loop rows = {.count = 0}, ks = {.count = 0};
-    loop_begin(b, &rows, build_i64(b, 0), s->over_n ? a->n_count : a->m_count, 1);
-    loop_begin(b, &ks, build_i64(b, 0), build_i64(b, s->width), a->lanes);
-    Spot at = spot_new(a, s->k);
-    at.index[dim] = build_iadd(b, s->over_n ? a->n_first : a->m_first, rows.index);
-    at.index[s->k] = ks.index;
-    at.mask = mask_count(a, minus(b, build_i64(b, extent(a, s->k)), ks.index));
-    IrValue to = build_iadd(b, build_imul(b, rows.index, s->width), ks.index);
-    build_store(b, value_load(a, &at, s->load), build_gep(b, b->f32, s->copy, to),
-                (unsigned)a->lanes * 4);
-    loop_end(b, &ks);
-    loop_end(b, &rows);
 }

@@ -35,10 +35,7 @@ static IrValue later(const Decayed *d, IrValue first, int64_t blocks) {
 
 static Product block_product(const Decayed *d) {
     const Chunk *c = d->c;
-    return (Product){.a_type = DTYPE_F32,
-                     .b_type = DTYPE_F32,
-                     .b_padded = true,
-                     .rows = build_i64(c->b, c->block),
+    return (Product){.rows = build_i64(c->b, c->block),
                      .count = build_i64(c->b, c->block),
                      .unit = c->block,
                      .cols = d->pitch,

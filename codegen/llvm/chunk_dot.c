@@ -17,7 +17,6 @@ bool is_pairs(const Chunk *c, const Matrix *x) {
 // Its rows are the result's: across them, or along them.
 static void left_operand(const Chunk *c, const Matrix *x, int over, Product *p) {
     p->a = x->at;
-    p->a_type = DTYPE_F32;
     p->a_across = x->col == over ? x->pitch : 1;
     p->a_step = x->col == over ? 1 : x->pitch;
     if (!is_pairs(c, x)) return;
@@ -33,8 +32,6 @@ static void right_operand(Chunk *c, TileId v, int over, Product *p) {
     bool across = x->row == over;
     p->b = across ? x->at : matrix_turned(c, v);
     p->b_step = across ? x->pitch : chunk_pitch(c, x->row);
-    p->b_type = DTYPE_F32;
-    p->b_padded = true;
 }
 
 Product dot_product(Chunk *c, TileId v) {

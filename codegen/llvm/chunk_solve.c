@@ -17,7 +17,7 @@ static void block_product(const Solve *s) {
     Chunk *c = s->c;
     Builder *b = c->b;
     IrValue zero = build_i64(b, 0), from = zero;
-    Product p = {.a_type = DTYPE_F32, .b_type = DTYPE_F32, .b_padded = true};
+    Product p = {0};
     p.a_across = s->transposed ? 1 : s->a->pitch;
     p.a_step = s->transposed ? s->a->pitch : 1;
     p.rows = build_i64(b, c->block);

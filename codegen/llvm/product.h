@@ -1,22 +1,21 @@
 // product.h: small products of matrices in close memory, blocks of rows x vectors summed in
-// registers: c[row][col] (+)= sum over k of a[row, k] * b[k][col]. ATTEND and CHUNK are made of
-// them.
+// registers: c[row][col] (+)= sum over k of a[row, k] * b[k][col], all f32. ATTEND and CHUNK
+// are made of them.
 #pragma once
 
 #include "codegen/llvm/builder.h"
 
 typedef struct {
-    DType a_type, b_type;
-    IrValue a, b, c;
+    IrValue a, b, c;                            // rows of b and c are whole vectors
     int64_t a_across, a_step, b_step, c_pitch;  // elements
-    IrValue rows, count;                        // i64: rows; products of one sum
+    IrValue row, rows;                          // i64: rows [row, rows); row NULL: 0
+    IrValue count;                              // i64: products of one sum
     // Row r has no products below r + first, nor from r + end on; NULL: it has all.
     IrValue first, end;
     // Col c has no rows below c + first_row, nor from c + end_row on; NULL: it has all.
     IrValue first_row, end_row;
     int64_t cols;
     int64_t unit;   // a power of two that divides rows; 0: any number of rows
-    bool b_padded;  // b's rows are whole vectors; c's always are
     bool add;       // to what c holds
     bool negate;    // the products
     IrValue scale;  // what c holds is multiplied by scale[col] first; NULL: it is not

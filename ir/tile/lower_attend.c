@@ -86,7 +86,7 @@ static void set_tile(Attend *a, TileRole role, int32_t wanted, int64_t otherwise
     dim->tile = tile < dim->extent ? tile : dim->extent;
 }
 
-// Whichever of m and n is summed over stays whole. The forward pass needs all keys at once.
+// Whichever of m and n is summed over stays whole.
 static void set_tiles(Attend *a) {
     const Schedule *s = a->w->schedule;
     if (!sums_queries(a)) set_tile(a, DIM_M, s->bm, DEFAULT_QUERIES);
@@ -203,7 +203,8 @@ static TileKernel lower_program(Lower *w, unsigned wanted) {
         lower_backward(&a);
     else
         lower_forward(&a);
-    return (TileKernel){.program = w->program, .bindings = w->bindings.ptr};
+    return (TileKernel){.program = tile_share(w->arena, w->program),
+                        .bindings = w->bindings.ptr};
 }
 
 TileKernels *lower_attend(Lower *w) {

@@ -49,8 +49,8 @@ class Contestant:
         line = self.answer()
         return float(line) if line else None
 
-    def turn(self, steps):
-        times = [self.step() for _ in range(UNMEASURED + steps)][UNMEASURED:]
+    def turn(self, steps, unmeasured):
+        times = [self.step() for _ in range(unmeasured + steps)][unmeasured:]
         if None not in times:
             self.rounds.append(times)
 
@@ -83,7 +83,7 @@ def ratio_interval(contestant, base):
     return median_interval(ratios)
 
 
-def hold(contestants, rounds, steps):
+def hold(contestants, rounds, steps, unmeasured=UNMEASURED):
     """Everybody's turn comes once a round; who is first changes from round to round."""
     for contestant in contestants:
         contestant.wait_until_warm()
@@ -91,6 +91,6 @@ def hold(contestants, rounds, steps):
         alive = [c for c in contestants if not c.failure]
         first = number % max(len(alive), 1)
         for contestant in alive[first:] + alive[:first]:
-            contestant.turn(steps)
+            contestant.turn(steps, unmeasured)
     for contestant in contestants:
         contestant.close()

@@ -48,3 +48,13 @@ Graph *attend_case_graph(Arena *arena, const AttendCase *c, bool gradients) {
     graph_output(g, STR("dv"), graph_add(g, OP_ATTEND_DV, in, 6, attr, (Span){0}));
     return g;
 }
+
+void attend_case_narrow(TileProgram *p, DType type) {
+    for (uint32_t i = 1; i < p->ops.len; i++) {
+        const TileOp *dot = &p->ops.ptr[i];
+        for (int k = 0; dot->kind == TILE_DOT && k < 2; k++) {
+            const TileOp *in = tile_op(p, dot->in[k]);
+            if (in->kind == TILE_LOAD) p->args.ptr[in->access.arg].type = type;
+        }
+    }
+}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ir/graph/passes.h"
+#include "ir/tile/tile.h"
 
 typedef struct {
     int64_t T, S, d, e, heads, groups;
@@ -17,3 +18,5 @@ typedef struct {
 
 // Outputs y and lse, or with gradients dq, dk and dv of inputs q, k, v, g, lse and delta.
 Graph *attend_case_graph(Arena *arena, const AttendCase *c, bool gradients);
+// What is multiplied is stored as this type.
+void attend_case_narrow(TileProgram *p, DType type);

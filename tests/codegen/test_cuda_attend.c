@@ -17,17 +17,6 @@ static void fixture_open(Fixture *f, bool quick) {
     f->cuda = (CudaBench){.bench = &f->bench, .quick = quick};
 }
 
-// Operands of dots come from memory in 16 bits; all else is f32.
-static void operands_narrow(TileProgram *p, DType type) {
-    for (uint32_t i = 1; i < p->ops.len; i++) {
-        const TileOp *dot = &p->ops.ptr[i];
-        for (int k = 0; dot->kind == TILE_DOT && k < 2; k++) {
-            const TileOp *in = tile_op(p, dot->in[k]);
-            if (in->kind == TILE_LOAD) p->args.ptr[in->access.arg].type = type;
-        }
-    }
-}
-
 // Weights are rounded to 9 bits (f16: 12, but small numbers are not normal); their products are
 // below 1 in magnitude and errors add up like random steps.
 static CudaCheck check_of(const AttendCase *c) {
@@ -47,7 +36,7 @@ static void add(Fixture *f, const AttendCase *c, bool gradients, IsaLevel arch, 
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
         TileProgram *p = arena_new(arena, TileProgram);
         *p = *kernels->kernels[i].program;
-        operands_narrow(p, type);
+        attend_case_narrow(p, type);
         cuda_bench_add(&f->cuda, cuda_attend, p, arch, check_of(c));
     }
 }

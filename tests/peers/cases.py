@@ -59,8 +59,13 @@ def depth_case():
     return [normal(t, d) for _ in range(DEPTH["N"])], normal(d) / 32, 1 + normal(d) / 8, normal(t, d)
 
 
-def attention_case():
-    """q, k, v and the gradient of the result, each (B, T, h, dk)."""
+def attention_case(case):
+    """q, k, v and the gradient of the result, each (B, T, h, dk). "attention_both:2048:64": one sequence of that
+    length and width, eight heads; as tests/bench/bench_attention.py."""
     rng = np.random.default_rng(5)
     shape = [ATTENTION[axis] for axis in ("B", "T", "h", "dk")]
+    _, _, size = case.partition(":")
+    if size:
+        length, _, width = size.partition(":")
+        shape = [1, int(length), 8, int(width)]
     return [rng.standard_normal(shape, dtype=np.float32) for _ in range(4)]

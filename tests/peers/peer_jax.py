@@ -127,9 +127,9 @@ def kernel(name):
         *leaves, upstream = (jnp.asarray(x) for x in (*sources, *rest))
         def function(*x): return attn_res(list(x[:-2]), x[-2], x[-1])
     else:
-        *leaves, upstream = (jnp.asarray(x) for x in cases.attention_case())
+        *leaves, upstream = (jnp.asarray(x) for x in cases.attention_case(name))
         function = attend
-    if name.endswith("forward"):
+    if name.partition(":")[0].endswith("forward"):
         forward = jax.jit(function)
         return lambda: timed(forward, *leaves)[1]
     both = jax.jit(lambda g, *x: jax.vjp(function, *x)[1](g))

@@ -140,9 +140,9 @@ def kernel(name, wrap):
         *leaves, upstream = (torch.tensor(x) for x in (*sources, *rest))
         function = wrap(lambda *x: attn_res(list(x[:-2]), x[-2], x[-1]))
     else:
-        *leaves, upstream = (torch.tensor(x) for x in cases.attention_case())
+        *leaves, upstream = (torch.tensor(x) for x in cases.attention_case(name))
         function = wrap(attend)
-    both = name.endswith("both")
+    both = name.partition(":")[0].endswith("both")
     for leaf in leaves:
         leaf.requires_grad_(both)
 
@@ -160,4 +160,4 @@ def case(name, compiled, threads):
     """A function that does one step and gives its seconds."""
     torch.set_num_threads(threads)
     wrap = torch.compile if compiled else lambda f: f
-    return training(name, wrap) if cases.training_case(name)[0] in cases.TRAINING else kernel(name, wrap)
+    return training(name, wrap) if name.partition(":")[0] in cases.TRAINING else kernel(name, wrap)

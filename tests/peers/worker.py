@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-WARM_UP = 4
+WARM_UP, LONG = 4, 1.0  # steps; seconds, after which there was enough of it
 
 # Without these, glibc gives freed temporaries back to the kernel and every step faults them in again.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -46,8 +46,9 @@ def main(peer, case, threads=2, device="cpu"):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     step, version = load(peer, case, threads, device)
+    spent = 0.0
     for _ in range(WARM_UP):
-        step()
+        spent += step() if spent < LONG else 0
     print(json.dumps({"peer": peer, "case": case, "version": version}), file=answers, flush=True)
     for _ in sys.stdin:
         print(f"{step():.9f}", file=answers, flush=True)
