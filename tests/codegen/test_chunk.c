@@ -147,7 +147,7 @@ static void test_scans(void **state) {
     (void)state;
     static const char *const of_elements =
         "  arg g: f32[$2Td.]\n  arg y1: f32[$2Td.]\n  arg y2: f32[$2Td.]\n"
-        "  arg y3: f32[$2Td.]\n  arg y4: f32[$2Nd.]\n" ALPHA
+        "  arg y3: f32[$2Td.]\n  arg y4: f32[$2Nd.]\n  arg y5: f32[$2Td.]\n" ALPHA
         "  %8 = scan mul %7 upto (t) : f32 (h, t, d)\n"
         "  store y1[h*$Td. + t*$d. + d] = %8 : f32 (h, t, d)\n"
         "  %10 = scan mul %7 after (t) : f32 (h, t, d)\n"
@@ -155,10 +155,12 @@ static void test_scans(void **state) {
         "  %12 = scan add %7 from (t) : f32 (h, t, d)\n"
         "  store y3[h*$Td. + t*$d. + d] = %12 : f32 (h, t, d)\n"
         "  %14 = scan mul %7 all (t) : f32 (h, d)\n"
-        "  store y4[h*$Nd. + t*$d. + d] = %14 : f32 (h, d)\n";
+        "  store y4[h*$Nd. + t*$d. + d] = %14 : f32 (h, d)\n"
+        "  %16 = scan add %7 before (t) : f32 (h, t, d)\n"
+        "  store y5[h*$Td. + t*$d. + d] = %16 : f32 (h, t, d)\n";
     static const char *const of_tokens =
         "  arg g: f32[$2Td.]\n  arg y1: f32[$2T.]\n  arg y2: f32[$2T.]\n"
-        "  arg y3: f32[$2T.]\n  arg y4: f32[$2N.]\n" ALPHA_OF_TOKENS
+        "  arg y3: f32[$2T.]\n  arg y4: f32[$2N.]\n  arg y5: f32[$2T.]\n" ALPHA_OF_TOKENS
         "  %8 = scan mul %7 upto (t) : f32 (h, t)\n"
         "  store y1[h*$T. + t] = %8 : f32 (h, t)\n"
         "  %10 = scan mul %7 after (t) : f32 (h, t)\n"
@@ -166,7 +168,9 @@ static void test_scans(void **state) {
         "  %12 = scan add %7 from (t) : f32 (h, t)\n"
         "  store y3[h*$T. + t] = %12 : f32 (h, t)\n"
         "  %14 = scan mul %7 all (t) : f32 (h)\n"
-        "  store y4[h*$N. + t] = %14 : f32 (h)\n";
+        "  store y4[h*$N. + t] = %14 : f32 (h)\n"
+        "  %16 = scan mul %7 before (t) : f32 (h, t)\n"
+        "  store y5[h*$T. + t] = %16 : f32 (h, t)\n";
     check_all(of_elements);
     check_all(of_tokens);
 }

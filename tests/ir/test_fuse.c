@@ -167,6 +167,27 @@ static void test_rms_norm_gradient(void **state) {
     finish(&f);
 }
 
+// A norm over two axes, and a sum over rows of what it gives. Axes that are one in memory are
+// walked as one; of a factor for each point of the outer one alone they are not.
+static void test_row_sum_behind_a_wide_norm(void **state) {
+    (void)state;
+    for (int apart = 0; apart < 2; apart++) {
+        Fixture f;
+        fixture(&f);
+        AxisId t = axis(&f, "T", 6), r = axis(&f, "r", 3), e = axis(&f, "e", 5);
+        ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){t, r, e}),
+                factor = leaf(&f, OP_PARAM, "factor", DTYPE_F32, 1, &r);
+        if (apart) x = graph_unary(f.g, OP_TANH, mul(&f, x, factor), (Span){0});
+        ValueId square =
+            graph_reduce(f.g, OP_REDUCE_SUM, mul(&f, x, x), (AxisId[]){r, e}, 2, (Span){0});
+        ValueId normed = mul(&f, x, graph_unary(f.g, OP_RSQRT, square, (Span){0}));
+        output(&f, "normed", normed);
+        output(&f, "sums", sum(&f, normed, t));
+        assert_int_equal(region_count(&f), 1 + apart);
+        finish(&f);
+    }
+}
+
 static void test_attn_res_with_its_norm(void **state) {
     (void)state;
     Fixture f;
@@ -690,6 +711,7 @@ int main(void) {
         cmocka_unit_test(test_elementwise),
         cmocka_unit_test(test_rms_norm_is_one_kernel),
         cmocka_unit_test(test_rms_norm_gradient),
+        cmocka_unit_test(test_row_sum_behind_a_wide_norm),
         cmocka_unit_test(test_attn_res_with_its_norm),
         cmocka_unit_test(test_attn_res_in_heads),
         cmocka_unit_test(test_attn_res_gradient),

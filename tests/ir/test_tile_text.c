@@ -84,7 +84,7 @@ static void test_round_trip_of_chunks(void **state) {
                       "  %4 = load x[g*20 + t*2 + d] : f32 (g, t, d)\n"
                       "  %5 = scan mul %4 upto (t) : f32 (g, t, d)\n"
                       "  %6 = scan add %4 after (t) : f32 (g, t, d)\n"
-                      "  %7 = scan add %6 from (t) : f32 (g, t, d)\n"
+                      "  %7 = scan add %6 before (t) : f32 (g, t, d)\n"
                       "  %8 = scan mul %4 all (t) : f32 (g, d)\n"
                       "  %9 = turn %5 : f32 (g, s, d)\n"
                       "  %10 = dot %7, %9 decayed %4 over (d) : f32 (g, t, s)\n"
