@@ -107,6 +107,8 @@ static bool differentiate(Training *t, const Model *model) {
     if (!t->count)
         return diag_file_error(t->diag, FAIL_INPUT, model->path,
                                "the model has no parameters to train");
+    ValueId further = graph_output_find(t->g, STR(NAME_FURTHER_LOSS));
+    if (further.i) loss = graph_binary(t->g, OP_ADD, loss, further, (Span){0});
     pass_differentiate(t->g, loss, t->params, t->count, t->grads);
     return true;
 }

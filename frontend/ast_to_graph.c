@@ -104,6 +104,7 @@ static void elaborate_model(Elaboration *e, Settings settings) {
     e->model_scope = scope_new(e->arena, e->scope, frame);
     e->scope = e->model_scope;
     elaborate_statements(e, &e->model->body);
+    if (e->further_loss.i) elaborate_further_loss(e);
     e->frame = NULL;
 }
 
@@ -217,6 +218,7 @@ static bool optimize_one(Elaboration *e, const Closure *f, const OptimizerReques
 bool elaborate_optimizer(Elaboration *e, Graph *graph, const OptimizerRequest *request) {
     // The graph may be a rewritten one, in which axes have other numbers.
     e->graph = graph;
+    e->optimizes = true;
     e->origins.len = 0;
     e->sums.len = 0;
     e->key_axes = (Map){0};

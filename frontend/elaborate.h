@@ -83,6 +83,8 @@ struct Elaboration {
     Scope *scope;
     Scope *model_scope;
     PathScope *path;
+    ValueId further_loss;  // the sum of what functions add to the loss; {0}: nothing
+    bool optimizes;        // an optimizer is elaborated, not the model
     uint32_t calls, depth;
     uint64_t steps;
     uint32_t trace_left;  // calls that may still be named in notes below the last error
@@ -104,6 +106,7 @@ void elaborate_leave(Elaboration *e);
 
 void elaborate_block(Elaboration *e, const AstBlock *block);       // in a scope of its own
 void elaborate_statements(Elaboration *e, const AstBlock *block);  // in the current scope
+void elaborate_further_loss(Elaboration *e);  // makes what functions add to the loss an output
 void elaborate_declare(Elaboration *e, AstName name, Datum value);
 Datum elaborate_expr(Elaboration *e, const AstExpr *expr);
 Operand elaborate_operand(Elaboration *e, const AstExpr *expr);

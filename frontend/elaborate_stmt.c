@@ -122,17 +122,29 @@ static void elaborate_report(Elaboration *e, const AstOutput *o) {
     add_output(e, path_join(e->arena, STR("report"), path), x, "a report");
 }
 
+// Of a function: a term that training minimises as well, and that no evaluation counts.
 static void elaborate_loss(Elaboration *e, const AstStmt *s) {
     Operand x = elaborate_operand(e, s->value);
     ValueId v = {0};
-    if (!in_model(e, s) || !want_tensor(e, x, "the loss", &v)) return;
+    if (e->optimizes && !in_model(e, s)) return;
+    if (!want_tensor(e, x, "the loss", &v)) return;
     const Value *value = graph_value(e->graph, v);
     if (value->rank > 0 || value->type != DTYPE_F32) {
         Str is = elaborate_describe(e, x.v);
         elaborate_error(e, x.at, "the loss must be one number, this is %.*s", STR_ARG(is));
         return;
     }
-    add_output(e, STR("loss"), x, "the loss");
+    if (e->frame->is_model)
+        add_output(e, STR("loss"), x, "the loss");
+    else
+        e->further_loss =
+            e->further_loss.i ? graph_binary(e->graph, OP_ADD, e->further_loss, v, s->span) : v;
+}
+
+void elaborate_further_loss(Elaboration *e) {
+    Span at = graph_value(e->graph, e->further_loss)->span;
+    add_output(e, STR("report.further_loss"), (Operand){datum_tensor(e->further_loss), at},
+               "the loss");
 }
 
 static void elaborate_outputs(Elaboration *e, const AstStmt *s) {

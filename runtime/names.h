@@ -17,6 +17,7 @@
 #define NAME_LOGITS             "logits"   // output over B, T and the vocabulary
 #define NAME_LOSS               "loss"
 #define NAME_REPORT_PREFIX      "report."
+#define NAME_FURTHER_LOSS       "report.further_loss"  // what functions add to the loss
 // Of the entries prefill and decode, whose inputs over positions and outputs have the entry's
 // name and a dot before their own.
 #define NAME_POSITION           "cache.position"  // input [B]: where each row is

@@ -15,6 +15,7 @@ SETTINGS = {"n": 23, "d": 12, "e": 8, "top": 3, "ff": 5, "shared": 7}
 CASES = {
     "sigmoid": {},
     "softmax, as they are": {"scores": "softmax", "renormalise": "false", "scale": 1},
+    "further losses": {"scores": "softmax", "balance": 0.3, "z": 0.2},
     "groups": {"groups": 4, "kept": 2},
     "all experts": {"top": 8},
     "one expert": {"e": 1, "top": 1, "renormalise": "false"},
@@ -64,7 +65,19 @@ def layer(tape, p, bias, s):
             place = np.zeros((s["n"], 1))
             place[row] = 1
             y = tp.add(tape, y, tp.mul(tape, tp.scale(tape, tp.reshape(tape, weight, (-1, 1)), place), one))
-    return y, pick
+    return y, pick, further_loss(tape, logits, score, pick, s)
+
+
+def further_loss(tape, logits, score, pick, s):
+    """As evaluate: a number on the tape."""
+    share = np.bincount(pick.ravel(), minlength=s["e"]) / pick.size
+    total = tp.total(tape, score, (1,), keep=True)
+    mean = tp.scale(tape, tp.mul(tape, score, tp.reciprocal(tape, total)), s["balance"] * s["e"] * share / s["n"])
+    top = logits.value.max(1, keepdims=True)
+    sums = tp.total(tape, tp.exp(tape, tp.scale(tape, logits, 1.0, -top)), (1,), keep=True)
+    lse = tp.elementwise(tape, sums, np.log(sums.value) + top, 1 / sums.value)
+    square = tp.scale(tape, tp.mul(tape, lse, lse), s["z"] / s["n"])
+    return tp.add(tape, tp.total(tape, mean, (0, 1)), tp.total(tape, square, (0, 1)))
 
 
 def evenness(share):
@@ -75,17 +88,18 @@ def evenness(share):
 def evaluate(params, bias, upstream, s):
     tape = tp.Tape()
     variables = {key: tp.Var(value) for key, value in params.items()}
-    y, pick = layer(tape, variables, bias, s)
+    y, pick, further = layer(tape, variables, bias, s)
     loss = tp.total(tape, tp.mul(tape, y, tp.Var(upstream)), (0, 1))
-    tape.backward(loss)
+    tape.backward(tp.add(tape, loss, further))
     load = np.bincount(pick.ravel(), minlength=s["e"])
     lack = np.sign(load.mean() - load)
     return {"logits": y.value, "loss": loss.value, "pick": pick, "bias": bias + RATE * (lack - lack.mean()),
-            "load": load / load.sum(), "evenness": evenness(load / load.sum()), **{f"grad.{key}": var.grad for key, var in variables.items()}}
+            "further": further.value, "load": load / load.sum(), "evenness": evenness(load / load.sum()), **{f"grad.{key}": var.grad for key, var in variables.items()}}
 
 
 def compare_case(strata, report, name, more, rng):
-    s = {"scores": "sigmoid", "groups": 1, "kept": 1, "renormalise": "true", "scale": 2.446, **SETTINGS, **more}
+    s = {"scores": "sigmoid", "groups": 1, "kept": 1, "renormalise": "true", "scale": 2.446, "balance": 0,
+         "z": 0, **SETTINGS, **more}
     shapes = {key: value.shape for key, value in strata.init("layer", s).items()}
     params = {key: (rng.standard_normal(shape) * (1 if key == "x" else max(shape[-2], 1) ** -0.5)).astype(np.float32)
               for key, shape in shapes.items() if not key.endswith("bias")}
@@ -99,12 +113,15 @@ def compare_case(strata, report, name, more, rng):
         pick = got.pop("pick")
         report.check(f"{label}: experts", np.abs((pick.T if pick.shape[0] == s["top"] else pick) - want["pick"]).max(), 0)
         report.check(f"{label}: load", np.abs(got.pop("report.route.load") - want["load"]).max(), 1e-6)
+        if s["z"] > 0:
+            error = compare.error_between(got.pop("report.further_loss"), want["further"])
+            report.check(f"{label}: further losses", error)
         if s["e"] > 1:
             error = np.abs(got.pop("report.route.evenness") - want["evenness"])
             report.check(f"{label}: evenness", error, 1e-6)
         report.check(f"{label}: bias", np.abs(got.pop("route.bias") - want["bias"]).max(), 1e-6)
         got["logits"] = got.pop("y")
-        report.compare(label, got, {key: value for key, value in want.items() if key not in ("pick", "load", "evenness", "bias")})
+        report.compare(label, got, {key: value for key, value in want.items() if key not in ("pick", "load", "evenness", "bias", "further")})
 
 
 def main(program, _models):
