@@ -23,6 +23,7 @@ static void op_emit(Chunk *c, TileId v) {
     case TILE_SCAN: scan_emit(c, v); break;
     case TILE_SOLVE: solve_emit(c, v); break;
     case TILE_DOT:
+        if (c->added[v.i]) break;
         if (op->arity == 3)
             decayed_emit(c, v);
         else

@@ -47,8 +47,9 @@ typedef struct {
     Builder *b;
     const TileProgram *p;
     int m, n, lanes;
-    int64_t tile, block, padded;   // tokens: of a tile, of a block, of a tile's whole blocks
-    Matrix *value;                 // per operation
+    int64_t tile, block, padded;  // tokens: of a tile, of a block, of a tile's whole blocks
+    Matrix *value;                // per operation
+    bool *added;  // per operation: a dot that is added to the matrix of the sum it is a term of
     IrValue index[TILE_MAX_DIMS];  // of grid dims
     // Of the tile that is being emitted: i64.
     IrValue number, first, count, blocks;
@@ -72,6 +73,7 @@ typedef struct {
     IrValue row, col;      // counted from the tile's first token, or from 0
     IrValue mask;          // lanes that exist; NULL: all
 } Place;
+// NULL: a dot that is added later, or only such.
 IrValue place_value(const Chunk *c, const Place *at, TileId v);
 
 // Calls `emit` for all vectors of a matrix: rows that exist, and lanes of the last vector.
@@ -83,7 +85,7 @@ IrValue close_splat(const Chunk *c, IrValue base, IrValue index);  // an element
 void close_store(const Chunk *c, IrValue x, IrValue pointer);
 
 // The value of `v`, which may lack dims of the matrix, into it.
-void matrix_fill(const Chunk *c, TileId v, const Matrix *to);
+void matrix_fill(Chunk *c, TileId v, const Matrix *to);
 void matrix_clear_rows(const Chunk *c, IrValue at,
                        int64_t pitch);  // those behind the last token
 void pairs_clip(const Chunk *c, IrValue at,

@@ -39,10 +39,36 @@ typedef struct {
     bool *wanted;    // in close memory
     uint32_t *uses;  // by operations that read it
     bool *late;      // read by a store without being stored before
+    // A term of a sum that is stored as a whole, or, `next`, of one that replaces the carry.
+    bool *term, *next;
     bool many_carries, many_stores;
 } Plan;
 
 static bool is_line(const Matrix *x) { return x->row < 0; }
+
+static bool is_sum(const Plan *plan, uint32_t i) {
+    const TileOp *op = op_at(plan->c, i);
+    const Matrix *x = &plan->c->value[i];
+    bool whole = x->row >= 0 && !is_pairs(plan->c, x) && op->type == DTYPE_F32;
+    return whole && op->kind == TILE_MAP && (op->fn == OP_ADD || op->fn == OP_SUB);
+}
+
+// May a product be added to a matrix like this one? A dot's are, and those of a turned dot.
+static bool is_product(const Plan *plan, uint32_t i, const Matrix *like) {
+    const Chunk *c = plan->c;
+    const TileOp *op = tile_op(c->p, chunk_origin(c, (TileId){i}));
+    const Matrix *x = &c->value[i];
+    bool fits = x->row >= 0 && x->col == like->col &&
+                chunk_is_tokens(c, x->row) == chunk_is_tokens(c, like->row);
+    return fits && op->kind == TILE_DOT && op->arity == 2;
+}
+
+static bool adds_product(const Plan *plan, uint32_t i) {
+    const TileOp *op = op_at(plan->c, i);
+    const Matrix *x = &plan->c->value[i];
+    return is_sum(plan, i) &&
+           (is_product(plan, op->in[0].i, x) || is_product(plan, op->in[1].i, x));
+}
 
 // A line is read by its elements, and what is dear or read twice is computed once.
 static bool is_wanted(const Plan *plan, uint32_t i) {
@@ -51,6 +77,7 @@ static bool is_wanted(const Plan *plan, uint32_t i) {
     if (plan->wanted[i]) return true;
     if (op->kind == TILE_LOAD || op->kind == TILE_MAP) {
         if (is_line(&plan->c->value[i]) || plan->uses[i] > 1) return true;
+        if (adds_product(plan, i) && !plan->term[i]) return true;
         // A later store may put its result in the place of what this one reads.
         return op->kind == TILE_LOAD && plan->late[i] && plan->many_stores;
     }
@@ -58,13 +85,49 @@ static bool is_wanted(const Plan *plan, uint32_t i) {
            op->kind == TILE_REDUCE || op->kind == TILE_CARRY;
 }
 
-static bool wants_operand(const Plan *plan, const TileOp *op, uint32_t k) {
+static bool wants_operand(const Plan *plan, uint32_t i, uint32_t k) {
+    const TileOp *op = op_at(plan->c, i);
     switch ((int)op->kind) {
     case TILE_DOT: return true;
     case TILE_SOLVE: return k == 0;
     case TILE_NEXT: return plan->many_carries && k == 1;
+    case TILE_TURN: return plan->wanted[i];
     case TILE_SCAN: return is_line(&plan->c->value[op->in[k].i]);
     default: return false;
+    }
+}
+
+// A carry that a product is being added to cannot be its operand.
+static bool reads_carry(const Plan *plan, const TileOp *op) {
+    const Chunk *c = plan->c;
+    return tile_op(c->p, chunk_origin(c, op->in[0]))->kind == TILE_CARRY ||
+           tile_op(c->p, chunk_origin(c, op->in[1]))->kind == TILE_CARRY;
+}
+
+// What is read once, as a term, needs no matrix of its own.
+static bool merges(const Plan *plan, uint32_t i) {
+    const TileOp *op = op_at(plan->c, i);
+    if (!plan->term[i] || plan->uses[i] > 1 || plan->wanted[i]) return false;
+    if (op->kind == TILE_DOT)
+        return op->arity == 2 && !(plan->next[i] && reads_carry(plan, op));
+    return op->kind == TILE_TURN || is_sum(plan, i);
+}
+
+static void terms_plan(Plan *plan, uint32_t i, bool merged) {
+    const TileOp *op = op_at(plan->c, i);
+    bool next = op->kind == TILE_NEXT;
+    if (next && !plan->many_carries) {
+        uint32_t x = op->in[1].i;
+        plan->term[x] = plan->next[x] = is_sum(plan, x);
+    }
+    bool turn = op->kind == TILE_TURN && merged;
+    if (!turn && !(is_sum(plan, i) && (merged || plan->wanted[i]))) return;
+    for (uint32_t k = 0; k < op->arity; k++) {
+        uint32_t x = op->in[k].i;
+        bool same =
+            plan->c->value[x].row >= 0 && plan->c->value[x].col == plan->c->value[i].col;
+        plan->term[x] = same;
+        plan->next[x] = same && plan->next[i] && merged;
     }
 }
 
@@ -72,15 +135,19 @@ static bool wants_operand(const Plan *plan, const TileOp *op, uint32_t k) {
 static void wants_plan(Plan *plan, uint32_t i) {
     const TileOp *op = op_at(plan->c, i);
     if (op->kind == TILE_NONE) return;
-    bool turn = op->kind == TILE_TURN, stored = is_wanted(plan, i) && !turn;
+    bool merged = merges(plan, i), turn = op->kind == TILE_TURN;
     if (turn)
         plan->wanted[i] = plan->wanted[i] || plan->uses[i] > 1 || is_line(&plan->c->value[i]);
-    if (!turn) plan->wanted[i] = stored;
+    else
+        plan->wanted[i] = !merged && is_wanted(plan, i);
+    plan->c->added[i] = merged && op->kind == TILE_DOT;
+    terms_plan(plan, i, merged);
     for (uint32_t k = 0; k < op->arity; k++) {
         uint32_t x = op->in[k].i;
         plan->uses[x]++;
-        if (wants_operand(plan, op, k) || (turn && plan->wanted[i])) plan->wanted[x] = true;
-        if (op->kind == TILE_STORE || (plan->late[i] && !stored)) plan->late[x] = true;
+        if (wants_operand(plan, i, k)) plan->wanted[x] = true;
+        if (op->kind == TILE_STORE || (plan->late[i] && (turn || !plan->wanted[i])))
+            plan->late[x] = true;
     }
 }
 
@@ -136,13 +203,9 @@ static void room_plan(Plan *plan, uint32_t i) {
     Chunk *c = plan->c;
     const TileOp *op = op_at(c, i);
     Matrix *x = &c->value[i];
-    if (!plan->wanted[i]) return;
-    if (op->kind == TILE_TURN) {
-        x->at = c->value[op->in[0].i].at;
-    } else {
-        x->at = chunk_room(c, x->row, x->col);
-    }
     x->pitch = x->col < 0 ? c->lanes : chunk_pitch(c, x->col);
+    if (!plan->wanted[i]) return;
+    x->at = op->kind == TILE_TURN ? c->value[op->in[0].i].at : chunk_room(c, x->row, x->col);
 }
 
 static int64_t block_of(const Chunk *c) {
@@ -168,6 +231,7 @@ bool chunk_plan(Chunk *c, Builder *b) {
     c->block = block_of(c);
     c->padded = round_to(c->tile, c->block);
     c->value = arena_array(b->arena, Matrix, ops);
+    c->added = arena_array(b->arena, bool, ops);
     c->copies = arena_array(b->arena, Copy, ops * COPY_KINDS);
     for (uint32_t i = 1; i < ops; i++)
         if (!op_plan(c, i)) return false;
@@ -175,6 +239,8 @@ bool chunk_plan(Chunk *c, Builder *b) {
                  .wanted = arena_array(b->arena, bool, ops),
                  .uses = arena_array(b->arena, uint32_t, ops),
                  .late = arena_array(b->arena, bool, ops),
+                 .term = arena_array(b->arena, bool, ops),
+                 .next = arena_array(b->arena, bool, ops),
                  .many_carries = count_of(c, TILE_CARRY) > 1,
                  .many_stores = count_of(c, TILE_STORE) > 1};
     for (uint32_t i = ops; i-- > 1;)

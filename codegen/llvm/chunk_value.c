@@ -116,24 +116,31 @@ static IrValue value_close(const Chunk *c, const Place *at, const Matrix *x) {
     return close_load(c, build_gep(c->b, c->b->f32, x->at, offset));
 }
 
+// A term that is added later is not there.
+static IrValue value_map(const Chunk *c, const Place *at, const TileOp *op) {
+    IrValue in[3] = {0};
+    for (uint32_t i = 0; i < op->arity; i++)
+        in[i] = place_value(c, at, op->in[i]);
+    if (op->arity == 2 && in[1] == NULL) return in[0];
+    if (in[0] == NULL) return op->fn == OP_SUB ? build_fneg(c->b, in[1]) : in[1];
+    return map_emit(c->b, op, in);
+}
+
 static IrValue value_here(const Chunk *c, const Place *at, TileId v) {
     const TileOp *op = tile_op(c->p, v);
-    IrValue in[3] = {0};
     switch ((int)op->kind) {
     case TILE_CONST: return map_const(c->b, op, c->lanes);
     case TILE_INDEX: return value_index(c, at, op);
     case TILE_LOAD: return value_load(c, at, op);
     case TILE_TURN: return place_value(c, at, op->in[0]);
-    case TILE_MAP:
-        for (uint32_t i = 0; i < op->arity; i++)
-            in[i] = place_value(c, at, op->in[i]);
-        return map_emit(c->b, op, in);
+    case TILE_MAP: return value_map(c, at, op);
     default: BUG("operation %d has no value at a place", (int)op->kind);
     }
 }
 
 IrValue place_value(const Chunk *c, const Place *at, TileId v) {
     const Matrix *x = &c->value[v.i];
+    if (c->added[v.i]) return NULL;
     return x->at ? value_close(c, at, x) : value_here(c, at, v);
 }
 
@@ -235,11 +242,50 @@ static void fill_vector(const Chunk *c, const Place *at, void *context) {
                 matrix_pointer(c, f->to->at, f->to->pitch, at->row, at->col));
 }
 
-void matrix_fill(const Chunk *c, TileId v, const Matrix *to) {
+// The terms of a sum that is computed where it is read, or whose matrix is being filled.
+static bool has_terms(const Chunk *c, TileId v, const Matrix *to) {
+    const TileOp *op = tile_op(c->p, v);
+    bool here = c->value[v.i].at == NULL || &c->value[v.i] == to;
+    if (op->kind == TILE_TURN) return here;
+    return here && op->kind == TILE_MAP && (op->fn == OP_ADD || op->fn == OP_SUB);
+}
+
+// Is there more in the sum than dots that are added?
+static bool has_rest(const Chunk *c, TileId v, const Matrix *to) {
+    const TileOp *op = tile_op(c->p, v);
+    if (c->added[v.i]) return false;
+    if (!has_terms(c, v, to)) return true;
+    return has_rest(c, op->in[0], to) || (op->arity == 2 && has_rest(c, op->in[1], to));
+}
+
+typedef struct {
+    Chunk *c;
+    const Matrix *to;
+    bool add;  // to what the matrix holds: something does
+} Terms;
+
+static void terms_add(Terms *t, TileId v, bool negate) {
+    const TileOp *op = tile_op(t->c->p, v);
+    if (t->c->added[v.i]) {
+        Product p = dot_product(t->c, v);
+        p.c = t->to->at;
+        p.add = t->add;
+        p.negate = negate;
+        product_call(t->c->b, &p);
+        t->add = true;
+    } else if (has_terms(t->c, v, t->to)) {
+        terms_add(t, op->in[0], negate);
+        if (op->arity == 2) terms_add(t, op->in[1], negate != (op->fn == OP_SUB));
+    }
+}
+
+void matrix_fill(Chunk *c, TileId v, const Matrix *to) {
     Fill f = {v, to};
-    chunk_walk(c, to->row, to->col, fill_vector, &f);
+    Terms t = {c, to, has_rest(c, v, to)};
+    if (t.add) chunk_walk(c, to->row, to->col, fill_vector, &f);
     if (chunk_is_tokens(c, to->row)) matrix_clear_rows(c, to->at, to->pitch);
     if (is_pairs(c, to)) pairs_clip(c, to->at, to->pitch);
+    terms_add(&t, v, false);
 }
 
 void matrix_clear_rows(const Chunk *c, IrValue at, int64_t pitch) {
