@@ -17,6 +17,7 @@ typedef struct {
     Vec(PlanTensor) tensors;
     Map tensor_names;  // kind letter + name -> index + 1
     StrBuf constants;
+    Map constant_at;  // hash of the data -> offset: entries share them
     ScheduleChooser chooser;
     Draft *drafts;  // one per entry
 } Builder;
@@ -137,11 +138,14 @@ static uint32_t constant_memory(Builder *b, Draft *d, ValueId v) {
     char *data = arena_alloc(b->arena, (size_t)n, dtype_bytes(type));
     for (int64_t i = 0; i < n; i++)
         dtype_set(type, data, i, x[i]);
-    size_t start = (b->constants.len + 63) / 64 * 64;
-    while (b->constants.len < start)
+    Hash hash = hash_bytes(data, (size_t)bytes);
+    uint64_t start = (b->constants.len + 63) / 64 * 64;
+    bool known = map_get(&b->constant_at, (Str){(const char *)&hash, sizeof hash}, &start);
+    while (!known && b->constants.len < start)
         strbuf_addc(&b->constants, 0);
-    strbuf_add(&b->constants, (Str){data, (size_t)bytes});
+    if (!known) strbuf_add(&b->constants, (Str){data, (size_t)bytes});
     arena_rewind(b->arena, mark);
+    if (!known) map_set(b->arena, &b->constant_at, hash_key(b->arena, hash), start);
     return memory_add(
         d, (Memory){.kind = BUFFER_CONSTANT, .offset = (int64_t)start, .bytes = bytes});
 }

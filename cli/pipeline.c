@@ -304,6 +304,7 @@ static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *
                              Graph **g) {
     bool prefill = request->kind == ENTRY_PREFILL;
     IncrementalRequest chunk = {.chunk = prefill ? PREFILL_CHUNK : 1,
+                                .live = request->live,
                                 .cache = request->storage,
                                 .prefix = prefill ? STR(ENTRY_NAME_PREFILL ".")
                                                   : STR(ENTRY_NAME_DECODE "."),
@@ -366,11 +367,34 @@ static bool all_bound(Diag *diag, const Model *model, const Graph *g) {
     return true;
 }
 
+typedef Vec(PlanRequestEntry) EntryList;
+
+// How many positions the states have room for; 0: the graph is not one of a chunk.
+static int64_t context_of(const Graph *g) {
+    vec_each (const Leaf, leaf, &g->leaves)
+        if (str_eq(leaf->path, STR(NAME_POSITION))) return graph_extent(g, leaf->index_of);
+    return 0;
+}
+
+static bool add_entry(Diag *diag, Arena *arena, ModelGraphRequest *one, EntryList *out) {
+    Graph *g;
+    one->live = 0;
+    if (!model_graph(diag, arena, one, &g) || !all_bound(diag, one->model, g)) return false;
+    const char *name = entry_name(one->kind);
+    vec_push(arena, out, (PlanRequestEntry){str_of(name), g});
+    int64_t context = is_incremental(one->kind) ? context_of(g) : 0;
+    for (one->live = LIVE_LEAST; one->live < context; one->live *= LIVE_STEP) {
+        if (!model_graph(diag, arena, one, &g)) return false;
+        Str fewer = str_printf(arena, "%s.%lld", name, (long long)one->live);
+        vec_push(arena, out, (PlanRequestEntry){fewer, g});
+    }
+    return true;
+}
+
 bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanRequest *request,
                 Plan **out) {
-    PlanRequestEntry *entries = arena_array(arena, PlanRequestEntry, request->entry_count);
+    EntryList entries = {0};
     for (uint32_t i = 0; i < request->entry_count; i++) {
-        Graph *g;
         ModelGraphRequest one = {.model = model,
                                  .kind = request->entries[i],
                                  .bindings = request->bindings,
@@ -378,13 +402,12 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
                                  .storage = request->storage,
                                  .level = request->target.level,
                                  .two_phase = request->two_phase};
-        if (!model_graph(diag, arena, &one, &g) || !all_bound(diag, model, g)) return false;
-        entries[i] = (PlanRequestEntry){str_of(entry_name(request->entries[i])), g};
+        if (!add_entry(diag, arena, &one, &entries)) return false;
     }
     PlanRequest plan = {.target = request->target,
                         .run_threads = request->run_threads,
-                        .entries = entries,
-                        .entry_count = request->entry_count};
-    plan.model = entries[0].graph->name;
+                        .entries = entries.ptr,
+                        .entry_count = entries.len};
+    plan.model = entries.ptr[0].graph->name;
     return graph_to_plan(diag, arena, &plan, out);
 }

@@ -27,6 +27,7 @@ typedef enum {
     ENTRY_EVAL,     // the loss and reports
     // What ENTRY_INFER gives, of a chunk of positions, with what came before in states
     // (docs/decoding.md). T says how many positions there can be.
+    // A plan has them also for rows that have not got far: see LIVE_LEAST.
     ENTRY_PREFILL,  // PREFILL_CHUNK positions
     ENTRY_DECODE,   // one
     ENTRY_GRAD,   // every output, and grad.PARAM of every trained parameter; updates of states
@@ -38,6 +39,8 @@ typedef enum {
 } EntryKind;
 const char *entry_name(EntryKind kind);  // "train"
 enum { PREFILL_CHUNK = 128 };
+// Attention of the entries "decode.512", "decode.2048" and so on looks at so many positions.
+enum { LIVE_LEAST = 512, LIVE_STEP = 4 };
 
 typedef struct {
     Str optimizer;       // "adamw"
@@ -62,6 +65,7 @@ typedef struct {
     DType storage;            // of activations and working weights: F32 or BF16
     IsaLevel level;           // of the target: CUDA has no kernels of attention
     TwoPhase two_phase;       // of attention over depth
+    int64_t live;             // of ENTRY_PREFILL and ENTRY_DECODE: see IncrementalRequest
 } ModelGraphRequest;
 // The graph of one entry: elaborated afresh, differentiated as needed, bound and simplified.
 MUST_USE bool model_graph(Diag *diag, Arena *arena, const ModelGraphRequest *request,

@@ -15,7 +15,15 @@ typedef struct {
     uint32_t output;                       // tensor of all logits
     Logits logits;                         // of one position
     int64_t per_row, per_position, vocab;  // elements from one's logits to the next's
+    int64_t live;                          // no position may reach it
 } Reader;
+
+// The same entry for ever more positions.
+enum { MOST_READERS = 16 };
+typedef struct {
+    Reader of[MOST_READERS];
+    uint32_t count;
+} Readers;
 
 typedef struct {
     Vec(uint32_t) text;   // all tokens
@@ -28,7 +36,7 @@ typedef struct {
     Diag *diag;
     Arena *arena;
     Session *session;
-    Reader prefill, decode;  // of whole contexts: `decode` alone
+    Readers prefill, decode;  // of whole contexts: one in `decode`
     bool whole;
     uint32_t position, count;  // inputs, where they are not whole
     int64_t context;
@@ -91,6 +99,29 @@ static bool find_reader(Diag *diag, const Plan *plan, const char *entry, Reader 
            find_logits(diag, plan, str_of(logits), out);
 }
 
+// Those of "decode" and "decode.512", or of "prefill", by positions.
+static bool find_readers(Generator *g, const char *name, Readers *out) {
+    const Plan *plan = session_plan(g->session);
+    Reader all;
+    if (!find_reader(g->diag, plan, name, &all)) return false;
+    Str prefix = str_printf(g->arena, "%s.", name);
+    for (uint32_t i = 0; i < plan->entry_count && out->count + 1 < MOST_READERS; i++) {
+        Str entry = plan->entries[i].name;
+        Reader fewer = all;
+        fewer.entry = &plan->entries[i];
+        if (!str_starts(entry, prefix) ||
+            !str_to_int64((Str){entry.ptr + prefix.len, entry.len - prefix.len}, &fewer.live))
+            continue;
+        uint32_t at = out->count++;
+        for (; at > 0 && out->of[at - 1].live > fewer.live; at--)
+            out->of[at] = out->of[at - 1];
+        out->of[at] = fewer;
+    }
+    all.live = INT64_MAX;
+    out->of[out->count++] = all;
+    return true;
+}
+
 static bool decodes(const Plan *plan) {
     return plan_entry(plan, ENTRY_NAME_PREFILL) && plan_entry(plan, ENTRY_NAME_DECODE);
 }
@@ -107,8 +138,9 @@ static bool find_all(Generator *g) {
     const Plan *plan = session_plan(g->session);
     g->whole = !decodes(plan);
     if (g->whole) {
-        bool found = find_reader(g->diag, plan, ENTRY_NAME_INFER, &g->decode);
-        g->context = g->decode.io.context;
+        Reader *whole = &g->decode.of[g->decode.count++];
+        bool found = find_reader(g->diag, plan, ENTRY_NAME_INFER, whole);
+        g->context = whole->io.context;
         return found;
     }
     int position = plan_tensor_find(plan, TENSOR_INPUT, STR(NAME_POSITION)),
@@ -119,8 +151,8 @@ static bool find_all(Generator *g) {
     g->position = (uint32_t)position;
     g->count = (uint32_t)count;
     g->context = plan->tensors[position].index_below;
-    return find_reader(g->diag, plan, ENTRY_NAME_PREFILL, &g->prefill) &&
-           find_reader(g->diag, plan, ENTRY_NAME_DECODE, &g->decode);
+    return find_readers(g, ENTRY_NAME_PREFILL, &g->prefill) &&
+           find_readers(g, ENTRY_NAME_DECODE, &g->decode);
 }
 
 // ---- prompts
@@ -130,13 +162,13 @@ static bool read_prompt(Generator *g, Row *row, Str prompt) {
     Str text = prompt.len ? prompt : (Str){&newline, 1};
     for (size_t i = 0; i < text.len; i++) {
         unsigned byte = (unsigned char)text.ptr[i];
-        if (byte >= g->decode.io.vocab) {
+        if (byte >= g->decode.of[0].io.vocab) {
             if (!prompt.len)
                 byte = 0;
             else
                 return diag_fail(g->diag, FAIL_INPUT,
                                  "byte %zu of the prompt is %u; tokens are in [0, %lld)", i,
-                                 byte, (long long)g->decode.io.vocab);
+                                 byte, (long long)g->decode.of[0].io.vocab);
         }
         vec_push(g->arena, &row->text, byte);
     }
@@ -148,16 +180,16 @@ static bool prepare(Generator *g, const GenerateOptions *options) {
         return diag_fail(g->diag, FAIL_USAGE, "%lld tokens cannot be generated",
                          (long long)options->tokens);
     if (!find_all(g)) return false;
-    if (options->prompt_count > g->decode.io.rows)
+    if (options->prompt_count > g->decode.of[0].io.rows)
         return diag_fail(g->diag, FAIL_USAGE,
                          "%u prompts; the model was compiled for %lld rows",
-                         options->prompt_count, (long long)g->decode.io.rows);
+                         options->prompt_count, (long long)g->decode.of[0].io.rows);
     g->row_count = options->prompt_count;
     g->rows = arena_array(g->arena, Row, g->row_count);
     for (uint32_t i = 0; i < g->row_count; i++) {
         SamplerSettings settings = options->sampler;
         settings.seed += i;
-        if (!sampler_init(g->diag, g->arena, settings, (uint32_t)g->decode.vocab,
+        if (!sampler_init(g->diag, g->arena, settings, (uint32_t)g->decode.of[0].vocab,
                           &g->rows[i].sampler) ||
             !read_prompt(g, &g->rows[i], options->prompts[i]))
             return false;
@@ -198,7 +230,7 @@ static unsigned char *clear_tokens(Generator *g, const Reader *r) {
 }
 
 static bool next_whole(Generator *g) {
-    Reader *r = &g->decode;
+    Reader *r = g->decode.of;
     unsigned char *data = clear_tokens(g, r);
     for (uint32_t i = 0; i < g->row_count; i++) {
         Row *row = &g->rows[i];
@@ -245,6 +277,20 @@ static bool read_chunk(Generator *g, Reader *r) {
     return true;
 }
 
+// The one that looks at the fewest positions.
+static Reader *reader_for(const Generator *g, Readers *readers) {
+    uint32_t at = 0;
+    int64_t chunk = readers->of[0].io.context, most = 0;
+    for (uint32_t i = 0; i < g->row_count; i++) {
+        const Row *row = &g->rows[i];
+        int64_t end = row->read + (unread(row) < chunk ? unread(row) : chunk);
+        if (unread(row) && end > most) most = end;
+    }
+    while (readers->of[at].live < most)
+        at++;
+    return &readers->of[at];
+}
+
 static bool next_incremental(Generator *g) {
     for (uint32_t i = 0; i < g->row_count; i++)
         make_room(g, &g->rows[i]);
@@ -253,7 +299,7 @@ static bool next_incremental(Generator *g) {
         for (uint32_t i = 0; i < g->row_count; i++)
             if (unread(&g->rows[i]) > most) most = unread(&g->rows[i]);
         if (most == 0) return true;
-        if (!read_chunk(g, most > 1 ? &g->prefill : &g->decode)) return false;
+        if (!read_chunk(g, reader_for(g, most > 1 ? &g->prefill : &g->decode))) return false;
     }
 }
 

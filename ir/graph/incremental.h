@@ -11,6 +11,7 @@ typedef struct {
     Arena scratch;
     AxisId rows, time;  // of the tokens
     AxisId context;     // in `to`: all positions
+    AxisId live;        // in `to`: those that attention looks at
     int64_t chunk;      // positions of `time` there
     // In `to`: i32 inputs over rows, and i32[rows, time]: the position of each token of the
     // chunk, and where it is kept: its position, or -1 of what is no token of the row.

@@ -59,7 +59,7 @@ void incremental_update(Incremental *p, ValueId state, ValueId value) {
 // query at position i sees what is kept at i - hi .. i - lo: what lies there is older than it,
 // so nothing needs to be cleared for a new sequence.
 
-// Operand v of an attention, over all positions, its axis `keys` now p->context.
+// Operand v of an attention, over what is live, its axis `keys` now p->live.
 static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) {
     if (p->kept[v.i].i) return p->kept[v.i];
     Span span = graph_value(p->g, v)->span;
@@ -68,16 +68,19 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
     ValueId state = incremental_state(p, x, what, keys, p->context);
     ValueId in[3] = {state, incremental_renamed(p, x, keys, p->time, span), p->slot};
     GraphAttr attr = {.along = &p->context, .along_count = 1};
-    p->kept[v.i] = graph_add(p->to, OP_PLACE, in, 3, attr, span);
-    incremental_update(p, state, p->kept[v.i]);
+    ValueId kept = graph_add(p->to, OP_PLACE, in, 3, attr, span);
+    incremental_update(p, state, kept);
+    GraphAttr cut = {.along = &p->context, .along_count = 1, .to = &p->live, .to_count = 1};
+    bool all = p->live.i == p->context.i;
+    p->kept[v.i] = all ? kept : graph_add(p->to, OP_SLICE, &kept, 1, cut, span);
     return p->kept[v.i];
 }
 
-// bool[rows, time, context]: may the query see the key?
+// bool[rows, time, live]: may the query see the key?
 static ValueId live(Incremental *p, const Band *band, Span span) {
-    AxisId axes[3] = {p->rows, p->time, p->context};
+    AxisId axes[3] = {p->rows, p->time, p->live};
     ValueId query = incremental_shaped(p, p->index, axes, 3, span),
-            key = incremental_shaped(p, iota(p, p->context, span), axes, 3, span);
+            key = incremental_shaped(p, iota(p, p->live, span), axes, 3, span);
     ValueId back = add2(p, OP_SUB, query, key, span);
     ValueId least = like(p, graph_const_i32(p->to, band->lo, span), back, span);
     ValueId seen = add2(p, OP_LE, least, back, span);
@@ -103,11 +106,11 @@ ValueId incremental_attend(Incremental *p, const Value *v) {
     scores = add2(p, OP_MUL, scores, scale, span);
     ValueId never = like(p, graph_const(p->to, -HUGE_VAL, span), scores, span);
     ValueId seen = like(p, live(p, &v->attr.band, span), scores, span);
-    GraphAttr along = {.along = &p->context, .along_count = 1};
+    GraphAttr along = {.along = &p->live, .along_count = 1};
     ValueId masked = where(p, seen, scores, never, span);
     ValueId weights = graph_add(p->to, OP_SOFTMAX, &masked, 1, along, span);
     if (p->request->cache == DTYPE_BF16) weights = graph_cast(p->to, weights, DTYPE_BF16, span);
-    ValueId mixed = contracted(p, weights, values, p->context, span);
+    ValueId mixed = contracted(p, weights, values, p->live, span);
     return incremental_renamed(p, mixed, p->time, queries, span);
 }
 

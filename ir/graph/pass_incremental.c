@@ -321,6 +321,8 @@ static Graph *new_graph(Incremental *p, Arena *arena) {
     int64_t all = graph_extent(p->g, p->time);
     p->chunk = p->request->chunk < all ? p->request->chunk : all;
     graph_bind(to, p->time, p->chunk);
+    bool fewer = p->request->live > 0 && p->request->live < all;
+    p->live = fewer ? graph_axis(to, STR("live"), p->request->live, false) : p->context;
     return to;
 }
 

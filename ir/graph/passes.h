@@ -24,6 +24,7 @@ Graph *pass_attend(const Graph *g, Arena *arena);
 // Decoding.
 typedef struct {
     int64_t chunk;        // positions that are computed together, at most all of them
+    int64_t live;         // no position reaches it, so that less is looked at; 0: all there are
     DType cache;          // of kept keys and values: F32 or BF16
     Str prefix;           // of inputs over positions, and of outputs
     Str tokens;           // the input i32[rows, positions] of the model
@@ -38,9 +39,10 @@ typedef struct {
 Graph *pass_incremental(Diag *diag, Arena *arena, const Graph *g,
                         const IncrementalRequest *request);
 
-// A new graph in which each contraction whose weight is gathered is a grouped one (CONTRACT_AT),
-// so that no gathered weight exists; run before differentiation, and pass_simplify after it.
-// requires: simplified, every axis bound.  ensures: same leaves, outputs and updates.
+// A new graph in which each contraction whose weight is gathered is a grouped one
+// (CONTRACT_AT), so that no gathered weight exists; run before differentiation, and
+// pass_simplify after it. requires: simplified, every axis bound.  ensures: same leaves,
+// outputs and updates.
 Graph *pass_grouped(const Graph *g, Arena *arena);
 
 // Where a softmax-weighted sum over a stack is taken in two phases: sources that several of

@@ -57,17 +57,17 @@ err_has "no entries prefill and decode: 'shift' cannot be computed token by toke
 expect 1 run ahead.sta -p p.st -i in.st -o steps.st --decode
 err_has "the artifact has no 'decode'"
 
-# Several prompts at once, of different lengths, one longer than a chunk: each as if it were alone, and as if every token
+# Several prompts at once, of different lengths, one longer than a chunk and soon longer than what decode.512 looks at: each as if it were alone, and as if every token
 # computed its whole context, which artifacts for training do.
 model=$root/models/prenorm.strata
-long=$(printf '%0300d' 7)
+long=$(printf '%0505d' 7)
 grow() {
     expect 0 generate "$@" -p p.st --temperature 0 --tokens 12 --threads 1 --json
     grep '"text"' out | tr -d ' ,'
 }
 expect 0 init $model $tiny -o p.st
-expect 0 compile $model $tiny --set B=3 --set T=340 -o infer.sta
-expect 0 compile $model $tiny --set B=1 --set T=340 --mode train -o train.sta
+expect 0 compile $model $tiny --set B=3 --set T=600 -o infer.sta
+expect 0 compile $model $tiny --set B=1 --set T=600 --mode train -o train.sta
 grow infer.sta --prompt Once --prompt "$long" --prompt "a b" >together
 json_has texts tokens tokens_per_second
 for prompt in Once "$long" "a b"; do

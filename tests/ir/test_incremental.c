@@ -59,8 +59,9 @@ static void give_all(Case *c) {
     }
 }
 
-static IncrementalRequest request_of(int64_t chunk) {
+static IncrementalRequest request_of(int64_t chunk, int64_t live) {
     return (IncrementalRequest){.chunk = chunk,
+                                .live = live,
                                 .cache = DTYPE_F32,
                                 .prefix = STR("part."),
                                 .tokens = STR("tokens"),
@@ -69,12 +70,12 @@ static IncrementalRequest request_of(int64_t chunk) {
                                 .states = STR("cache.")};
 }
 
-static void open_case(Case *c, const char *text, int64_t chunk) {
+static void open_case(Case *c, const char *text, int64_t chunk, int64_t live) {
     *c = (Case){.chunk = chunk};
     reader_init(&c->r);
     c->whole = pass_simplify(reader_graph(&c->r, text), &c->r.arena);
     give_all(c);
-    IncrementalRequest request = request_of(chunk);
+    IncrementalRequest request = request_of(chunk, live);
     Graph *g = pass_incremental(&c->r.diag, &c->r.arena, c->whole, &request);
     assert_non_null(g);
     assert_true(graph_verify(&c->r.diag, g));
@@ -135,13 +136,14 @@ static void step(Case *c, const int64_t count[ROWS]) {
 
 // Row 0 takes whole chunks, row 1 as many tokens as the number of the step says: 0, 1, 2, 0,
 // ...
-static void compare(const char *text, int64_t chunk) {
+static void compare(const char *text, int64_t chunk, int64_t live) {
     Case c;
-    open_case(&c, text, chunk);
-    for (int64_t n = 0; c.at[0] < CONTEXT || c.at[1] < CONTEXT; n++) {
+    open_case(&c, text, chunk, live);
+    int64_t end = live ? live : CONTEXT;
+    for (int64_t n = 0; c.at[0] < end || c.at[1] < end; n++) {
         int64_t wanted[ROWS] = {chunk, n % 3}, count[ROWS];
         for (int row = 0; row < ROWS; row++) {
-            int64_t left = CONTEXT - c.at[row];
+            int64_t left = end - c.at[row];
             count[row] = wanted[row] < chunk ? wanted[row] : chunk;
             if (count[row] > left) count[row] = left;
         }
@@ -181,7 +183,7 @@ static void test_same_as_whole(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int64_t chunk = 1; chunk <= 4; chunk += i < 4 ? 1 : 3)
-            compare(cases[i], chunk);
+            compare(cases[i], chunk, 0), compare(cases[i], chunk, 4);
 }
 
 static void test_refusals(void **state) {
@@ -213,7 +215,7 @@ static void test_refusals(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         GraphReader r;
         reader_init(&r);
-        IncrementalRequest request = request_of(1);
+        IncrementalRequest request = request_of(1, 0);
         assert_null(
             pass_incremental(&r.diag, &r.arena, reader_graph(&r, rows[i][0]), &request));
         assert_true(r.diag.item_count > 0);
@@ -226,7 +228,7 @@ static void test_without_tokens(void **state) {
     (void)state;
     GraphReader r;
     reader_init(&r);
-    IncrementalRequest request = request_of(1);
+    IncrementalRequest request = request_of(1, 0);
     Graph *g = reader_graph(&r, "graph g\naxis B = 2 runtime\ninput x : f32[B]\n"
                                 "%1 = input x : f32[B]\noutput y = %1\n");
     assert_null(pass_incremental(&r.diag, &r.arena, g, &request));
@@ -248,7 +250,7 @@ static void test_regions(void **state) {
         GraphReader r;
         reader_init(&r);
         Schedule none = schedule_none();
-        IncrementalRequest request = request_of(3);
+        IncrementalRequest request = request_of(3, 5);
         const Graph *g = pass_incremental(
             &r.diag, &r.arena, pass_simplify(reader_graph(&r, cases[i]), &r.arena), &request);
         assert_non_null(g);
