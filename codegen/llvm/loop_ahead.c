@@ -17,7 +17,7 @@ enum {
     SECOND_BYTES = 1 << 20,  // of the second-level cache, for rows
     MOST_AT_ONCE = 2,        // k that a block copies every ku k
     MOST_COLS = 4,           // cols along k that a block asks for
-    EARLY = 32,              // k before it is copied a vector is asked for
+    EARLY = 64,              // k before it is copied a vector is asked for
     LEAST_ROWS = 4,          // fewer leave no time for more than loading the cols
 };
 
@@ -117,6 +117,17 @@ static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
             ask(c, at, i * step + byte, a->fast == c->ku);
 }
 
+// Bytes from the k that is copied to the one that is asked for: EARLY further, or, behind the
+// last, as many further in the share of the next block.
+static IrValue early_bytes(const Ahead *a, const Contract *c, IrValue index) {
+    Builder *b = c->b;
+    int64_t step = step_bytes(a, c);
+    IrValue last = build_iadd(b, c->k_count, build_i64(b, -EARLY)), here = build_i64(b, EARLY);
+    IrValue next = LLVMBuildNSWSub(b->at, build_i64(b, EARLY + a->share), c->k_count, "");
+    IrValue k = build_select(b, build_icmp(b, LLVMIntSLT, index, last), here, next);
+    return build_imul(b, k, step);
+}
+
 // Vector j of the k that is i behind the first of this share.
 static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i, int j) {
     Builder *b = c->b;
@@ -126,7 +137,7 @@ static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i,
     IrValue to = bytes_from(b, a->copy, index, c->nv * copied);
     int64_t offset = i * step + j * bytes;
     if (offset % LINE_BYTES == 0 || bytes >= LINE_BYTES)
-        ask(c, from, EARLY * step + offset, false);
+        ask(c, build_gep(b, b->i8, from, early_bytes(a, c, index)), offset, false);
     IrValue x = element_load(b, a->walk.type, build_gep_bytes(b, from, offset), c->lanes, NULL);
     build_store(b, x, build_gep_bytes(b, to, (i * c->nv + j) * copied), (unsigned)copied);
 }
