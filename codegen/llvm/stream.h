@@ -95,9 +95,11 @@ bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
 bool access_pairs(const Stream *s);                    // are rows best taken in pairs of steps
 bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
 
+// stream_sweep.c
+void passes_plan(Stream *s, Level *l);  // before the first pass of a level
+
 // stream_pass.c
 bool row_fits_registers(const Stream *s);        // for s->cols
-void passes_plan(Stream *s, Level *l);           // before the first pass of a level
 void pass_emit(Stream *s, Level *l, int round);  // all that the round does along the cols
 void early_emit(Stream *s);                      // values that all rows share, before the first
 void rows_start(Stream *s, uint32_t i);  // clears what a reduction over serial dims adds to

@@ -1,29 +1,10 @@
-// stream_pass.c: one pass over the cols: what it computes, in which steps, and its code.
-//
-// A pass makes all reductions over cols of its round; the last one makes the stores. It is one
-// sweep over the cols, or several where registers do not hold the sums of all. Values of the
-// cols are computed anew in each sweep, but for rows that fit in registers and for costly ones,
-// which are kept in close memory.
+// stream_pass.c: the code of one pass over the cols: its steps, sums and stores.
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/check.h"
 #include "codegen/llvm/map.h"
-#include "codegen/llvm/stream.h"
+#include "codegen/llvm/stream_sweep.h"
 #include "ir/tile/tile_access.h"
-
-enum { KEEP_MAX_BYTES = 1 << 20 };
-
-typedef struct {
-    Stream *s;
-    Level *level;
-    int number;
-    int unroll, slots;  // steps of an iteration, accumulators of each sum
-    bool *in;           // operations at the cols that this sweep computes or reads
-    uint32_t *order;    // in which a step goes through the operations
-    uint32_t count;
-    bool used[STREAM_SLOTS];
-} Sweep;
 
 static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops.ptr[i]; }
 
@@ -48,219 +29,6 @@ static int slot_lanes(const Stream *s, int slot) {
     return slot < STREAM_MAX_UNROLL ? s->b->lanes : 1 << (slot - STREAM_MAX_UNROLL);
 }
 
-// ---- what belongs to a sweep
-
-// Sums that registers hold beside what they are made of.
-static int sums_most(const Stream *s) { return s->b->level == CPU_AVX512 ? 24 : 10; }
-
-static int sweeps_of(const Stream *s, const Level *l, int round, int *sums) {
-    *sums = 0;
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-        *sums += stream_reduces(&s->plan, &l->plan, i, round);
-    int most = sums_most(s);
-    return s->in_registers || *sums == 0 ? 1 : (*sums + most - 1) / most;
-}
-
-typedef struct {
-    uint32_t op, row;
-} RowSum;
-
-static int by_row(const void *x, const void *y) {
-    const RowSum *a = x, *b = y;
-    if (a->row != b->row) return a->row < b->row ? -1 : 1;
-    return a->op < b->op ? -1 : 1;
-}
-
-// Sums of the same row come together: few sweeps load it, and it waits in a register for them
-// alone. The row is the first of those that the operand is computed from.
-static void sums_order(Stream *s, Level *l) {
-    uint32_t n = s->plan.p->ops.len;
-    uint32_t *row = arena_array(s->b->arena, uint32_t, n);
-    RowSum *order = arena_array(s->b->arena, RowSum, n);
-    for (uint32_t i = 0; i < n; i++) {
-        const TileOp *op = op_at(s, i);
-        const StreamPlace *place = &s->plan.ops[i];
-        row[i] = UINT32_MAX;
-        if (op->kind == TILE_REDUCE && !place->over_serial && place->home == l->plan.level)
-            order[l->sum_count++] = (RowSum){i, row[op->in[0].i]};
-        if (!place->col || place->home < l->plan.level) continue;
-        if (op->kind == TILE_LOAD || op->kind == TILE_REDUCE) row[i] = i;
-        for (uint32_t k = 0; op->kind == TILE_MAP && k < op->arity; k++)
-            row[i] = row[op->in[k].i] < row[i] ? row[op->in[k].i] : row[i];
-    }
-    qsort(order, (size_t)l->sum_count, sizeof *order, by_row);
-    l->sums = arena_array(s->b->arena, uint32_t, n);
-    for (int k = 0; k < l->sum_count; k++)
-        l->sums[k] = order[k].op;
-}
-
-static void sums_share_out(const Stream *s, Level *l, int round, int each) {
-    for (int k = 0, seen = 0; k < l->sum_count; k++)
-        if (stream_reduces(&s->plan, &l->plan, l->sums[k], round))
-            l->sweep[l->sums[k]] = l->sweeps + seen++ / each;
-}
-
-// Stores come last: behind all loads of the row.
-static void sweeps_plan(Stream *s, Level *l) {
-    uint32_t n = s->plan.p->ops.len;
-    sums_order(s, l);
-    l->sweep = arena_array(s->b->arena, int, n);
-    l->round_of = arena_array(s->b->arena, int, n);
-    for (uint32_t i = 0; i < n; i++)
-        l->sweep[i] = -1;
-    for (int round = 0; round <= l->plan.last_col; round++) {
-        if (!stream_pass_due(&s->plan, &l->plan, round)) continue;
-        int sums, sweeps = sweeps_of(s, l, round, &sums);
-        if (sums > 0) sums_share_out(s, l, round, (sums + sweeps - 1) / sweeps);
-        for (uint32_t i = 1; i < n; i++)
-            if (stream_ends_at_cols(&s->plan, &l->plan, i, round))
-                l->sweep[i] = l->sweeps + sweeps - 1;
-        for (int k = 0; k < sweeps; k++)
-            l->round_of[l->sweeps++] = round;
-    }
-}
-
-static bool reduces_here(const Sweep *sweep, uint32_t i) {
-    return sweep->level->sweep[i] == sweep->number && op_at(sweep->s, i)->kind == TILE_REDUCE &&
-           !sweep->s->plan.ops[i].over_serial;
-}
-
-static bool ends_here(const Sweep *sweep, uint32_t i) {
-    return sweep->level->sweep[i] == sweep->number && !reduces_here(sweep, i);
-}
-
-static bool may_keep(const Stream *s, uint32_t i) {
-    const TileOp *op = op_at(s, i);
-    if (tile_knob(s->plan.p, "keep", -1) == 0 || op->type == DTYPE_BOOL) return false;
-    if (s->cols * 4 > KEEP_MAX_BYTES) return false;
-    if (op->kind == TILE_GATHER) return s->plan.ops[op->in[0].i].col;
-    return op->kind == TILE_MAP && map_is_costly(op->fn);
-}
-
-// Does this sweep find the value where an earlier one left it?
-static bool is_left(const Sweep *sweep, uint32_t i) {
-    if (sweep->s->ops[i].early) return true;
-    const ColValue *v = &sweep->level->cols[i];
-    bool earlier = v->first >= 0 && v->first < sweep->number;
-    return earlier && (sweep->s->in_registers || v->keep);
-}
-
-static void sweep_mark(Sweep *sweep) {
-    const Stream *s = sweep->s;
-    Level *l = sweep->level;
-    for (uint32_t i = s->plan.p->ops.len - 1; i > 0; i--) {
-        const TileOp *op = op_at(s, i);
-        bool end = l->sweep[i] == sweep->number;
-        if (!end && !sweep->in[i]) continue;
-        ColValue *v = &l->cols[i];
-        if (sweep->in[i] && !s->ops[i].early) {
-            if (v->first < 0) v->first = sweep->number;
-            if (v->first < sweep->number && may_keep(s, i)) v->keep = true;
-        }
-        // A sum over rows is complete here: its own operand is another level's matter.
-        bool source = op->kind == TILE_REDUCE && !end;
-        if (source || (!end && is_left(sweep, i))) continue;
-        for (uint32_t k = 0; k < op->arity; k++)
-            if (s->plan.ops[op->in[k].i].col) sweep->in[op->in[k].i] = true;
-    }
-}
-
-static Sweep sweep_new(Stream *s, Level *l, int number) {
-    Sweep sweep = {.s = s, .level = l, .number = number};
-    sweep.in = arena_array(s->b->arena, bool, s->plan.p->ops.len);
-    return sweep;
-}
-
-static bool computes(const Sweep *sweep, uint32_t i) {
-    return sweep->in[i] && !is_left(sweep, i);
-}
-
-static void order_visit(Sweep *sweep, bool *seen, uint32_t i) {
-    const TileOp *op = op_at(sweep->s, i);
-    if (seen[i]) return;
-    seen[i] = true;
-    bool end = sweep->level->sweep[i] == sweep->number;
-    for (uint32_t k = 0; (end || computes(sweep, i)) && k < op->arity; k++)
-        if (sweep->in[op->in[k].i]) order_visit(sweep, seen, op->in[k].i);
-    sweep->order[sweep->count++] = i;
-}
-
-// A sum takes its operand as soon as that is there, so that few values wait in registers.
-static void order_make(Sweep *sweep, bool by_rows) {
-    const Level *l = sweep->level;
-    uint32_t n = sweep->s->plan.p->ops.len;
-    bool *seen = arena_array(sweep->s->b->arena, bool, n);
-    sweep->order = arena_array(sweep->s->b->arena, uint32_t, n);
-    sweep->count = 0;
-    for (int k = 0; by_rows && k < l->sum_count; k++)
-        if (reduces_here(sweep, l->sums[k])) order_visit(sweep, seen, l->sums[k]);
-    for (uint32_t i = 1; i < n; i++)
-        if (reduces_here(sweep, i)) order_visit(sweep, seen, i);
-    for (uint32_t i = 1; i < n; i++)
-        if (sweep->in[i] || ends_here(sweep, i)) order_visit(sweep, seen, i);
-}
-
-// Values of the cols that wait at once for the last of their uses.
-static int order_waiting(const Sweep *sweep) {
-    const Stream *s = sweep->s;
-    uint32_t *uses = arena_array(s->b->arena, uint32_t, s->plan.p->ops.len);
-    int waiting = 0, most = 0;
-    for (int count = 1; count >= 0; count--)
-        for (uint32_t k = 0; k < sweep->count; k++) {
-            uint32_t i = sweep->order[k];
-            const TileOp *op = op_at(s, i);
-            bool end = sweep->level->sweep[i] == sweep->number;
-            for (uint32_t a = 0; (end || computes(sweep, i)) && a < op->arity; a++) {
-                if (count)
-                    uses[op->in[a].i]++;
-                else if (sweep->in[op->in[a].i] && --uses[op->in[a].i] == 0)
-                    waiting--;
-            }
-            if (count == 0 && sweep->in[i]) most = ++waiting > most ? waiting : most;
-        }
-    return most;
-}
-
-// Sums row by row, or in the order of the program: what most of them share waits for all.
-static void sweep_order(Sweep *sweep) {
-    order_make(sweep, true);
-    Sweep other = *sweep;
-    order_make(&other, false);
-    if (order_waiting(&other) < order_waiting(sweep)) *sweep = other;
-}
-
-// Memory is never idle if all sweeps ask for what comes later, evenly: each for all of some
-// rows, or, where there are fewer rows than sweeps, for its part of every one.
-static void prefetches_plan(const Stream *s, Level *l) {
-    int rows = 0, next = 0;
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-        rows += l->cols[i].sweeps > 0 && access_prefetches(s, l, i);
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
-        ColValue *v = &l->cols[i];
-        bool whole = v->sweeps > 0 && rows >= l->sweeps && access_prefetches(s, l, i);
-        v->asks = whole ? next++ % v->sweeps : -1;
-    }
-}
-
-// What is kept is known only once all sweeps are.
-void passes_plan(Stream *s, Level *l) {
-    sweeps_plan(s, l);
-    for (int k = 0; k < l->sweeps; k++) {
-        Sweep sweep = sweep_new(s, l, k);
-        sweep_mark(&sweep);
-    }
-    for (int k = 0; k < l->sweeps; k++) {
-        Sweep sweep = sweep_new(s, l, k);
-        sweep_mark(&sweep);
-        for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-            l->cols[i].sweeps += computes(&sweep, i);
-    }
-    prefetches_plan(s, l);
-    for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-        if (l->cols[i].keep && !s->in_registers)
-            l->cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
-}
-
 // ---- before the loop
 
 static void operand_splat(Stream *s, TileId v) {
@@ -272,8 +40,8 @@ static void operand_splat(Stream *s, TileId v) {
 static void op_prepare(Sweep *sweep, uint32_t i) {
     Stream *s = sweep->s;
     const TileOp *op = op_at(s, i);
-    bool starts = computes(sweep, i) && op->kind != TILE_REDUCE;
-    bool ends = ends_here(sweep, i);
+    bool starts = sweep_computes(sweep, i) && op->kind != TILE_REDUCE;
+    bool ends = sweep_ends(sweep, i);
     if (!starts && !ends) return;
     if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || tile_op_writes(op->kind))
         access_prepare(s, i);
@@ -347,7 +115,7 @@ static void reductions_finish(Sweep *sweep) {
     int count = 0;
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
-        if (!reduces_here(sweep, i)) continue;
+        if (!sweep_reduces(sweep, i)) continue;
         if (sweep->used[0] && op->fn == OP_REDUCE_SUM && op->type == DTYPE_F32) {
             sums[count++] = i;
         } else {
@@ -428,7 +196,7 @@ static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
 static void value_emit(Sweep *sweep, uint32_t i, const Step *step) {
     Stream *s = sweep->s;
     ColValue *v = &sweep->level->cols[i];
-    if (is_left(sweep, i)) {
+    if (sweep_finds(sweep, i)) {
         if (s->in_registers) return;
         IrValue early = s->ops[i].early;
         v->vec[step->part] = row_load(s, i, early ? early : v->row, step);
@@ -461,7 +229,7 @@ static void stores_emit(Sweep *sweep, const Step *step, bool nontemporal) {
     Stream *s = sweep->s;
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
-        if (!tile_op_writes(op->kind) || !ends_here(sweep, i)) continue;
+        if (!tile_op_writes(op->kind) || !sweep_ends(sweep, i)) continue;
         if (op->kind == TILE_SCATTER)
             access_scatter(s, i, step);
         else
@@ -494,13 +262,13 @@ static void step_emit(Sweep *sweep, const Step *step) {
     for (uint32_t k = 0; k < sweep->count; k++) {
         uint32_t i = sweep->order[k];
         if (sweep->in[i]) {
-            if (computes(sweep, i) && access_prefetches(s, sweep->level, i))
+            if (sweep_computes(sweep, i) && access_prefetches(s, sweep->level, i))
                 access_prefetch(s, i, step);
             value_emit(sweep, i, step);
         }
-        if (reduces_here(sweep, i))
+        if (sweep_reduces(sweep, i))
             reduce_emit(sweep, i, step);
-        else if (ends_here(sweep, i) && !tile_op_writes(op_at(s, i)->kind))
+        else if (sweep_ends(sweep, i) && !tile_op_writes(op_at(s, i)->kind))
             row_add(s, i, step);
     }
     if (sweep->number == sweep->level->sweeps - 1) step_stores(sweep, step);
@@ -569,7 +337,7 @@ static int sweep_unroll(const Sweep *sweep) {
     if (knob > 0) return knob < STREAM_MAX_UNROLL ? (int)knob : STREAM_MAX_UNROLL;
     int sums = 0, values = 0;
     for (uint32_t i = 1; i < sweep->s->plan.p->ops.len; i++) {
-        if (reduces_here(sweep, i)) sums++;
+        if (sweep_reduces(sweep, i)) sums++;
         if (sweep->in[i])
             values +=
                 op_at(sweep->s, i)->kind == TILE_MAP && map_is_costly(op_at(sweep->s, i)->fn)
@@ -630,12 +398,12 @@ static void sweep_emit(Stream *s, Level *l, int number) {
     Walk walk = walk_plan(&sweep);
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         op_prepare(&sweep, i);
-        if (reduces_here(&sweep, i)) accumulators_start(&sweep, i);
+        if (sweep_reduces(&sweep, i)) accumulators_start(&sweep, i);
     }
     walk_emit(&sweep, &walk);
     reductions_finish(&sweep);
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
-        l->cols[i].sweep += computes(&sweep, i);
+        l->cols[i].sweep += sweep_computes(&sweep, i);
 }
 
 void pass_emit(Stream *s, Level *l, int round) {
