@@ -184,7 +184,7 @@ static void dot_pairs_run(TileRun *r, TileId v) {
         double *to = tile_run_at(r, v);
         for (int64_t i = 0; i < steps; i++)
             to[i * step] += a[i * step_a] * b[i * step_b];
-    } while (tile_run_next(r, alone ? dims : (DimSet)(dims & ~(1U << inner))));
+    } while (tile_run_next(r, (DimSet)(alone ? dims : dims & ~(1U << inner))));
 }
 
 // What stands at k is computed one tile of k at a time.
