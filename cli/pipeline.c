@@ -313,8 +313,10 @@ static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *
                                 .count = STR(NAME_COUNT),
                                 .states = STR(NAME_CACHE_PREFIX)};
     Graph *made = pass_incremental(diag, arena, *g, &chunk);
-    if (made) *g = pass_simplify(made, arena);
-    return made != NULL;
+    if (!made) return false;
+    *g = pass_simplify(made, arena);
+    if (!level_is_cuda(request->level)) *g = pass_simplify(pass_grouped(*g, arena), arena);
+    return true;
 }
 
 static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request, Graph **out,
@@ -328,14 +330,14 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
     if (kind != ENTRY_FORWARD && kind < ENTRY_GRAD) g->updates.len = 0;
     Sublayers marks = elaboration_sublayers(e);
     if (sublayers) add_marks(g, arena, marks);
-    bool bound = graph_bind_axes(g, request->bindings);
+    bool bound = graph_bind_axes(g, request->bindings), chunk = is_incremental(kind);
     if (bound) g = pass_simplify(g, arena);
-    if (bound && !level_is_cuda(request->level)) g = pass_grouped(g, arena);
+    // Of a chunk other tokens are grouped than of a whole sequence.
+    if (bound && !chunk && !level_is_cuda(request->level)) g = pass_grouped(g, arena);
     if (bound) {
         g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);
         g = pass_simplify(g, arena);
     }
-    bool chunk = is_incremental(kind);
     if (bound && (chunk || !level_is_cuda(request->level))) g = pass_attend(g, arena);
     if (bound && chunk && !make_incremental(diag, arena, request, &g)) return false;
     Training t = training_of(diag, arena, g, e, request->setup);

@@ -16,7 +16,8 @@ check() {
 }
 tiny='--set d=16 --set h=2 --set dk=8 --set ff=16 --set layers=2 --threads 1'
 for m in prenorm attnres_full attnres_block; do check "$root/models/$m.strata" $tiny; done
-# Schemes whose ways through the depth differ most.
+# Latent attention, Kimi Delta Attention and experts. Schemes whose ways through the depth differ most.
+check "$root/models/kimi_linear.strata" --set size=tiny $tiny --set every=2 --set sparse=true --set e=4 --set top=2 --set wide=16
 for r in mudd mhc heads; do check "$root/models/lm.strata" $tiny --set residual=$r; done
 
 # From an artifact, of more positions.
