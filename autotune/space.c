@@ -311,16 +311,24 @@ static uint32_t only_one(Arena *arena, Schedule **out) {
 
 // ---- linear attention
 
-// Long tiles are more products a tile, short ones more steps that wait for each other.
-static uint32_t linear_space(const Regions *regions, const Region *region, Arena *arena,
-                             Schedule **out) {
+// Long tiles are more products a tile, short ones more steps that wait for each other. Parts
+// compute the scores of keys again, each for itself: only where heads are fewer than threads.
+static uint32_t linear_space(const Regions *regions, const Region *region, uint32_t threads,
+                             Arena *arena, Schedule **out) {
     static const int32_t tokens[] = {64, 32, 128, 16};
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
-    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
-        Schedule schedule = schedule_none();
-        schedule.chunk = tokens[i];
-        program_add(&s, schedule);
-    }
+    Schedule schedule = schedule_none();
+    int64_t heads =
+        grid_points(region_to_tile(regions, region, &schedule, arena)->kernels[0].program);
+    int32_t parts = 1;
+    while (parts * heads < threads)
+        parts *= 2;
+    for (int32_t k = parts > 1 ? 2 : 1; k-- > 0;)
+        for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+            schedule.parts = k ? parts : 0;
+            schedule.chunk = tokens[i];
+            program_add(&s, schedule);
+        }
     *out = s.schedules.ptr;
     return s.schedules.len;
 }
@@ -332,6 +340,7 @@ uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel l
     if (region->kind == REGION_ORDER) return only_one(arena, out);
     if (region->kind == REGION_ATTEND)
         return attend_space(regions, region, threads, arena, out);
-    if (region->kind == REGION_LINEAR) return linear_space(regions, region, arena, out);
+    if (region->kind == REGION_LINEAR)
+        return linear_space(regions, region, threads, arena, out);
     return contract_space(regions, region, level, threads, arena, out);
 }

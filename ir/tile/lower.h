@@ -45,6 +45,7 @@ typedef struct {
     int64_t parts;  // wanted number of partial sums of a sum over rows, or over k; nest_build
                     // sets what it got (1: whole)
     TileRole split_role;      // SERIAL or K: what the parts divide
+    AxisId split_axis;        // LINEAR: this one instead
     int part_dim, split_dim;  // in parts: the grid dimension of parts, and the one that they
                               // divide; -1: none
     bool sums_parts;  // the contraction is a sum of parts: `dot`, whose operands are not read

@@ -30,8 +30,13 @@
 // large cancels in ddecay.
 //
 // They need S at every tile, last tile first: a program stores it for the next one, in a buffer
-// f32[grid, tiles, d, e]. All factors are products of decays in [0, 1]: nothing overflows, and
-// exp(-inf) = 0 is as good as any.
+// f32[grid, tiles, d, e].
+//
+// Few heads leave threads idle. With the knob `parts` the columns e, which never meet in S or
+// dS, are divided over tasks; what sums over them, all gradients but dv and dinitial, is then a
+// third program, which has S and dS from buffers, and its tasks are parts of the sequence. All
+// factors are products of decays in [0, 1]: nothing overflows, and exp(-inf) = 0 is as good as
+// any.
 #include "base/check.h"
 #include "ir/graph/linear.h"
 #include "ir/tile/lower.h"
@@ -70,6 +75,11 @@ static void build_dims(Linear *l) {
         if (v->axes[i].i != l->in.time.i && v->axes[i].i != l->in.values.i)
             nest_add(w, v->axes[i], DIM_GRID);
     int64_t tokens = graph_extent(w->graph, l->in.time);
+    int64_t tile = w->schedule->chunk > 0 ? w->schedule->chunk : DEFAULT_CHUNK;
+    if (tile > tokens) tile = tokens;
+    // Parts of the sequence have whole tiles, those of the other programs.
+    while (w->parts > 1 && w->split_axis.i == l->in.time.i && tokens % (w->parts * tile))
+        w->parts--;
     const NestAxis *t = add_axis(w, l->in.time, tokens, DIM_M);
     const NestAxis *s = add_axis(w, (AxisId){0}, tokens, DIM_N);
     const NestAxis *d = add_axis(w, l->in.width, graph_extent(w->graph, l->in.width), DIM_K);
@@ -81,10 +91,10 @@ static void build_dims(Linear *l) {
     l->d = dim_of(d);
     l->e = dim_of(e);
     l->grid = tile_role_dims(w->program, DIM_GRID);
-    int64_t tile = w->schedule->chunk > 0 ? w->schedule->chunk : DEFAULT_CHUNK;
-    if (tile > tokens) tile = tokens;
-    w->program->dims[t->dim].tile = tile;
-    w->program->dims[s->dim].tile = tile;
+    TileDim *dims = w->program->dims;
+    dims[t->dim].tile = tile;
+    dims[s->dim].tile = tile;
+    dims[s->dim].extent = dims[t->dim].extent;
 }
 
 // ---- operations
@@ -336,19 +346,29 @@ static void store(const Linear *l, GraphOp op, TileId x) {
     }
 }
 
-// The buffer of states, one of each tile.
-static TileAccess states_access(const Linear *l, int64_t *bytes) {
-    TileProgram *p = l->w->program;
+// A buffer f32[grid, tiles, d, e] of what there is of each tile.
+enum { STATES, SLOPES, BUFFERS };
+
+static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes) {
+    const Lower *w = l->w;
+    const TileProgram *p = w->program;
     TileAccess access = tile_access(0);
     int64_t stride = 1;
     for (uint32_t d = p->dim_count; d-- > 0;) {
-        if (p->dims[d].role == DIM_N) continue;
+        if (p->dims[d].role == DIM_N || (int)d == w->part_dim) continue;
+        int64_t extent = p->dims[d].role == DIM_M ? tile_walked(p) : p->dims[d].extent;
         access.stride[d] = stride;
-        stride *= p->dims[d].role == DIM_M ? tile_walked(p) : p->dims[d].extent;
+        stride *= (int)d == w->split_dim ? extent * w->parts : extent;
+        if ((int)d == w->split_dim) access.stride[w->part_dim] = access.stride[d] * extent;
     }
-    access.arg = lower_argument(l->w, (TileBinding){.kind = BIND_PARTIAL}, DTYPE_F32, stride);
-    *bytes = stride * (int64_t)dtype_bytes(DTYPE_F32);
+    TileBinding binding = {.kind = BIND_PARTIAL, .partial = number};
+    access.arg = lower_argument(l->w, binding, DTYPE_F32, stride);
+    bytes[number] = stride * (int64_t)dtype_bytes(DTYPE_F32);
     return access;
+}
+
+static TileId buffer_load(const Linear *l, uint32_t number, int64_t *bytes) {
+    return tile_load_by_tiles(l->w->program, buffer_access(l, number, bytes), l->value->span);
 }
 
 // The member with the most operands: the final state has no query.
@@ -361,38 +381,42 @@ static const Value *member_of(const Lower *w) {
     return best;
 }
 
-static Linear linear_begin(Lower *w, unsigned wanted) {
+// A program that makes what is wanted, in parts along an axis if the schedule says so.
+static Linear linear_begin(Lower *w, unsigned wanted, bool along_time) {
     const Value *value = member_of(w);
     Linear l = {.w = w,
                 .value = value,
                 .in = linear_operands(w->graph, value),
                 .wanted = wanted,
                 .delta = (value->attr.amount & LINEAR_DELTA) != 0};
+    w->parts = w->schedule->parts > 1 ? w->schedule->parts : 1;
+    w->split_axis = along_time ? l.in.time : l.in.values;
     build_dims(&l);
     return l;
 }
 
-static TileKernel linear_end(const Linear *l) {
+static TileKernel linear_end(const Linear *l, const char *suffix) {
+    l->w->program->name =
+        str_printf(l->w->arena, "%.*s%s", STR_ARG(l->w->region->name), suffix);
     return (TileKernel){.program = tile_share(l->w->arena, l->w->program),
                         .bindings = l->w->bindings.ptr};
 }
 
 static TileKernel lower_forward(Lower *w, unsigned wanted) {
-    Linear l = linear_begin(w, wanted);
+    Linear l = linear_begin(w, wanted, false);
     l.state = carry_of(&l, l.in.initial);
     if (makes(&l, OP_LINEAR)) store(&l, OP_LINEAR, result(&l));
     tile_next(w->program, l.state, next_state(&l), l.value->span);
     if (makes(&l, OP_LINEAR_STATE)) store(&l, OP_LINEAR_STATE, l.state);
-    return linear_end(&l);
+    return linear_end(&l, "");
 }
 
 static TileKernel lower_states(Lower *w, int64_t *bytes) {
-    Linear l = linear_begin(w, 0);
-    w->program->name = str_printf(w->arena, "%.*s.states", STR_ARG(w->region->name));
+    Linear l = linear_begin(w, 0, false);
     l.state = carry_of(&l, l.in.initial);
-    tile_store(w->program, states_access(&l, bytes), l.state, l.value->span);
+    tile_store(w->program, buffer_access(&l, STATES, bytes), l.state, l.value->span);
     tile_next(w->program, l.state, next_state(&l), l.value->span);
-    return linear_end(&l);
+    return linear_end(&l, ".states");
 }
 
 static void store_slopes(const Linear *l) {
@@ -410,37 +434,56 @@ static bool reads_state(const Lower *w, unsigned wanted) {
     return wanted & (bit(OP_LINEAR_DQ) | bit(OP_LINEAR_DDECAY));
 }
 
-static TileKernel lower_backward(Lower *w, unsigned wanted, int64_t *bytes) {
-    Linear l = linear_begin(w, wanted);
+// From the last tile to the first; `kept`: the gradient of the state is kept for a program that
+// makes the rest.
+static TileKernel lower_backward(Lower *w, unsigned wanted, bool kept, int64_t *bytes) {
+    Linear l = linear_begin(w, wanted, false);
     TileProgram *p = w->program;
     p->reverse = true;
     l.slope = carry_of(&l, l.in.q.i ? (ValueId){0} : l.in.gradient);
-    if (reads_state(w, wanted))
-        l.state = tile_load_by_tiles(p, states_access(&l, bytes), l.value->span);
+    if (reads_state(w, wanted)) l.state = buffer_load(&l, STATES, bytes);
+    if (kept) tile_store(p, buffer_access(&l, SLOPES, bytes), l.slope, l.value->span);
     store_slopes(&l);
     tile_next(p, l.slope, next_slope(&l), l.value->span);
     if (makes(&l, OP_LINEAR_DINITIAL)) store(&l, OP_LINEAR_DINITIAL, l.slope);
-    return linear_end(&l);
+    return linear_end(&l, kept ? ".slopes" : "");
+}
+
+// What is known of a tile from the state that enters it and the gradient of that which leaves
+// it.
+static TileKernel lower_tiles(Lower *w, unsigned wanted, int64_t *bytes) {
+    Linear l = linear_begin(w, wanted, true);
+    if (reads_state(w, wanted)) l.state = buffer_load(&l, STATES, bytes);
+    l.slope = buffer_load(&l, SLOPES, bytes);
+    store_slopes(&l);
+    return linear_end(&l, "");
+}
+
+static Lower *lower_again(const Lower *w) {
+    Lower *again = arena_new(w->arena, Lower);
+    lower_init(again, w->regions, w->region, w->schedule, w->arena);
+    return again;
 }
 
 TileKernels *lower_linear(Lower *w) {
+    const unsigned of_columns = bit(OP_LINEAR_DV) | bit(OP_LINEAR_DINITIAL);
     unsigned wanted = 0;
     for (uint32_t i = 0; i < w->region->output_count; i++)
         wanted |= bit(output_op(w, w->region->outputs[i]));
     TileKernels *out = arena_new(w->arena, TileKernels);
-    out->kernels = arena_array(w->arena, TileKernel, 2);
+    out->kernels = arena_array(w->arena, TileKernel, 3);
     if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE))) {
         out->kernels[out->kernel_count++] = lower_forward(w, wanted);
         return out;
     }
-    int64_t *bytes = arena_new(w->arena, int64_t);
-    if (reads_state(w, wanted)) {
-        Lower states;
-        lower_init(&states, w->regions, w->region, w->schedule, w->arena);
-        out->kernels[out->kernel_count++] = lower_states(&states, bytes);
-        out->partial_bytes = bytes;
-        out->partial_count = 1;
-    }
-    out->kernels[out->kernel_count++] = lower_backward(w, wanted, bytes);
+    int64_t *bytes = arena_array(w->arena, int64_t, BUFFERS);
+    bool apart = w->schedule->parts > 1 && wanted & ~of_columns;
+    bool states = apart || reads_state(w, wanted);
+    if (states) out->kernels[out->kernel_count++] = lower_states(lower_again(w), bytes);
+    unsigned first = apart ? wanted & of_columns : wanted;
+    out->kernels[out->kernel_count++] = lower_backward(lower_again(w), first, apart, bytes);
+    if (apart) out->kernels[out->kernel_count++] = lower_tiles(w, wanted & ~of_columns, bytes);
+    out->partial_bytes = bytes;
+    out->partial_count = (uint32_t)states + (uint32_t)apart;
     return out;
 }

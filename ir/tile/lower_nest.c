@@ -151,12 +151,16 @@ static uint32_t run_end(const Lower *w, uint32_t begin, int64_t *extent) {
     return end;
 }
 
-// Makes the grid dimension of parts, which divide the outermost dimension with split_role among
-// the axes from i on. Returns the first axis of that, or the count of axes if there are no
+static bool is_split(const Lower *w, const NestAxis *at) {
+    return w->split_axis.i ? at->axis.i == w->split_axis.i : at->role == w->split_role;
+}
+
+// Makes the grid dimension of parts, which divide the outermost dimension with split_role (or
+// split_axis) among the axes from i on. Returns the first axis of that, or the count of axes if there are no
 // parts.
 static uint32_t parts_add(Lower *w, uint32_t i) {
     const Nest *nest = &w->nest;
-    while (i < nest->axis_count && nest->axes[i].role != w->split_role)
+    while (i < nest->axis_count && !is_split(w, &nest->axes[i]))
         i++;
     int64_t extent = 1, parts = w->parts;
     uint32_t end = i < nest->axis_count ? run_end(w, i, &extent) : i;

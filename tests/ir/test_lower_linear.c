@@ -18,6 +18,7 @@ typedef struct {
     bool wide_decay, forgets;  // forgets: some decays are -inf
     bool shared;               // heads share keys, queries and decays; batches an initial state
     bool low;                  // bf16
+    int64_t parts;             // of columns, or of the sequence
 } Case;
 
 typedef struct {
@@ -93,7 +94,7 @@ static void model_make(Model *m, const Case *c) {
     m->T = bench_axis(&m->b, "T", c->tokens);
     m->h = bench_axis(&m->b, "h", 2);
     m->d = bench_axis(&m->b, "d", 4);
-    m->e = bench_axis(&m->b, "e", 3);
+    m->e = bench_axis(&m->b, "e", c->parts ? 6 : 3);
     ValueId in[6] = {{0}}, grads[6];
     operands_make(m, c, in);
     ValueId o = linear(m, c, OP_LINEAR, in), last = linear(m, c, OP_LINEAR_STATE, in);
@@ -113,6 +114,7 @@ static void check(const Case *c) {
     model_make(&m, c);
     Schedule schedule = schedule_none();
     schedule.chunk = (int32_t)c->chunk;
+    schedule.parts = (int32_t)c->parts;
     Graph *g = pass_simplify(m.b.g, &m.b.arena);
     if (c->low) g = pass_precision(g, &m.b.arena);
     // bf16 has 8 bits; what it rounds is a product of a few.
@@ -161,6 +163,19 @@ static void test_shared_operands(void **state) {
             .tokens = 13, .chunk = 4, .bits = EVERYTHING, .wide_decay = wide, .shared = true});
 }
 
+// Columns in two and three parts; the sequence, too, where its parts have whole tiles.
+static void test_parts(void **state) {
+    (void)state;
+    for (int64_t bits = 0; bits <= EVERYTHING; bits++)
+        for (int64_t parts = 2; parts <= 4; parts++) {
+            if (bits & LINEAR_HAS_QUERY) continue;
+            Case c = {.tokens = 24, .chunk = 4, .bits = bits, .parts = parts};
+            c.wide_decay = parts == 2;
+            check(&c);
+        }
+    check(&(Case){.tokens = 23, .chunk = 4, .bits = EVERYTHING, .parts = 2});
+}
+
 static void test_bf16(void **state) {
     (void)state;
     check(
@@ -171,7 +186,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_family),     cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_forgetting), cmocka_unit_test(test_shared_operands),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_parts),      cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
