@@ -29,6 +29,8 @@ CASES = {
                           [], "infer"),
     "attention_both": ("Causal attention forward and backward: B 8, h 4, T 256, dk 64",
                        "tests/bench/attention.strata", [], "grad"),
+    "kda_both": ("Kimi delta attention forward and backward: T 4096, h 8, dk 128", "tests/bench/kda.strata", [], "grad"),
+    "kda_decode": ("Kimi delta attention, one token: B 32, h 8, dk 128", "tests/bench/kda_decode.strata", [], "infer"),
 }
 
 

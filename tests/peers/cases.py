@@ -19,7 +19,8 @@ WIDE = {"512": ({"d": 512, "h": 8, "ff": 1408, "layers": 8}, 4), "1024": ({"d": 
 # the forward and the backward pass to every operand.
 DEPTH = {"N": 8, "d": 1024, "T": 4096}
 ATTENTION = {"B": BATCH, "h": MODEL["h"], "T": CONTEXT, "dk": MODEL["dk"]}
-KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_both")
+KDA = {"T": 4096, "h": 8, "dk": 128, "sequences": 32}
+KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_both", "kda_both", "kda_decode")
 
 # As models/std/optim.strata.
 ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
@@ -69,3 +70,16 @@ def attention_case(case):
         length, _, width = size.partition(":")
         shape = [1, int(length), 8, int(width)]
     return [rng.standard_normal(shape, dtype=np.float32) for _ in range(4)]
+
+
+def kda_case(decode):
+    """q, k, v, decay and beta of one sequence, and the gradient of the result; decode: of one token of some sequences, and their
+    states. As tests/bench/kda.strata and kda_decode.strata."""
+    rng = np.random.default_rng(6)
+    h, d = KDA["h"], KDA["dk"]
+    tokens = (KDA["sequences"], 1, h) if decode else (KDA["T"], h)
+    def uniform(low, high, *shape): return rng.uniform(low, high, shape).astype(np.float32)
+    def normal(*shape): return rng.standard_normal(shape, dtype=np.float32)
+    operands = [uniform(-0.15, 0.15, *tokens, d), uniform(-0.15, 0.15, *tokens, d), normal(*tokens, d),
+                uniform(-2, 0, *tokens, d), uniform(0, 1, *tokens)]
+    return [*operands, normal(KDA["sequences"], h, d, d) if decode else normal(*tokens, d)]

@@ -122,6 +122,8 @@ def training(name):
 
 def kernel(name):
     """A forward pass, or with the backward pass to every operand."""
+    if name.startswith("kda"):
+        raise NotImplementedError("no formulation in JAX")
     if name.startswith("attn_res"):
         sources, *rest = cases.depth_case()
         *leaves, upstream = (jnp.asarray(x) for x in (*sources, *rest))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import cases
+import peer_torch_kda
 
 VERSION = f"torch {torch.__version__}"
 
@@ -139,6 +140,12 @@ def kernel(name, wrap):
         sources, *rest = cases.depth_case()
         *leaves, upstream = (torch.tensor(x) for x in (*sources, *rest))
         function = wrap(lambda *x: attn_res(list(x[:-2]), x[-2], x[-1]))
+    elif name == "kda_both":
+        *leaves, upstream = (torch.tensor(x) for x in cases.kda_case(False))
+        function = peer_torch_kda.chunked(wrap)
+    elif name == "kda_decode":
+        leaves, upstream = [torch.tensor(x) for x in cases.kda_case(True)], None
+        function = wrap(peer_torch_kda.decode)
     else:
         *leaves, upstream = (torch.tensor(x) for x in cases.attention_case(name))
         function = wrap(attend)
