@@ -25,8 +25,8 @@ bool cuda_kernels_add(CudaKernels *k, const CudaModel *m) {
     Model model;
     Graph *g;
     TrainSetup setup = {.optimizer = STR("adamw")};
-    ModelGraphRequest request = {&model,     m->kind, m->bindings,    &setup,
-                                 m->storage, m->arch, TWO_PHASE_BYTES};
+    ModelGraphRequest request = {&model,     m->kind, m->bindings,     &setup,
+                                 m->storage, m->arch, TWO_PHASE_BYTES, 0};
     if (!model_load(&k->diag, &k->arena, str_of(m->path), m->settings, &model) ||
         !model_graph(&k->diag, &k->arena, &request, &g))
         return false;

@@ -103,7 +103,7 @@ void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage)
                                 .two_phase = TWO_PHASE_ALWAYS};
     request.target = (CompileTarget){.level = level, .threads = 2};
     ModelGraphRequest graph = {&model,  kind,  request.bindings, &request.setup,
-                               storage, level, TWO_PHASE_ALWAYS};
+                               storage, level, TWO_PHASE_ALWAYS, 0};
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.graph));
     graph.storage = DTYPE_F32;
     must(&run, model_graph(&run.diag, &run.arena, &graph, &run.exact_graph));
