@@ -152,6 +152,27 @@ static void add_refusals(const Explain *e) {
     }
 }
 
+// Of weights chosen by an index.
+static void add_gathers(const Explain *e) {
+    Cli *cli = e->cli;
+    for (uint32_t v = 1; v < e->g->values.len; v++) {
+        const char *why = e->region_of[v] ? grouped_refusal(e->g, (ValueId){v}) : NULL;
+        if (!why) continue;
+        Str name = explain_value_name(e, (ValueId){v});
+        if (!cli->options.json) {
+            strbuf_addf(&cli->out, "    %.*s and its gathered weight: %s\n", STR_ARG(name),
+                        why);
+            continue;
+        }
+        json_object(&cli->json);
+        json_key(&cli->json, "gathers");
+        json_string(&cli->json, name);
+        json_key(&cli->json, "reason");
+        json_string(&cli->json, str_of(why));
+        json_end(&cli->json);
+    }
+}
+
 // ---- the command
 
 static void explain_text(const Explain *e) {
@@ -175,6 +196,7 @@ static void explain_text(const Explain *e) {
     strbuf_addf(out, "\non %.*s\n\nnot fused\n",
                 STR_ARG(machine_text(&e->cli->arena, &e->machine)));
     add_refusals(e);
+    add_gathers(e);
     residual_text(&e->residual, out);
 }
 
@@ -193,6 +215,7 @@ static void explain_json(const Explain *e) {
     json_key(w, "not_fused");
     json_array(w);
     add_refusals(e);
+    add_gathers(e);
     json_end(w);
     if (e->cli->options.grad) {
         json_key(w, "kept_bytes");

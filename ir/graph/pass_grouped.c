@@ -45,13 +45,14 @@ static bool factors_of(const Graph *g, ValueId v, Factors *f) {
 
 static void add(AxisId *list, uint8_t *count, AxisId a) { list[(*count)++] = a; }
 
-// Sorts the axes of the weight, and those of `sum` that are not its own.
-static bool axes_fit(const Graph *g, const Value *sum, Found *f) {
+// Sorts the axes of the weight, and those of `sum` that are not its own. NULL: they fit; else
+// why not.
+static const char *axes_refused(const Graph *g, const Value *sum, Found *f) {
     const Value *w = graph_value(g, f->weight), *index = graph_value(g, f->index);
     for (uint32_t i = 0; i < w->rank; i++) {
         AxisId a = w->axes[i];
         if (a.i == f->groups.i) continue;
-        if (graph_has_axis(index, a)) return false;
+        if (graph_has_axis(index, a)) return "the weight has an axis of the index";
         if (axis_in(sum->attr.along, sum->attr.along_count, a))
             add(f->summed, &f->summed_count, a);
         else
@@ -60,15 +61,17 @@ static bool axes_fit(const Graph *g, const Value *sum, Found *f) {
     for (uint32_t i = 0; i < sum->attr.along_count; i++) {
         AxisId a = sum->attr.along[i];
         if (axis_in(f->summed, f->summed_count, a)) continue;
-        if (!graph_has_axis(index, a)) return false;
+        if (!graph_has_axis(index, a)) return "it sums an axis that weight and index lack";
         add(f->after, &f->after_count, a);
     }
-    return f->summed_count > 0 && f->outer_count > 0 && index->rank > 0;
+    if (f->summed_count == 0) return "no axis of the weight is summed";
+    if (f->outer_count == 0) return "all axes of the weight are summed";
+    return index->rank > 0 ? NULL : "the index is one number";
 }
 
 // Is there a factor with all axes of the others, which are those of the index and all that are
 // summed? It comes first then.
-static bool others_fit(const Graph *g, Found *f) {
+static const char *others_refused(const Graph *g, Found *f) {
     uint32_t widest = 0;
     for (uint32_t i = 1; i < f->others.count; i++)
         if (graph_value(g, f->others.factor[i])->rank >
@@ -79,37 +82,50 @@ static bool others_fit(const Graph *g, Found *f) {
     f->others.factor[0] = first;
     const Value *x = graph_value(g, first), *index = graph_value(g, f->index);
     for (uint32_t i = 0; i < f->summed_count; i++)
-        if (!graph_has_axis(x, f->summed[i])) return false;
+        if (!graph_has_axis(x, f->summed[i])) return "what is multiplied lacks a summed axis";
     for (uint32_t i = 0; i < x->rank; i++)
         if (!graph_has_axis(index, x->axes[i]) &&
             !axis_in(f->summed, f->summed_count, x->axes[i]))
-            return false;
+            return "what is multiplied has an axis that the index lacks";
     for (uint32_t k = 1; k < f->others.count; k++) {
         const Value *y = graph_value(g, f->others.factor[k]);
         for (uint32_t i = 0; i < y->rank; i++)
-            if (!graph_has_axis(x, y->axes[i])) return false;
+            if (!graph_has_axis(x, y->axes[i])) return "no factor has all axes of the others";
     }
-    return true;
+    return NULL;
 }
 
-static bool gathered(const Graph *g, const Value *sum, const Factors *all, uint32_t k,
-                     Found *f) {
-    const Value *v = graph_value(g, all->factor[k]);
-    if (v->op != OP_GATHER || all->count < 2) return false;
-    *f = (Found){.weight = v->in[0], .index = v->in[1], .groups = v->attr.along[0]};
-    for (uint32_t i = 0; i < all->count; i++)
-        if (i != k) f->others.factor[f->others.count++] = all->factor[i];
-    return axes_fit(g, sum, f) && others_fit(g, f);
-}
-
-static bool find(const Graph *g, const Value *v, Found *f) {
+// The gathered weight among the factors of a sum, if there is one: grouped, unless *why is
+// given.
+static bool find(const Graph *g, const Value *v, Found *f, const char **why) {
     Factors all = {.count = 0};
+    bool found = false;
     if (v->op != OP_REDUCE_SUM && v->op != OP_CONTRACT) return false;
     for (uint32_t k = 0; k < v->arity; k++)
         if (!factors_of(g, v->in[k], &all)) return false;
-    for (uint32_t k = 0; k < all.count; k++)
-        if (gathered(g, v, &all, k, f)) return true;
-    return false;
+    for (uint32_t k = 0; k < all.count && all.count > 1; k++) {
+        const Value *x = graph_value(g, all.factor[k]);
+        if (x->op != OP_GATHER) continue;
+        found = true;
+        *f = (Found){.weight = x->in[0], .index = x->in[1], .groups = x->attr.along[0]};
+        for (uint32_t i = 0; i < all.count; i++)
+            if (i != k) f->others.factor[f->others.count++] = all.factor[i];
+        *why = axes_refused(g, v, f);
+        if (!*why) *why = others_refused(g, f);
+        if (!*why) return true;
+    }
+    return found;
+}
+
+static bool is_grouped(const Graph *g, const Value *v, Found *f) {
+    const char *why = NULL;
+    return find(g, v, f, &why) && !why;
+}
+
+const char *grouped_refusal(const Graph *g, ValueId sum) {
+    const char *why = NULL;
+    Found f;
+    return find(g, graph_value(g, sum), &f, &why) ? why : NULL;
 }
 
 // ---- the new graph
@@ -219,7 +235,7 @@ Graph *pass_grouped(const Graph *g, Arena *arena) {
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
         Found f;
-        p.map[i] = find(g, v, &f) ? grouped_add(&p, v, &f) : copied(&p, v);
+        p.map[i] = is_grouped(g, v, &f) ? grouped_add(&p, v, &f) : copied(&p, v);
     }
     vec_each (const GraphOutput, o, &g->outputs)
         graph_output(p.to, o->name, p.map[o->value.i]);

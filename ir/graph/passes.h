@@ -44,6 +44,9 @@ Graph *pass_incremental(Diag *diag, Arena *arena, const Graph *g,
 // pass_simplify after it. requires: simplified, every axis bound.  ensures: same leaves,
 // outputs and updates.
 Graph *pass_grouped(const Graph *g, Arena *arena);
+// Why this sum of products with a gathered weight is no grouped contraction; NULL: it is none
+// such, or it would be one.
+const char *grouped_refusal(const Graph *g, ValueId sum);
 
 // Where a softmax-weighted sum over a stack is taken in two phases: sources that several of
 // them have in common are read once for all.

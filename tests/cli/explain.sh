@@ -70,3 +70,18 @@ awk '/"floor_ms"/ { floor = $2 + 0 } END { exit !(floor > 0 && floor < 1e-3) }' 
 flops() { expect 0 check $model --set d=64 --set layers=1 --target $1; awk '/^flops a token/ { print $4 }' out; }
 [ "$(flops cpu)" -gt 400 ] || fail "flops on the CPU"
 [ "$(flops cuda:sm_90a)" -lt $(($(flops cpu) * 3 / 2)) ] || fail "flops on a GPU"
+
+# Weights chosen by an index: a contraction of groups, or the reason why not.
+cat >gathers.strata <<'END'
+model gathers {
+    dim e = 4, d = 8, f = 6
+    input x[B, d] : f32
+    input i[B] : index(e)
+    param w[e; d -> f] = fan_in, v[e, d] = normal(1)
+    output y = sum(x * w[e: i], d)
+    output z = sum(x * v[e: i], d)
+}
+END
+expect 0 explain gathers.strata --set B=3 --target cpu
+out_has 'contract_at.w'
+out_has 'gathered weight: all axes of the weight are summed'
