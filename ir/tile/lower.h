@@ -46,6 +46,7 @@ typedef struct {
                     // sets what it got (1: whole)
     TileRole split_role;      // SERIAL or K: what the parts divide
     AxisId split_axis;        // LINEAR: this one instead
+    int64_t skip;             // LINEAR: tokens in front that the program does not walk
     int part_dim, split_dim;  // in parts: the grid dimension of parts, and the one that they
                               // divide; -1: none
     bool sums_parts;  // the contraction is a sum of parts: `dot`, whose operands are not read

@@ -33,10 +33,9 @@
 // f32[grid, tiles, d, e].
 //
 // Few heads leave threads idle. With the knob `parts` the columns e, which never meet in S or
-// dS, are divided over tasks; what sums over them, all gradients but dv and dinitial, is then a
-// third program, which has S and dS from buffers, and its tasks are parts of the sequence. All
-// factors are products of decays in [0, 1]: nothing overflows, and exp(-inf) = 0 is as good as
-// any.
+// dS, are divided over tasks. Gradients sum over columns: their tasks are parts of the
+// sequence, which begin with the dS that a program before, of columns again, found behind each
+// part.
 #include "base/check.h"
 #include "ir/graph/linear.h"
 #include "ir/tile/lower.h"
@@ -68,6 +67,11 @@ static NestAxis *add_axis(Lower *w, AxisId axis, int64_t extent, TileRole role) 
 
 static DimSet dim_of(const NestAxis *at) { return (DimSet)(1U << at->dim); }
 
+static int64_t tokens_of_tile(const Lower *w, int64_t tokens) {
+    int64_t tile = w->schedule->chunk > 0 ? w->schedule->chunk : DEFAULT_CHUNK;
+    return tile < tokens ? tile : tokens;
+}
+
 static void build_dims(Linear *l) {
     Lower *w = l->w;
     const Value *v = graph_value(w->graph, l->in.v);
@@ -75,11 +79,6 @@ static void build_dims(Linear *l) {
         if (v->axes[i].i != l->in.time.i && v->axes[i].i != l->in.values.i)
             nest_add(w, v->axes[i], DIM_GRID);
     int64_t tokens = graph_extent(w->graph, l->in.time);
-    int64_t tile = w->schedule->chunk > 0 ? w->schedule->chunk : DEFAULT_CHUNK;
-    if (tile > tokens) tile = tokens;
-    // Parts of the sequence have whole tiles, those of the other programs.
-    while (w->parts > 1 && w->split_axis.i == l->in.time.i && tokens % (w->parts * tile))
-        w->parts--;
     const NestAxis *t = add_axis(w, l->in.time, tokens, DIM_M);
     const NestAxis *s = add_axis(w, (AxisId){0}, tokens, DIM_N);
     const NestAxis *d = add_axis(w, l->in.width, graph_extent(w->graph, l->in.width), DIM_K);
@@ -92,9 +91,10 @@ static void build_dims(Linear *l) {
     l->e = dim_of(e);
     l->grid = tile_role_dims(w->program, DIM_GRID);
     TileDim *dims = w->program->dims;
-    dims[t->dim].tile = tile;
-    dims[s->dim].tile = tile;
+    dims[t->dim].extent -= w->skip;
+    dims[t->dim].tile = tokens_of_tile(w, tokens);
     dims[s->dim].extent = dims[t->dim].extent;
+    dims[s->dim].tile = dims[t->dim].tile;
 }
 
 // ---- operations
@@ -346,7 +346,7 @@ static void store(const Linear *l, GraphOp op, TileId x) {
     }
 }
 
-// A buffer f32[grid, tiles, d, e] of what there is of each tile.
+// A buffer f32[grid, tiles, d, e]: S as it enters each tile, or dS as it leaves each.
 enum { STATES, SLOPES, BUFFERS };
 
 static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes) {
@@ -357,9 +357,11 @@ static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes
     for (uint32_t d = p->dim_count; d-- > 0;) {
         if (p->dims[d].role == DIM_N || (int)d == w->part_dim) continue;
         int64_t extent = p->dims[d].role == DIM_M ? tile_walked(p) : p->dims[d].extent;
+        int64_t before = p->dims[d].role == DIM_M ? w->skip / p->dims[d].tile : 0;
         access.stride[d] = stride;
-        stride *= (int)d == w->split_dim ? extent * w->parts : extent;
-        if ((int)d == w->split_dim) access.stride[w->part_dim] = access.stride[d] * extent;
+        access.offset += before * stride;
+        if ((int)d == w->split_dim) access.stride[w->part_dim] = stride * extent;
+        stride *= before + ((int)d == w->split_dim ? extent * w->parts : extent);
     }
     TileBinding binding = {.kind = BIND_PARTIAL, .partial = number};
     access.arg = lower_argument(l->w, binding, DTYPE_F32, stride);
@@ -367,8 +369,13 @@ static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes
     return access;
 }
 
-static TileId buffer_load(const Linear *l, uint32_t number, int64_t *bytes) {
-    return tile_load_by_tiles(l->w->program, buffer_access(l, number, bytes), l->value->span);
+// Of one tile, counted from the first that the program, or its part, walks.
+static TileAccess buffer_access_at(const Linear *l, int64_t tile, int64_t *bytes) {
+    TileAccess access = buffer_access(l, SLOPES, bytes);
+    int64_t *stride = &access.stride[tile_dim_of(l->w->program, DIM_M)];
+    access.offset += tile * *stride;
+    *stride = 0;
+    return access;
 }
 
 // The member with the most operands: the final state has no query.
@@ -381,18 +388,24 @@ static const Value *member_of(const Lower *w) {
     return best;
 }
 
-// A program that makes what is wanted, in parts along an axis if the schedule says so.
-static Linear linear_begin(Lower *w, unsigned wanted, bool along_time) {
+// A program that makes what is wanted, in parts along the axis.
+static Linear linear_begin(Lower *w, unsigned wanted, AxisId axis, int64_t parts) {
     const Value *value = member_of(w);
     Linear l = {.w = w,
                 .value = value,
                 .in = linear_operands(w->graph, value),
                 .wanted = wanted,
                 .delta = (value->attr.amount & LINEAR_DELTA) != 0};
-    w->parts = w->schedule->parts > 1 ? w->schedule->parts : 1;
-    w->split_axis = along_time ? l.in.time : l.in.values;
+    w->parts = parts;
+    w->split_axis = axis;
     build_dims(&l);
     return l;
+}
+
+// In parts of its columns.
+static Linear columns_begin(Lower *w, unsigned wanted) {
+    AxisId values = linear_operands(w->graph, member_of(w)).values;
+    return linear_begin(w, wanted, values, w->schedule->parts > 1 ? w->schedule->parts : 1);
 }
 
 static TileKernel linear_end(const Linear *l, const char *suffix) {
@@ -403,7 +416,7 @@ static TileKernel linear_end(const Linear *l, const char *suffix) {
 }
 
 static TileKernel lower_forward(Lower *w, unsigned wanted) {
-    Linear l = linear_begin(w, wanted, false);
+    Linear l = columns_begin(w, wanted);
     l.state = carry_of(&l, l.in.initial);
     if (makes(&l, OP_LINEAR)) store(&l, OP_LINEAR, result(&l));
     tile_next(w->program, l.state, next_state(&l), l.value->span);
@@ -412,7 +425,7 @@ static TileKernel lower_forward(Lower *w, unsigned wanted) {
 }
 
 static TileKernel lower_states(Lower *w, int64_t *bytes) {
-    Linear l = linear_begin(w, 0, false);
+    Linear l = columns_begin(w, 0);
     l.state = carry_of(&l, l.in.initial);
     tile_store(w->program, buffer_access(&l, STATES, bytes), l.state, l.value->span);
     tile_next(w->program, l.state, next_state(&l), l.value->span);
@@ -434,29 +447,38 @@ static bool reads_state(const Lower *w, unsigned wanted) {
     return wanted & (bit(OP_LINEAR_DQ) | bit(OP_LINEAR_DDECAY));
 }
 
-// From the last tile to the first; `kept`: the gradient of the state is kept for a program that
-// makes the rest.
-static TileKernel lower_backward(Lower *w, unsigned wanted, bool kept, int64_t *bytes) {
-    Linear l = linear_begin(w, wanted, false);
+// dS from the last tile to the first, past those that are skipped: carried, and in the buffer.
+static TileKernel lower_slopes(Lower *w, unsigned wanted, int64_t skip, int64_t *bytes) {
+    w->skip = skip;
+    Linear l = columns_begin(w, wanted);
     TileProgram *p = w->program;
     p->reverse = true;
     l.slope = carry_of(&l, l.in.q.i ? (ValueId){0} : l.in.gradient);
-    if (reads_state(w, wanted)) l.state = buffer_load(&l, STATES, bytes);
-    if (kept) tile_store(p, buffer_access(&l, SLOPES, bytes), l.slope, l.value->span);
-    store_slopes(&l);
+    tile_store(p, buffer_access(&l, SLOPES, bytes), l.slope, l.value->span);
     tile_next(p, l.slope, next_slope(&l), l.value->span);
+    if (skip) tile_store(p, buffer_access_at(&l, -1, bytes), l.slope, l.value->span);
     if (makes(&l, OP_LINEAR_DINITIAL)) store(&l, OP_LINEAR_DINITIAL, l.slope);
-    return linear_end(&l, kept ? ".slopes" : "");
+    return linear_end(&l, ".slopes");
 }
 
-// What is known of a tile from the state that enters it and the gradient of that which leaves
-// it.
-static TileKernel lower_tiles(Lower *w, unsigned wanted, int64_t *bytes) {
-    Linear l = linear_begin(w, wanted, true);
-    if (reads_state(w, wanted)) l.state = buffer_load(&l, STATES, bytes);
-    l.slope = buffer_load(&l, SLOPES, bytes);
-    store_slopes(&l);
-    return linear_end(&l, "");
+// The gradients that are wanted, from the last tile to the first; each part of the sequence
+// begins with what the buffer has of its last tile.
+static TileKernel lower_backward(Linear *l, bool in_parts, int64_t *bytes) {
+    TileProgram *p = l->w->program;
+    p->reverse = true;
+    if (in_parts) {
+        TileAccess last = buffer_access_at(l, tile_walked(p) - 1, bytes);
+        l->slope = tile_carry(p, tile_load(p, last, l->value->span), l->grid | l->d | l->e,
+                              l->value->span);
+    } else {
+        l->slope = carry_of(l, l->in.q.i ? (ValueId){0} : l->in.gradient);
+    }
+    if (reads_state(l->w, l->wanted))
+        l->state = tile_load_by_tiles(p, buffer_access(l, STATES, bytes), l->value->span);
+    store_slopes(l);
+    tile_next(p, l->slope, next_slope(l), l->value->span);
+    if (makes(l, OP_LINEAR_DINITIAL)) store(l, OP_LINEAR_DINITIAL, l->slope);
+    return linear_end(l, "");
 }
 
 static Lower *lower_again(const Lower *w) {
@@ -465,25 +487,47 @@ static Lower *lower_again(const Lower *w) {
     return again;
 }
 
-TileKernels *lower_linear(Lower *w) {
+// Parts of the sequence, of whole tiles: as many as the schedule wants, or fewer.
+static int64_t parts_of_tokens(const Lower *w, int64_t tokens) {
+    int64_t tile = tokens_of_tile(w, tokens), parts = w->schedule->parts;
+    while (parts > 1 && tokens % (parts * tile))
+        parts--;
+    return parts > 1 ? parts : 1;
+}
+
+static void lower_gradients(Lower *w, unsigned wanted, TileKernels *out) {
     const unsigned of_columns = bit(OP_LINEAR_DV) | bit(OP_LINEAR_DINITIAL);
+    if (!(wanted & ~of_columns)) {
+        Linear l = columns_begin(w, wanted);
+        out->kernels[out->kernel_count++] = lower_backward(&l, false, NULL);
+        return;
+    }
+    AxisId time = linear_operands(w->graph, member_of(w)).time;
+    int64_t tokens = graph_extent(w->graph, time), parts = parts_of_tokens(w, tokens);
+    int64_t *bytes = arena_array(w->arena, int64_t, BUFFERS);
+    bool in_parts = parts > 1, states = in_parts || reads_state(w, wanted);
+    if (states) out->kernels[out->kernel_count++] = lower_states(lower_again(w), bytes);
+    if (in_parts) {
+        unsigned first = wanted & bit(OP_LINEAR_DINITIAL);
+        wanted &= ~first;
+        out->kernels[out->kernel_count++] =
+            lower_slopes(lower_again(w), first, first ? 0 : tokens / parts, bytes);
+    }
+    Linear l = linear_begin(w, wanted, time, parts);
+    out->kernels[out->kernel_count++] = lower_backward(&l, in_parts, bytes);
+    out->partial_bytes = bytes;
+    out->partial_count = (uint32_t)states + (uint32_t)in_parts;
+}
+
+TileKernels *lower_linear(Lower *w) {
     unsigned wanted = 0;
     for (uint32_t i = 0; i < w->region->output_count; i++)
         wanted |= bit(output_op(w, w->region->outputs[i]));
     TileKernels *out = arena_new(w->arena, TileKernels);
     out->kernels = arena_array(w->arena, TileKernel, 3);
-    if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE))) {
+    if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE)))
         out->kernels[out->kernel_count++] = lower_forward(w, wanted);
-        return out;
-    }
-    int64_t *bytes = arena_array(w->arena, int64_t, BUFFERS);
-    bool apart = w->schedule->parts > 1 && wanted & ~of_columns;
-    bool states = apart || reads_state(w, wanted);
-    if (states) out->kernels[out->kernel_count++] = lower_states(lower_again(w), bytes);
-    unsigned first = apart ? wanted & of_columns : wanted;
-    out->kernels[out->kernel_count++] = lower_backward(lower_again(w), first, apart, bytes);
-    if (apart) out->kernels[out->kernel_count++] = lower_tiles(w, wanted & ~of_columns, bytes);
-    out->partial_bytes = bytes;
-    out->partial_count = (uint32_t)states + (uint32_t)apart;
+    else
+        lower_gradients(w, wanted, out);
     return out;
 }

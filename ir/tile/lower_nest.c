@@ -156,8 +156,8 @@ static bool is_split(const Lower *w, const NestAxis *at) {
 }
 
 // Makes the grid dimension of parts, which divide the outermost dimension with split_role (or
-// split_axis) among the axes from i on. Returns the first axis of that, or the count of axes if there are no
-// parts.
+// split_axis) among the axes from i on. Returns the first axis of that, or the count of axes if
+// there are no parts.
 static uint32_t parts_add(Lower *w, uint32_t i) {
     const Nest *nest = &w->nest;
     while (i < nest->axis_count && !is_split(w, &nest->axes[i]))
@@ -202,6 +202,7 @@ void nest_build(Lower *w) {
 void nest_strides(const Lower *w, const NestStrides *by_axis, TileAccess *access) {
     for (uint32_t i = 0; i < w->nest.axis_count; i++)
         if (w->nest.axes[i].div == 1) access->stride[w->nest.axes[i].dim] = by_axis->stride[i];
+    if (w->skip) access->offset += w->skip * access->stride[tile_dim_of(w->program, DIM_M)];
     if (w->part_dim >= 0)
         access->stride[w->part_dim] =
             access->stride[w->split_dim] * w->program->dims[w->split_dim].extent;

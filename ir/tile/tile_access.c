@@ -123,6 +123,7 @@ TileReach tile_reach(const TileProgram *p, const TileOp *op) {
 
 typedef struct {
     int64_t stride, extent;
+    int64_t least, most;  // what two indices may differ by
 } Radix;
 typedef struct {
     Radix by[TILE_MAX_DIMS + 1];  // ascending strides, all positive; extents above 1
@@ -131,7 +132,7 @@ typedef struct {
 
 static void radix_insert(Radices *r, int64_t stride, int64_t extent) {
     if (extent <= 1) return;
-    Radix new = {stride < 0 ? -stride : stride, extent};
+    Radix new = {stride < 0 ? -stride : stride, extent, 1 - extent, extent - 1};
     uint32_t at = r->count++;
     for (; at && r->by[at - 1].stride > new.stride; at--)
         r->by[at] = r->by[at - 1];
@@ -169,12 +170,12 @@ static bool distance_reached(const Radices *r, const double *span, uint32_t coun
                              double distance) {
     if (fabs(distance) > span[count]) return false;
     if (!count) return distance == 0;
-    double stride = (double)r->by[count - 1].stride,
-           most = (double)(r->by[count - 1].extent - 1);
+    const Radix *last = &r->by[count - 1];
+    double stride = (double)last->stride;
     double near = floor(distance / stride);
     for (int i = -1; i <= 2; i++) {
         double times = near + i;
-        if (fabs(times) > most) continue;
+        if (times < (double)last->least || times > (double)last->most) continue;
         if (distance_reached(r, span, count - 1, distance - times * stride)) return true;
     }
     return false;
@@ -184,10 +185,18 @@ bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b
     TileReach x = tile_reach(p, a), y = tile_reach(p, b);
     if (x.count <= 0 || y.count <= 0 || x.most < y.least || y.most < x.least) return true;
     if (a->kind != TILE_STORE || b->kind != TILE_STORE || a->dims != b->dims) return false;
+    // One that moves by tiles, and one that is done once.
+    bool once = tile_by_tiles(p, a) != tile_by_tiles(p, b);
+    const TileOp *wide = tile_by_tiles(p, b) ? b : a;
+    int64_t step = once ? wide->access.stride[tile_dim_of(p, DIM_M)] : 0;
     for (uint32_t d = 0; d < p->dim_count; d++)
-        if (a->access.stride[d] != b->access.stride[d]) return false;
+        if (a->access.stride[d] != b->access.stride[d] &&
+            (step <= 0 || p->dims[d].role != DIM_M))
+            return false;
     double span[TILE_MAX_DIMS + 2];
-    Radices r = radices_of(p, a, a->dims | tile_access_moves(&a->access));
+    Radices r = radices_of(p, wide, a->dims | tile_access_moves(&wide->access));
     if (!radix_spans(&r, span)) return false;
+    for (uint32_t i = 0; i < r.count; i++)
+        if (once && r.by[i].stride == step) *(wide == a ? &r.by[i].least : &r.by[i].most) = 0;
     return !distance_reached(&r, span, r.count, (double)(b->access.offset - a->access.offset));
 }
