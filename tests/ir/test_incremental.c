@@ -244,6 +244,7 @@ static void test_regions(void **state) {
     (void)state;
     static const char *const cases[] = {
         ATTEND("band 0, inf"),
+        LINEAR,
         HEADER "%13 = window %12 along (T) to (K) : f32[B, T, h, d, K]\noutput y = %13\n",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
