@@ -393,6 +393,29 @@ static bool add_entry(Diag *diag, Arena *arena, ModelGraphRequest *one, EntryLis
     return true;
 }
 
+// Entries that train nothing keep parameters as their kernels read them: one type in all.
+static void keep_weights_low(Arena *arena, EntryList *entries) {
+    Map paths = {0};
+    Vec(WeightUse) all = {0};
+    for (int pass = 0; pass < 2; pass++)
+        vec_each (PlanRequestEntry, entry, entries) {
+            const Graph *g = entry->graph;
+            WeightUse *use = arena_array(arena, WeightUse, g->leaves.len);
+            if (pass == 0) weights_find(g, use);
+            for (uint32_t i = 0; i < g->leaves.len; i++) {
+                uint64_t at = all.len;
+                if (!map_get(&paths, g->leaves.ptr[i].path, &at)) {
+                    map_set(arena, &paths, g->leaves.ptr[i].path, at);
+                    vec_push(arena, &all, (WeightUse){0});
+                }
+                all.ptr[at].low = all.ptr[at].low || use[i].low;
+                all.ptr[at].high = all.ptr[at].high || use[i].high;
+                use[i] = all.ptr[at];
+            }
+            if (pass == 1) entry->graph = pass_weights(g, arena, use);
+        }
+}
+
 bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanRequest *request,
                 Plan **out) {
     EntryList entries = {0};
@@ -406,6 +429,10 @@ bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanReq
                                  .two_phase = request->two_phase};
         if (!add_entry(diag, arena, &one, &entries)) return false;
     }
+    bool trains = false;
+    for (uint32_t i = 0; i < request->entry_count; i++)
+        trains = trains || request->entries[i] >= ENTRY_GRAD;
+    if (request->storage == DTYPE_BF16 && !trains) keep_weights_low(arena, &entries);
     PlanRequest plan = {.target = request->target,
                         .run_threads = request->run_threads,
                         .entries = entries.ptr,

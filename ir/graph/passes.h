@@ -75,5 +75,14 @@ Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost);
 // requires: every axis bound.
 Graph *pass_precision(Graph *g, Arena *arena);
 
+// How the values of a graph read a leaf: in bf16 (cast to it at once), or as it is.
+typedef struct {
+    bool low, high;
+} WeightUse;
+void weights_find(const Graph *g, WeightUse *use);  // adds to one per leaf
+// A new graph in which parameters that are read in bf16 alone are leaves of that type.
+// requires: pass_precision before, no parameter is updated.
+Graph *pass_weights(const Graph *g, Arena *arena, const WeightUse *use);
+
 // Bytes of the values that the forward part makes and the backward part reads.
 int64_t graph_kept_bytes(const Graph *g);

@@ -3,6 +3,7 @@
 
 #include "ir/graph/passes.h"
 #include "ir/graph/region.h"
+#include "tests/ir/graph_reader.h"
 #include "tests/ir/model_parts.h"
 #include "tests/test.h"
 
@@ -112,8 +113,34 @@ static void test_update(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+// A parameter that is read in bf16 alone is kept so, and its cast goes; others stay.
+static void test_weights(void **state) {
+    (void)state;
+    GraphReader r;
+    reader_init(&r);
+    const Graph *g = reader_graph(
+        &r, "graph g\naxis n = 4\naxis m = 3\naxis B = 2 runtime\ninput x : f32[B, n]\n"
+            "param w : f32[n -> m] = fan_in trained\nparam s : f32[n] = constant(1)\n"
+            "param t : f32[n -> m] = fan_in\n%1 = input x : f32[B, n]\n"
+            "%2 = param w : f32[n, m]\n%3 = param s : f32[n]\n%4 = param t : f32[n, m]\n"
+            "%5 = mul %1, %3 : f32[B, n]\n%6 = cast %5 : bf16[B, n]\n"
+            "%7 = cast %2 : bf16[n, m]\n%8 = contract %6, %7 along (n) : f32[B, m]\n"
+            "%9 = cast %4 : bf16[n, m]\n%10 = contract %6, %9 along (n) : f32[B, m]\n"
+            "%11 = add %8, %10 : f32[B, m]\noutput y = %11\noutput t = %4\n");
+    WeightUse use[4] = {{0}};
+    weights_find(g, use);
+    const Graph *low = pass_weights(g, &r.arena, use);
+    assert_true(graph_verify(&r.diag, low));
+    const char *text = reader_print(&r, low);
+    assert_non_null(strstr(text, "param w : bf16[n -> m] = fan_in trained\n"));
+    assert_non_null(strstr(text, "param s : f32[n]"));
+    assert_non_null(strstr(text, "param t : f32[n -> m]"));
+    assert_non_null(strstr(text, "contract %6, %2 along (n)"));
+    reader_release(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(test_model), TEST(test_shared_value),
-                                       TEST(test_update)};
+                                       TEST(test_update), cmocka_unit_test(test_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,13 +50,13 @@ static void fill(Run *run, double deviation) {
         int tensor = plan_tensor_find(run->plan, kind_of(leaf->kind), leaf->path);
         assert_true(tensor >= 0);
         void *to = session_write(run->session, (uint32_t)tensor);
+        DType type = run->plan->tensors[tensor].type;
         double *reference = evaluation_leaf(&run->reference, i),
                *exact = evaluation_leaf(&run->exact, i);
         int64_t n = graph_elements(run->graph, run->graph->leaf_values.ptr[i]);
         for (int64_t k = 0; k < n; k++) {
-            dtype_set(leaf->type, to, k,
-                      draw(run->graph, leaf, deviation, (uint64_t)k * 977 + i));
-            exact[k] = reference[k] = dtype_get(leaf->type, to, k);
+            dtype_set(type, to, k, draw(run->graph, leaf, deviation, (uint64_t)k * 977 + i));
+            exact[k] = reference[k] = dtype_get(type, to, k);
         }
     }
 }
