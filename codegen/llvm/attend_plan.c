@@ -212,7 +212,8 @@ static void memory_plan(Attend *a) {
     a->row = arena_array(a->b->arena, IrValue, a->p->ops.len);
     for (uint32_t i = 1; i < a->p->ops.len; i++) {
         const TileOp *op = &a->p->ops.ptr[i];
-        bool row = stands_at(op, a->m) && !(op->dims & others) && op->kind != TILE_STORE;
+        bool row = stands_at(op, a->m) && !(op->dims & others) && op->kind != TILE_STORE &&
+                   op->type != DTYPE_BOOL;
         if (row) a->row[i] = room(a, a->block);
     }
 }

@@ -86,9 +86,11 @@ static IrValue close_vector(const Attend *a, IrValue base, IrValue offset) {
 
 static IrValue value_of_row(const Attend *a, const Spot *s, TileId v) {
     Builder *b = a->b;
-    if (s->along == a->m) return close_vector(a, a->row[v.i], s->in_block);
+    DType type = tile_op(a->p, v)->type;
     IrValue at = build_gep(b, b->f32, a->row[v.i], s->in_block);
-    return build_splat(b, build_load(b, b->f32, at, 4), a->lanes);
+    if (s->along == a->m)
+        return build_load(b, type_of(b, type, a->lanes), at, (unsigned)a->lanes * 4);
+    return build_splat(b, build_load(b, type_of(b, type, 1), at, 4), a->lanes);
 }
 
 static IrValue value_of_dot(const Attend *a, const Spot *s, TileId v) {

@@ -103,6 +103,40 @@ static void test_chunks(void **state) {
     check_stored(&rows[1], true, DTYPE_BF16);
 }
 
+// Several sequences in one: a query sees keys of its own only, which may begin in a late chunk.
+static void test_segments(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    TileBench b;
+    bench_open(&b);
+    KernelCheck usual = kernel_check_usual();
+    usual.range = 1;
+    usual.tolerance = 3e-5;
+    kernel_check_text(&b,
+                      "tile segments attend\n  m t = 70 tile 32\n  n s = 70\n  k d = 5\n"
+                      "  k e = 9\n  band 0, inf\n  arg q: f32[350]\n  arg key: f32[350]\n"
+                      "  arg v: f32[630]\n  arg segment: i32[70]\n  arg y: f32[630]\n"
+                      "  arg lse: f32[70]\n  knob bn = 16\n"
+                      "  %1 = load q[t*5 + d] : f32 (t, d)\n"
+                      "  %2 = load key[s*5 + d] : f32 (s, d)\n"
+                      "  %3 = dot %1, %2 over (d) : f32 (t, s)\n"
+                      "  %4 = load segment[t] : i32 (t)\n  %5 = load segment[s] : i32 (s)\n"
+                      "  %6 = map eq %4, %5 : bool (t, s)\n  %7 = const -inf : f32 ()\n"
+                      "  %8 = map where %6, %3, %7 : f32 (t, s)\n"
+                      "  %9 = reduce_max %8 over (s) : f32 (t)\n"
+                      "  %10 = map sub %8, %9 : f32 (t, s)\n"
+                      "  %11 = map exp %10 : f32 (t, s)\n"
+                      "  %12 = reduce_sum %11 over (s) : f32 (t)\n"
+                      "  %13 = load v[s*9 + e] : f32 (s, e)\n"
+                      "  %14 = dot %11, %13 over (s) : f32 (t, e)\n"
+                      "  %15 = map div %14, %12 : f32 (t, e)\n"
+                      "  store y[t*9 + e] = %15 : f32 (t, e)\n"
+                      "  %17 = map log %12 : f32 (t)\n  %18 = map add %9, %17 : f32 (t)\n"
+                      "  store lse[t] = %18 : f32 (t)\n",
+                      usual);
+    bench_close(&b);
+}
+
 static int64_t scratch_of(AttendCase c, bool gradients) {
     TileBench b;
     bench_open(&b);
@@ -139,6 +173,7 @@ int main(void) {
         cmocka_unit_test(test_widths_and_layouts),
         cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_segments),
         cmocka_unit_test(test_close_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
