@@ -18,6 +18,7 @@ NAMES = {"strata": "Strata", "torch": "PyTorch, eager", "torch-compile": "PyTorc
 # case: title, model file, options, entry of the artifact. The peers' side of it is tests/peers/cases.py.
 LANGUAGE = "d 256, 4 layers, 4 heads, ff 640, T 256, B 8, vocabulary 512"
 SETTINGS = ["--set", "vocab=512", "--set", "layers=4", "--batch", "8", "--context", "256"]
+EXPERTS = "4096 tokens, d 512, 64 experts of width 256, top 8"
 CASES = {
     "prenorm": (f"Training step of prenorm: {LANGUAGE}", "models/prenorm.strata", SETTINGS, "train"),
     "attnres_block": (f"Training step of attnres_block, blocks of 4 sublayers: {LANGUAGE}",
@@ -30,6 +31,11 @@ CASES = {
     "attention_both": ("Causal attention forward and backward: B 8, h 4, T 256, dk 64",
                        "tests/bench/attention.strata", [], "grad"),
     "kda_both": ("Kimi delta attention forward and backward: T 4096, h 8, dk 128", "tests/bench/kda.strata", [], "grad"),
+    "moe_both": (f"Mixture of experts forward and backward: {EXPERTS}", "tests/bench/moe.strata", [], "grad"),
+    "moe_skewed_both": (f"The same, some experts chosen far more often: {EXPERTS}", "tests/bench/moe.strata",
+                        ["--set", "skew=1"], "grad"),
+    "moe_dense_both": ("As many operations as that, one expert: 32768 tokens, d 512, width 256",
+                       "tests/bench/moe.strata", ["--set", "dense=1"], "grad"),
     "kda_decode": ("Kimi delta attention, one token: B 32, h 8, dk 128", "tests/bench/kda_decode.strata", [], "infer"),
 }
 

@@ -20,7 +20,9 @@ WIDE = {"512": ({"d": 512, "h": 8, "ff": 1408, "layers": 8}, 4), "1024": ({"d": 
 DEPTH = {"N": 8, "d": 1024, "T": 4096}
 ATTENTION = {"B": BATCH, "h": MODEL["h"], "T": CONTEXT, "dk": MODEL["dk"]}
 KDA = {"T": 4096, "h": 8, "dk": 128, "sequences": 32}
-KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_both", "kda_both", "kda_decode")
+MOE = {"tokens": 4096, "d": 512, "experts": 64, "top": 8, "width": 256}
+KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_both", "kda_both", "kda_decode",
+           "moe_both", "moe_skewed_both", "moe_dense_both")
 
 # As models/std/optim.strata.
 ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
@@ -83,3 +85,16 @@ def kda_case(decode):
     operands = [uniform(-0.15, 0.15, *tokens, d), uniform(-0.15, 0.15, *tokens, d), normal(*tokens, d),
                 uniform(-2, 0, *tokens, d), uniform(0, 1, *tokens)]
     return [*operands, normal(KDA["sequences"], h, d, d) if decode else normal(*tokens, d)]
+
+
+def moe_case(dense):
+    """x, the router, the experts' gate, up and down, and the gradient of the result; dense: one expert and no router. As
+    tests/bench/moe.strata."""
+    rng = np.random.default_rng(7)
+    n, d, ff = MOE["tokens"], MOE["d"], MOE["width"]
+    many = () if dense else (MOE["experts"],)
+    def normal(*shape): return rng.standard_normal(shape, dtype=np.float32)
+    router = [] if dense else [normal(d, MOE["experts"]) / np.float32(d) ** 0.5]
+    experts = [normal(*many, *shape) / np.float32(shape[0]) ** 0.5 for shape in ((d, ff), (d, ff), (ff, d))]
+    x = normal(MOE["top"], n, d) if dense else normal(n, d)
+    return [x, *router, *experts, normal(n, d)]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 import cases
 import peer_torch_kda
+import peer_torch_moe
 
 VERSION = f"torch {torch.__version__}"
 
@@ -146,6 +147,10 @@ def kernel(name, wrap):
     elif name == "kda_decode":
         leaves, upstream = [torch.tensor(x) for x in cases.kda_case(True)], None
         function = wrap(peer_torch_kda.decode)
+    elif name.startswith("moe"):
+        dense = name == "moe_dense_both"
+        *leaves, upstream = (torch.tensor(x) for x in cases.moe_case(dense))
+        function = wrap(peer_torch_moe.dense) if dense else peer_torch_moe.routed(name == "moe_skewed_both", wrap)
     else:
         *leaves, upstream = (torch.tensor(x) for x in cases.attention_case(name))
         function = wrap(attend)
