@@ -143,6 +143,35 @@ static void store_rows(Grouped *c, ValueId v, TileId row) {
                      c->value->span);
 }
 
+// Zeros in the rows that no group has: those behind the last group's end in the list.
+static TileKernel lower_rest(Grouped *c, ValueId v) {
+    Lower *w = c->w, rest;
+    const Value *r = graph_value(w->graph, v);
+    Span span = c->value->span;
+    int64_t count = row_count(w->graph, r, c->axes.outer_count);
+    int64_t width = graph_elements(w->graph, v) / count;
+    lower_init(&rest, w->regions, w->region, w->schedule, w->arena);
+    TileProgram *p = rest.program = tile_new(
+        w->arena, str_printf(w->arena, "%.*s.rest", STR_ARG(w->region->name)), TILE_STREAM);
+    uint32_t row = tile_dim(p, STR("r"), count, 1, DIM_GRID);
+    uint32_t col = tile_dim(p, STR("c"), width, width, DIM_COL);
+    Grouped g = {.w = &rest, .value = c->value, .axes = c->axes, .group = -1, .rows = (int)row};
+    TileAccess end = list_access(&g, GROUPED_ENDS);
+    end.offset = graph_extent(w->graph, c->axes.groups) - 1;
+    TileAccess list = list_access(&g, GROUPED_Y_ROWS);
+    list.stride[row] = 1;
+    g.place = tile_index(p, (TileGuard){.dim = (int8_t)row, .div = 1, .mod = count}, span);
+    TileId outside = map(&g, OP_LE, DTYPE_BOOL, tile_load(p, end, span), g.place);
+    TileId in[3] = {outside, tile_load(p, list, span), number(&g, -1)};
+    TileId at = tile_map(p, OP_WHERE, DTYPE_I32, in, 3, span);
+    TileBinding binding = {.kind = BIND_VALUE, .value = v};
+    TileAccess access =
+        tile_access(lower_argument(&rest, binding, r->type, graph_elements(w->graph, v)));
+    access.stride[col] = 1;
+    tile_scatter_put(p, access, at, tile_const(p, 0, DTYPE_F32), width, count, span);
+    return (TileKernel){.program = p, .bindings = rest.bindings.ptr};
+}
+
 TileKernels *lower_grouped(Lower *w) {
     Grouped c = {.w = w, .value = graph_value(w->graph, w->region->values[0])};
     c.axes = grouped_axes(w->graph, c.value);
@@ -161,9 +190,11 @@ TileKernels *lower_grouped(Lower *w) {
             lower_store(w, w->region->outputs[i], -1);
     }
     TileKernels *out = arena_new(w->arena, TileKernels);
-    out->kernels = arena_new(w->arena, TileKernel);
+    out->kernels = arena_array(w->arena, TileKernel, 1 + w->region->output_count);
     out->kernels[out->kernel_count++] =
-        (TileKernel){.program = w->program, .bindings = w->bindings.ptr, .clear_first = at};
+        (TileKernel){.program = w->program, .bindings = w->bindings.ptr};
+    for (uint32_t i = 0; at && i < w->region->output_count; i++)
+        out->kernels[out->kernel_count++] = lower_rest(&c, w->region->outputs[i]);
     return out;
 }
 

@@ -96,5 +96,5 @@ def moe_case(dense):
     def normal(*shape): return rng.standard_normal(shape, dtype=np.float32)
     router = [] if dense else [normal(d, MOE["experts"]) / np.float32(d) ** 0.5]
     experts = [normal(*many, *shape) / np.float32(shape[0]) ** 0.5 for shape in ((d, ff), (d, ff), (ff, d))]
-    x = normal(MOE["top"], n, d) if dense else normal(n, d)
-    return [x, *router, *experts, normal(n, d)]
+    rows = (MOE["top"], n, d) if dense else (n, d)
+    return [normal(*rows), *router, *experts, normal(*rows)]
