@@ -114,10 +114,20 @@ static ModelGraphRequest graph_request(const Cli *cli, const Model *model, Entry
                                .two_phase = two_phase(cli)};
 }
 
+// As in a plan of this entry alone.
+static Graph *weights_low(Cli *cli, const Graph *g) {
+    WeightUse *use = arena_array(&cli->arena, WeightUse, g->leaves.len);
+    weights_find(g, use);
+    return pass_weights(g, &cli->arena, use);
+}
+
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
     TrainSetup setup = cli_train_setup(cli);
     ModelGraphRequest request = graph_request(cli, model, kind, &setup, bindings);
-    return model_graph(&cli->diag, &cli->arena, &request, out) && cli_all_bound(cli, *out);
+    if (!model_graph(&cli->diag, &cli->arena, &request, out) || !cli_all_bound(cli, *out))
+        return false;
+    if (kind < ENTRY_GRAD && cli_storage(cli) == DTYPE_BF16) *out = weights_low(cli, *out);
+    return true;
 }
 
 bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **out,
