@@ -315,7 +315,7 @@ static uint32_t only_one(Arena *arena, Schedule **out) {
 // compute the scores of keys again, each for itself: only where heads are fewer than threads.
 static uint32_t linear_space(const Regions *regions, const Region *region, uint32_t threads,
                              Arena *arena, Schedule **out) {
-    static const int32_t tokens[] = {64, 32, 128, 16};
+    static const int32_t tokens[] = {32, 64, 16, 128};
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
     Schedule schedule = schedule_none();
     int64_t heads =
