@@ -182,6 +182,12 @@ static bool find_known(Reference *r, bool zero) {
     return finite * 100 >= known * 99;
 }
 
+static double epsilon_of(DType type) {
+    if (type == DTYPE_BF16) return 1.0 / 256;
+    if (type == DTYPE_F16) return 1.0 / 2048;
+    return (double)FLT_EPSILON;
+}
+
 static void describe(Reference *r, const TileKernels *kernels) {
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
         const TileProgram *p = kernels->kernels[k].program;
@@ -193,6 +199,8 @@ static void describe(Reference *r, const TileKernels *kernels) {
                 for (uint32_t d = 0; d < p->dim_count; d++)
                     if (p->dims[d].role == DIM_SERIAL) terms *= (double)p->dims[d].extent;
             if (terms > r->terms) r->terms = terms;
+            if (op->kind == TILE_LOAD && p->skeleton == TILE_ATTEND)
+                r->rounding = fmax(r->rounding, epsilon_of(p->args.ptr[op->access.arg].type));
             if (op->kind != TILE_MAP) continue;
             r->steps++;
             r->jumps = r->jumps || op->type == DTYPE_BOOL || op->fn == OP_FLOOR ||
@@ -260,16 +268,11 @@ void reference_close(Reference *r) {
 
 // ---- comparing
 
-static double epsilon_of(DType type) {
-    if (type == DTYPE_BF16) return 1.0 / 256;
-    if (type == DTYPE_F16) return 1.0 / 2048;
-    return (double)FLT_EPSILON;
-}
-
 // Sums round once a term, in random directions; what is summed may be as large as the largest
-// result and cancel. Every further operation rounds a few times. Storing rounds once.
+// result and cancel. Every further operation rounds a few times. Storing rounds once. GPUs
+// round the weights of attention to the type of what they weight.
 static double tolerance(const Reference *r, const ReferenceTensor *t, double expected) {
-    double compute = (double)FLT_EPSILON * (4 * sqrt(r->terms) + 4 * r->steps);
+    double compute = (double)FLT_EPSILON * (4 * sqrt(r->terms) + 4 * r->steps) + r->rounding;
     double store = epsilon_of(t->tensor->type);
     const double least = 1e-30;  // kernels flush denormals
     return compute * (fabs(expected) + t->scale) + store * fabs(expected) + least;

@@ -18,11 +18,12 @@ typedef struct {
 typedef struct {
     ReferenceTensor *tensors;  // the outputs
     uint32_t tensor_count;
-    double terms;    // of the longest sum
-    uint32_t steps;  // operations, each of which may round
-    bool jumps;      // comparisons: rounding may flip a few elements
-    bool whole;      // every element is known from the interpreter
-    bool completed;  // the rest is known from a kernel that passed
+    double terms;     // of the longest sum
+    uint32_t steps;   // operations, each of which may round
+    double rounding;  // of weights of attention, which GPUs round once more
+    bool jumps;       // comparisons: rounding may flip a few elements
+    bool whole;       // every element is known from the interpreter
+    bool completed;   // the rest is known from a kernel that passed
     void *mapping;
     size_t mapped;
 } Reference;

@@ -246,6 +246,21 @@ static void row_space(Space *s, const Schedule *prior) {
         }
 }
 
+// ---- attention
+
+static void attend_space(Space *s, const Schedule *prior) {
+    static const int32_t queries[] = {64, 128, 32, 16}, keys[] = {32, 64, 16, 128};
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++)
+            for (int stages = 2; stages <= 3; stages++) {
+                Schedule schedule = *prior;
+                schedule.bm = queries[i];
+                schedule.bn = keys[j];
+                schedule.stages = stages;
+                space_add(s, &schedule);
+            }
+}
+
 uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
                     Schedule **out) {
     enum { ANY_THREADS = 1 };
@@ -255,6 +270,7 @@ uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level
     if (!space_add(&s, &prior)) return 0;
     if (region->kind == REGION_ROW) row_space(&s, &prior);
     if (region->kind == REGION_CONTRACT) contract_space(&s);
+    if (region->kind == REGION_ATTEND) attend_space(&s, &prior);
     *out = s.schedules.ptr;
     return s.schedules.len;
 }

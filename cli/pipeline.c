@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/io.h"
+#include "codegen/cuda/attend_choice.h"
 #include "ir/graph/passes.h"
 #include "runtime/names.h"
 
@@ -338,7 +339,9 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
         g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);
         g = pass_simplify(g, arena);
     }
-    if (bound && (chunk || !level_is_cuda(request->level))) g = pass_attend(g, arena);
+    bool cuda = level_is_cuda(request->level);
+    if (bound && (chunk || !cuda || request->storage == DTYPE_BF16))
+        g = pass_attend(g, arena, cuda && !chunk ? ATTEND_MOST_WIDTH : INT64_MAX);
     if (bound && chunk && !make_incremental(diag, arena, request, &g)) return false;
     Training t = training_of(diag, arena, g, e, request->setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;

@@ -18,10 +18,12 @@ Str attend_inside(const CudaAttend *a) {
     StrBuf text = {0};
     if (a->shape.other % a->tiles.other != 0)
         strbuf_addf(&text, "other < %lld", (long long)a->shape.other);
-    if (a->has_lo)
-        strbuf_addf(&text, "%sown - other >= %lld", text.len ? " && " : "", (long long)a->lo);
-    if (a->has_hi)
-        strbuf_addf(&text, "%sown - other <= %lld", text.len ? " && " : "", (long long)a->hi);
+    if (a->shape.has_lo)
+        strbuf_addf(&text, "%sown - other >= %lld", text.len ? " && " : "",
+                    (long long)a->shape.lo);
+    if (a->shape.has_hi)
+        strbuf_addf(&text, "%sown - other <= %lld", text.len ? " && " : "",
+                    (long long)a->shape.hi);
     Str out = str_copy(w->arena, strbuf_view(&text));
     strbuf_release(&text);
     return out;
@@ -34,12 +36,12 @@ static void masked_print(const CudaAttend *a) {
     int own = a->tiles.own, other = a->tiles.other;
     if (a->shape.other % other != 0)
         strbuf_addf(&text, "other_first + %d > %lld", other, (long long)a->shape.other);
-    if (a->has_lo)
+    if (a->shape.has_lo)
         strbuf_addf(&text, "%sown_first - other_first - %d < %lld", text.len ? " || " : "",
-                    other - 1, (long long)a->lo);
-    if (a->has_hi)
+                    other - 1, (long long)a->shape.lo);
+    if (a->shape.has_hi)
         strbuf_addf(&text, "%sown_first + %d - other_first > %lld", text.len ? " || " : "",
-                    own - 1, (long long)a->hi);
+                    own - 1, (long long)a->shape.hi);
     cuda_line(a->w, "const bool masked = %.*s;", STR_ARG(strbuf_view(&text)));
     strbuf_release(&text);
 }
@@ -52,7 +54,7 @@ static void task_print(CudaAttend *a) {
     long long points = a->shape.points, inner = points, tiles = own_tiles(a);
     Str tile = points == 1 ? STR("(int)blockIdx.x")
                            : str_printf(w->arena, "(int)blockIdx.x / %lld", points);
-    if (a->has_lo && !a->has_hi)
+    if (a->shape.has_lo && !a->shape.has_hi)
         tile = str_printf(w->arena, "%lld - %.*s", tiles - 1, STR_ARG(tile));
     cuda_line(w, "const int own_first = (%.*s) * %d;", STR_ARG(tile), a->tiles.own);
     for (uint32_t d = 0; d < w->p->dim_count; d++) {
@@ -73,12 +75,12 @@ static void walk_print(const CudaAttend *a) {
     int other = a->tiles.other;
     Str first = STR("0"),
         count = str_printf(w->arena, "%lld", (long long)parts(last + 1, other));
-    if (a->has_hi) {
-        cuda_line(w, "const int least = own_first - (%lld);", (long long)a->hi);
+    if (a->shape.has_hi) {
+        cuda_line(w, "const int least = own_first - (%lld);", (long long)a->shape.hi);
         first = str_printf(w->arena, "(least > 0 ? least : 0) / %d", other);
     }
-    if (a->has_lo) {
-        long long end = a->tiles.own - 1 - a->lo;
+    if (a->shape.has_lo) {
+        long long end = a->tiles.own - 1 - a->shape.lo;
         cuda_line(w, "const int most = own_first + (%lld);", end);
         count = str_printf(w->arena, "most < 0 ? 0 : (most < %lld ? most : %lld) / %d + 1",
                            last, last, other);

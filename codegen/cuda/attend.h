@@ -41,8 +41,6 @@ typedef struct {
     // is not 0 the score is scores[0] times it.
     TileId top, total;
     double factor;
-    int64_t lo, hi;       // lo <= own - other <= hi
-    bool has_lo, has_hi;  // can they be felt?
     AttendShape shape;
     AttendTiles tiles;
     CudaPoint at;  // grid and serial dimensions, where they are known

@@ -52,6 +52,14 @@ const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
     return NULL;
 }
 
+// Of a block whose own points begin at `first`: tiles of the other side that the band has.
+static int64_t steps_of(const AttendShape *s, const AttendTiles *t, int64_t first) {
+    int64_t from = 0, to = s->other - 1;
+    if (s->has_hi && first - s->hi > from) from = first - s->hi;
+    if (s->has_lo && first + t->own - 1 - s->lo < to) to = first + t->own - 1 - s->lo;
+    return to < from ? 0 : (to / t->other - from / t->other + 1) * s->serial;
+}
+
 double attend_cycles(const AttendShape *s, const AttendTiles *t) {
     const double start = 3000, wait = 250, score_rate = 12;  // scores in a cycle
     const CudaCard *card = cuda_card(s->arch);
@@ -61,13 +69,19 @@ double attend_cycles(const AttendShape *s, const AttendTiles *t) {
     double read = warps * t->other * products + (double)t->own * s->score_width;
     double moved = ELEMENT_BYTES * (read + (double)t->other * s->other_width);
     double step = fmax(multiply, moved / card->shared_bytes) + scores * s->scores / score_rate;
-    double steps = (double)parts(s->other, t->other) * (double)s->serial;
-    double blocks = (double)parts(s->own, t->own) * (double)s->points;
+    double steps = 0, longest = 0;  // of all blocks of a point
+    for (int64_t first = 0; first < s->own; first += t->own) {
+        double here = (double)steps_of(s, t, first);
+        steps += here;
+        longest = fmax(longest, here);
+    }
+    // Alone, a block waits for its loads and barriers, and few warps do not fill the pipelines.
+    double slower = step * (warps < 4 ? 4 / warps : 1) + wait;
     double ends = (double)t->own * (s->own_width + s->sum_width) / 8;
-    double slower = warps < 4 ? 4 / warps : 1;
-    double busy = steps * step + ends, alone = steps * (step * slower + wait) + ends + 1500;
-    double rounds = ceil(blocks / (card->blocks * attend_resident(s, t)));
-    return start + fmax(ceil(blocks / card->blocks) * busy, rounds * alone);
+    double blocks = (double)parts(s->own, t->own), points = (double)s->points / card->blocks;
+    double busy = points * (steps * step + blocks * ends);
+    double waiting = points * (steps * slower + blocks * (ends + 1500)) / attend_resident(s, t);
+    return start + fmax(fmax(busy, waiting), longest * slower + ends + 1500);
 }
 
 // ---- choice

@@ -4,9 +4,8 @@
 
 #include "codegen/emitter.h"
 
-enum {
-    ATTEND_MOST_WIDTH = 256
-};  // elements of a point, of both k together, in multiples of 16
+// Elements of a query, of a key and of a value for which there are tiles on every GPU.
+enum { ATTEND_MOST_WIDTH = 128 };
 
 // One side of the scores is a block's `own`; it walks over tiles of the other.
 typedef struct {
@@ -15,6 +14,8 @@ typedef struct {
     int own_width, other_width;          // elements of all tiles of a point
     int score_width, sum_width;          // of all products over a k, and of all sums
     int scores, weights;                 // products over a k; operands of the sums
+    int64_t lo, hi;                      // lo <= own - other <= hi
+    bool has_lo, has_hi;                 // can they be felt?
 } AttendShape;
 
 typedef struct {

@@ -156,12 +156,13 @@ static bool op_add(CudaAttend *a, uint32_t i) {
 // ---- shape
 
 static void band_find(CudaAttend *a) {
+    AttendShape *s = &a->shape;
     Band band = a->w->p->band;
     bool keys = a->w->p->dims[a->own].role == DIM_N;
-    a->lo = !keys ? band.lo : band.hi == BAND_MOST ? BAND_LEAST : -band.hi;
-    a->hi = !keys ? band.hi : band.lo == BAND_LEAST ? BAND_MOST : -band.lo;
-    a->has_lo = a->lo > 1 - attend_extent(a, a->other);
-    a->has_hi = a->hi < attend_extent(a, a->own) - 1;
+    s->lo = !keys ? band.lo : band.hi == BAND_MOST ? BAND_LEAST : -band.hi;
+    s->hi = !keys ? band.hi : band.lo == BAND_LEAST ? BAND_MOST : -band.lo;
+    s->has_lo = s->lo > 1 - s->other;
+    s->has_hi = s->hi < s->own - 1;
 }
 
 static void shape_find(CudaAttend *a) {
@@ -230,8 +231,8 @@ static bool program_plan(CudaWriter *w, CudaAttend *a) {
     for (uint32_t i = 1; i < p->ops.len; i++)
         if (!op_add(a, i)) return false;
     if (!softmax_fits(a)) return refuse(a, "a softmax over keys");
-    band_find(a);
     shape_find(a);
+    band_find(a);
     return is_in_range(a) || refuse(a, "fewer points");
 }
 

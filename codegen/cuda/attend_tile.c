@@ -41,14 +41,14 @@ void attend_places_print(const CudaAttend *a) {
 
 // This chunk's elements as they are in memory, two in a word; zeros beyond the extents.
 static void chunk_gather(const CudaAttend *a, const AttendTile *t, const CudaPoint *first,
-                         const char *inside) {
+                         Str inside) {
     CudaWriter *w = a->w;
     CudaPoint at = *first;
     at.at[t->k] = STR("k + e");
     cuda_line(w, "Words<4> x = {};");
     cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", CHUNK);
-    cuda_line(w, "if (%s && k + e < %lld) x.w[e / 2] |= (u32)(%.*s)->bits << e %% 2 * 16;",
-              inside, (long long)attend_extent(a, t->k),
+    cuda_line(w, "if (%.*s%sk + e < %lld) x.w[e / 2] |= (u32)(%.*s)->bits << e %% 2 * 16;",
+              STR_ARG(inside), inside.len ? " && " : "", (long long)attend_extent(a, t->k),
               STR_ARG(cuda_address(w, tile_op(w->p, t->load), &at, (Str){0})));
     cuda_close(w);
 }
@@ -67,22 +67,23 @@ void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, co
               threads, row, row);
     if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);
     cuda_line(w, "const int point = %s + row, k = chunk * %d;", first, CHUNK);
-    Str inside = STR("true");
+    Str inside = {0};
     if (extent % points != 0) inside = str_printf(w->arena, "point < %lld", (long long)extent);
     CudaPoint at = a->at;
     at.at[t->dim] = STR("point");
     at.at[t->k] = STR("k");
     if (!t->copied) {
-        chunk_gather(a, t, &at, inside.ptr);
+        chunk_gather(a, t, &at, inside);
         cuda_line(w, "store_words(shared + %s + place_%d(row, chunk), x);", to, t->width);
         cuda_close(w);
         return;
     }
     if (elements % t->width != 0)
-        inside = str_printf(w->arena, "%.*s && k < %lld", STR_ARG(inside), (long long)elements);
-    cuda_line(w, "copy_async16(tiles + %s + place_%d(row, chunk), %.*s, %.*s ? 16 : 0);", to,
-              t->width, STR_ARG(cuda_address(w, tile_op(w->p, t->load), &at, (Str){0})),
-              STR_ARG(inside));
+        inside = str_printf(w->arena, "%.*s%sk < %lld", STR_ARG(inside),
+                            inside.len ? " && " : "", (long long)elements);
+    cuda_line(w, "copy_async16(tiles + %s + place_%d(row, chunk), %.*s, %.*s%s);", to, t->width,
+              STR_ARG(cuda_address(w, tile_op(w->p, t->load), &at, (Str){0})), STR_ARG(inside),
+              inside.len ? " ? 16 : 0" : "16");
     cuda_close(w);
 }
 

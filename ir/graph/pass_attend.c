@@ -24,6 +24,7 @@ typedef struct {
     Arena scratch;
     uint32_t *uses;     // per value, by live values, outputs and updates
     Attention **found;  // per value: the attention that it is; NULL
+    int64_t most_width;
 } Attend;
 
 // ---- positions: sums of axes' indices times whole factors, and a whole number
@@ -223,13 +224,14 @@ static ValueId softmax_of(const Attend *p, ValueId v, AxisId key) {
     return fits ? x->in[0] : (ValueId){0};
 }
 
-// Are v's axes those of k, with one of its own for d?
-static bool values_fit(const Graph *g, const Attention *a) {
+// Are v's axes those of k, with one of its own for d, and are both short enough?
+static bool values_fit(const Graph *g, const Attention *a, int64_t most_width) {
     const Value *q = graph_value(g, a->q), *k = graph_value(g, a->k), *v = graph_value(g, a->v);
     for (uint32_t i = 0; i < k->rank; i++)
         if (k->axes[i].i != a->key.i && !graph_has_axis(q, k->axes[i])) return false;
     AxisId own = attend_value_axis(k, v, a->width);
     bool new = own.i == a->width.i || (own.i && !graph_has_axis(q, own));
+    new = new &&graph_extent(g, a->width) <= most_width &&graph_extent(g, own) <= most_width;
     return new && v->rank == k->rank &&graph_has_axis(v, a->key);
 }
 
@@ -242,7 +244,7 @@ static Attention *attention_of(Attend *p, ValueId v) {
         ValueId scores = softmax_of(p, c->in[i], a.key);
         a.v = c->in[1 - i];
         if (!scores.i || !scores_of(p, scores, &a)) continue;
-        if (!rows_live(g, &a) || !values_fit(g, &a)) continue;
+        if (!rows_live(g, &a) || !values_fit(g, &a, p->most_width)) continue;
         Attention *kept = arena_new(&p->scratch, Attention);
         *kept = a;
         return kept;
@@ -344,8 +346,8 @@ static Graph *rebuild(Attend *p, const bool *needed, Arena *arena) {
     return to;
 }
 
-Graph *pass_attend(const Graph *g, Arena *arena) {
-    Attend p = {.g = g};
+Graph *pass_attend(const Graph *g, Arena *arena, int64_t most_width) {
+    Attend p = {.g = g, .most_width = most_width};
     arena_init(&p.scratch);
     bool *needed = arena_array(&p.scratch, bool, g->values.len);
     count_uses(&p);

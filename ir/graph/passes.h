@@ -17,9 +17,10 @@ void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count
 Graph *pass_simplify(const Graph *g, Arena *arena);
 
 // A new graph in which each attention, however it was written, is one ATTEND: so run before
-// differentiation, which then needs no scores either. requires: simplified, every axis bound.
-// ensures: same leaves, outputs and updates.
-Graph *pass_attend(const Graph *g, Arena *arena);
+// differentiation, which then needs no scores either. Queries, keys and values have at most
+// most_width elements. requires: simplified, every axis bound. ensures: same leaves, outputs
+// and updates.
+Graph *pass_attend(const Graph *g, Arena *arena, int64_t most_width);
 
 // Decoding.
 typedef struct {

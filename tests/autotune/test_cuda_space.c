@@ -81,6 +81,34 @@ static void sum_of_rows(Fixture *f) {
     fixture_fuse(f, graph_reduce(f->graph, OP_REDUCE_SUM, x, &t, 1, (Span){0}));
 }
 
+// The gradients of 16 heads of 500 queries and keys, 64 elements each, or the attention itself.
+static void attention(Fixture *f, bool gradients) {
+    fixture_open(f);
+    AxisId T = axis(f, "T", 500), S = axis(f, "S", 500), h = axis(f, "h", 16),
+           d = axis(f, "d", 64), e = axis(f, "e", 64);
+    const AxisId axes[6][3] = {{T, h, d}, {S, h, d}, {S, h, e}, {T, h, e}, {T, h}, {T, h}};
+    ValueId in[6];
+    for (uint32_t i = 0; i < 6; i++) {
+        Leaf leaf = {.kind = OP_PARAM,
+                     .path = str_printf(&f->arena, "x%u", i),
+                     .type = i < 4 ? DTYPE_BF16 : DTYPE_F32,
+                     .rank = i < 4 ? 3 : 2,
+                     .axes = axes[i]};
+        in[i] = graph_leaf(f->graph, &leaf);
+    }
+    AxisId along[] = {d, T, S};
+    GraphAttr attr = {.along = along, .along_count = 3, .number = 0.125, .band = {0, 200}};
+    if (!gradients) {
+        fixture_fuse(f, graph_add(f->graph, OP_ATTEND, in, 3, attr, (Span){0}));
+        return;
+    }
+    const GraphOp ops[] = {OP_ATTEND_DQ, OP_ATTEND_DK, OP_ATTEND_DV};
+    for (int i = 0; i < 2; i++)
+        graph_output(f->graph, str_printf(&f->arena, "g%d", i),
+                     graph_add(f->graph, ops[i], in, 6, attr, (Span){0}));
+    fixture_fuse(f, graph_add(f->graph, ops[2], in, 6, attr, (Span){0}));
+}
+
 // Every schedule must have kernels. Their text, and what launching them takes.
 static Hash emitted(Fixture *f, const Schedule *s, IsaLevel level) {
     TileKernels *kernels = region_to_tile(f->regions, &f->regions->regions[0], s, &f->arena);
@@ -143,6 +171,15 @@ static void contractions_have_tiles(void **state) {
         Fixture f;
         contraction(&f, &products[i]);
         check_space(&f, 8);
+    }
+}
+
+static void attention_has_tiles(void **state) {
+    (void)state;
+    for (int gradients = 0; gradients < 2; gradients++) {
+        Fixture f;
+        attention(&f, gradients != 0);
+        check_space(&f, 12);
     }
 }
 
@@ -269,9 +306,10 @@ static void sample_compiles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contractions_have_tiles),   cmocka_unit_test(rows_have_shapes),
-        cmocka_unit_test(long_sums_are_in_parts),    cmocka_unit_test(skeleton_is_a_choice),
-        cmocka_unit_test(library_is_asked_by_level), cmocka_unit_test(sample_compiles),
+        cmocka_unit_test(contractions_have_tiles), cmocka_unit_test(attention_has_tiles),
+        cmocka_unit_test(rows_have_shapes),        cmocka_unit_test(long_sums_are_in_parts),
+        cmocka_unit_test(skeleton_is_a_choice),    cmocka_unit_test(library_is_asked_by_level),
+        cmocka_unit_test(sample_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

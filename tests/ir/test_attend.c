@@ -30,7 +30,8 @@
 // The attend that the pass makes of the text, as "0.5 along (d, T, S) band 0, inf"; "" if none.
 static const char *found_in(GraphReader *r, const char *text) {
     Graph *g = reader_graph(r, text);
-    const char *print = reader_print(r, pass_attend(pass_simplify(g, &r->arena), &r->arena));
+    const char *print =
+        reader_print(r, pass_attend(pass_simplify(g, &r->arena), &r->arena, INT64_MAX));
     const char *line = strstr(print, " = attend ");
     if (!line) return "";
     while (*line != '.' && (*line < '0' || *line > '9' || line[-1] == '%'))
@@ -225,7 +226,7 @@ static void run_case(const Case *c, bool gradients, Schedule schedule) {
     ValueId y = in_words(&s, c);
     graph_output(s.b.g, STR("y"), y);
     graph_output(s.b.g, STR("loss"), bench_total(&s.b, bench_binary(&s.b, OP_MUL, y, y)));
-    Graph *g = pass_attend(pass_simplify(s.b.g, &s.b.arena), &s.b.arena);
+    Graph *g = pass_attend(pass_simplify(s.b.g, &s.b.arena), &s.b.arena, INT64_MAX);
     bench_verify(&s.b, g);
     if (gradients) {
         ValueId wrt[3], grads[3];
