@@ -106,7 +106,9 @@ void attend_score_print(const CudaAttend *a, int number) {
     const AttendTile *own = &a->own_tiles[s->own], *other = &a->other_tiles[s->other];
     cuda_comment(w, tile_op(w->p, s->dot));
     cuda_line(w, "float scores_%d[%d][%d][4] = {};", number, a->tiles.rows, a->tiles.other / 8);
-    cuda_open(w, "UNROLL for (int k = 0; k < %d; k += 16)", own->width);
+    // Unrolled, long rows would take registers for their addresses.
+    cuda_open(w, "%s for (int k = 0; k < %d; k += 16)",
+              own->width > ATTEND_MOST_WIDTH ? "_Pragma(\"unroll 4\")" : "UNROLL", own->width);
     cuda_line(w, "u32 a[%d][4];", a->tiles.rows);
     cuda_line(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
     cuda_line(w,

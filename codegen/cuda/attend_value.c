@@ -157,10 +157,27 @@ static void weight_pack(const CudaAttend *a, int i) {
         a->type == DTYPE_BF16 ? "bf16" : "f16", i, i);
 }
 
+// Weights of pairs that do not exist are 0, whatever was computed.
+static void weights_mask(const CudaAttend *a) {
+    CudaWriter *w = a->w;
+    Str inside = attend_inside(a);
+    if (inside.len == 0) return;
+    cuda_open(w, "if (masked)");
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", a->tiles.other / 8);
+    pairs_open(a);
+    cuda_line(w, "u32 kept = 0;");
+    others_of_pair_open(a);
+    cuda_line(w, "if (%.*s) kept |= 0xffffU << e * 16;", STR_ARG(inside));
+    cuda_close(w);
+    for (int i = 0; i < a->weight_count; i++)
+        cuda_line(w, "weights_%d[r / 2][j / 2][j %% 2 * 2 + r %% 2] &= kept;", i);
+    for (int i = 0; i < 3; i++)
+        cuda_close(w);
+}
+
 void attend_weights_print(CudaAttend *a) {
     CudaWriter *w = a->w;
     const bool *wanted = wanted_by(a, true);
-    Str inside = attend_inside(a);
     weights_declare(a);
     Values v = others_open(a, wanted);
     pairs_open(a);
@@ -168,21 +185,19 @@ void attend_weights_print(CudaAttend *a) {
         cuda_line(w, "float pair_%d[2];", i);
     others_of_pair_open(a);
     Values pair = values_inside(&v);
+    pair.rounded = true;
     pair_print(a, &pair, wanted);
-    if (inside.len > 0) cuda_line(w, "const bool inside = !masked || (%.*s);", STR_ARG(inside));
     for (int i = 0; i < a->weight_count; i++) {
-        Str weight = cuda_name(w, a->weights[i]);
-        if (tile_op(w->p, a->weights[i])->kind == TILE_DOT)
-            weight = pair.known[a->weights[i].i];
-        cuda_line(w,
-                  inside.len > 0 ? "pair_%d[e] = inside ? %.*s : 0.0f;" : "pair_%d[e] = %.*s;",
-                  i, STR_ARG(weight));
+        bool is_dot = tile_op(w->p, a->weights[i])->kind == TILE_DOT;
+        Str weight = is_dot ? pair.known[a->weights[i].i] : cuda_name(w, a->weights[i]);
+        cuda_line(w, "pair_%d[e] = %.*s;", i, STR_ARG(weight));
     }
     cuda_close(w);
     for (int i = 0; i < a->weight_count; i++)
         weight_pack(a, i);
     cuda_close(w);
     cuda_close(w);
+    weights_mask(a);
 }
 
 // Scores that are more than a dot and a factor.

@@ -142,7 +142,10 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
     case TILE_INDEX: return cuda_index(w, op, at);
     case TILE_LOAD:
     case TILE_GATHER: return cuda_load(w, op, at, in[0]);
-    case TILE_MAP: return cuda_map(w, op, in);
+    case TILE_MAP:
+        if (v->rounded && op->fn == OP_EXP)
+            return str_printf(w->arena, "exp2_of(%.*s * 1.442695f)", STR_ARG(in[0]));
+        return cuda_map(w, op, in);
     case TILE_DOT: return v->known[op - w->p->ops.ptr];
     case TILE_NONE:
     case TILE_CONST:

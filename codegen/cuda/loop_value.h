@@ -7,7 +7,8 @@
 // What is known at a place in the text.
 typedef struct {
     CudaWriter *w;
-    Str *known;  // by operation: a C expression of its value; empty: not computed
+    Str *known;    // by operation: a C expression of its value; empty: not computed
+    bool rounded;  // what is printed is rounded to 16 bits: functions may be less than accurate
 } Values;
 
 Values values_new(CudaWriter *w);           // constants are known everywhere
