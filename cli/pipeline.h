@@ -63,7 +63,7 @@ typedef struct {
     Bindings bindings;        // axes left open stay open; the graph is then not simplified
     const TrainSetup *setup;  // for the training entries
     DType storage;            // of activations and working weights: F32 or BF16
-    IsaLevel level;           // of the target: CUDA has no kernels of attention
+    IsaLevel level;           // of the target: CUDA has kernels of attention for BF16
     TwoPhase two_phase;       // of attention over depth
     int64_t live;             // of ENTRY_PREFILL and ENTRY_DECODE: see IncrementalRequest
 } ModelGraphRequest;
