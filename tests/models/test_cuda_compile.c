@@ -7,6 +7,7 @@
 
 // Both operands in 16 bits, read from memory as they are.
 static bool is_plain_contraction(const TileProgram *p) {
+    if (p->skeleton != TILE_LOOP) return false;
     for (uint32_t i = 1; i < p->ops.len; i++) {
         const TileOp *dot = &p->ops.ptr[i];
         if (dot->kind != TILE_DOT) continue;
