@@ -138,7 +138,7 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
         in[i] = v->known[op->in[i].i];
         ASSERT(in[i].len > 0);
     }
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_INDEX: return cuda_index(w, op, at);
     case TILE_LOAD:
     case TILE_GATHER: return cuda_load(w, op, at, in[0]);
@@ -147,18 +147,7 @@ static Str op_expression(const Values *v, const TileOp *op, const CudaPoint *at)
             return str_printf(w->arena, "exp2_of(%.*s * 1.442695f)", STR_ARG(in[0]));
         return cuda_map(w, op, in);
     case TILE_DOT: return v->known[op - w->p->ops.ptr];
-    case TILE_NONE:
-    case TILE_CONST:
-    case TILE_REDUCE:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d has no value in a loop program", (int)op->kind);
 }

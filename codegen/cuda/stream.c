@@ -26,7 +26,7 @@ static Str load_text(Stream *s, const TileOp *op, Str row) {
 }
 
 static Str scalar_text(Stream *s, const TileOp *op) {
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_INDEX: return cuda_index(s->w, op, &s->at);
     case TILE_LOAD: return load_text(s, op, (Str){0});
     case TILE_GATHER: return load_text(s, op, stream_scalar_text(s, op->in[0]));
@@ -36,19 +36,7 @@ static Str scalar_text(Stream *s, const TileOp *op) {
             in[k] = stream_scalar_text(s, op->in[k]);
         return cuda_map(s->w, op, in);
     }
-    case TILE_NONE:
-    case TILE_CONST:
-    case TILE_REDUCE:
-    case TILE_DOT:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d is not a scalar", (int)op->kind);
 }

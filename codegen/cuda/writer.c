@@ -98,7 +98,7 @@ static Str identifier(CudaWriter *w, Str name) {
 }
 
 static Str name_base(CudaWriter *w, const TileOp *op) {
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_CONST: return STR("constant");
     case TILE_INDEX: return identifier(w, w->p->dims[op->access.guard[0].dim].name);
     case TILE_LOAD:
@@ -106,16 +106,7 @@ static Str name_base(CudaWriter *w, const TileOp *op) {
     case TILE_MAP: return str_of(op_text(op->fn));
     case TILE_REDUCE: return op->fn == OP_REDUCE_SUM ? STR("sum") : STR("max");
     case TILE_DOT: return STR("dot");
-    case TILE_NONE:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d has no value", (int)op->kind);
 }

@@ -222,7 +222,7 @@ static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vec
     Builder *b = c->b;
     IrValue in[3] = {0};
     build_line(b, op->span);
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_CONST: return map_const(b, op, 1);
     case TILE_INDEX: {
         IrValue x = guard_position(c, &op->access.guard[0], at, vector);
@@ -238,18 +238,7 @@ static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vec
         for (uint32_t i = 0; i < op->arity; i++)
             in[i] = vector ? value_all(c, op->in[i], at) : value_one(c, op->in[i], at);
         return map_emit(b, op, in);
-    case TILE_NONE:
-    case TILE_REDUCE:
-    case TILE_DOT:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d has no value at a place", (int)op->kind);
 }

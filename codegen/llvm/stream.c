@@ -17,7 +17,7 @@ static void scalar_emit(Stream *s, uint32_t i) {
     Step step = {.first = build_i64(s->b, 0), .lanes = 1};
     const TileOp *op = op_at(s, i);
     StreamOp *so = &s->ops[i];
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_CONST: so->value = map_const(s->b, op, 1); return;
     case TILE_INDEX: so->value = access_index(s, i, &step); return;
     case TILE_LOAD:
@@ -32,18 +32,7 @@ static void scalar_emit(Stream *s, uint32_t i) {
         so->value = map_emit(s->b, op, in);
         return;
     }
-    case TILE_NONE:
-    case TILE_REDUCE:
-    case TILE_DOT:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d is not a scalar", (int)op->kind);
 }

@@ -164,7 +164,7 @@ static IrValue sum_pointer(Stream *s, uint32_t i, const Step *step) {
 
 static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
     const TileOp *op = op_at(s, i);
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_LOAD:
     case TILE_GATHER: return access_load(s, i, step);
     case TILE_INDEX: return access_index(s, i, step);
@@ -177,18 +177,7 @@ static IrValue value_compute(Stream *s, uint32_t i, const Step *step) {
     case TILE_REDUCE:
         return build_load(s->b, type_of(s->b, op->type, step->lanes), sum_pointer(s, i, step),
                           4);
-    case TILE_NONE:
-    case TILE_CONST:
-    case TILE_DOT:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d does not stand at the cols", (int)op->kind);
 }

@@ -207,24 +207,13 @@ static void dot_run(TileRun *r, TileId v) {
 }
 
 static double point_value(const TileRun *r, const TileOp *op) {
-    switch (op->kind) {
+    switch ((int)op->kind) {
     case TILE_CONST: return op->number;
     case TILE_INDEX: return (double)guard_index(r, &op->access.guard[0]);
     case TILE_LOAD:
     case TILE_GATHER: return point_load(r, op);
     case TILE_MAP: return point_map(r, op);
-    case TILE_NONE:
-    case TILE_REDUCE:
-    case TILE_DOT:
-    case TILE_STORE:
-    case TILE_SCATTER:
-    case TILE_LIMIT:
-    case TILE_SORT:
-    case TILE_CARRY:
-    case TILE_NEXT:
-    case TILE_SCAN:
-    case TILE_SOLVE:
-    case TILE_TURN: break;
+    default: break;
     }
     BUG("operation %d is not computed point by point", (int)op->kind);
 }
