@@ -87,6 +87,14 @@ TileId lower_value(Lower *w, ValueId v, Point at);
 // Stores every point of v: densely to its own memory, or (part >= 0) to partial buffer `part`.
 void lower_store(Lower *w, ValueId v, int part);
 
+// ---- regions of operations that stand alone
+// An operand, at least at these dims: where the value is repeated along one (a gradient of
+// ones) a guard that always holds says that it stands there.
+TileId lower_operand(Lower *w, ValueId v, DimSet dims, Span span);
+GraphOp lower_output_op(const Lower *w, ValueId v);  // that an output is, perhaps rounded
+// Stores x as every output that is this operation.
+void lower_store_op(Lower *w, GraphOp op, TileId x);
+
 // Shares cols out among tasks, where that is possible: in the schedule's tiles, or usual ones.
 void lower_tile_cols(Lower *w);
 

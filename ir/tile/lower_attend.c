@@ -113,39 +113,11 @@ static TileId dot(Attend *a, TileId x, TileId y, DimSet over) {
     return tile_dot(a->w->program, x, y, over, a->value->span);
 }
 
-// Operand k, at least at these dims: where the value is repeated along one (a gradient of ones)
-// a guard that always holds says that it stands there.
 static TileId operand(Attend *a, uint32_t k, DimSet dims) {
-    TileProgram *p = a->w->program;
-    TileId x = lower_value(a->w, a->value->in[k], (Point){{0}});
-    TileAccess access = tile_op(p, x)->access;
-    DimSet missing = (DimSet)(dims & ~tile_op(p, x)->dims);
-    if (!missing) return x;
-    for (uint32_t d = 0, guard = 0; d < p->dim_count; d++)
-        if (missing >> d & 1)
-            access.guard[guard++] = (TileGuard){
-                .dim = (int8_t)d, .div = 1, .mod = p->dims[d].extent, .hi = p->dims[d].extent};
-    return tile_load(p, access, a->value->span);
+    return lower_operand(a->w, a->value->in[k], dims, a->value->span);
 }
 
-// The operation that an output is, perhaps rounded to be stored.
-static GraphOp output_op(const Lower *w, ValueId v) {
-    const Value *value = graph_value(w->graph, v);
-    if (value->op == OP_CAST) value = graph_value(w->graph, value->in[0]);
-    ASSERT(op_is_attend(value->op));
-    return value->op;
-}
-
-static void store(Attend *a, GraphOp op, TileId x) {
-    Lower *w = a->w;
-    for (uint32_t i = 0; i < w->region->output_count; i++) {
-        ValueId v = w->region->outputs[i];
-        if (output_op(w, v) != op) continue;
-        w->memo[v.i] = arena_array(w->arena, TileId, 1);
-        w->memo[v.i][0] = x;
-        lower_store(w, v, -1);
-    }
-}
+static void store(Attend *a, GraphOp op, TileId x) { lower_store_op(a->w, op, x); }
 
 static TileId scores(Attend *a) {
     TileId q = operand(a, 0, a->m | a->d), k = operand(a, 1, a->n | a->d);
@@ -210,7 +182,7 @@ static TileKernel lower_program(Lower *w, unsigned wanted) {
 TileKernels *lower_attend(Lower *w) {
     unsigned wanted = 0, of_queries = bit(OP_ATTEND_DQ);
     for (uint32_t i = 0; i < w->region->output_count; i++)
-        wanted |= bit(output_op(w, w->region->outputs[i]));
+        wanted |= bit(lower_output_op(w, w->region->outputs[i]));
     TileKernels *out = arena_new(w->arena, TileKernels);
     out->kernels = arena_array(w->arena, TileKernel, 2);
     if (!w->schedule->split || !(wanted & of_queries) || wanted == of_queries) {

@@ -139,19 +139,8 @@ static TileId scaled(const Linear *l, TileId x) {
     return scale == 1 ? x : mul(l, x, number(l, scale));
 }
 
-// An operand, at least at these dims: where the value is repeated along one (a gradient of
-// ones) a guard that always holds says that it stands there.
 static TileId operand(const Linear *l, ValueId v, DimSet dims) {
-    TileProgram *p = l->w->program;
-    TileId x = lower_value(l->w, v, (Point){{0}});
-    TileAccess access = tile_op(p, x)->access;
-    DimSet missing = (DimSet)(dims & ~tile_op(p, x)->dims);
-    if (!missing) return x;
-    for (uint32_t d = 0, guard = 0; d < p->dim_count; d++)
-        if (missing >> d & 1)
-            access.guard[guard++] = (TileGuard){
-                .dim = (int8_t)d, .div = 1, .mod = p->dims[d].extent, .hi = p->dims[d].extent};
-    return tile_load(p, access, l->value->span);
+    return lower_operand(l->w, v, dims, l->value->span);
 }
 
 static TileId query(const Linear *l) { return operand(l, l->in.q, l->t | l->d); }
@@ -327,24 +316,7 @@ static TileId carry_of(const Linear *l, ValueId init) {
     return tile_carry(l->w->program, x, l->grid | l->d | l->e, l->value->span);
 }
 
-// The operation that an output is, perhaps rounded to be stored.
-static GraphOp output_op(const Lower *w, ValueId v) {
-    const Value *value = graph_value(w->graph, v);
-    if (value->op == OP_CAST) value = graph_value(w->graph, value->in[0]);
-    ASSERT(op_is_linear(value->op));
-    return value->op;
-}
-
-static void store(const Linear *l, GraphOp op, TileId x) {
-    Lower *w = l->w;
-    for (uint32_t i = 0; i < w->region->output_count; i++) {
-        ValueId v = w->region->outputs[i];
-        if (output_op(w, v) != op) continue;
-        w->memo[v.i] = arena_array(w->arena, TileId, 1);
-        w->memo[v.i][0] = x;
-        lower_store(w, v, -1);
-    }
-}
+static void store(const Linear *l, GraphOp op, TileId x) { lower_store_op(l->w, op, x); }
 
 // A buffer f32[grid, tiles, d, e]: S as it enters each tile, or dS as it leaves each.
 enum { STATES, SLOPES, BUFFERS };
@@ -522,7 +494,7 @@ static void lower_gradients(Lower *w, unsigned wanted, TileKernels *out) {
 TileKernels *lower_linear(Lower *w) {
     unsigned wanted = 0;
     for (uint32_t i = 0; i < w->region->output_count; i++)
-        wanted |= bit(output_op(w, w->region->outputs[i]));
+        wanted |= bit(lower_output_op(w, w->region->outputs[i]));
     TileKernels *out = arena_new(w->arena, TileKernels);
     out->kernels = arena_array(w->arena, TileKernel, 3);
     if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE)))

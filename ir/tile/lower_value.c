@@ -384,3 +384,33 @@ void lower_store(Lower *w, ValueId v, int part) {
         tile_store(w->program, access, x, value->span);
     } while (point_next(w, value, &at));
 }
+
+TileId lower_operand(Lower *w, ValueId v, DimSet dims, Span span) {
+    TileProgram *p = w->program;
+    TileId x = lower_value(w, v, (Point){{0}});
+    TileAccess access = tile_op(p, x)->access;
+    DimSet missing = (DimSet)(dims & ~tile_op(p, x)->dims);
+    if (!missing) return x;
+    for (uint32_t d = 0, guard = 0; d < p->dim_count; d++)
+        if (missing >> d & 1)
+            access.guard[guard++] = (TileGuard){
+                .dim = (int8_t)d, .div = 1, .mod = p->dims[d].extent, .hi = p->dims[d].extent};
+    return tile_load(p, access, span);
+}
+
+GraphOp lower_output_op(const Lower *w, ValueId v) {
+    const Value *value = graph_value(w->graph, v);
+    if (value->op == OP_CAST) value = graph_value(w->graph, value->in[0]);
+    ASSERT(op_stands_alone(value->op));
+    return value->op;
+}
+
+void lower_store_op(Lower *w, GraphOp op, TileId x) {
+    for (uint32_t i = 0; i < w->region->output_count; i++) {
+        ValueId v = w->region->outputs[i];
+        if (lower_output_op(w, v) != op) continue;
+        w->memo[v.i] = arena_array(w->arena, TileId, 1);
+        w->memo[v.i][0] = x;
+        lower_store(w, v, -1);
+    }
+}
