@@ -3,8 +3,8 @@
 
 Trains models/lm.strata with five ways to connect sublayers at three sizes, each with its own best learning rate of a
 grid (chosen with seed 0) and then with further seeds, and fits loss = a * compute ** -b to each. OUT keeps every run;
-started again, only what is missing is trained. At the end results.json and results.md (docs/results/depth.md) are in
-OUT.  --workers N runs N trainings at a time, one thread each; --only-report trains nothing.
+started again, only what is missing is trained. At the end results.json, results.md and results.svg (docs/results/) are
+in OUT.  --workers N runs N trainings at a time, one thread each; --only-report trains nothing.
 """
 import argparse
 import concurrent.futures
@@ -158,6 +158,26 @@ def report(results, rng):
     return "\n".join(lines) + "\n"
 
 
+COLOURS = ["#4a4e69", "#1f6fb4", "#2a9d5c", "#d1495b", "#e08e1b"]
+
+
+def picture(results, file):
+    """Held-out loss over training compute, with 95 % intervals and fitted lines, drawn by gnuplot as SVG."""
+    script = ["set terminal svg size 640,420 background 'white' font 'sans,12'", f"set output '{file}'", "set logscale xy",
+              "set xlabel 'compute, 6 x parameters x tokens'", "set ylabel 'held-out loss, nats a byte'", "set format x '%.0e'",
+              "set ytics 1.1,0.1", "set grid lc rgb '#dddddd'", "set key top right"]
+    curves = []
+    for at, (scheme, colour) in enumerate(zip(SCHEMES, COLOURS)):
+        cells = [row[scheme] for row in results.values()]
+        points = [(compute_of(cell), *interval(cell["losses"])) for cell in cells]
+        script += [f"$s{at} << END", *(f"{x} {y} {half}" for x, y, half in points), "END"]
+        a, b = fit(cells, [cell["losses"] for cell in cells])
+        curves += [f"$s{at} using 1:2:3 with yerrorbars pt 7 ps 0.6 lc rgb '{colour}' notitle",
+                   f"[{points[0][0]}:{points[-1][0]}] {a}*x**{-b} lw 1.5 lc rgb '{colour}' title '{SCHEMES[scheme]}'"]
+    script.append("plot " + ", ".join(curves))
+    subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("strata", "train", "held_out", "out"):
@@ -171,6 +191,7 @@ def main():
         (out / "results.json").write_text(json.dumps(study(options), indent=1))
     results = json.loads((out / "results.json").read_text())
     (out / "results.md").write_text(report(results, np.random.default_rng(0)))
+    picture(results, out / "results.svg")
     print((out / "results.md").read_text())
 
 
