@@ -163,16 +163,21 @@ COLOURS = ["#4a4e69", "#1f6fb4", "#2a9d5c", "#d1495b", "#e08e1b"]
 
 def picture(results, file):
     """Held-out loss over training compute, with 95 % intervals and fitted lines, drawn by gnuplot as SVG."""
+    at = [compute_of(cell) for row in results.values() for cell in row.values()]
+    losses = [loss for row in results.values() for cell in row.values() for loss in cell["losses"]]
+    sizes = ", ".join(f"{compute_of(row['standard']):.1e}" for row in results.values())
     script = ["set terminal svg size 640,420 background 'white' font 'sans,12'", f"set output '{file}'", "set logscale xy",
-              "set xlabel 'compute, 6 x parameters x tokens'", "set ylabel 'held-out loss, nats a byte'", "set format x '%.0e'",
-              "set ytics 1.1,0.1", "set grid lc rgb '#dddddd'", "set key top right"]
+              "set xlabel 'compute, 6 x parameters x tokens'", "set ylabel 'held-out loss, nats a byte'",
+              f"set xrange [{0.8 * min(at)}:{1.25 * max(at)}]", f"set yrange [{0.985 * min(losses)}:{1.015 * max(losses)}]",
+              f"set xtics ({sizes})", f"set ytics ({', '.join(f'{level / 20:.2f}' for level in range(1, 100))})",
+              "set grid lc rgb '#dddddd'", "set key top right"]
     curves = []
-    for at, (scheme, colour) in enumerate(zip(SCHEMES, COLOURS)):
+    for index, (scheme, colour) in enumerate(zip(SCHEMES, COLOURS)):
         cells = [row[scheme] for row in results.values()]
         points = [(compute_of(cell), *interval(cell["losses"])) for cell in cells]
-        script += [f"$s{at} << END", *(f"{x} {y} {half}" for x, y, half in points), "END"]
+        script += [f"$s{index} << END", *(f"{x} {y} {half}" for x, y, half in points), "END"]
         a, b = fit(cells, [cell["losses"] for cell in cells])
-        curves += [f"$s{at} using 1:2:3 with yerrorbars pt 7 ps 0.6 lc rgb '{colour}' notitle",
+        curves += [f"$s{index} using 1:2:3 with yerrorbars pt 7 ps 0.6 lc rgb '{colour}' notitle",
                    f"[{points[0][0]}:{points[-1][0]}] {a}*x**{-b} lw 1.5 lc rgb '{colour}' title '{SCHEMES[scheme]}'"]
     script.append("plot " + ", ".join(curves))
     subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
