@@ -1,0 +1,119 @@
+"""compare_recurrence.py STRATA MODELS_DIR: linear_attention alone (tests/models/linear/recurrence.strata) against its recurrence
+in float64, forward and reverse: every kind of decay with both rules, and inputs that are hard on the chunkwise form.
+f32 and bf16.
+"""
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import compare
+
+SHAPE = {"b": 1, "h": 2, "t": 200, "dk": 32, "dv": 24}  # several chunks, the last not full
+STORED, ROUNDING = {"y", "grad.q", "grad.k", "grad.v"}, 2.0**-8  # rounded once where the storage is bf16
+
+
+def recurrence(x, upstream, scale):
+    """o and the gradients of sum(o * upstream). Arrays are [b, h, t, ...]; x: q, k, v, decay, beta, initial and delta."""
+    decay = x["decay"] if x["decay"].ndim == 4 else x["decay"][..., None]
+    alpha, states, writes, holds = np.exp(decay), [x["initial"]], [], []
+    tokens = range(x["q"].shape[2])
+    o, grads = np.zeros_like(x["v"]), {name: np.zeros_like(value) for name, value in x.items() if name != "delta"}
+    for t in tokens:
+        kept = alpha[:, :, t, :, None] * states[t]
+        held = x["v"][:, :, t] - x["delta"] * np.einsum("bhkv,bhk->bhv", kept, x["k"][:, :, t])
+        write = x["beta"][:, :, t, None] * held
+        states.append(kept + x["k"][:, :, t, :, None] * write[:, :, None, :])
+        o[:, :, t] = scale * np.einsum("bhkv,bhk->bhv", states[-1], x["q"][:, :, t])
+        writes.append(write)
+        holds.append(held)
+    d_state = np.zeros_like(x["initial"])
+    for t in reversed(tokens):
+        q, k, g = x["q"][:, :, t], x["k"][:, :, t], scale * upstream[:, :, t]
+        grads["q"][:, :, t] = np.einsum("bhkv,bhv->bhk", states[t + 1], g)
+        d_state = d_state + q[..., None] * g[:, :, None, :]
+        d_write = np.einsum("bhkv,bhk->bhv", d_state, k)
+        d_held = x["beta"][:, :, t, None] * d_write
+        kept = alpha[:, :, t, :, None] * states[t]
+        grads["k"][:, :, t] = np.einsum("bhkv,bhv->bhk", d_state, writes[t]) - x["delta"] * np.einsum("bhkv,bhv->bhk", kept, d_held)
+        grads["v"][:, :, t], grads["beta"][:, :, t] = d_held, np.sum(d_write * holds[t], -1)
+        d_state = d_state - x["delta"] * k[..., None] * d_held[:, :, None, :]
+        by_channel = np.sum(d_state * kept, -1)
+        grads["decay"][:, :, t] = by_channel if x["decay"].ndim == 4 else by_channel.sum(-1)
+        d_state = alpha[:, :, t, :, None] * d_state
+    grads["initial"] = d_state
+    return o, grads
+
+
+# ---- inputs. Numbers are exact in bf16 where kernels may hold them so
+
+
+def bf16(x):
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def draw(shape, rng, cosine=0.0, strength=None, decay=lambda rng, size: -rng.exponential(0.2, size)):
+    """Unit keys with `cosine` between any two; strengths in (0, 1) or `strength`."""
+    b, h, t, dk, dv = (shape[name] for name in ("b", "h", "t", "dk", "dv"))
+    common, own = unit(rng.standard_normal((b, h, 1, dk))), unit(rng.standard_normal((b, h, t, dk)))
+    return {"q": bf16(unit(rng.standard_normal((b, h, t, dk)))),
+            "k": bf16(unit(np.sqrt(cosine) * common + np.sqrt(1 - cosine) * own)),
+            "v": bf16(rng.standard_normal((b, h, t, dv))),
+            "heads": decay(rng, (b, h, t)).astype(np.float32), "channels": decay(rng, (b, h, t, dk)).astype(np.float32),
+            "beta": (rng.uniform(0, 1, (b, h, t)) if strength is None else np.full((b, h, t), strength)).astype(np.float32),
+            "initial": rng.standard_normal((b, h, dk, dv)).astype(np.float32)}
+
+
+def forgetting(rng, size):
+    """Gates that keep everything, that lose everything, and all between."""
+    kinds = [0.0, -1e-6, -0.1, -5.0, -80.0, -1e4, -np.inf]
+    return rng.choice(kinds, size, p=[0.3, 0.2, 0.3, 0.1, 0.04, 0.03, 0.03])
+
+
+HARD = {"near parallel keys": ({}, {"cosine": 0.99, "strength": 0.99, "decay": lambda rng, size: np.full(size, -1e-3)}),
+        "gates at 0 and far below": ({}, {"decay": forgetting}),
+        "one token": ({"t": 1}, {}), "two tokens": ({"t": 2}, {}), "a chunk and one": ({"t": 65}, {})}
+
+
+def compare_case(strata, report, name, settings, options, rng):
+    shape = {key: settings.get(key, value) for key, value in SHAPE.items()}
+    params = draw(shape, rng, **options)
+    b, h, t, dv = (shape[key] for key in ("b", "h", "t", "dv"))
+    upstream = bf16(rng.standard_normal((b, h, t, dv)))
+    used = {"q": "q", "k": "k", "v": "v", "beta": "beta", "initial": "initial"}
+    if settings["decays"] != "none":
+        used["heads" if settings["decays"] == "head" else "channels"] = "decay"
+    wide = {ours: params[theirs].astype(np.float64) for theirs, ours in used.items()}
+    wide.setdefault("decay", np.zeros((b, h, t)))
+    want, grads = recurrence({**wide, "delta": float(settings["rule"] == "delta")}, upstream.astype(np.float64), shape["dk"] ** -0.5)
+    want = {"y": want, **{f"grad.{theirs}": grads[ours] for theirs, ours in used.items()}}
+    maps = {"key_map": np.eye(shape["dk"], dtype=np.float32), "value_map": np.eye(dv, dtype=np.float32)}
+    for dtype in ("f32", "bf16"):
+        got = strata.run("recurrence", {**shape, **settings}, {**params, **maps}, {"upstream": upstream}, "--dtype", dtype)
+        for key in want:
+            limit = compare.LIMIT + (ROUNDING if dtype == "bf16" and key in STORED else 0)
+            report.check(f"{name}, {dtype}: {key}", compare.error_between(got[key], want[key]), limit)
+
+
+def main(program, _models):
+    rng = np.random.default_rng(5)
+    report = compare.Report()
+    with tempfile.TemporaryDirectory() as folder:
+        strata = compare.Strata(program, Path(__file__).parent / "linear", folder)
+        for rule in ("additive", "delta"):
+            for decays in ("none", "head", "channel"):
+                compare_case(strata, report, f"{rule}, {decays}", {"rule": rule, "decays": decays}, {}, rng)
+                for name, (settings, options) in HARD.items():
+                    compare_case(strata, report, f"{rule}, {decays}, {name}", {"rule": rule, "decays": decays, **settings}, options, rng)
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
