@@ -121,6 +121,13 @@ static Graph *weights_low(Cli *cli, const Graph *g) {
     return pass_weights(g, &cli->arena, use);
 }
 
+EntryKind cli_entry(const Cli *cli) {
+    const Options *o = &cli->options;
+    if (o->grad || o->training) return ENTRY_TRAIN;
+    if (o->decode) return ENTRY_DECODE;
+    return o->prefill ? ENTRY_PREFILL : ENTRY_FORWARD;
+}
+
 bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings, Graph **out) {
     TrainSetup setup = cli_train_setup(cli);
     ModelGraphRequest request = graph_request(cli, model, kind, &setup, bindings);
@@ -138,15 +145,15 @@ bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **o
            cli_all_bound(cli, *out);
 }
 
-bool cli_decodes(Cli *cli, const Model *model, Bindings bindings, Str *reason) {
+const Graph *cli_decode_graph(Cli *cli, const Model *model, Bindings bindings, Str *reason) {
     TrainSetup setup = cli_train_setup(cli);
     ModelGraphRequest request = graph_request(cli, model, ENTRY_DECODE, &setup, bindings);
     Diag tried;
     Graph *g;
     diag_init(&tried, &cli->arena);
-    if (model_graph(&tried, &cli->arena, &request, &g)) return true;
+    if (model_graph(&tried, &cli->arena, &request, &g)) return g;
     *reason = tried.item_count ? tried.items[0].message : STR("");
-    return false;
+    return NULL;
 }
 
 bool cli_all_bound(Cli *cli, const Graph *g) {

@@ -47,14 +47,17 @@ MUST_USE bool cli_elaborate(Cli *cli, const Model *model, Graph **out);
 // Extents of the axes B and T from --batch and --context, except those that --set gives.
 Bindings cli_bindings(Cli *cli, int64_t batch);
 TrainSetup cli_train_setup(const Cli *cli);
+// What --grad, --train, --decode and --prefill ask for.
+EntryKind cli_entry(const Cli *cli);
 // The graph of one entry with every axis bound (cli_bindings).
 MUST_USE bool cli_graph(Cli *cli, const Model *model, EntryKind kind, Bindings bindings,
                         Graph **out);
 // Of a forward pass, with the model's marks as values of the graph.
 MUST_USE bool cli_marked_graph(Cli *cli, const Model *model, Bindings bindings, Graph **out,
                                Sublayers *sublayers);
-// Can the model be computed token by token? False: why not, in `reason`.
-MUST_USE bool cli_decodes(Cli *cli, const Model *model, Bindings bindings, Str *reason);
+// The graph of one token. NULL: the model cannot be computed token by token; why, in `reason`.
+MUST_USE const Graph *cli_decode_graph(Cli *cli, const Model *model, Bindings bindings,
+                                       Str *reason);
 // Says which run-time axis lacks an extent.
 MUST_USE bool cli_all_bound(Cli *cli, const Graph *g);
 

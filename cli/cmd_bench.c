@@ -23,16 +23,12 @@ static int64_t tokens_of(Cli *cli, const Plan *plan, EntryKind kind) {
 
 // Without chunks a prompt is read by a forward pass over the whole context.
 static bool choose_entry(Cli *cli, EntryKind *out) {
-    const Options *o = &cli->options;
-    *out = o->training  ? ENTRY_TRAIN
-           : o->decode  ? ENTRY_DECODE
-           : o->prefill ? ENTRY_PREFILL
-                        : ENTRY_FORWARD;
-    if (*out != ENTRY_PREFILL || cli_is_artifact(o->model)) return true;
+    *out = cli_entry(cli);
+    if (*out != ENTRY_PREFILL || cli_is_artifact(cli->options.model)) return true;
     Model model;
     Str reason;
     if (!cli_model(cli, &model)) return false;
-    if (cli_decodes(cli, &model, cli_bindings(cli, 1), &reason)) return true;
+    if (cli_decode_graph(cli, &model, cli_bindings(cli, 1), &reason)) return true;
     cli_say(cli, "a prefill is a forward pass over the whole context: %.*s", STR_ARG(reason));
     *out = ENTRY_INFER;
     return true;

@@ -6,6 +6,8 @@
 typedef struct {
     GraphHoldings holds;
     ActiveParameters active;
+    GraphKept kept;
+    bool decodes;
     double flops, bytes;  // a token
     int64_t tokens;
     uint32_t values, kernels;
@@ -18,8 +20,11 @@ static bool measure(Cli *cli, const Model *model, Check *out) {
     if (!cli_elaborate(cli, model, &g)) return false;
     out->holds = graph_holdings(g);
     out->scope_count = graph_scopes(g, &cli->arena, &out->scopes);
-    EntryKind kind = cli->options.training ? ENTRY_TRAIN : ENTRY_FORWARD;
-    if (!cli_graph(cli, model, kind, cli_bindings(cli, 1), &g)) return false;
+    if (!cli_graph(cli, model, cli_entry(cli), cli_bindings(cli, 1), &g)) return false;
+    Str reason;
+    const Graph *decode = cli_decode_graph(cli, model, cli_bindings(cli, 1), &reason);
+    if (decode) out->kept = graph_kept(decode);
+    out->decodes = decode != NULL;
     Regions *regions = pass_fuse(g, &cli->arena);
     double bytes = 0;
     for (uint32_t i = 0; i < regions->count; i++)
@@ -52,8 +57,12 @@ static void print_json(Cli *cli, const Check *c) {
     json_number(w, c->bytes);
     json_key(w, "state_bytes");
     json_int(w, c->holds.state_bytes);
-    json_key(w, "state_bytes_per_token");
-    json_int(w, c->holds.token_state_bytes);
+    if (c->decodes) {
+        json_key(w, "state_bytes_per_token");
+        json_int(w, c->kept.token);
+        json_key(w, "state_bytes_per_row");
+        json_int(w, c->kept.row);
+    }
     json_key(w, "tokens");
     json_int(w, c->tokens);
     json_key(w, "values");
@@ -110,8 +119,12 @@ static void print_text(Cli *cli, const Check *c) {
                 c->kernels);
     line(cli, "bytes a token", text_bytes, c->bytes);
     strbuf_addz(out, ", every kernel's inputs and outputs moved once\n");
-    line(cli, "state bytes a token", text_bytes, (double)c->holds.token_state_bytes);
-    strbuf_addz(out, ", what later tokens read of it\n");
+    if (c->decodes) {
+        line(cli, "state bytes a token", text_bytes, (double)c->kept.token);
+        strbuf_addz(out, ", what decoding keeps of it; of a row ");
+        text_bytes(out, (double)c->kept.row);
+        strbuf_addz(out, " more, whatever the context\n");
+    }
     if (!c->holds.state_bytes) return;
     line(cli, "state", text_bytes, (double)c->holds.state_bytes);
     strbuf_addz(out, ", whatever the context\n");

@@ -23,7 +23,7 @@ static uint32_t choose_entries(Cli *cli, const Model *model, const Graph *g, boo
     if (has_result(g)) out[n++] = ENTRY_INFER;
     // Not for training: what decoding keeps would be in every checkpoint.
     bool decodes = has_result(g) && !train;
-    if (decodes && !cli_decodes(cli, model, cli_bindings(cli, 1), &reason)) {
+    if (decodes && !cli_decode_graph(cli, model, cli_bindings(cli, 1), &reason)) {
         cli_say(cli, "no entries prefill and decode: %.*s", STR_ARG(reason));
         decodes = false;
     }

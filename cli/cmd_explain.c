@@ -173,6 +173,33 @@ static void add_gathers(const Explain *e) {
     }
 }
 
+// What decoding keeps.
+static void add_states(const Explain *e) {
+    Cli *cli = e->cli;
+    for (uint32_t i = 0; i < e->g->leaves.len; i++) {
+        const Leaf *leaf = &e->g->leaves.ptr[i];
+        if (leaf->kind != OP_STATE) continue;
+        double bytes = (double)graph_elements(e->g, e->g->leaf_values.ptr[i]) *
+                       (double)dtype_bytes(leaf->type);
+        if (cli->options.json) {
+            json_object(&cli->json);
+            json_key(&cli->json, "name");
+            json_string(&cli->json, leaf->path);
+            key_number(&cli->json, "bytes", bytes);
+            json_end(&cli->json);
+            continue;
+        }
+        strbuf_addf(&cli->out, "    %.*s", STR_ARG(leaf->path));
+        for (uint32_t k = 0; k < leaf->rank; k++)
+            strbuf_addf(&cli->out, "%s%.*s=%lld", k ? ", " : " ",
+                        STR_ARG(graph_axis_at(e->g, leaf->axes[k])->name),
+                        (long long)graph_extent(e->g, leaf->axes[k]));
+        strbuf_addz(&cli->out, ": ");
+        text_bytes(&cli->out, bytes);
+        strbuf_addc(&cli->out, '\n');
+    }
+}
+
 // ---- the command
 
 static void explain_text(const Explain *e) {
@@ -198,6 +225,9 @@ static void explain_text(const Explain *e) {
     add_refusals(e);
     add_gathers(e);
     residual_text(&e->residual, out);
+    if (!e->cli->options.decode) return;
+    strbuf_addz(out, "\nstates\n");
+    add_states(e);
 }
 
 static void explain_json(const Explain *e) {
@@ -222,19 +252,25 @@ static void explain_json(const Explain *e) {
         json_int(w, graph_kept_bytes(e->g));
     }
     residual_json(&e->residual, w);
+    if (e->cli->options.decode) {
+        json_key(w, "states");
+        json_array(w);
+        add_states(e);
+        json_end(w);
+    }
     json_end(w);
 }
 
 bool cmd_explain(Cli *cli) {
-    bool train = cli->options.grad;
+    EntryKind kind = cli_entry(cli);
     Explain e = {.cli = cli};
     Model model;
     Graph *g;
     if (!cli_model(cli, &model) ||
-        !cli_graph(cli, &model, train ? ENTRY_TRAIN : ENTRY_FORWARD,
-                   cli_bindings(cli, train ? TRAIN_BATCH : 1), &g) ||
+        !cli_graph(cli, &model, kind, cli_bindings(cli, kind == ENTRY_TRAIN ? TRAIN_BATCH : 1),
+                   &g) ||
         !machine_find(cli, cli->level, &e.machine) ||
-        (!train && !residual_traffic(cli, &model, &e.residual)))
+        (kind == ENTRY_FORWARD && !residual_traffic(cli, &model, &e.residual)))
         return false;
     e.g = g;
     e.regions = pass_fuse(g, &cli->arena);

@@ -115,7 +115,7 @@ static bool open_model(Cli *cli, int64_t rows, Loaded *out) {
     bool can = false;
     if (!cli_is_artifact(cli->options.model)) {
         if (!cli_model(cli, &model)) return false;
-        can = cli_decodes(cli, &model, cli_bindings(cli, rows), &reason);
+        can = cli_decode_graph(cli, &model, cli_bindings(cli, rows), &reason) != NULL;
         if (!can) cli_say(cli, "every token computes its whole context: %.*s", STR_ARG(reason));
     }
     return loaded_open(cli, can ? (EntryKinds){chunks, 2} : (EntryKinds){whole, 1}, rows, out);

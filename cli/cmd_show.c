@@ -139,7 +139,7 @@ static bool show_stage(Cli *cli, Stage stage) {
         return true;
     }
     Model model;
-    EntryKind kind = cli->options.grad ? ENTRY_TRAIN : ENTRY_FORWARD;
+    EntryKind kind = cli_entry(cli);
     if (!cli_model(cli, &model)) return false;
     if (stage == STAGE_AST) {
         ast_print(model.program->root, &cli->out);

@@ -1,9 +1,11 @@
 // cost.c: counting.
 #include "cli/cost.h"
 
+#include "base/check.h"
 #include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 #include "ir/graph/shape_rules.h"
+#include "runtime/names.h"
 
 static int64_t fixed_elements(const Graph *g, const AxisId *axes, uint32_t rank) {
     int64_t n = 1;
@@ -24,13 +26,26 @@ GraphHoldings graph_holdings(const Graph *g) {
         h.parameter_bytes += bytes;
         if (leaf->trained) h.trained += n;
     }
-    for (uint32_t i = 1; i < g->values.len; i++) {
-        const Value *v = &g->values.ptr[i];
-        if (v->op != OP_RENAME || !graph_axis_at(g, v->attr.to[0])->same_as.i) continue;
-        h.token_state_bytes +=
-            fixed_elements(g, v->axes, v->rank) * (int64_t)dtype_bytes(v->type);
-    }
     return h;
+}
+
+GraphKept graph_kept(const Graph *g) {
+    GraphKept kept = {0};
+    const Leaf *position = NULL;
+    vec_each (const Leaf, leaf, &g->leaves)
+        if (str_eq(leaf->path, STR(NAME_POSITION))) position = leaf;
+    ASSERT(position);
+    for (uint32_t i = 0; i < g->leaves.len; i++) {
+        const Leaf *leaf = &g->leaves.ptr[i];
+        if (leaf->kind != OP_STATE || !axis_in(leaf->axes, leaf->rank, position->axes[0]))
+            continue;
+        bool of_token = axis_in(leaf->axes, leaf->rank, position->index_of);
+        int64_t n = graph_elements(g, g->leaf_values.ptr[i]) /
+                    graph_extent(g, position->axes[0]) * (int64_t)dtype_bytes(leaf->type);
+        if (of_token) kept.token += n / graph_extent(g, position->index_of);
+        if (!of_token) kept.row += n;
+    }
+    return kept;
 }
 
 // The products of attention, at the pairs of its band: scores from q and k again in every

@@ -7,12 +7,16 @@ typedef struct {
     int64_t parameters, trained;  // elements
     int64_t parameter_bytes;
     int64_t state_bytes;  // of declared states, whatever the context
-    // What later tokens read of each earlier one: values that are given a second role of a
-    // run-time axis (keys and values of attention). A token is one index of every such axis.
-    int64_t token_state_bytes;
 } GraphHoldings;
 // requires: a graph as elaborated; its run-time axes may be open.
 GraphHoldings graph_holdings(const Graph *g);
+
+// What the states of a graph of one token (docs/decoding.md) hold for a row.
+typedef struct {
+    int64_t token;  // of each of its tokens: what later ones read
+    int64_t row;    // whatever the context
+} GraphKept;
+GraphKept graph_kept(const Graph *g);
 
 // requires: simplified, every axis bound.
 double graph_flops(const Graph *g);

@@ -313,7 +313,7 @@ static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *
                                 .position = STR(NAME_POSITION),
                                 .count = STR(NAME_COUNT),
                                 .states = STR(NAME_CACHE_PREFIX)};
-    Graph *made = pass_incremental(diag, arena, *g, &chunk);
+    Graph *made = pass_incremental(diag, arena, pass_absorb(*g, arena), &chunk);
     if (!made) return false;
     *g = pass_simplify(made, arena);
     if (!level_is_cuda(request->level)) *g = pass_simplify(pass_grouped(*g, arena), arena);

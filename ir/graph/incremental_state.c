@@ -59,10 +59,21 @@ void incremental_update(Incremental *p, ValueId state, ValueId value) {
 // query at position i sees what is kept at i - hi .. i - lo: what lies there is older than it,
 // so nothing needs to be cleared for a new sequence.
 
+// Is v a part of what is kept already?
+static bool is_part(const Incremental *p, const Value *v, AxisId keys) {
+    bool part = v->op == OP_SLICE || v->op == OP_RENAME;
+    return part && v->attr.along[0].i != keys.i && p->kept[v->in[0].i].i;
+}
+
 // Operand v of an attention, over what is live, its axis `keys` now p->live.
 static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) {
     if (p->kept[v.i].i) return p->kept[v.i];
-    Span span = graph_value(p->g, v)->span;
+    const Value *old = graph_value(p->g, v);
+    if (is_part(p, old, keys)) {
+        ValueId whole = p->kept[old->in[0].i];
+        return p->kept[v.i] = graph_add(p->to, old->op, &whole, 1, old->attr, old->span);
+    }
+    Span span = old->span;
     ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
     if (p->request->cache == DTYPE_BF16) x = graph_cast(p->to, x, DTYPE_BF16, span);
     ValueId state = incremental_state(p, x, what, keys, p->context);

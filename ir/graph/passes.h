@@ -22,6 +22,13 @@ Graph *pass_simplify(const Graph *g, Arena *arena);
 // and updates.
 Graph *pass_attend(const Graph *g, Arena *arena, int64_t most_width);
 
+// A new graph in which attention reads of a position what its keys and values are made of,
+// and heads' weights are on the side of queries and results: where that is cheaper for one
+// query (pass_absorb.c). For graphs of chunks: run before pass_incremental, which then keeps
+// less. requires: after pass_attend, every axis bound.  ensures: same leaves, outputs and
+// updates.
+Graph *pass_absorb(const Graph *g, Arena *arena);
+
 // Decoding.
 typedef struct {
     int64_t chunk;        // positions that are computed together, at most all of them

@@ -6,7 +6,7 @@ for m in "$root"/models/*.strata; do
     out_has 'parameters'
 done
 expect 0 check $model --json
-json_has parameters flops_per_token bytes_per_token state_bytes_per_token
+json_has parameters flops_per_token bytes_per_token state_bytes_per_token state_bytes_per_row
 expect 0 check $model --train --json -q
 json_has flops_per_token
 expect 0 check $model --set size=tiny
@@ -21,6 +21,10 @@ out_has '26 x 7.08 M   layers.*.ffn.shared'
 out_has '26 x 1.81 G   layers.*.ffn.experts'
 out_has '(49122928512)'
 out_has '3.48 G parameters, 2.73 G without embeddings'
+# Of a token 512 + 64 numbers in each of 7 layers; of a row 20 x (32 x 128 x 128 + 3 x 12288).
+expect 0 check "$root/models/kimi_linear.strata" --set size=b48 --json
+out_has '"state_bytes_per_token": 16128'
+out_has '"state_bytes_per_row": 44892160'
 
 for stage in ast graph regions tile plan; do
     [ $stage = plan ] && { "$strata" compile $model $small $batch -o probe.sta >out 2>err || break; }
@@ -31,6 +35,14 @@ for stage in ast graph regions tile plan; do
 done
 expect 0 show $model $small $batch --stage graph --grad
 out_has 'optim'
+expect 0 show "$root/models/kimi_linear.strata" --set size=tiny --stage graph --decode
+out_has '^state cache.12.keys : f32.B, context, latent. '
+expect 0 show $model $small $batch --stage regions --prefill
+out_has 'place'
+expect 0 explain "$root/models/kimi_linear.strata" --set size=tiny --context 16 --decode
+out_has '^    cache.12.keys B=1, context=16, latent=48: 3.00 KiB$'
+expect 0 explain $model --decode --json
+json_has kernels states
 expect 0 show $model $small $batch --stage regions
 name=$(sed -n 's/^region \([^ ]*\) .*/\1/p' out | head -n 1)
 expect 0 show $model $small $batch --stage tile --region "$name"
