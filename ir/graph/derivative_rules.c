@@ -332,7 +332,7 @@ static ValueId derive_linear(const Derivation *d, uint32_t k) {
 // ---- grouped contractions
 
 // x's gradient has all axes that number rows of r: what x lacks of them is summed.
-static ValueId grouped_rows(const Derivation *d, const GroupedAxes *s) {
+static ValueId derive_grouped_x(const Derivation *d, const GroupedAxes *s) {
     AxisId along[GRAPH_MAX_RANK], to[GRAPH_MAX_RANK];
     GraphAttr attr = {.along = along, .to = to};
     for (uint32_t i = 0; i < s->outer_count; i++)
@@ -350,7 +350,7 @@ static ValueId grouped_rows(const Derivation *d, const GroupedAxes *s) {
 
 static ValueId derive_contract_at(const Derivation *d, uint32_t k) {
     GroupedAxes s = grouped_axes(d->g, &d->value);
-    if (k == GROUPED_X) return reduced_to(d, grouped_rows(d, &s), k);
+    if (k == GROUPED_X) return reduced_to(d, derive_grouped_x(d, &s), k);
     if (k != GROUPED_Y) return none();
     const Value *y = operand_value(d, k);
     GraphAttr attr = {.along = &s.groups, .along_count = 1, .to = y->axes, .to_count = y->rank};

@@ -152,9 +152,9 @@ static void group_init(Fuse *f, uint32_t v) {
     g->constrained =
         is_reduction(value->op) && !unrolled_all(f, value->attr.along, value->attr.along_count);
     g->sealed = value->op == OP_SCATTER || value->op == OP_PLACE || op_is_view(value->op) ||
-                op_stands_alone(value->op);
+                (op_stands_alone(value->op) && !op_is_grouped(value->op));
     if (value->op == OP_UNWINDOW) axis_set_add(g->space, value->attr.along[1]);
-    if (value->op == OP_CONTRACT) g->contract = (ValueId){v};
+    if (op_is_contraction(value->op)) g->contract = (ValueId){v};
     f->own[v] = arena_array(f->arena, uint64_t, f->set_words);
     memcpy(f->own[v], g->space, f->set_words * sizeof *g->space);
 }
@@ -275,7 +275,7 @@ Fuse *fuse_new(const Graph *g, Arena *arena) {
 bool group_unrolls(const Fuse *f, const Group *p, AxisId a) {
     if (!f->unrolled[a.i] || !p->contract.i) return f->unrolled[a.i];
     const Value *c = graph_value(f->graph, p->contract);
-    return !graph_has_axis(graph_value(f->graph, c->in[0]), a) &&
+    return !graph_has_axis(c, a) && !graph_has_axis(graph_value(f->graph, c->in[0]), a) &&
            !graph_has_axis(graph_value(f->graph, c->in[1]), a);
 }
 

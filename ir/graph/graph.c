@@ -35,6 +35,7 @@ bool op_is_attend(GraphOp op) { return op >= OP_ATTEND && op <= OP_ATTEND_DV; }
 
 bool op_is_linear(GraphOp op) { return op >= OP_LINEAR && op <= OP_LINEAR_DINITIAL; }
 bool op_is_grouped(GraphOp op) { return op == OP_CONTRACT_AT || op == OP_CONTRACT_INTO; }
+bool op_is_contraction(GraphOp op) { return op == OP_CONTRACT || op_is_grouped(op); }
 bool op_stands_alone(GraphOp op) {
     return op_is_attend(op) || op_is_linear(op) || op_is_grouped(op) || op == OP_GROUP_ORDER;
 }

@@ -199,6 +199,7 @@ bool op_is_elementwise(GraphOp op);  // NEG .. WHERE
 bool op_is_attend(GraphOp op);       // ATTEND .. ATTEND_DV
 bool op_is_linear(GraphOp op);       // LINEAR .. LINEAR_DINITIAL
 bool op_is_grouped(GraphOp op);      // CONTRACT_AT, CONTRACT_INTO
+bool op_is_contraction(GraphOp op);  // CONTRACT and grouped ones
 // Attention, linear attention, grouped contractions and their order: they read their operands
 // from memory, at points of their own, and nothing but a cast is computed with them.
 bool op_stands_alone(GraphOp op);

@@ -20,3 +20,15 @@ typedef struct {
 } GroupedAxes;
 
 GroupedAxes grouped_axes(const Graph *g, const Value *v);
+
+// The axes that number the rows of what a CONTRACT_AT gives; of CONTRACT_INTO, which has none,
+// 0.
+typedef struct {
+    const AxisId *axes;
+    uint32_t count;
+} GroupedRows;
+GroupedRows grouped_rows(const Graph *g, const Value *v);
+
+// Do rows of x, as numbered by these axes, lie at one distance from each other? *stride: that
+// many elements; 0: all are one.
+bool grouped_row_stride(const Graph *g, const GroupedRows *rows, ValueId x, int64_t *stride);

@@ -1,6 +1,7 @@
 // layout.c: where values are found in memory: views as addressing of another value, and what is
 // computed at all.
 #include "base/check.h"
+#include "ir/graph/grouped.h"
 #include "ir/graph/region.h"
 
 static ValueLayout layout_dense(const Graph *g, ValueId v) {
@@ -76,6 +77,24 @@ ValueLayout value_layout(const Graph *g, ValueId v) {
     if (!is_view(g, value)) return layout_dense(g, v);
     ValueLayout from = value_layout(g, value->in[0]), out;
     return layout_through(g, value, &from, &out) ? out : layout_dense(g, v);
+}
+
+bool grouped_row_stride(const Graph *g, const GroupedRows *rows, ValueId x, int64_t *stride) {
+    const Value *v = graph_value(g, x);
+    ValueLayout layout = value_layout(g, x);
+    int64_t expected = *stride = -1;
+    for (uint32_t i = rows->count; i-- > 0;) {
+        int64_t extent = graph_extent(g, rows->axes[i]);
+        int64_t own = graph_has_axis(v, rows->axes[i])
+                          ? layout.stride[graph_axis_position(v, rows->axes[i])]
+                          : 0;
+        if (extent == 1) continue;
+        if (expected < 0) *stride = expected = own;
+        if (own != expected) return false;
+        expected *= extent;
+    }
+    if (*stride < 0) *stride = 0;
+    return true;
 }
 
 static bool costly(GraphOp op) { return op_flops(op) > 2; }

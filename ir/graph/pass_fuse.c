@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/launch.h"
 #include "ir/graph/fuse_groups.h"
+#include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 
 enum { MOST_FOR_A_SCALAR = 64 };  // pointers of groups that only share a scalar
@@ -148,11 +149,33 @@ static bool elementwise_only(const Fuse *f, const Group *g) {
     return true;
 }
 
+static bool is_grouped(const Fuse *f, const Group *g) {
+    return op_is_grouped(f->graph->values.ptr[g->contract.i].op);
+}
+
+// The rows of a grouped contraction come in the order of groups: what its epilogue reads must
+// have a place for each row's number.
+static bool reads_by_row(const Fuse *f, const Group *p, const Group *q) {
+    const Graph *g = f->graph;
+    GroupedRows rows = grouped_rows(g, graph_value(g, p->contract));
+    int64_t stride;
+    for (uint32_t m = q->first; m; m = f->next[m]) {
+        if (!grouped_row_stride(g, &rows, (ValueId){m}, &stride)) return false;
+        for (uint32_t k = 0; k < g->values.ptr[m].arity; k++) {
+            ValueId x = g->values.ptr[m].in[k];
+            bool reached = grouped_row_stride(g, &rows, x, &stride);
+            if (!reached || (f->homes[x.i] == HOME_INLINE && stride != 0)) return false;
+        }
+    }
+    return true;
+}
+
 static const char *epilogue_refused(Fuse *f, Group *p, Group *q) {
     if (q->sealed || q->contract.i) return "one contraction a kernel";
     if (!elementwise_only(f, q))
         return "the epilogue works on tiles: only elementwise operations";
     if (!group_same_space(f, p, q)) return "it has other axes than the contraction";
+    if (!reads_by_row(f, p, q)) return "rows in the order of groups: it has no place for each";
     if (fuse_parts_differ(f, p, q)) return "one belongs to the backward part";
     const char *reason = group_union_legal(f, p, q, &p->cols);
     if (reason) return reason;
@@ -166,7 +189,7 @@ static void join_kept_form(Fuse *f, uint32_t v) {
     const Value *value = &f->graph->values.ptr[v];
     if (f->homes[v] != HOME_COMPUTED || value->op != OP_CAST || value->type != DTYPE_BF16)
         return;
-    if (graph_value(f->graph, value->in[0])->op != OP_CONTRACT) return;
+    if (!op_is_contraction(graph_value(f->graph, value->in[0])->op)) return;
     Group *p = fuse_group(f, value->in[0]), *q = fuse_group(f, (ValueId){v});
     group_join(f, p, q, &p->cols);
 }
@@ -466,10 +489,9 @@ static Str region_name(Fuse *f, const Region *r) {
         if (weight > flops) flops = weight, dearest = op;
     }
     bool is_cast = r->value_count == 1 && dearest == OP_CAST;
-    ValueId namer = r->kind == REGION_CONTRACT ? r->contract : r->values[0];
-    bool names_weight = r->kind == REGION_CONTRACT || r->kind == REGION_GROUPED;
+    ValueId namer = r->contract.i ? r->contract : r->values[0];
     Str parameter =
-        names_weight || is_cast ? parameter_name(f, graph_value(f->graph, namer)) : (Str){0};
+        r->contract.i || is_cast ? parameter_name(f, graph_value(f->graph, namer)) : (Str){0};
     uint32_t number = f->region_count;
     if (parameter.len)
         return str_printf(f->arena, "%s.%.*s.%u", op_text(dearest), STR_ARG(parameter), number);
@@ -540,10 +562,10 @@ static void region_of_group(Fuse *f, Group *group) {
     GraphOp first = f->graph->values.ptr[group->first].op;
     Region r = {.kind = op_is_attend(first)       ? REGION_ATTEND
                         : op_is_linear(first)     ? REGION_LINEAR
-                        : op_is_grouped(first)    ? REGION_GROUPED
                         : first == OP_GROUP_ORDER ? REGION_ORDER
-                        : group->contract.i       ? REGION_CONTRACT
-                                                  : REGION_ROW,
+                        : !group->contract.i      ? REGION_ROW
+                        : is_grouped(f, group)    ? REGION_GROUPED
+                                                  : REGION_CONTRACT,
                 .contract = group->contract};
     region_members(f, &r, group);
     region_outputs(f, &r, group);
@@ -634,7 +656,7 @@ Regions *pass_fuse(const Graph *g, Arena *arena) {
         join_kept_form(f, v);
     join_rows(f);
     for (uint32_t v = 1; v < g->values.len; v++)
-        if (f->homes[v] == HOME_COMPUTED && g->values.ptr[v].op == OP_CONTRACT)
+        if (f->homes[v] == HOME_COMPUTED && op_is_contraction(g->values.ptr[v].op))
             join_epilogue(f, v, v);
     for (uint32_t v = 1; v < g->values.len; v++) {
         if (f->homes[v] != HOME_COMPUTED || g->values.ptr[v].op != OP_CONTRACT) continue;

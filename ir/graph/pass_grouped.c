@@ -4,7 +4,9 @@
 //     sum over D of x[rows, D] * gather(w[e, D, F], index[rows]) along e
 //
 // as a sum of products in any order, or as a contraction. An axis of the index may be summed as
-// well (the experts of a token): that comes after.
+// well (the experts of a token): that comes after. In such a sum of weight[rows] times the
+// above, weights become factors of x: backward nothing with the axes F is then repeated along
+// rows, or kept for the gradient of the weights.
 #include "base/check.h"
 #include "ir/graph/grouped.h"
 #include "ir/graph/passes.h"
@@ -19,7 +21,8 @@ typedef struct {
 typedef struct {
     ValueId weight, index;
     AxisId groups;
-    Factors others;  // their product is x
+    Factors others;   // their product is x
+    Factors weights;  // of rows, times x
     AxisId summed[GRAPH_MAX_RANK], outer[GRAPH_MAX_RANK], after[GRAPH_MAX_RANK];
     uint8_t summed_count, outer_count, after_count;  // D, F, and axes of the index
 } Found;
@@ -28,8 +31,9 @@ typedef struct {
     const Graph *from;
     Graph *to;
     Arena scratch;
-    ValueId *map;  // per value of `from`
-    AxisId *rows;  // per value of `from`, an index: the axis of its lists
+    ValueId *map;    // per value of `from`
+    uint32_t *uses;  // likewise
+    AxisId *rows;    // per value of `from`, an index: the axis of its lists
 } Pass;
 
 // ---- the pattern
@@ -122,6 +126,42 @@ static bool is_grouped(const Graph *g, const Value *v, Found *f) {
     return find(g, v, f, &why) && !why;
 }
 
+static bool axes_within(const Graph *g, ValueId v, const Value *outer) {
+    const Value *x = graph_value(g, v);
+    for (uint32_t i = 0; i < x->rank; i++)
+        if (!graph_has_axis(outer, x->axes[i])) return false;
+    return true;
+}
+
+// Can the factors of a sum of products, but for the one that is the grouped sum found, be
+// factors of its rows? And does the sum run over axes of the index alone?
+static bool take_weights(const Graph *g, const Value *sum, const Factors *all, uint32_t grouped,
+                         Found *f) {
+    const Value *index = graph_value(g, f->index), *x = graph_value(g, f->others.factor[0]);
+    for (uint32_t i = 0; i < all->count; i++) {
+        if (i == grouped) continue;
+        ValueId weight = all->factor[i];
+        if (!axes_within(g, weight, index) || !axes_within(g, weight, x)) return false;
+        f->weights.factor[f->weights.count++] = weight;
+    }
+    for (uint32_t i = 0; i < sum->attr.along_count; i++) {
+        if (!graph_has_axis(index, sum->attr.along[i])) return false;
+        add(f->after, &f->after_count, sum->attr.along[i]);
+    }
+    return f->weights.count > 0;
+}
+
+// A sum over axes of the index of weights times a grouped sum that nothing else needs.
+static bool is_weighted(const Pass *p, const Value *v, Found *f) {
+    Factors all = {.count = 0};
+    if (v->op != OP_REDUCE_SUM || !factors_of(p->from, v->in[0], &all)) return false;
+    for (uint32_t i = 0; i < all.count; i++)
+        if (p->uses[all.factor[i].i] == 1 &&
+            is_grouped(p->from, graph_value(p->from, all.factor[i]), f))
+            return take_weights(p->from, v, &all, i, f);
+    return false;
+}
+
 const char *grouped_refusal(const Graph *g, ValueId sum) {
     const char *why = NULL;
     Found f;
@@ -143,11 +183,24 @@ static ValueId in_order(Pass *p, ValueId x, const AxisId *axes, uint8_t rank, Sp
     return same ? x : one(p, OP_TRANSPOSE, x, attr, span);
 }
 
+// In memory: what makes weights are sums over few choices, which a contraction's kernel has no
+// place for.
+static ValueId weight_add(Pass *p, const Found *f, Span span) {
+    ValueId w = p->map[f->weights.factor[0].i];
+    for (uint32_t i = 1; i < f->weights.count; i++) {
+        ValueId y = p->map[f->weights.factor[i].i];
+        bool wider = graph_value(p->to, y)->rank > graph_value(p->to, w)->rank;
+        w = graph_binary(p->to, OP_MUL, wider ? y : w, wider ? w : y, span);
+    }
+    return one(p, OP_KEEP, w, (GraphAttr){0}, span);
+}
+
 // The axes of the index that x has, then those that are summed.
 static ValueId product_add(Pass *p, const Found *f, Span span) {
     ValueId x = p->map[f->others.factor[0].i];
     for (uint32_t i = 1; i < f->others.count; i++)
         x = graph_binary(p->to, OP_MUL, x, p->map[f->others.factor[i].i], span);
+    if (f->weights.count > 0) x = graph_binary(p->to, OP_MUL, x, weight_add(p, f, span), span);
     const Value *index = graph_value(p->from, f->index);
     AxisId axes[GRAPH_MAX_RANK];
     uint8_t rank = 0;
@@ -227,15 +280,29 @@ static ValueId copied(Pass *p, const Value *v) {
     return graph_add(p->to, v->op, in, v->arity, v->attr, v->span);
 }
 
+static uint32_t *uses_of(const Graph *g, Arena *arena) {
+    uint32_t *uses = arena_array(arena, uint32_t, g->values.len);
+    for (uint32_t i = 1; i < g->values.len; i++)
+        for (uint32_t k = 0; k < g->values.ptr[i].arity; k++)
+            uses[g->values.ptr[i].in[k].i]++;
+    vec_each (const GraphOutput, o, &g->outputs)
+        uses[o->value.i]++;
+    vec_each (const GraphUpdate, u, &g->updates)
+        uses[u->value.i]++;
+    return uses;
+}
+
 Graph *pass_grouped(const Graph *g, Arena *arena) {
     Pass p = {.from = g, .to = graph_copy_header(g, arena)};
     arena_init(&p.scratch);
     p.map = arena_array(&p.scratch, ValueId, g->values.len);
     p.rows = arena_array(&p.scratch, AxisId, g->values.len);
+    p.uses = uses_of(g, &p.scratch);
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
         Found f;
-        p.map[i] = is_grouped(g, v, &f) ? grouped_add(&p, v, &f) : copied(&p, v);
+        bool grouped = is_weighted(&p, v, &f) || is_grouped(g, v, &f);
+        p.map[i] = grouped ? grouped_add(&p, v, &f) : copied(&p, v);
     }
     vec_each (const GraphOutput, o, &g->outputs)
         graph_output(p.to, o->name, p.map[o->value.i]);

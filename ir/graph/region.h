@@ -33,7 +33,7 @@ typedef struct {
     uint32_t col_count;
     const AxisId *unrolled;  // ROW: small axes (depth) whose points are separate tiles
     uint32_t unrolled_count;
-    ValueId contract;  // CONTRACT: the contraction
+    ValueId contract;  // CONTRACT, GROUPED: the contraction
 } Region;
 
 // Where a value lives.

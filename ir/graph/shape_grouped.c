@@ -67,6 +67,11 @@ GroupedAxes grouped_axes(const Graph *g, const Value *v) {
     return axes_of(g, v->op, v->in, &v->attr);
 }
 
+GroupedRows grouped_rows(const Graph *g, const Value *v) {
+    if (v->op != OP_CONTRACT_AT) return (GroupedRows){0};
+    return (GroupedRows){v->axes, v->rank - (uint32_t)grouped_axes(g, v).outer_count};
+}
+
 static const char *need_list(const ShapeQuery *q, uint32_t k, AxisId along) {
     const Value *x = operand(q, k);
     bool fits = x->rank == 1 && x->axes[0].i == along.i && x->type == DTYPE_I32;

@@ -1,6 +1,7 @@
 // simplify_views.c: rewrites of movement. Two movements become one or none; repetition moves
 // towards the results.
 #include "base/check.h"
+#include "ir/graph/grouped.h"
 #include "ir/graph/shape_rules.h"
 #include "ir/graph/simplify_rules.h"
 
@@ -262,6 +263,37 @@ static ValueId broadcast_last(Simplifier *s, const Term *t) {
     return simplify_make(s, &inner);
 }
 
+// Grouped contraction of broadcast x, by lists of its rows -> of x, by lists of the rows that
+// it has. Of the gradients of a matrix that holds for both operands.
+static ValueId rows_once(Simplifier *s, const Term *t) {
+    uint32_t operands = t->op == OP_CONTRACT_INTO ? 2 : 1;
+    for (uint32_t k = 0; k < operands; k++) {
+        Value x = simplify_value(s, t->in[k]),
+              list = simplify_value(s, t->in[GROUPED_X_ROWS + k]);
+        if (x.op != OP_BROADCAST || list.op != OP_GROUP_ORDER) continue;
+        Value base = simplify_value(s, x.in[0]);
+        uint32_t rows = list.attr.to_count - 1U, own = 0, rank = 0;
+        AxisId axes[GRAPH_MAX_RANK + 1], to[GRAPH_MAX_RANK + 1];
+        for (uint32_t i = 0; i < x.rank; i++) {
+            if (!graph_has_axis(&base, x.axes[i])) continue;
+            if (i < rows) to[own++] = x.axes[i];
+            axes[rank++] = x.axes[i];
+        }
+        if (rank - own + rows != x.rank) continue;  // it repeats what is summed
+        to[own++] = list.attr.to[rows];
+        GraphAttr attr = {.along = list.attr.along, .along_count = 1, .to = to};
+        attr.to_count = (uint8_t)own;
+        Term once = *t;
+        once.in = arena_array(s->g->arena, ValueId, t->arity);
+        for (uint32_t i = 0; i < t->arity; i++)
+            once.in[i] = t->in[i];
+        once.in[k] = simplify_fit(s, t, x.in[0], axes, rank);
+        once.in[GROUPED_X_ROWS + k] = simplify_move(s, t, OP_GROUP_ORDER, list.in[0], attr);
+        return simplify_make(s, &once);
+    }
+    return none();
+}
+
 // ---- merged axes
 
 // The operand x of an elementwise term, with axis `whole` in the parts of `merge`: what is
@@ -353,6 +385,8 @@ const SimplifyRow simplify_view_rows[] = {
     {OP_REDUCE_MAX, operand_moved_in_vain},
     {OP_LOGSUMEXP, operand_moved_in_vain},
     {OP_CONTRACT, operand_moved_in_vain},
+    {OP_CONTRACT_AT, rows_once},
+    {OP_CONTRACT_INTO, rows_once},
     {OP_NONE, broadcast_last},
     {OP_NONE, merge_last},
     {OP_REDUCE_SUM, sum_of_merge},

@@ -6,6 +6,7 @@
 // Then values are emitted: a tile operation each, or one per point of the unrolled axes.
 #pragma once
 
+#include "ir/graph/grouped.h"
 #include "ir/region_to_tile.h"
 
 #define NEST_MAX_AXES 24
@@ -41,7 +42,10 @@ typedef struct {
     Vec(TileBinding) bindings;  // one per argument of program
     bool *member;               // per value
     TileId **memo;              // per value: its tiles, one per point of the unrolled axes
-    TileId dot;                 // CONTRACT: its value
+    TileId dot;                 // CONTRACT, GROUPED: its value
+    TileId row;                 // GROUPED: number of the result's row, where it is no dimension
+    GroupedRows rows;           // that the number stands for, and how many there are
+    int64_t row_count;
     int64_t parts;  // wanted number of partial sums of a sum over rows, or over k; nest_build
                     // sets what it got (1: whole)
     TileRole split_role;      // SERIAL or K: what the parts divide

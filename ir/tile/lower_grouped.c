@@ -13,8 +13,9 @@ typedef struct {
     Lower *w;
     const Value *value;
     GroupedAxes axes;
-    int group, rows;     // dimensions; group -1: there is only one
-    TileId place, live;  // of a row in the lists; does it belong to the group?
+    int group, rows;  // dimensions; group -1: there is only one
+    TileId place, live,
+        there;  // of a row in the lists; does it belong to the group? is it stored?
 } Grouped;
 
 // ---- the nest
@@ -69,45 +70,56 @@ static TileId end_of(Grouped *c, int64_t before) {
     return tile_load(p, access, c->value->span);
 }
 
+// The rows of no group come behind those of the last one in the lists. CONTRACT_AT gives them
+// to it, with zeros for x.
+static TileId last_end_of(Grouped *c, TileId end) {
+    TileProgram *p = c->w->program;
+    int64_t rows = p->dims[c->rows].extent;
+    if (c->value->op != OP_CONTRACT_AT) return end;
+    if (c->group < 0) return number(c, (double)rows);
+    int64_t groups = p->dims[c->group].extent;
+    TileGuard index = {.dim = (int8_t)c->group, .div = 1, .mod = groups};
+    TileId in[3] = {map(c, OP_LT, DTYPE_BOOL, tile_index(p, index, c->value->span),
+                        number(c, (double)(groups - 1))),
+                    end, number(c, (double)rows)};
+    return tile_map(p, OP_WHERE, DTYPE_I32, in, 3, c->value->span);
+}
+
 static void build_rows(Grouped *c) {
     TileProgram *p = c->w->program;
-    TileId start = end_of(c, 1), end = end_of(c, 0);
-    tile_limit(p, map(c, OP_SUB, DTYPE_I32, end, start), (DimSet)(1U << c->rows),
+    TileId start = end_of(c, 1), end = end_of(c, 0), last = last_end_of(c, end);
+    tile_limit(p, map(c, OP_SUB, DTYPE_I32, last, start), (DimSet)(1U << c->rows),
                c->value->span);
     TileGuard index = {.dim = (int8_t)c->rows, .div = 1, .mod = p->dims[c->rows].extent};
     c->place = map(c, OP_ADD, DTYPE_I32, start, tile_index(p, index, c->value->span));
     c->live = map(c, OP_LT, DTYPE_BOOL, c->place, end);
+    c->there = map(c, OP_LT, DTYPE_BOOL, c->place, last);
 }
 
-// The row number in operand k; -1 behind the rows of the group.
-static TileId row_number(Grouped *c, uint32_t k) {
+// The row number in operand k; -1 where there is no row.
+static TileId row_number(Grouped *c, uint32_t k, TileId there) {
     TileProgram *p = c->w->program;
     int64_t count = graph_extent(c->w->graph, c->axes.rows);
     TileId row = tile_gather(p, list_access(c, k), c->place, 1, count, c->value->span);
-    TileId in[3] = {c->live, row, number(c, -1)};
+    TileId in[3] = {there, row, number(c, -1)};
     return tile_map(p, OP_WHERE, DTYPE_I32, in, 3, c->value->span);
 }
 
 // ---- operands
 
-// Rows of x lie one behind the other: what numbers them is walked with one stride.
-static int64_t row_stride(const Graph *g, const Value *x, const ValueLayout *layout,
-                          uint32_t own) {
-    int64_t stride = 0, expected = -1;
-    for (int i = x->rank - (int)own - 1; i >= 0; i--) {
-        int64_t extent = graph_extent(g, x->axes[i]);
-        if (extent == 1) continue;
-        if (expected < 0) stride = expected = layout->stride[i];
-        ASSERT(layout->stride[i] == expected);
-        expected *= extent;
-    }
+// What numbers the rows of x: all axes but the last `own`.
+static int64_t row_stride(const Graph *g, ValueId x, uint32_t own) {
+    const Value *v = graph_value(g, x);
+    GroupedRows rows = {v->axes, v->rank - own};
+    int64_t stride;
+    if (!grouped_row_stride(g, &rows, x, &stride)) BUG("rows that are apart");
     return stride;
 }
 
-static int64_t row_count(const Graph *g, const Value *x, uint32_t own) {
+static int64_t row_count(const Graph *g, const AxisId *axes, uint32_t rank) {
     int64_t count = 1;
-    for (uint32_t i = 0; i + own < x->rank; i++)
-        count *= graph_extent(g, x->axes[i]);
+    for (uint32_t i = 0; i < rank; i++)
+        count *= graph_extent(g, axes[i]);
     return count;
 }
 
@@ -124,77 +136,49 @@ static TileId operand_rows(Grouped *c, uint32_t k, uint32_t own, TileId row) {
     access.offset = layout.offset;
     NestStrides strides = value_strides(w, v);
     nest_strides(w, &strides, &access);
-    return tile_gather(w->program, access, row, row_stride(w->graph, x, &layout, own),
-                       row_count(w->graph, x, own), c->value->span);
+    return tile_gather(w->program, access, row, row_stride(w->graph, v, own),
+                       row_count(w->graph, x->axes, x->rank - own), c->value->span);
 }
 
 // ---- programs
 
-static void store_rows(Grouped *c, ValueId v, TileId row) {
-    Lower *w = c->w;
+static void store_rows(Lower *w, ValueId v) {
     const Value *r = graph_value(w->graph, v);
     TileBinding binding = {.kind = BIND_VALUE, .value = v};
     TileAccess access =
         tile_access(lower_argument(w, binding, r->type, graph_elements(w->graph, v)));
     NestStrides strides = dense_strides(w, v);
     nest_strides(w, &strides, &access);
-    int64_t rows = row_count(w->graph, r, c->axes.outer_count);
-    tile_scatter_put(w->program, access, row, w->dot, graph_elements(w->graph, v) / rows, rows,
-                     c->value->span);
-}
-
-// Zeros in the rows that no group has: those behind the last group's end in the list.
-static TileKernel lower_rest(Grouped *c, ValueId v) {
-    Lower *w = c->w, rest;
-    const Value *r = graph_value(w->graph, v);
-    Span span = c->value->span;
-    int64_t count = row_count(w->graph, r, c->axes.outer_count);
-    int64_t width = graph_elements(w->graph, v) / count;
-    lower_init(&rest, w->regions, w->region, w->schedule, w->arena);
-    TileProgram *p = rest.program = tile_new(
-        w->arena, str_printf(w->arena, "%.*s.rest", STR_ARG(w->region->name)), TILE_STREAM);
-    uint32_t row = tile_dim(p, STR("r"), count, 1, DIM_GRID);
-    uint32_t col = tile_dim(p, STR("c"), width, width, DIM_COL);
-    Grouped g = {.w = &rest, .value = c->value, .axes = c->axes, .group = -1, .rows = (int)row};
-    TileAccess end = list_access(&g, GROUPED_ENDS);
-    end.offset = graph_extent(w->graph, c->axes.groups) - 1;
-    TileAccess list = list_access(&g, GROUPED_Y_ROWS);
-    list.stride[row] = 1;
-    g.place = tile_index(p, (TileGuard){.dim = (int8_t)row, .div = 1, .mod = count}, span);
-    TileId outside = map(&g, OP_LE, DTYPE_BOOL, tile_load(p, end, span), g.place);
-    TileId in[3] = {outside, tile_load(p, list, span), number(&g, -1)};
-    TileId at = tile_map(p, OP_WHERE, DTYPE_I32, in, 3, span);
-    TileBinding binding = {.kind = BIND_VALUE, .value = v};
-    TileAccess access =
-        tile_access(lower_argument(&rest, binding, r->type, graph_elements(w->graph, v)));
-    access.stride[col] = 1;
-    tile_scatter_put(p, access, at, tile_const(p, 0, DTYPE_F32), width, count, span);
-    return (TileKernel){.program = p, .bindings = rest.bindings.ptr};
+    int64_t width = graph_elements(w->graph, v) / w->row_count;
+    tile_scatter_put(w->program, access, w->row, lower_value(w, v, (Point){{0}}), width,
+                     w->row_count, r->span);
 }
 
 TileKernels *lower_grouped(Lower *w) {
-    Grouped c = {.w = w, .value = graph_value(w->graph, w->region->values[0])};
+    Grouped c = {.w = w, .value = graph_value(w->graph, w->region->contract)};
     c.axes = grouped_axes(w->graph, c.value);
     bool at = c.value->op == OP_CONTRACT_AT;
     build_dims(&c);
     build_rows(&c);
-    TileId x_row = row_number(&c, GROUPED_X_ROWS), y_row = row_number(&c, GROUPED_Y_ROWS);
+    TileId x_row = row_number(&c, GROUPED_X_ROWS, c.live),
+           y_row = row_number(&c, GROUPED_Y_ROWS, c.there);
     TileId x = operand_rows(&c, GROUPED_X, c.axes.inner_count, x_row);
     TileId y = at ? lower_value(w, c.value->in[GROUPED_Y], (Point){{0}})
                   : operand_rows(&c, GROUPED_Y, c.axes.outer_count, y_row);
     w->dot = contract_dot(w, x, y, c.value->span);
+    if (at) w->row = y_row;
+    w->rows = grouped_rows(w->graph, c.value);
+    w->row_count = row_count(w->graph, w->rows.axes, w->rows.count);
     for (uint32_t i = 0; i < w->region->output_count; i++) {
         if (at)
-            store_rows(&c, w->region->outputs[i], y_row);
+            store_rows(w, w->region->outputs[i]);
         else
             lower_store(w, w->region->outputs[i], -1);
     }
     TileKernels *out = arena_new(w->arena, TileKernels);
-    out->kernels = arena_array(w->arena, TileKernel, 1 + w->region->output_count);
+    out->kernels = arena_new(w->arena, TileKernel);
     out->kernels[out->kernel_count++] =
         (TileKernel){.program = w->program, .bindings = w->bindings.ptr};
-    for (uint32_t i = 0; at && i < w->region->output_count; i++)
-        out->kernels[out->kernel_count++] = lower_rest(&c, w->region->outputs[i]);
     return out;
 }
 
@@ -227,7 +211,7 @@ TileKernels *lower_order(Lower *w) {
     TileAccess read =
         tile_access(lower_argument(w, index, DTYPE_I32, graph_elements(w->graph, layout.base)));
     read.offset = layout.offset;
-    read.stride[dim] = row_stride(w->graph, graph_value(w->graph, v->in[0]), &layout, 0);
+    read.stride[dim] = row_stride(w->graph, v->in[0], 0);
     TileAccess write = tile_access(lower_argument(w, list, DTYPE_I32, rows));
     write.stride[dim] = 1;
     tile_sort(p, write, tile_load(p, read, v->span),

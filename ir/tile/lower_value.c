@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "ir/graph/grouped.h"
 #include "ir/tile/lower.h"
 
 static int unrolled_position(const Lower *w, AxisId axis) {
@@ -70,7 +71,13 @@ static TileAccess access_of(Lower *w, ValueId x, const NestStrides *strides, Poi
 
 static TileId load(Lower *w, ValueId x, Point at) {
     NestStrides strides = value_strides(w, x);
-    return tile_load(w->program, access_of(w, x, &strides, at), graph_value(w->graph, x)->span);
+    TileAccess access = access_of(w, x, &strides, at);
+    Span span = graph_value(w->graph, x)->span;
+    int64_t stride = 0;
+    if (w->row.i && !grouped_row_stride(w->graph, &w->rows, x, &stride))
+        BUG("an epilogue's operand without a place for each row");
+    return stride == 0 ? tile_load(w->program, access, span)
+                       : tile_gather(w->program, access, w->row, stride, w->row_count, span);
 }
 
 static TileId number(Lower *w, double x, DType type) { return tile_const(w->program, x, type); }
@@ -310,6 +317,7 @@ static TileId lower_op(Lower *w, ValueId v, Point at) {
     case OP_REDUCE_MAX: return reduce_along(w, value, value->op, (TileId){0}, at);
     case OP_LOGSUMEXP: return lower_logsumexp(w, v, at);
     case OP_CONTRACT:
+    case OP_CONTRACT_AT:
     case OP_CONTRACT_INTO: return w->dot;
     case OP_BROADCAST:
     case OP_TRANSPOSE: return lower_value(w, value->in[0], at);

@@ -57,6 +57,29 @@ static void check_at(int m_tile, int d, int c, const char *knobs) {
     strbuf_release(&text);
 }
 
+// z[row] = a[row] * scale[row] * sigmoid of what y[row] is, and y, in one kernel.
+static void check_epilogue(int d, int c, const char *knobs) {
+    StrBuf text = {0}, more = {0};
+    strbuf_addf(&more, "  arg a: f32[%d]\n  arg scale: f32[150]\n  arg z: f32[%d]\n%s",
+                ROWS * c, ROWS * c, knobs);
+    strbuf_addf(&text,
+                "tile at loop\n  grid g = 4\n  m r = 150 tile 48\n  n c = %d\n  k d = %d\n" HEAD
+                "  %%13 = gather x[d] at %%10*%d of 50 : f32 (g, r, d)\n"
+                "  %%14 = load w[g*%d + d*%d + c] : f32 (g, c, d)\n"
+                "  %%15 = dot %%13, %%14 over (d) : f32 (g, r, c)\n"
+                "  %%16 = gather a[c] at %%12*%d of 150 : f32 (g, r, c)\n"
+                "  %%17 = gather scale[0] at %%12*1 of 150 : f32 (g, r)\n"
+                "  %%18 = map sigmoid %%15 : f32 (g, r, c)\n"
+                "  %%19 = map mul %%16, %%18 : f32 (g, r, c)\n"
+                "  %%20 = map mul %%17, %%19 : f32 (g, r, c)\n"
+                "  scatter_put y[c] at %%12*%d of 150 = %%15 : f32 (g, r, c)\n"
+                "  scatter_put z[c] at %%12*%d of 150 = %%20 : f32 (g, r, c)\n",
+                c, d, TOKENS * d, GROUPS * d * c, ROWS * c, more.ptr, d, d * c, c, c, c, c);
+    check(text.ptr);
+    strbuf_release(&more);
+    strbuf_release(&text);
+}
+
 // y[group] = sum over its rows of x[token of the row] outer w[row]
 static void check_into(int k_tile, int d, int c, const char *knobs) {
     StrBuf text = {0};
@@ -79,6 +102,14 @@ static void test_at(void **state) {
     check_at(48, 33, 64, "  knob pack_b = 1\n");
     check_at(7, 5, 3, "  knob mr = 4\n  knob nv = 1\n");
     check_at(64, 128, 1, "");
+}
+
+static void test_epilogue(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    check_epilogue(33, 70, "");
+    check_epilogue(16, 64, "  knob mr = 4\n  knob nv = 2\n");
+    check_epilogue(8, 1, "");
 }
 
 static void test_into(void **state) {
@@ -116,6 +147,7 @@ static void test_order(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_at),
+        cmocka_unit_test(test_epilogue),
         cmocka_unit_test(test_into),
         cmocka_unit_test(test_order),
     };

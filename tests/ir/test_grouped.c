@@ -78,7 +78,7 @@ static const Case cases[] = {
 typedef struct {
     GraphBench b;
     AxisId B, k, e, d, f;
-    ValueId x, y, w, index;
+    ValueId x, y, w, share, index;
 } Setting;
 
 static void setting_init(Setting *s, const Case *c) {
@@ -91,6 +91,7 @@ static void setting_init(Setting *s, const Case *c) {
     s->x = bench_random(&s->b, AXES(s->B, s->d), -2, 2);
     s->y = bench_random(&s->b, AXES(s->k, s->B, s->f), -2, 2);
     s->w = bench_random(&s->b, AXES(s->e, s->d, s->f), -2, 2);
+    s->share = bench_random(&s->b, AXES(s->k, s->B), 0, 2);
     s->index = bench_index(&s->b, AXES(s->k, s->B), c->low, c->high);
 }
 
@@ -102,19 +103,23 @@ static ValueId in_words(Setting *s, ValueId rows, AxisId along) {
                         1);
 }
 
-// An expert: y is what it adds in the middle, so that rows have no axis that x lacks.
+// An expert: y is what it adds in the middle, so that rows have no axis that x lacks. Its
+// results are summed with weights.
 static ValueId expert(Setting *s) {
     ValueId hidden = in_words(s, s->x, s->d);
-    return in_words(s, bench_binary(&s->b, OP_MUL, hidden, s->y), s->f);
+    ValueId result = in_words(s, bench_binary(&s->b, OP_MUL, hidden, s->y), s->f);
+    ValueId weighted = bench_binary(&s->b, OP_MUL, result, s->share);
+    return bench_reduce(&s->b, OP_REDUCE_SUM, weighted, &s->k, 1);
 }
 
 static void add_outputs(GraphBench *b, Graph *g) {
-    ValueId wrt[3], grads[3];
-    static const char *const names[] = {"dx", "dy", "dw"};
-    for (int i = 0; i < 3; i++)
+    enum { WRT = 4 };
+    ValueId wrt[WRT], grads[WRT];
+    static const char *const names[WRT] = {"dx", "dy", "dw", "dshare"};
+    for (int i = 0; i < WRT; i++)
         wrt[i] = g->leaf_values.ptr[i];
-    pass_differentiate(g, graph_output_find(g, STR("loss")), wrt, 3, grads);
-    for (int i = 0; i < 3; i++)
+    pass_differentiate(g, graph_output_find(g, STR("loss")), wrt, WRT, grads);
+    for (int i = 0; i < WRT; i++)
         graph_output(g, str_of(names[i]), grads[i]);
     bench_verify(b, g);
 }
