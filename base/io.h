@@ -38,3 +38,13 @@ MUST_USE bool io_write(Diag *diag, Str path, const void *data,
 
 MUST_USE bool io_make_directories(Diag *diag, Str path);  // like mkdir -p
 bool io_exists(Str path);
+bool io_is_directory(Str path);
+
+// A folder of files that appears whole or not at all: files are written into one beside it,
+// which commit renames. What is there already must be an empty folder.
+typedef struct {
+    Str path, temporary;  // in the arena
+} FolderWriter;
+MUST_USE bool io_folder_open(Diag *diag, Arena *arena, Str path, FolderWriter *out);
+MUST_USE bool io_folder_commit(Diag *diag, FolderWriter *w);
+void io_folder_abort(FolderWriter *w);  // also safe after commit

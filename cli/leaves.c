@@ -32,6 +32,23 @@ PlanTensor leaf_tensor(Arena *arena, const Graph *g, const Leaf *leaf) {
     return t;
 }
 
+static bool is_bound(const Graph *g, const Leaf *leaf) {
+    for (uint32_t i = 0; i < leaf->rank; i++)
+        if (graph_axis_at(g, leaf->axes[i])->extent == EXTENT_UNKNOWN) return false;
+    return true;
+}
+
+PlanTensor *leaf_tensors(Arena *arena, const Graph *g, uint32_t *count) {
+    PlanTensor *tensors = arena_array(arena, PlanTensor, g->leaves.len);
+    *count = 0;
+    for (uint32_t i = 0; i < g->leaves.len; i++) {
+        const Leaf *leaf = &g->leaves.ptr[i];
+        if (leaf->kind == OP_PARAM || (leaf->kind == OP_STATE && is_bound(g, leaf)))
+            tensors[(*count)++] = leaf_tensor(arena, g, leaf);
+    }
+    return tensors;
+}
+
 PlanTensor output_tensor(Arena *arena, const Graph *g, const GraphOutput *output) {
     const Value *v = graph_value(g, output->value);
     PlanTensor t = {

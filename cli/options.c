@@ -17,7 +17,7 @@ enum {
     TAKE_MODEL = TAKE_ALL & ~(ON(DB) | ON(DEVICES)),
     TAKE_TARGET = TAKE_MODEL,
     TAKE_DB = TAKE_MODEL | ON(DB) | ON(DEVICES),
-    TAKE_SHAPE = TAKE_MODEL & ~(ON(INIT) | ON(RUN)),
+    TAKE_SHAPE = TAKE_MODEL & ~(ON(INIT) | ON(IMPORT) | ON(EXPORT) | ON(RUN)),
     TAKE_OPTIMIZER =
         ON(TRAIN) | ON(SWEEP) | ON(COMPILE) | ON(BENCH) | ON(TUNE) | ON(SHOW) | ON(EXPLAIN),
 };
@@ -77,6 +77,11 @@ static bool whole(Parse *p, OptionKey key, Str text, int64_t least, int64_t *out
     if (str_to_int64(text, out) && *out >= least && *out <= INT32_MAX) return true;
     return wrong_value(p, key, text,
                        least ? "a whole number from 1" : "a whole number, not negative");
+}
+
+static bool bytes(Parse *p, OptionKey key, Str text, int64_t *out) {
+    if (str_to_int64(text, out) && *out > 0) return true;
+    return wrong_value(p, key, text, "a whole number from 1");
 }
 
 static bool real(Parse *p, OptionKey key, Str text, double *out) {
@@ -183,6 +188,9 @@ static bool take(Parse *p, OptionKey key, Str text) {
     case OPTION_TWO_PHASE: return text_of(text, &o->two_phase);
     case OPTION_DECODE: return flag(&o->decode);
     case OPTION_MODE: return text_of(text, &o->mode);
+    case OPTION_FROM: return text_of(text, &o->from);
+    case OPTION_MAP: return text_of(text, &o->map);
+    case OPTION_SHARD_SIZE: return bytes(p, key, text, &o->shard_bytes);
     case OPTION_BUDGET: return budget(p, text);
     case OPTION_TRAINING: return flag(&o->training);
     case OPTION_KERNELS: return flag(&o->kernels);
@@ -384,7 +392,8 @@ bool options_parse(Diag *diag, Arena *arena, int argc, char **argv, Options *out
                      .temperature = 1,
                      .top_p = 1,
                      .budget_seconds = 60,
-                     .budget_trials = -1};
+                     .budget_trials = -1,
+                     .shard_bytes = 5000000000};
     out->schedule = STR("cosine");
     Parse p = {.diag = diag, .arena = arena, .out = out};
     if (argc < 2) {

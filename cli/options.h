@@ -34,10 +34,10 @@ typedef struct {
     Str target, dtype, layout, db;
     uint32_t threads;  // always at least 1
     uint64_t seed;
-    Str stage, region, params, inputs, output, mode, two_phase;
+    Str stage, region, params, inputs, output, mode, two_phase, from, map;
     bool grad, state, reference, decode, training, kernels, prefill;
     double budget_seconds;  // one of the two
-    int64_t budget_trials;
+    int64_t budget_trials, shard_bytes;
     StrList data, eval_data, compare;
     Str out, resume, schedule, metrics;
     StrList prompts;

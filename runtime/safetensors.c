@@ -291,26 +291,27 @@ static void write_header(const TensorFile *file, StrBuf *out) {
         strbuf_addc(out, ' ');
 }
 
-static bool write_parts(Diag *diag, FileWriter *w, const TensorFile *file, Str header) {
+bool safetensors_begin(Diag *diag, const TensorFile *file, FileWriter *w) {
+    if (!io_writer_open(diag, file->path, w)) return false;
+    StrBuf header = {0};
+    write_header(file, &header);
     unsigned char length[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++)
         length[i] = (unsigned char)((uint64_t)header.len >> 8 * i);
-    if (!io_writer_add(diag, w, length, sizeof length)) return false;
-    if (!io_writer_add(diag, w, header.ptr, header.len)) return false;
-    for (uint32_t i = 0; i < file->tensor_count; i++) {
-        const StoredTensor *t = &file->tensors[i];
-        if (!io_writer_add(diag, w, t->data, stored_bytes(t))) return false;
-    }
-    return io_writer_commit(diag, w);
+    bool ok = io_writer_add(diag, w, length, sizeof length) &&
+              io_writer_add(diag, w, header.ptr, header.len);
+    strbuf_release(&header);
+    return ok;
 }
 
 bool safetensors_write(Diag *diag, const TensorFile *file) {
     FileWriter w;
-    if (!io_writer_open(diag, file->path, &w)) return false;
-    StrBuf header = {0};
-    write_header(file, &header);
-    bool ok = write_parts(diag, &w, file, strbuf_view(&header));
-    strbuf_release(&header);
+    bool ok = safetensors_begin(diag, file, &w);
+    for (uint32_t i = 0; ok && i < file->tensor_count; i++) {
+        const StoredTensor *t = &file->tensors[i];
+        ok = io_writer_add(diag, &w, t->data, stored_bytes(t));
+    }
+    ok = ok && io_writer_commit(diag, &w);
     io_writer_abort(&w);
     return ok;
 }

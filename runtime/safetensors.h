@@ -42,6 +42,9 @@ int64_t stored_count(const StoredTensor *t);  // elements
 
 // Appears whole or not at all. Tensors and metadata keep their order; names are distinct.
 MUST_USE bool safetensors_write(Diag *diag, const TensorFile *file);
+// For tensors that are not in memory together: the header; the data, in order, and the commit
+// or abort are the caller's.
+MUST_USE bool safetensors_begin(Diag *diag, const TensorFile *file, FileWriter *w);
 
 // A plan's tensor as something to write, e.g. with session_read() as data; nothing is copied.
 StoredTensor stored_of(const PlanTensor *t, const void *data);

@@ -7,7 +7,7 @@ TYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "<u1", "U
 
 
 def read(path):
-    """{name: array}."""
+    """{name: array}; BF16 becomes f32."""
     with open(path, "rb") as file:
         data = file.read()
     start = 8 + int.from_bytes(data[:8], "little")
@@ -15,7 +15,10 @@ def read(path):
     for name, entry in json.loads(data[8:start]).items():
         if name != "__metadata__":
             begin, end = (start + offset for offset in entry["data_offsets"])
-            flat = np.frombuffer(data[begin:end], TYPES[entry["dtype"]])
+            if entry["dtype"] == "BF16":
+                flat = (np.frombuffer(data[begin:end], "<u2").astype("<u4") << 16).view("<f4")
+            else:
+                flat = np.frombuffer(data[begin:end], TYPES[entry["dtype"]])
             tensors[name] = flat.reshape(entry["shape"])
     return tensors
 

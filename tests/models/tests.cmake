@@ -51,3 +51,4 @@ models_python(compare_attention $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/mode
 models_python(compare_recurrence $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
 models_python(compare_linear $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
 models_python(compare_kimi $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
+models_python(compare_mapping $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)

@@ -45,6 +45,8 @@ strata_test(runtime/dataset runtime/test_dataset.c LIBS strata_runtime)
 strata_test(runtime/npy runtime/test_npy.c LIBS strata_runtime)
 strata_test(runtime/safetensors runtime/test_safetensors.c LIBS strata_runtime)
 strata_fuzz(safetensors LIBS strata_runtime)
+strata_test(runtime/mapping runtime/test_mapping.c LIBS strata_runtime)
+strata_fuzz(mapping LIBS strata_runtime)
 
 # The tiny model, a kernel an object, and the tests that train and run it.
 foreach(kernel train accumulate apply eval grad infer)
