@@ -37,8 +37,6 @@ ValueId incremental_by_rows(Incremental *p, ValueId x, Span span);
 // A state with the leaf's type and axes.
 ValueId incremental_state_leaf(Incremental *p, Leaf leaf, const char *what);
 void incremental_update(Incremental *p, ValueId state, ValueId value);
-// A state for what a value x leaves behind, with x's axes and axis `to` for `from`.
-ValueId incremental_state(Incremental *p, ValueId x, const char *what, AxisId from, AxisId to);
 
 // Operations that look back. `v` is the value of g; the result may have its axes in another
 // order.

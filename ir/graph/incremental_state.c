@@ -4,7 +4,10 @@
 
 #include "ir/graph/incremental.h"
 
-enum { MOST = GRAPH_MAX_RANK + 1 };
+enum {
+    MOST = GRAPH_MAX_RANK + 1,
+    FEW = 8,  // positions before one that are values of their own
+};
 
 static ValueId add2(Incremental *p, GraphOp op, ValueId x, ValueId y, Span span) {
     return graph_binary(p->to, op, x, y, span);
@@ -40,13 +43,11 @@ ValueId incremental_state_leaf(Incremental *p, Leaf leaf, const char *what) {
     return graph_leaf(p->to, &leaf);
 }
 
-ValueId incremental_state(Incremental *p, ValueId x, const char *what, AxisId from, AxisId to) {
-    const Value *v = graph_value(p->to, x);
-    AxisId axes[MOST];
+// v's axes with `to` for `from`. Returns the rank.
+static uint32_t axes_with(const Value *v, AxisId from, AxisId to, AxisId axes[MOST]) {
     for (uint32_t i = 0; i < v->rank; i++)
         axes[i] = v->axes[i].i == from.i ? to : v->axes[i];
-    return incremental_state_leaf(
-        p, (Leaf){.type = v->type, .rank = v->rank, .axes = axes, .span = v->span}, what);
+    return v->rank;
 }
 
 void incremental_update(Incremental *p, ValueId state, ValueId value) {
@@ -76,7 +77,12 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
     Span span = old->span;
     ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
     if (p->request->cache == DTYPE_BF16) x = graph_cast(p->to, x, DTYPE_BF16, span);
-    ValueId state = incremental_state(p, x, what, keys, p->context);
+    AxisId axes[MOST];
+    uint8_t rank = (uint8_t)axes_with(graph_value(p->to, x), keys, p->context, axes);
+    ValueId state = incremental_state_leaf(
+        p,
+        (Leaf){.type = graph_value(p->to, x)->type, .rank = rank, .axes = axes, .span = span},
+        what);
     ValueId in[3] = {state, incremental_renamed(p, x, keys, p->time, span), p->slot};
     GraphAttr attr = {.along = &p->context, .along_count = 1};
     ValueId kept = graph_add(p->to, OP_PLACE, in, 3, attr, span);
@@ -130,6 +136,11 @@ ValueId incremental_attend(Incremental *p, const Value *v) {
 // The last positions before the chunk are kept, and stand in front of it: zeros where there
 // were none. What is kept of both for the next chunk ends where the row's tokens end.
 
+static ValueId zero_like(Incremental *p, ValueId x) {
+    const Value *v = graph_value(p->to, x);
+    return graph_add(p->to, OP_CONST, NULL, 0, (GraphAttr){.type = v->type}, v->span);
+}
+
 // The state over `past`, zero before the sequence's first position.
 static ValueId past_values(Incremental *p, ValueId state, AxisId past, Span span) {
     AxisId axes[2] = {p->rows, past};
@@ -138,9 +149,19 @@ static ValueId past_values(Incremental *p, ValueId state, AxisId past, Span span
     ValueId at = incremental_shaped(p, iota(p, past, span), axes, 2, span);
     at = add2(p, OP_SUB, add2(p, OP_ADD, at, p->position, span), length, span);
     ValueId exists = add2(p, OP_LE, like(p, zero, at, span), at, span);
-    ValueId none = graph_add(p->to, OP_CONST, NULL, 0,
-                             (GraphAttr){.type = graph_value(p->to, state)->type}, span);
+    ValueId none = zero_like(p, state);
     return where(p, like(p, exists, state, span), state, like(p, none, state, span), span);
+}
+
+// Over `past` and then x's axes without `time`: what one position reads lies together.
+static ValueId past_state(Incremental *p, ValueId x, AxisId time, AxisId past) {
+    const Value *v = graph_value(p->to, x);
+    AxisId axes[MOST] = {past};
+    uint8_t rank = 1;
+    for (uint32_t i = 0; i < v->rank; i++)
+        if (v->axes[i].i != time.i) axes[rank++] = v->axes[i];
+    Leaf leaf = {.type = v->type, .rank = rank, .axes = axes, .span = v->span};
+    return incremental_state_leaf(p, leaf, "window");
 }
 
 // The values that a row's next chunk finds before it.
@@ -154,6 +175,46 @@ static ValueId next_past(Incremental *p, ValueId recent, AxisId line, AxisId pas
     return like(p, graph_add(p->to, OP_GATHER, in, 2, attr, span), state, span);
 }
 
+// ---- one position after few others: each a value of its own, so that the kernel that sums
+// them makes what is kept next as well
+
+static ValueId taken(Incremental *p, ValueId x, AxisId along, int64_t at, Span span) {
+    GraphAttr attr = {.along = &along, .along_count = 1, .amount = at};
+    return graph_add(p->to, OP_TAKE, &x, 1, attr, span);
+}
+
+static ValueId stacked(Incremental *p, const ValueId *in, int64_t count, AxisId to, Span span) {
+    GraphAttr attr = {.to = &to, .to_count = 1};
+    return graph_add(p->to, OP_STACK, in, (uint32_t)count, attr, span);
+}
+
+// x if the number of its row is at least `least`, else y.
+static ValueId if_row(Incremental *p, ValueId number, int64_t least, ValueId x, ValueId y) {
+    Span span = graph_value(p->to, x)->span;
+    ValueId bound = like(p, graph_const_i32(p->to, least, span), number, span);
+    return where(p, like(p, add2(p, OP_LE, bound, number, span), x, span), x,
+                 like(p, y, x, span), span);
+}
+
+// What is kept next, where the row has a token, are the values after the first: used in their
+// place, so that one kernel makes both. Where it has none the result means nothing.
+static ValueId one_position(Incremental *p, const Value *v, ValueId x, AxisId past,
+                            ValueId state) {
+    Span span = v->span;
+    int64_t keep = graph_extent(p->to, past);
+    ValueId old[FEW + 1], in[FEW + 1], none = zero_like(p, state);
+    for (int64_t i = 0; i < keep; i++)
+        old[i] = taken(p, state, past, i, span);
+    old[keep] = taken(p, x, v->attr.along[0], 0, span);
+    in[0] = old[0];
+    for (int64_t i = 0; i < keep; i++)
+        in[i + 1] = if_row(p, p->count, 1, old[i + 1], old[i]);
+    incremental_update(p, state, like(p, stacked(p, in + 1, keep, past, span), state, span));
+    for (int64_t i = 0; i < keep; i++)
+        in[i] = if_row(p, p->position, keep - i, in[i], none);
+    return v->op == OP_SHIFT ? in[0] : stacked(p, in, keep + 1, v->attr.to[0], span);
+}
+
 ValueId incremental_window(Incremental *p, const Value *v) {
     Span span = v->span;
     AxisId time = v->attr.along[0];
@@ -164,11 +225,14 @@ ValueId incremental_window(Incremental *p, const Value *v) {
     if (keep == 0) return graph_add(p->to, v->op, &x, 1, v->attr, span);
     AxisId past = graph_axis(p->to, STR("past"), keep, false),
            line = graph_axis(p->to, STR("recent"), keep + chunk, false);
-    ValueId state = incremental_state(p, x, "window", time, past);
-    AxisId from[2] = {past, time};
+    ValueId state = past_state(p, x, time, past);
+    if (chunk == 1 && keep <= FEW) return one_position(p, v, x, past, state);
+    AxisId from[2] = {past, time}, axes[MOST];
+    uint32_t rank = axes_with(graph_value(p->to, x), time, past, axes);
     GraphAttr join = {.along = from, .along_count = 2, .to = &line, .to_count = 1};
-    ValueId recent = graph_add(
-        p->to, OP_CONCAT, (ValueId[]){past_values(p, state, past, span), x}, 2, join, span);
+    ValueId before = past_values(p, state, past, span);
+    ValueId in[2] = {incremental_shaped(p, before, axes, rank, span), x};
+    ValueId recent = graph_add(p->to, OP_CONCAT, in, 2, join, span);
     incremental_update(p, state, next_past(p, recent, line, past, state));
     GraphAttr cut = {.along = &line, .along_count = 1, .to = &time, .to_count = 1};
     if (taps) {
