@@ -316,7 +316,7 @@ static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *
     Graph *made = pass_incremental(diag, arena, pass_absorb(*g, arena), &chunk);
     if (!made) return false;
     *g = pass_simplify(made, arena);
-    if (!level_is_cuda(request->level)) *g = pass_simplify(pass_grouped(*g, arena), arena);
+    *g = pass_simplify(pass_grouped(*g, arena), arena);
     return true;
 }
 
@@ -334,7 +334,7 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
     bool bound = graph_bind_axes(g, request->bindings), chunk = is_incremental(kind);
     if (bound) g = pass_simplify(g, arena);
     // Of a chunk other tokens are grouped than of a whole sequence.
-    if (bound && !chunk && !level_is_cuda(request->level)) g = pass_grouped(g, arena);
+    if (bound && !chunk) g = pass_grouped(g, arena);
     if (bound) {
         g = pass_depth(g, arena, request->two_phase, kind >= ENTRY_GRAD);
         g = pass_simplify(g, arena);

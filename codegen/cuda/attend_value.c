@@ -304,7 +304,7 @@ static void run_store(const CudaAttend *a, const TileOp *op, const Run *run, con
     CudaWriter *w = a->w;
     cuda_comment(w, op);
     if (run->wide && access_is_wide(w->p, op, run->along, run->width)) {
-        values_store_wide(w, op, run);
+        values_store_wide(v, op, run);
         return;
     }
     CudaPoint at = run->first;

@@ -13,13 +13,9 @@ static bool loop_emit(CudaWriter *w) {
 }
 
 static bool skeleton_emit(CudaWriter *w) {
-    vec_each (const TileOp, op, &w->p->ops)
-        if (op->kind == TILE_LIMIT || op->kind == TILE_SORT)
-            return diag_fail(w->diag, FAIL_ENVIRONMENT,
-                             "kernel '%.*s' is of groups of rows, which have no form for %s",
-                             STR_ARG(w->p->name), isa_level_text(w->arch));
+    bool sorts = w->p->ops.ptr[w->p->ops.len - 1].kind == TILE_SORT;
     switch (w->p->skeleton) {
-    case TILE_STREAM: return cuda_stream(w);
+    case TILE_STREAM: return sorts ? cuda_order(w) : cuda_stream(w);
     case TILE_LOOP: return loop_emit(w);
     case TILE_ATTEND: return cuda_attend(w);
     case TILE_CHUNK: break;

@@ -38,12 +38,14 @@ static void shape_find(Cp *c) {
     c->shape = (CpShape){.arch = c->w->arch,
                          .type = cp_operand_type(p, c->dot),
                          .points = extents(p, DIM_GRID),
+                         .sharing_m = 1,
+                         .sharing_k = 1,
                          .m = extents(p, DIM_M),
                          .n = extents(p, DIM_N),
                          .k = extents(p, DIM_K)};
     vec_each (const TileOp, op, &p->ops) {
         bool at_mn = (op->dims & dim_set(c->m)) && (op->dims & dim_set(c->n));
-        if (op->kind == TILE_STORE || (op->kind == TILE_LOAD && at_mn))
+        if (tile_op_writes(op->kind) || (op->kind == TILE_LOAD && at_mn))
             c->shape.stored_bytes += (int)dtype_bytes(p->args.ptr[op->access.arg].type);
     }
 }
@@ -61,14 +63,18 @@ static bool tiles_choose(Cp *c) {
 }
 
 static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
-static int64_t tiles_m(const Cp *c) { return parts(c->shape.m, c->tiles.bm); }
+static bool shares_rows(const Cp *c) { return c->limited == c->m; }
+// Of a point, or of all that share rows.
+static int64_t tiles_m(const Cp *c) {
+    return shares_rows(c) ? cp_row_tiles(&c->shape, &c->tiles) : parts(c->shape.m, c->tiles.bm);
+}
 static int64_t tiles_n(const Cp *c) { return parts(c->shape.n, c->tiles.bn); }
 static int64_t steps(const Cp *c) { return parts(c->shape.k, c->tiles.bk); }
 
 static bool is_in_range(const Cp *c) {
     const int64_t most = INT32_MAX / 4;
     if (c->shape.m > most || c->shape.n > most || c->shape.k > most) return false;
-    return (double)c->shape.points * (double)tiles_m(c) * (double)tiles_n(c) <= (double)most;
+    return (double)cp_row_tiles(&c->shape, &c->tiles) * (double)tiles_n(c) <= (double)most;
 }
 
 bool cp_plan(CudaWriter *w, Cp *c) {
@@ -80,6 +86,8 @@ bool cp_plan(CudaWriter *w, Cp *c) {
         if (p->ops.ptr[i].kind == TILE_DOT) c->dot = (TileId){i};
     const TileOp *dot = tile_op(p, c->dot);
     shape_find(c);
+    const char *reason = cp_limit_find(c);
+    if (reason) return refuse(c, reason);
     c->a = (CpOperand){.letter = 'a', .value = dot->in[0], .own = c->m};
     c->b = (CpOperand){.letter = 'b', .value = dot->in[1], .own = c->n};
     CpOperand *operands[] = {&c->a, &c->b};
@@ -116,8 +124,10 @@ static void head_print(const Cp *c) {
         w, "// %lld points of %lld x %lld x %lld, in tiles of %d x %d x %d by %d x %d warps.",
         (long long)c->shape.points, (long long)c->shape.m, (long long)c->shape.n,
         (long long)c->shape.k, t->bm, t->bn, t->bk, t->warps_m, t->warps_n);
-    cuda_line(w, "enum { STEPS = %lld, STAGES = %d, STAGE_BYTES = %d };", (long long)steps(c),
-              t->stages, stage_bytes(c));
+    Str count = c->limited > c->m ? (Str){0}
+                                  : str_printf(w->arena, "STEPS = %lld, ", (long long)steps(c));
+    cuda_line(w, "enum { %.*sSTAGES = %d, STAGE_BYTES = %d };", STR_ARG(count), t->stages,
+              stage_bytes(c));
     cp_operand_place(c, &c->a);
     cp_operand_place(c, &c->b);
     strbuf_addc(&w->text, '\n');
@@ -127,47 +137,67 @@ static void head_print(const Cp *c) {
 // together share what they read.
 static void place_tile(const Cp *c) {
     CudaWriter *w = c->w;
-    long long rows = tiles_m(c), columns = tiles_n(c), bm = c->tiles.bm, bn = c->tiles.bn;
+    long long rows = tiles_m(c), columns = tiles_n(c), bn = c->tiles.bn;
     long long group = c->tiles.order < rows ? c->tiles.order : rows, inner = group * columns;
-    if (rows == 1 || columns == 1) {
-        Str m = rows == 1 ? STR("0") : str_printf(w->arena, "tile * %lld", bm);
-        Str n = columns == 1 ? STR("0") : str_printf(w->arena, "tile * %lld", bn);
-        cuda_line(w, "const int m_first = %.*s, n_first = %.*s;", STR_ARG(m), STR_ARG(n));
-    } else if (rows % group == 0) {
-        cuda_line(w, "const int m_first = (tile / %lld * %lld + tile %% %lld) * %lld;", inner,
-                  group, group, bm);
-        cuda_line(w, "const int n_first = tile %% %lld / %lld * %lld;", inner, group, bn);
-    } else {
+    Str n = columns == 1 ? STR("0") : str_printf(w->arena, "tile * %lld", bn), m = STR("0");
+    if (columns == 1 && rows > 1) {
+        m = STR("tile");
+    } else if (rows > 1 && rows % group == 0) {
+        m = str_printf(w->arena, "tile / %lld * %lld + tile %% %lld", inner, group, group);
+        n = str_printf(w->arena, "tile %% %lld / %lld * %lld", inner, group, bn);
+    } else if (rows > 1) {
         cuda_line(
             w,
             "const int top = tile / %lld * %lld, rows = %lld - top < %lld ? %lld - top : %lld;",
             inner, group, rows, group, rows, group);
-        cuda_line(w, "const int m_first = (top + tile %% %lld %% rows) * %lld;", inner, bm);
-        cuda_line(w, "const int n_first = tile %% %lld / rows * %lld;", inner, bn);
+        m = str_printf(w->arena, "top + tile %% %lld %% rows", inner);
+        n = str_printf(w->arena, "tile %% %lld / rows * %lld", inner, bn);
     }
+    if (shares_rows(c))
+        cuda_line(w, "const int row_tile = %.*s;", STR_ARG(m));
+    else
+        cuda_line(w, "const int m_first = (%.*s) * %d;", STR_ARG(m), c->tiles.bm);
+    cuda_line(w, "const int n_first = %.*s;", STR_ARG(n));
 }
 
-// Tasks number the points of the grid, and for each of them the tiles of m and n.
-static void task_print(Cp *c) {
+void cp_grid_print(Cp *c, const char *number, int64_t inner) {
     CudaWriter *w = c->w;
-    long long inner = tiles_m(c) * tiles_n(c), left = c->shape.points;
-    if (left == 1)
-        cuda_line(w, "const int tile = (int)blockIdx.x;");
-    else
-        cuda_line(w, "const int task = (int)blockIdx.x, tile = task %% %lld;", inner);
+    int64_t left = c->shape.points;
     for (int d = c->m - 1; d >= 0; d--) {
-        long long extent = cp_extent(c, d);
+        int64_t extent = cp_extent(c, d);
         c->at.at[d] = extent == 1 ? STR("0") : str_printf(w->arena, "grid%d", d);
         if (extent == 1) continue;
-        Str number = inner == 1 ? STR("task") : str_printf(w->arena, "task / %lld", inner);
+        Str at = inner == 1 ? str_of(number)
+                            : str_printf(w->arena, "%s / %lld", number, (long long)inner);
         if (left > extent)
-            number = str_printf(w->arena, "%.*s %% %lld", STR_ARG(number), extent);
-        cuda_line(w, "const int grid%d = %.*s;  // %.*s", d, STR_ARG(number),
+            at = str_printf(w->arena, "%.*s %% %lld", STR_ARG(at), (long long)extent);
+        cuda_line(w, "const int grid%d = %.*s;  // %.*s", d, STR_ARG(at),
                   STR_ARG(w->p->dims[d].name));
         inner *= extent;
         left /= extent;
     }
+}
+
+// Tasks number the points of the grid, and for each of them the tiles of m and n; or all tiles
+// of rows that points share, and for each of them those of n.
+static void task_print(Cp *c) {
+    CudaWriter *w = c->w;
+    int64_t inner = tiles_m(c) * tiles_n(c);
+    bool alone = c->shape.points == 1 || shares_rows(c);
+    cuda_line(w, "const int thread = (int)threadIdx.x, lane = thread %% 32;");
+    if (alone)
+        cuda_line(w, "const int tile = (int)blockIdx.x;");
+    else
+        cuda_line(w, "const int task = (int)blockIdx.x, tile = task %% %lld;",
+                  (long long)inner);
+    if (!shares_rows(c)) cp_grid_print(c, "task", inner);
     place_tile(c);
+    if (shares_rows(c)) {
+        cp_group_find(c);
+        cp_grid_print(c, "point", 1);
+    } else if (c->limited >= 0) {
+        cp_steps_find(c);
+    }
 }
 
 // This thread's part of the tile, and its sums.
@@ -176,7 +206,6 @@ static void thread_print(const Cp *c) {
     const CpTiles *t = &c->tiles;
     int wide = t->bn / t->warps_n, high = t->bm / t->warps_m;
     int warps = t->warps_m * t->warps_n;
-    cuda_line(w, "const int thread = (int)threadIdx.x, lane = thread %% 32;");
     if (t->warps_k > 1 && warps == 1)
         cuda_line(w, "const int warp_k = thread / 32;  // part of k");
     else if (t->warps_k > 1)
@@ -244,20 +273,20 @@ static void parts_print(Cp *c) {
 static void steps_print(const Cp *c) {
     CudaWriter *w = c->w;
     bool puts = c->shape.computed_a || c->shape.computed_b;
+    const char *count = c->limited > c->m ? "steps" : "STEPS";
     strbuf_addc(&w->text, '\n');
     cuda_open(w, "NO_UNROLL for (int step = 0; step < STAGES - 1; step++)");
-    cuda_line(w, puts ? "if (step < STEPS) fetch(step), put(step);"
-                      : "if (step < STEPS) fetch(step);");
+    cuda_line(w, "if (step < %s) fetch(step)%s;", count, puts ? ", put(step)" : "");
     if (is_copying(c)) cuda_line(w, "copy_async_commit();");
     cuda_close(w);
-    cuda_open(w, "NO_UNROLL for (int step = 0; step < STEPS; step++)");
+    cuda_open(w, "NO_UNROLL for (int step = 0; step < %s; step++)", count);
     if (is_copying(c)) cuda_line(w, "copy_async_wait<STAGES - 2>();");
     cuda_line(w, "__syncthreads();");
     cuda_line(w, "const int next = step + STAGES - 1;");
-    cuda_line(w, "if (next < STEPS) fetch(next);");
+    cuda_line(w, "if (next < %s) fetch(next);", count);
     if (is_copying(c)) cuda_line(w, "copy_async_commit();");
     cuda_line(w, "multiply(step);");
-    if (puts) cuda_line(w, "if (next < STEPS) put(next);");
+    if (puts) cuda_line(w, "if (next < %s) put(next);", count);
     cuda_close(w);
     strbuf_addc(&w->text, '\n');
 }
@@ -299,7 +328,7 @@ static bool is_quad_wanted(const Cp *c) {
     if (c->shape.n % 4 != 0 || c->tiles.bn / c->tiles.warps_n % 16 != 0) return false;
     vec_each (const TileOp, op, &p->ops) {
         bool at_mn = (op->dims & dim_set(c->m)) && (op->dims & dim_set(c->n));
-        if (op->kind != TILE_STORE && !(tile_op_accesses(op->kind) && at_mn)) continue;
+        if (!tile_op_writes(op->kind) && !(tile_op_accesses(op->kind) && at_mn)) continue;
         if (dtype_bytes(p->args.ptr[op->access.arg].type) != 2) continue;
         if (access_is_wide(p, op, c->n, 4)) return true;
     }
@@ -385,7 +414,7 @@ bool cuda_loop_cp(CudaWriter *w) {
     if (c.tiles.warps_k > 1) parts_of_k_join(&c);
     epilogue_print(&c);
     cuda_close(w);
-    w->launch.blocks = (uint32_t)(c.shape.points * tiles_m(&c) * tiles_n(&c));
+    w->launch.blocks = (uint32_t)(cp_row_tiles(&c.shape, &c.tiles) * tiles_n(&c));
     w->launch.threads = (uint32_t)cp_threads(&c.tiles);
     w->launch.cluster = 1;
     w->launch.shared_bytes = (uint32_t)cp_shared_bytes(&c.shape, &c.tiles);

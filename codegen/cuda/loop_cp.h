@@ -29,6 +29,8 @@ typedef struct {
     CudaWriter *w;
     TileId dot;
     int m, n, k_first, k_last;  // dimensions
+    int limited;                // m or a k, of which each point has `limit`; -1: none
+    TileId limit;
     CpShape shape;
     CpTiles tiles;
     CpOperand a, b;
@@ -45,6 +47,17 @@ DType cp_operand_type(const TileProgram *p, TileId dot);
 // loop_cp.c: all of the above. Prints nothing. False: no tiles are legal,
 // or an extent is too large; the reason is in w->diag.
 MUST_USE bool cp_plan(CudaWriter *w, Cp *c);
+
+// "const int grid0 = ...": the point of the grid, of its number times `inner`; sets c->at.
+void cp_grid_print(Cp *c, const char *number, int64_t inner);
+
+// ---- loop_group.c
+// Finds what points of the grid share. Not NULL: why the program has no form.
+const char *cp_limit_find(Cp *c);
+// Where they share rows: `point` and `m_first` of the tile `row_tile`; no tile: the block ends.
+void cp_group_find(Cp *c);
+// Where they share k: `steps` of the point.
+void cp_steps_find(const Cp *c);
 
 // ---- loop_operand.c
 void cp_operand_plan(const Cp *c, CpOperand *o);  // letter, value and own are set; finds across

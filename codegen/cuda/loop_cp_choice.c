@@ -23,6 +23,15 @@ const CudaCard *cuda_card(IsaLevel arch) {
 static int least(int x, int y) { return x < y ? x : y; }
 static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
 static int element_bytes(const CpShape *s) { return cp_is_mma(s) ? 2 : 4; }
+// Of one point, if all have about as much.
+static int64_t own_m(const CpShape *s) { return parts(s->m, s->sharing_m); }
+static int64_t own_k(const CpShape *s) { return parts(s->k, s->sharing_k); }
+
+// Where points share the rows, each may end with a part of a tile.
+int64_t cp_row_tiles(const CpShape *s, const CpTiles *t) {
+    int64_t ends = s->sharing_m < s->m ? s->sharing_m : s->m;
+    return s->points / s->sharing_m * ((s->m + ends * (t->bm - 1)) / t->bm);
+}
 
 // ---- legality
 
@@ -131,8 +140,9 @@ double cp_memory_bytes(IsaLevel arch) { return cuda_card(arch)->memory_bytes; }
 double cp_cycles(const CpShape *s, const CpTiles *t) {
     const double start = 3000, latency = 900, least_step = 100;
     const CudaCard *card = cuda_card(s->arch);
-    double steps = (double)parts(s->k, t->bk), warps = cp_warps(t);
-    double blocks = (double)s->points * (double)parts(s->m, t->bm) * (double)parts(s->n, t->bn);
+    double steps = (double)parts(own_k(s), t->bk), warps = cp_warps(t);
+    double blocks =
+        (double)s->points * (double)parts(own_m(s), t->bm) * (double)parts(s->n, t->bn);
     double epilogue = (double)t->bm * t->bn * (1 + s->stored_bytes + 2 * (t->warps_k - 1)) / 48;
     double busy = steps * step_cycles(s, t) + epilogue;
     // Alone, a block waits for its loads and barriers, and few warps do not fill the pipelines.
@@ -142,7 +152,8 @@ double cp_cycles(const CpShape *s, const CpTiles *t) {
     double resident = cp_resident(s, t);
     double rounds = ceil(blocks / (card->blocks * resident));
     double waves = fmax(ceil(blocks / card->blocks) * busy, rounds * alone);
-    double m = (double)s->m, n = (double)s->n, k = (double)s->k, points = (double)s->points;
+    double m = (double)own_m(s), n = (double)s->n, k = (double)own_k(s),
+           points = (double)s->points;
     double bytes = points * (element_bytes(s) * k * (m + n) + s->stored_bytes * m * n);
     return start + fmax(waves, bytes / card->memory_bytes);
 }
@@ -177,7 +188,7 @@ static void warps_choose(const CpShape *s, CpTiles *t, int wanted) {
 }
 
 // With few rows or columns steps are short, and only many of them under way keep memory busy.
-static bool is_thin(const CpShape *s) { return s->m <= 64 || s->n <= 64; }
+static bool is_thin(const CpShape *s) { return own_m(s) <= 64 || s->n <= 64; }
 
 // Among equals those with more stages.
 static void choice_with_stages(Choice *c, CpTiles t) {
@@ -209,7 +220,7 @@ static void choice_with_step(Choice *c, CpTiles t) {
     }
     int longest = cp_is_mma(c->shape) ? (is_thin(c->shape) ? 128 : 64) : 32;
     for (t.bk = 32; t.bk <= longest; t.bk *= 2)
-        if (t.bk == 32 || c->shape->k >= t.bk) choice_with_warps(c, t);
+        if (t.bk == 32 || own_k(c->shape) >= t.bk) choice_with_warps(c, t);
 }
 
 // A side that is not given is a power of two that is less than twice the extent.
@@ -231,7 +242,7 @@ uint32_t cp_choices(const CpShape *s, const CpTiles *wanted, CpTiles *out, uint3
                                                                         : 32;
     for (int bm = first_m; bm >= last_m; bm /= 2)
         for (int bn = first_n; bn >= last_n; bn /= 2)
-            if (fits(bm, wanted->bm ? bm : s->m, last_m) &&
+            if (fits(bm, wanted->bm ? bm : own_m(s), last_m) &&
                 fits(bn, wanted->bn ? bn : s->n, last_n))
                 choice_with_step(&c, (CpTiles){.bm = bm, .bn = bn});
     return c.best.count;

@@ -8,6 +8,8 @@ typedef struct {
     IsaLevel arch;
     DType type;               // of the product's operands: BF16 and F16 by mma, F32 by FMA
     int64_t points, m, n, k;  // points of the grid dimensions; k is the product of all k
+    int64_t sharing_m,
+        sharing_k;            // points that have the m, or the k, together; 1: each has all
     bool across_a, across_b;  // rows of a tile in shared memory run along m or n, not along k
     bool computed_a, computed_b;  // tiles that pass through registers
     int stored_bytes;             // loaded and stored by one point of m and n
@@ -35,6 +37,8 @@ static inline int cp_threads(const CpTiles *t) { return cp_warps(t) * 32; }
 static inline int cp_thread_sums(const CpTiles *t) {
     return t->bm / t->warps_m * (t->bn / t->warps_n) / 32;
 }
+// Tiles of rows at all points of the grid, at most.
+int64_t cp_row_tiles(const CpShape *s, const CpTiles *t);
 int cp_a_bytes(const CpShape *s, const CpTiles *t);  // of a stage
 int cp_b_bytes(const CpShape *s, const CpTiles *t);
 int cp_shared_bytes(const CpShape *s, const CpTiles *t);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "codegen/cuda/loop_value.h"
+#include "ir/tile/tile_access.h"
 
 typedef enum { AT_GRID, AT_M, AT_N, AT_POINT, PLACES } Place;
 
@@ -38,14 +39,18 @@ static void places_find(Epilogue *x) {
     for (int at = 0; at < PLACES; at++)
         x->which[at] = arena_array(x->w->arena, bool, count);
     for (uint32_t i = 1; i < count; i++)
-        if (p->ops.ptr[i].kind == TILE_STORE) values_mark(p, p->ops.ptr[i].in[0], wanted);
+        if (tile_op_writes(p->ops.ptr[i].kind))
+            for (uint32_t k = 0; k < p->ops.ptr[i].arity; k++)
+                values_mark(p, p->ops.ptr[i].in[k], wanted);
     for (uint32_t i = 1; i < count; i++) {
         const TileOp *op = &p->ops.ptr[i];
         after_dot[i] = op->kind == TILE_DOT;
         for (uint32_t k = 0; k < op->arity; k++)
             if (after_dot[op->in[k].i]) after_dot[i] = true;
         place[i] = place_of(x, after_dot, i);
-        if (op->kind == TILE_STORE) x->kept[op->in[0].i] = true;
+        if (tile_op_writes(op->kind))
+            for (uint32_t k = 0; k < op->arity; k++)
+                x->kept[op->in[k].i] = true;
         if (!wanted[i]) continue;
         x->which[place[i]][i] = true;
         for (uint32_t k = 0; k < op->arity && op->kind != TILE_DOT; k++)
@@ -89,7 +94,11 @@ static void store_each(Epilogue *x, const TileOp *op, const Run *run, const Valu
     at.at[run->along] = STR("n + e");
     cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", run->width);
     if (run->only.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(run->only));
-    cuda_store(w, op, &at, v->known[op->in[0].i]);
+    CudaScatter put = {.row = v->known[op->in[0].i], .value = v->known[op->in[1].i]};
+    if (op->kind == TILE_SCATTER)
+        cuda_scatter(w, op, &at, &put);
+    else
+        cuda_store(w, op, &at, v->known[op->in[0].i]);
     if (run->only.len > 0) cuda_close(w);
     cuda_close(w);
 }
@@ -110,12 +119,12 @@ static void point_print(Epilogue *x, const Values *outside, const Run *run) {
     values_print(&v, run, x->which[AT_POINT], x->kept);
     for (uint32_t i = 1; i < w->p->ops.len; i++) {
         const TileOp *op = &w->p->ops.ptr[i];
-        if (op->kind != TILE_STORE) continue;
+        if (!tile_op_writes(op->kind)) continue;
         cuda_comment(w, op);
         if (x->s->into.len > 0)
             value_put(x, op, run, &v);
         else if (run->wide && access_is_wide(w->p, op, run->along, run->width))
-            values_store_wide(w, op, run);
+            values_store_wide(&v, op, run);
         else
             store_each(x, op, run, &v);
     }

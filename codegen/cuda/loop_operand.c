@@ -379,10 +379,14 @@ static Run loads_run(const Piece *x) {
     return run;
 }
 
+// Both operands may be made of one value, at other points.
+static Str letter_of(const CpOperand *o) { return o->letter == 'a' ? STR("_a") : STR("_b"); }
+
 void cp_operand_registers(const Cp *c, CpOperand *o) {
     if (o->fill != FILL_COMPUTED) return;
     CudaWriter *w = c->w;
     Piece x = {.c = c, .o = o};
+    w->own = letter_of(o);
     conditions_find(&x);
     Part part = part_find(&x, true);
     int slots = thread_pieces(&x);
@@ -399,8 +403,9 @@ void cp_operand_registers(const Cp *c, CpOperand *o) {
     values_declare_words(w, wide, o->unit, slots);
     for (uint32_t i = 1; i < w->p->ops.len; i++)
         if (scalars[i])
-            cuda_line(w, "%s %.*s_run[%d][%d];", cuda_value_type(w->p->ops.ptr[i].type),
-                      STR_ARG(cuda_name(w, (TileId){i})), slots, o->unit);
+            cuda_line(w, "%s %.*s_run%.*s[%d][%d];", cuda_value_type(w->p->ops.ptr[i].type),
+                      STR_ARG(cuda_name(w, (TileId){i})), STR_ARG(w->own), slots, o->unit);
+    w->own = (Str){0};
 }
 
 static void loads_print(Piece *x, CpOperand *o) {
@@ -470,16 +475,19 @@ static void conversion_note(const Cp *c, const CpOperand *o) {
 void cp_operand_fetch(const Cp *c, CpOperand *o) {
     Piece x = {.c = c, .o = o};
     conversion_note(c, o);
+    c->w->own = letter_of(o);
     if (o->fill == FILL_COMPUTED)
         loads_print(&x, o);
     else
         copies_print(&x);
+    c->w->own = (Str){0};
 }
 
 void cp_operand_put(const Cp *c, const CpOperand *o) {
     if (o->fill != FILL_COMPUTED) return;
     CudaWriter *w = c->w;
     Piece x = {.c = c, .o = o};
+    w->own = letter_of(o);
     pieces_open(&x);
     point_print(&x);
     cuda_line(w, "Words<4> words = {};");
@@ -488,4 +496,5 @@ void cp_operand_put(const Cp *c, const CpOperand *o) {
     if (x.inside.len > 0) cuda_close(w);
     cuda_line(w, "store_words(shared + stage + %.*s, words);", STR_ARG(place_text(&x)));
     pieces_close(&x);
+    w->own = (Str){0};
 }

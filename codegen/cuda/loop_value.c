@@ -2,6 +2,7 @@
 #include "codegen/cuda/loop_value.h"
 
 #include "base/check.h"
+#include "ir/tile/tile_access.h"
 
 enum { WIDEST_BYTES = 16 };
 
@@ -34,13 +35,12 @@ void values_mark(const TileProgram *p, TileId v, bool *wanted) {
 static bool is_even(const TileProgram *p, const TileOp *op, int along, int unit) {
     for (int k = 0; k < 2; k++)
         if (op->access.guard[k].dim == along) return false;
-    if (op->kind != TILE_GATHER) return true;
+    if (op->kind != TILE_GATHER && op->kind != TILE_SCATTER) return true;
     return op->index_stride % unit == 0 && !(tile_op(p, op->in[0])->dims & dim_set(along));
 }
 
 bool access_is_wide(const TileProgram *p, const TileOp *op, int along, int width) {
-    if (op->kind != TILE_LOAD && op->kind != TILE_STORE && op->kind != TILE_GATHER)
-        return false;
+    if (!tile_op_accesses(op->kind)) return false;
     const TileAccess *access = &op->access;
     if (along < 0 || access->stride[along] != 1) return false;
     DType type = p->args.ptr[access->arg].type;
@@ -58,7 +58,7 @@ bool access_is_wide(const TileProgram *p, const TileOp *op, int along, int width
 // ---- names
 
 static Str array_name(CudaWriter *w, TileId v) {
-    return str_printf(w->arena, "%.*s_run", STR_ARG(cuda_name(w, v)));
+    return str_printf(w->arena, "%.*s_run%.*s", STR_ARG(cuda_name(w, v)), STR_ARG(w->own));
 }
 
 Str values_kept(CudaWriter *w, TileId v, int e) {
@@ -77,7 +77,8 @@ void values_declare(CudaWriter *w, const bool *which, const bool *kept, int slot
 // ---- wide loads
 
 static Str words_name(CudaWriter *w, TileId v, bool raw) {
-    return str_printf(w->arena, "%.*s_words%s", STR_ARG(cuda_name(w, v)), raw ? "[i]" : "");
+    return str_printf(w->arena, "%.*s_words%.*s%s", STR_ARG(cuda_name(w, v)), STR_ARG(w->own),
+                      raw ? "[i]" : "");
 }
 
 static int words_of(const TileProgram *p, const TileOp *op, int width) {
@@ -233,7 +234,7 @@ void values_print(Values *v, const Run *run, const bool *which, const bool *kept
 // The pair of 16-bit elements or the element of 32 that word `q` of the run holds.
 static Str word_text(CudaWriter *w, const TileOp *op, int q) {
     DType type = w->p->args.ptr[op->access.arg].type;
-    TileId v = op->in[0];
+    TileId v = op->in[op->arity - 1];
     if (type == DTYPE_F32)
         return str_printf(w->arena, "__float_as_uint(%.*s)", STR_ARG(values_kept(w, v, q)));
     if (type == DTYPE_I32)
@@ -242,14 +243,18 @@ static Str word_text(CudaWriter *w, const TileOp *op, int q) {
                       STR_ARG(values_kept(w, v, 2 * q)), STR_ARG(values_kept(w, v, 2 * q + 1)));
 }
 
-void values_store_wide(CudaWriter *w, const TileOp *op, const Run *run) {
+void values_store_wide(const Values *v, const TileOp *op, const Run *run) {
+    CudaWriter *w = v->w;
     int words = run->width * (int)dtype_bytes(w->p->args.ptr[op->access.arg].type) / 4;
     StrBuf text = {0};
     for (int q = 0; q < words; q++)
         strbuf_addf(&text, "%s%.*s", q ? ", " : "", STR_ARG(word_text(w, op, q)));
-    cuda_line(w, "store_words(%.*s + (%.*s), Words<%d>{{%.*s}});",
-              STR_ARG(cuda_arg(w, op->access.arg)),
-              STR_ARG(cuda_offset(w, &op->access, &run->first)), words,
+    Str row = op->kind == TILE_SCATTER ? v->known[op->in[0].i] : (Str){0};
+    Str condition = cuda_access_condition(w, op, &run->first, row);
+    if (condition.len > 0) cuda_open(w, "if (%.*s)", STR_ARG(condition));
+    cuda_line(w, "store_words(%.*s, Words<%d>{{%.*s}});",
+              STR_ARG(cuda_address(w, op, &run->first, row)), words,
               STR_ARG(strbuf_view(&text)));
+    if (condition.len > 0) cuda_close(w);
     strbuf_release(&text);
 }

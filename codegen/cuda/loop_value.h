@@ -37,7 +37,7 @@ void values_declare(CudaWriter *w, const bool *which, const bool *kept, int slot
 // Element `e` of a value that values_print kept with a slot.
 Str values_kept(CudaWriter *w, TileId v, int e);
 // Stores a value that values_print kept with a slot, the whole run at once.
-void values_store_wide(CudaWriter *w, const TileOp *store, const Run *run);
+void values_store_wide(const Values *v, const TileOp *store, const Run *run);
 // Which of the operations are loaded for the whole run at once.
 const bool *values_word_loads(const Values *v, const Run *run, const bool *which);
 // Declares their arrays, for raw runs: "Words<4> x_5_words[2];"

@@ -196,11 +196,18 @@ static const char *operands_find(Ws *s, const WsSteps *steps) {
     return operand_find(p, &tile_op(p, dot->in[1])->access, s->n, steps, &s->b);
 }
 
+static const char *rows_check(const TileProgram *p) {
+    vec_each (const TileOp, op, &p->ops)
+        if (op->kind == TILE_LIMIT || op->kind == TILE_SCATTER) return "rows are grouped";
+    return NULL;
+}
+
 static const char *shape_find(Ws *s) {
     const TileProgram *p = s->w->p;
     const TileOp *dot = tile_op(p, s->dot), *a = tile_op(p, dot->in[0]),
                  *b = tile_op(p, dot->in[1]);
-    const char *reason = operand_check(p, a);
+    const char *reason = rows_check(p);
+    if (!reason) reason = operand_check(p, a);
     if (!reason) reason = operand_check(p, b);
     if (reason) return reason;
     if (!steps_find(p, &a->access, &b->access, &s->steps))

@@ -13,6 +13,7 @@ typedef struct {
     IsaLevel arch;
     StrBuf text;
     int indent;
+    Str own;  // whose arrays of values are printed: the end of their names; empty: nobody's
     Launch launch;
     Vec(CudaConversion) conversions;
 } CudaWriter;
@@ -76,6 +77,7 @@ Str cuda_map(CudaWriter *w, const TileOp *op, const Str *operands);
 // ---- skeletons: each prints the whole kernel and sets w->launch. False: it has no such form
 // here (diag says why).
 MUST_USE bool cuda_stream(CudaWriter *w);  // stream.c: rows in registers
+MUST_USE bool cuda_order(CudaWriter *w);   // order.c: a stable sort of rows by groups
 MUST_USE bool
 cuda_loop_cp(CudaWriter *w);  // loop_cp.c: cp.async ring, mma.sync; FMA where elements are f32
 MUST_USE bool

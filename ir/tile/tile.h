@@ -101,11 +101,11 @@ typedef enum {
                    // element: rows are serial. fn OP_NONE: takes its place; the builder
                    // promises that no two points have one element.
     TILE_LIMIT,    // LOOP: of the points of `over`, m or a k, only those below in[0], which
-                 // stands at grid, matter: the builder promises that others store and sum
-                 // nothing
-    TILE_SORT,  // STREAM of one serial dim: access + j is in[1] of the j-th row in the order
-                // of in[0], which is in [0, index_count), equal ones in their own order; the
-                // others come last
+                   // stands at grid, matter: the builder promises that others store and sum
+                   // nothing, and that the points of the grid have no more than all together
+    TILE_SORT,     // STREAM of one serial dim: access + j is in[1] of the j-th row in the order
+                   // of in[0], which is in [0, index_count), equal ones in their own order; the
+                   // others come last
     // ---- CHUNK
     TILE_CARRY,  // a value carried from tile to tile; in[0] before the first
     TILE_NEXT,   // in[0]: the carry, in[1]: its value in the tile walked next

@@ -62,6 +62,7 @@ static Arguments arguments_new(Arena *arena, const CudaCase *c) {
         a.data[i] = arena_alloc(arena, (size_t)arg->elements + 1, dtype_bytes(arg->type));
         fill(arg, a.data[i], &c->check, i);
     }
+    if (c->check.prepare) c->check.prepare(p, a.data);
     const int *same = c->check.in_place;
     if (same[0] != same[1]) a.data[same[1]] = a.data[same[0]];
     return a;

@@ -16,6 +16,8 @@
 // deviations varies by as much again.
 #define ROUNDINGS 4
 
+enum { MOST_SETTINGS = 16 };
+
 typedef struct {
     Arena arena;
     Diag diag;
@@ -83,17 +85,26 @@ static void compare(Run *run, TensorKind kind, Str name, ValueId v, ValueId exac
 }
 
 void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage) {
-    const Setting settings[] = {{STR("size"), STR("tiny")},
-                                {STR("vocab"), STR("37")},
-                                {STR("d"), STR("40")},
-                                {STR("ff"), STR("72")}};
+    plan_check_with(path, kind, level, storage, (Settings){NULL, 0});
+}
+
+void plan_check_with(const char *path, EntryKind kind, IsaLevel level, DType storage,
+                     Settings further) {
+    Setting settings[MOST_SETTINGS] = {{STR("size"), STR("tiny")},
+                                       {STR("vocab"), STR("37")},
+                                       {STR("d"), STR("40")},
+                                       {STR("ff"), STR("72")}};
+    uint32_t setting_count = 4;
+    for (uint32_t i = 0; i < further.count; i++)
+        settings[setting_count++] = further.items[i];
+    assert_true(setting_count <= MOST_SETTINGS);
     const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 21}};
     Run run = {0};
     arena_init(&run.arena);
     diag_init(&run.diag, &run.arena);
     Model model;
-    must(&run,
-         model_load(&run.diag, &run.arena, str_of(path), (Settings){settings, 4}, &model));
+    must(&run, model_load(&run.diag, &run.arena, str_of(path),
+                          (Settings){settings, setting_count}, &model));
     ModelPlanRequest request = {.entries = &kind,
                                 .entry_count = 1,
                                 .bindings = {bindings, 2},

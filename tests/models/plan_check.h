@@ -7,3 +7,6 @@
 // One entry of the model at `path` with small extents; activations are kept as `storage`. What
 // updates write is compared after one run. Fails the test that calls it.
 void plan_check(const char *path, EntryKind kind, IsaLevel level, DType storage);
+// The same with further settings of the model.
+void plan_check_with(const char *path, EntryKind kind, IsaLevel level, DType storage,
+                     Settings further);

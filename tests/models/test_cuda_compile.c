@@ -74,6 +74,11 @@ static void check_arch(IsaLevel arch) {
     check_kernels(&k);
 }
 
+#define SET(name, value)                                     \
+    {                                                        \
+        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+    }
+
 static void test_sm80(void **state) {
     (void)state;
     check_arch(CUDA_SM80);
@@ -148,14 +153,43 @@ static void test_many_operands(void **state) {
     check_kernels(&k);
 }
 
+static bool is_of_groups(const CompiledKernel *k) {
+    vec_each (const TileOp, op, &k->program->ops)
+        if (op->kind == TILE_LIMIT || op->kind == TILE_SORT || op->kind == TILE_SCATTER)
+            return true;
+    return false;
+}
+
+// Mixtures of experts: of tiny models, and at the sizes of real ones.
+static void test_experts(void **state) {
+    (void)state;
+    const Setting tiny[] = {SET("size", "tiny"), SET("sparse", "true"), SET("every", "1")};
+    const Setting real[] = {SET("size", "b48"), SET("every", "1"), SET("layers", "2")};
+    const Binding few[] = {{STR("B"), 2}, {STR("T"), 64}},
+                  many[] = {{STR("B"), 1}, {STR("T"), 8192}};
+    CudaKernels k;
+    cuda_kernels_init(&k);
+    for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
+        CudaModel m = {.path = "models/kimi_linear.strata",
+                       .kind = ENTRY_TRAIN,
+                       .settings = {tiny, 3},
+                       .bindings = {few, 2},
+                       .arch = (IsaLevel)arch,
+                       .storage = DTYPE_F32};
+        assert_true(cuda_kernels_add(&k, &m));
+        m.storage = DTYPE_BF16;
+        assert_true(cuda_kernels_add(&k, &m));
+        m.settings = (Settings){real, 3};
+        m.bindings = (Bindings){many, 2};
+        assert_true(cuda_kernels_add(&k, &m));
+    }
+    keep(&k, is_of_groups, 40);
+    check_kernels(&k);
+}
+
 static bool is_mix(const CompiledKernel *k) {
     return k->program->skeleton == TILE_STREAM && k->program->ops.len > 200;
 }
-
-#define SET(name, value)                                     \
-    {                                                        \
-        {name, sizeof name - 1}, { value, sizeof value - 1 } \
-    }
 
 // Attention over depth in two phases, at real sizes: scalars of all pairs of a source and a
 // query.
@@ -191,6 +225,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sm80),          cmocka_unit_test(test_sm90a),
         cmocka_unit_test(test_sm100a),        cmocka_unit_test(test_contractions),
-        cmocka_unit_test(test_many_operands), cmocka_unit_test(test_depth)};
+        cmocka_unit_test(test_many_operands), cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_depth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

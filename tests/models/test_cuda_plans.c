@@ -23,6 +23,25 @@ static void test_sm90a(void **state) {
     plan_check("models/attnres_full.strata", ENTRY_GRAD, CUDA_SM90A, DTYPE_BF16);
 }
 
+#define SET(name, value)                                     \
+    {                                                        \
+        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+    }
+
+// Experts: each token has two of five, where rounding to 16 bits might choose others, all.
+static void test_experts(void **state) {
+    (void)state;
+    static const char model[] = "models/kimi_linear.strata";
+    const Setting some[] = {SET("sparse", "true"), SET("every", "1"), SET("layers", "2"),
+                            SET("wide", "24"),     SET("e", "5"),     SET("top", "2")};
+    const Setting all[] = {SET("sparse", "true"), SET("every", "1"), SET("layers", "2"),
+                           SET("wide", "24"),     SET("e", "3"),     SET("top", "3")};
+    const Settings settings[] = {{some, 6}, {all, 6}};
+    plan_check_with(model, ENTRY_TRAIN, CUDA_SM80, DTYPE_F32, settings[0]);
+    plan_check_with(model, ENTRY_FORWARD, CUDA_SM100A, DTYPE_F32, settings[0]);
+    plan_check_with(model, ENTRY_TRAIN, CUDA_SM90A, DTYPE_BF16, settings[1]);
+}
+
 static void test_decoding(void **state) {
     (void)state;
     plan_check("models/prenorm.strata", ENTRY_PREFILL, CUDA_SM80, DTYPE_F32);
@@ -42,7 +61,8 @@ int main(void) {
     }
     setenv("STRATA_NVRTC", STRATA_NVRTC_TEXT, 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f32), cmocka_unit_test(test_sm80), cmocka_unit_test(test_sm90a),
+        cmocka_unit_test(test_f32),      cmocka_unit_test(test_sm80),
+        cmocka_unit_test(test_sm90a),    cmocka_unit_test(test_experts),
         cmocka_unit_test(test_decoding), cmocka_unit_test(test_sm100a)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

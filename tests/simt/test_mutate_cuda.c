@@ -3,6 +3,7 @@
 // what kernels call in the prelude; where the emitter prints something else, change them here.
 #include <math.h>
 
+#include "tests/codegen/grouped_case.h"
 #include "tests/ir/tile_bench.h"
 #include "tests/simt/mutate.h"
 #include "tests/simt/simt.h"
@@ -73,6 +74,7 @@ typedef struct {
     const char *text;
     IsaLevel arch;
     double tolerance;  // of values, and of their rounding
+    void (*prepare)(const TileProgram *p, void *const *args);  // NULL: any values will do
 } Program;
 
 // Sums of at most 200 products of numbers below 2, stored with 8 bits.
@@ -201,6 +203,41 @@ static const Mutation in_attention[] = {
     PLANT("/ 1 % 2;  // h", "/ 1 % 1;  // h", NULL),
 };
 
+// Groups of rows: which tile a block has, and what is of no group or of the next one.
+static const GroupedCase grouped = {150, 40, 72, "knob bm = 16\nknob bn = 32\nknob bk = 32\n",
+                                    "bf16"};
+static const Mutation in_rows_at_groups[] = {
+    PLANT("if (lane >= step) tiles_end += before;", "tiles_end += before;", NULL),
+    PLANT("step < 32; step *= 2", "step < 2; step *= 2", "wrong"),
+    PLANT("(sub_3 + 15) / 16", "sub_3 / 16", "wrong"),
+    PLANT("if (owner < 0) return;", "", "which has"),
+    PLANT("row_tile < tiles_end;", "row_tile <= tiles_end;", NULL),
+    PLANT("tiles_first <= row_tile", "tiles_first < row_tile", NULL),
+    PLANT("(row_tile - __shfl_sync(~0U, tiles_first, owner))", "row_tile", "wrong"),
+    PLANT("(lt_7 ? rows_11", "(true ? rows_11", NULL),
+    PLANT("1 <= grid0 ?", "2 <= grid0 ?", "wrong"),
+    PLANT("< 50U ? 16 : 0", "< 500U ? 16 : 16", "which has"),
+    PLANT("< 150U) {", "<= ~0U) {", "which has"),
+};
+static const Mutation in_rows_into_groups[] = {
+    PLANT("(sub_3 + 31) / 32", "sub_3 / 32", "wrong"),
+    PLANT("step < steps; step++", "step < 3; step++", NULL),
+    PLANT("if (step < steps) fetch(step);", "fetch(0);", NULL),
+    PLANT_TWO("(lt_7 ? tokens_9", "(true ? tokens_9", "wrong", "(lt_7 ? rows_11",
+              "(true ? rows_11"),
+};
+static const Mutation in_order[] = {
+    PLANT("earlier += group < wanted;", "earlier += group <= wanted;", NULL),
+    PLANT("own += group == wanted;", "own += group >= wanted;", NULL),
+    PLANT("warp_own[warp] = own;\n    __syncthreads();", "warp_own[warp] = own;", "race"),
+    PLANT("i < warp ?", "i <= warp ?", NULL),
+    PLANT("place += __popc(owners);", "", "race"),
+    PLANT("(1U << lane) - 1", "(2U << lane) - 1", NULL),
+    PLANT("if (r < end) {", "{", NULL),
+    PLANT("if (lane == 0) warp_earlier", "warp_earlier", "race"),
+    PLANT("key : 6;", "key : 5;", NULL),
+};
+
 // ---- running
 
 typedef struct {
@@ -210,7 +247,7 @@ typedef struct {
 } Arguments;
 
 // Values are fractions with few bits, other ones in each argument.
-static Arguments arguments_new(Arena *arena, const TileProgram *p) {
+static Arguments arguments_new(Arena *arena, const TileProgram *p, const Program *program) {
     Arguments a = {.count = p->args.len};
     for (uint32_t i = 0; i < a.count; i++) {
         const TileArg *arg = &p->args.ptr[i];
@@ -220,6 +257,7 @@ static Arguments arguments_new(Arena *arena, const TileProgram *p) {
             dtype_set(arg->type, a.data[i], k, (double)((k + 1) * 7919 % (113 + i) - 56) / 32);
         a.args[i] = (SimtArg){str_copy(arena, arg->name).ptr, a.data[i], bytes};
     }
+    if (program->prepare) program->prepare(p, a.data);
     return a;
 }
 
@@ -251,11 +289,11 @@ static void expect_noticed(Program program, const Mutation *planted, uint32_t co
     Simt *simt;
     if (!simt_build(&bench.diag, arena, kernels, count + 1, &simt))
         assert_diag(&bench.diag, "");
-    Arguments expected = arguments_new(arena, p);
+    Arguments expected = arguments_new(arena, p, &program);
     tile_interpret(p, expected.data);
     uint32_t missed = 0;
     for (uint32_t i = 0; i <= count; i++) {
-        Arguments got = arguments_new(arena, p);
+        Arguments got = arguments_new(arena, p, &program);
         Diag found;
         diag_init(&found, arena);
         bool passed = simt_check(&found, simt, i, got.args, got.count);
@@ -276,7 +314,7 @@ static void expect_noticed(Program program, const Mutation *planted, uint32_t co
 
 static void bugs_in_rows(void **state) {
     (void)state;
-    expect_noticed((Program){softmax, CUDA_SM80, 1e-5}, in_softmax, COUNT(in_softmax));
+    expect_noticed((Program){softmax, CUDA_SM80, 1e-5, NULL}, in_softmax, COUNT(in_softmax));
 }
 
 // y[s, t] = sum over i of x[i, t] sigmoid(a[i, s, t] - z[s, t]) with a = x[i, t] . q[s] and
@@ -330,35 +368,58 @@ static const char *mixes_text(Arena *arena) {
 static void bugs_in_shared_scalars(void **state) {
     (void)state;
     Arena arena = {0};
-    expect_noticed((Program){mixes_text(&arena), CUDA_SM80, 1e-4}, in_mixes, COUNT(in_mixes));
+    expect_noticed((Program){mixes_text(&arena), CUDA_SM80, 1e-4, NULL}, in_mixes,
+                   COUNT(in_mixes));
     arena_release(&arena);
 }
 
 static void bugs_in_products_by_copies(void **state) {
     (void)state;
-    expect_noticed((Program){by_copies, CUDA_SM80, ROUNDING}, in_copies, COUNT(in_copies));
+    expect_noticed((Program){by_copies, CUDA_SM80, ROUNDING, NULL}, in_copies,
+                   COUNT(in_copies));
 }
 
 static void bugs_in_products_by_warpgroups(void **state) {
     (void)state;
-    expect_noticed((Program){by_warpgroups, CUDA_SM90A, ROUNDING}, in_warpgroups,
+    expect_noticed((Program){by_warpgroups, CUDA_SM90A, ROUNDING, NULL}, in_warpgroups,
                    COUNT(in_warpgroups));
 }
 
 // Weights are rounded to 9 bits.
 static void bugs_in_attention(void **state) {
     (void)state;
-    expect_noticed((Program){attention, CUDA_SM80, 0x1p-7}, in_attention, COUNT(in_attention));
+    expect_noticed((Program){attention, CUDA_SM80, 0x1p-7, NULL}, in_attention,
+                   COUNT(in_attention));
 }
 
 static void bugs_in_parts_of_k(void **state) {
     (void)state;
-    expect_noticed((Program){parts_by_copies, CUDA_SM80, ROUNDING}, in_parts_by_copies,
+    expect_noticed((Program){parts_by_copies, CUDA_SM80, ROUNDING, NULL}, in_parts_by_copies,
                    COUNT(in_parts_by_copies));
-    expect_noticed((Program){parts_by_warpgroups, CUDA_SM90A, ROUNDING}, in_parts_by_warpgroups,
-                   COUNT(in_parts_by_warpgroups));
-    expect_noticed((Program){sum_of_parts, CUDA_SM80, 1e-6}, in_sum_of_parts,
+    expect_noticed((Program){parts_by_warpgroups, CUDA_SM90A, ROUNDING, NULL},
+                   in_parts_by_warpgroups, COUNT(in_parts_by_warpgroups));
+    expect_noticed((Program){sum_of_parts, CUDA_SM80, 1e-6, NULL}, in_sum_of_parts,
                    COUNT(in_sum_of_parts));
+}
+
+// Keys from -1 to 6, of which 0 to 5 are groups.
+static void keys_prepare(const TileProgram *p, void *const *args) {
+    int32_t *keys = args[0];
+    for (int32_t i = 0; i < p->args.ptr[0].elements; i++)
+        keys[i] = i * 7919 % 113 % 8 - 1;
+}
+
+static void bugs_in_groups(void **state) {
+    (void)state;
+    Arena arena = {0};
+    Program at = {grouped_at_text(&arena, &grouped).ptr, CUDA_SM80, ROUNDING, grouped_prepare};
+    Program into = {grouped_into_text(&arena, &grouped).ptr, CUDA_SM80, ROUNDING,
+                    grouped_prepare};
+    Program order = {grouped_order_text(&arena, 1100, 6, "r").ptr, CUDA_SM80, 0, keys_prepare};
+    expect_noticed(at, in_rows_at_groups, COUNT(in_rows_at_groups));
+    expect_noticed(into, in_rows_into_groups, COUNT(in_rows_into_groups));
+    expect_noticed(order, in_order, COUNT(in_order));
+    arena_release(&arena);
 }
 
 int main(void) {
@@ -373,6 +434,7 @@ int main(void) {
         cmocka_unit_test(bugs_in_products_by_warpgroups),
         cmocka_unit_test(bugs_in_parts_of_k),
         cmocka_unit_test(bugs_in_attention),
+        cmocka_unit_test(bugs_in_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

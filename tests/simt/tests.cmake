@@ -28,5 +28,5 @@ function(strata_simt_test name)
 endfunction()
 strata_simt_test(simt/machine simt/test_simt.c simt/simt_kernels.c LIBS strata_simt strata_base)
 strata_simt_test(simt/mutate simt/test_mutate.c simt/mutate.c simt/simt_kernels.c LIBS strata_simt strata_base)
-strata_simt_test(simt/mutate_cuda simt/test_mutate_cuda.c simt/mutate.c ir/tile_bench.c
+strata_simt_test(simt/mutate_cuda simt/test_mutate_cuda.c simt/mutate.c codegen/grouped_case.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
