@@ -56,7 +56,7 @@ static void cublaslt_find(void) {
                                          "libcublasLt.so",
                                          "/usr/local/cuda*/lib64/libcublasLt.so*"};
     static const char *const symbols[] = {
-#define CUBLASLT_FUNCTION(name, symbol, ...) symbol,
+#define CUBLASLT_FUNCTION(name, symbol, ...) #symbol,
 #include "runtime/cuda/cublaslt.def"
 #undef CUBLASLT_FUNCTION
     };

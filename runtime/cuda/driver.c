@@ -21,7 +21,7 @@ static void driver_open(void) {
     static const char *const places[] = {"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1",
                                          "/usr/lib/wsl/lib/libcuda.so.1"};
     static const char *const symbols[] = {
-#define DRIVER_FUNCTION(name, symbol, ...) symbol,
+#define DRIVER_FUNCTION(name, symbol, ...) #symbol,
 #include "runtime/cuda/driver.def"
 #undef DRIVER_FUNCTION
     };

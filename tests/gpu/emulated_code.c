@@ -35,17 +35,6 @@ typedef struct {
 } EncodedMap;
 _Static_assert(sizeof(EncodedMap) <= sizeof(CuTensorMap), "an encoded map is a tensor map");
 
-#define DRIVER_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
-#include "runtime/cuda/driver.def"
-#undef DRIVER_FUNCTION
-Type_module_load cuModuleLoadData;
-Type_module_unload cuModuleUnload;
-Type_module_function cuModuleGetFunction;
-Type_function_attribute cuFuncGetAttribute;
-Type_function_set_attribute cuFuncSetAttribute;
-Type_launch cuLaunchKernelEx;
-Type_tensor_map cuTensorMapEncodeTiled;
-
 // ---- modules
 
 // Parameters up to the bracket that closes them: pointers, then maps.

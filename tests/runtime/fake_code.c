@@ -19,18 +19,6 @@ struct CuModule {
 static CuAddress address_of(const void *p) { return (CuAddress)(uintptr_t)p; }
 static bool on_device(CuAddress at) { return fake_room(at) > 0; }
 
-// ---- the driver's own prototypes
-#define DRIVER_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
-#include "runtime/cuda/driver.def"
-#undef DRIVER_FUNCTION
-Type_module_load cuModuleLoadData;
-Type_module_unload cuModuleUnload;
-Type_module_function cuModuleGetFunction;
-Type_function_attribute cuFuncGetAttribute;
-Type_function_set_attribute cuFuncSetAttribute;
-Type_launch cuLaunchKernelEx;
-Type_tensor_map cuTensorMapEncodeTiled;
-
 int cuModuleLoadData(CuModule **out, const void *image) {
     enum { NO_BINARY_FOR_GPU = 209, PATH_CAP = 512 };
     ENTER("cuModuleLoadData");

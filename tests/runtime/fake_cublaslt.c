@@ -31,23 +31,9 @@ typedef struct {
 
 enum { OK = 0, INVALID = 7, UNSUPPORTED = 15, ALGORITHM = 4711 };
 
-#define CUBLASLT_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
+#define CUBLASLT_FUNCTION(name, symbol, ...) int symbol(__VA_ARGS__);
 #include "runtime/cuda/cublaslt.def"
 #undef CUBLASLT_FUNCTION
-Type_property cublasLtGetProperty;
-Type_create cublasLtCreate;
-Type_destroy cublasLtDestroy;
-Type_product_new cublasLtMatmulDescCreate;
-Type_product_set cublasLtMatmulDescSetAttribute;
-Type_product_free cublasLtMatmulDescDestroy;
-Type_layout_new cublasLtMatrixLayoutCreate;
-Type_layout_set cublasLtMatrixLayoutSetAttribute;
-Type_layout_free cublasLtMatrixLayoutDestroy;
-Type_preference_new cublasLtMatmulPreferenceCreate;
-Type_preference_set cublasLtMatmulPreferenceSetAttribute;
-Type_preference_free cublasLtMatmulPreferenceDestroy;
-Type_choose cublasLtMatmulAlgoGetHeuristic;
-Type_multiply cublasLtMatmul;
 
 static int make(size_t bytes, void **out) {
     *out = calloc(1, bytes);

@@ -84,44 +84,6 @@ static bool on_device(CuAddress at, size_t bytes) {
     return fake_room(at) && bytes <= fake_room(at);
 }
 
-// ---- the driver's own prototypes
-#define DRIVER_FUNCTION(name, symbol, ...) typedef int Type_##name(__VA_ARGS__);
-#include "runtime/cuda/driver.def"
-#undef DRIVER_FUNCTION
-Type_init cuInit;
-Type_version cuDriverGetVersion;
-Type_error_name cuGetErrorName;
-Type_error_text cuGetErrorString;
-Type_device_count cuDeviceGetCount;
-Type_device_name cuDeviceGetName;
-Type_device_attribute cuDeviceGetAttribute;
-Type_device_memory cuDeviceTotalMem_v2;
-Type_context_retain cuDevicePrimaryCtxRetain;
-Type_context_release cuDevicePrimaryCtxRelease_v2;
-Type_context_use cuCtxSetCurrent;
-Type_memory_info cuMemGetInfo_v2;
-Type_memory_new cuMemAlloc_v2;
-Type_memory_free cuMemFree_v2;
-Type_pinned_new cuMemHostAlloc;
-Type_pinned_free cuMemFreeHost;
-Type_upload cuMemcpyHtoDAsync_v2;
-Type_download cuMemcpyDtoHAsync_v2;
-Type_copy cuMemcpyDtoDAsync_v2;
-Type_fill cuMemsetD8Async;
-Type_stream_new cuStreamCreate;
-Type_stream_free cuStreamDestroy_v2;
-Type_stream_wait cuStreamSynchronize;
-Type_event_new cuEventCreate;
-Type_event_free cuEventDestroy_v2;
-Type_event_record cuEventRecordWithFlags;
-Type_event_elapsed cuEventElapsedTime;
-Type_capture_begin cuStreamBeginCapture_v2;
-Type_capture_end cuStreamEndCapture;
-Type_graph_free cuGraphDestroy;
-Type_graph_instantiate cuGraphInstantiateWithFlags;
-Type_graph_launch cuGraphLaunch;
-Type_graph_exec_free cuGraphExecDestroy;
-
 // ---- devices
 
 int cuInit(unsigned flags) {

@@ -41,6 +41,9 @@ void fake_graph_run(const CuGraphExec *graph);
 void fake_exec_free(CuGraphExec *graph);
 
 // ---- of the driver
+#define DRIVER_FUNCTION(name, symbol, ...) int symbol(__VA_ARGS__);
+#include "runtime/cuda/driver.def"
+#undef DRIVER_FUNCTION
 void fake_object_count(int change);  // something was made or released
 void fake_log(const char *fmt, ...) PRINTF_LIKE(1, 2);
 int fake_error(const char *function);  // what it must answer now; 0: nothing
