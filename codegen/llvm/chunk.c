@@ -64,6 +64,7 @@ static void tiles_emit(Chunk *c) {
     c->first = build_imul(b, c->number, c->tile);
     c->count = at_most(b, build_i64(b, c->tile), minus(b, build_i64(b, tokens), c->first));
     IrValue whole = build_iadd(b, c->count, build_i64(b, c->block - 1));
+    announced_plan(c);
     c->live = LLVMBuildAnd(b->at, whole, build_i64(b, -c->block), "");
     tile_emit(c);
     loop_end(b, &loop);

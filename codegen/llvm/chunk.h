@@ -56,6 +56,8 @@ typedef struct {
     IrValue live;  // tokens of its whole blocks
     Copy *copies;
     uint32_t copy_count;
+    const TileOp **ahead;  // whose memory of the next tile is still to be asked for
+    uint32_t ahead_count;
 } Chunk;
 
 // chunk_plan.c. False, with the reason in b->diag: the program has no code here.
@@ -76,6 +78,10 @@ typedef struct {
 // NULL: a dot that is added later, or only such.
 IrValue place_value(const Chunk *c, const Place *at, TileId v);
 
+// Where memory has the element of a load or store.
+IrValue access_pointer(const Chunk *c, const Place *at, const TileOp *op);
+DType arg_type(const Chunk *c, const TileOp *op);
+
 // Calls `emit` for all vectors of a matrix: rows that exist, and lanes of the last vector.
 typedef void PlaceEmit(const Chunk *c, const Place *at, void *context);
 void chunk_walk(const Chunk *c, int row_dim, int col_dim, PlaceEmit *emit, void *context);
@@ -89,9 +95,15 @@ void matrix_fill(Chunk *c, TileId v, const Matrix *to);
 void matrix_clear_rows(const Chunk *c, IrValue at,
                        int64_t pitch);  // those behind the last token
 void pairs_clip(const Chunk *c, IrValue at,
-                int64_t pitch);             // zeros where s > t: diagonal blocks
+                int64_t pitch);  // zeros where s > t: diagonal blocks
+// The transpose of `from`, a matrix like x, of its rows below `end`.
+void matrix_turn(Chunk *c, const Matrix *x, IrValue from, IrValue to, IrValue end);
 IrValue matrix_turned(Chunk *c, TileId v);  // rows of chunk_pitch(row)
 void chunk_store(const Chunk *c, const TileOp *store);
+
+// chunk_ahead.c: memory of the next tile, asked for by products.
+void announced_plan(Chunk *c);
+void announced_take(Chunk *c, TileId dot, Product *p);
 
 // ---- the operations
 void reduce_emit(Chunk *c, TileId v);  // chunk_scan.c

@@ -47,85 +47,95 @@ static Product block_product(const Decayed *d) {
 
 // Of one block, by pointers to its first elements.
 typedef struct {
-    IrValue turned, a, alpha, late, to;
+    IrValue a, b, alpha, early, to;
 } Diagonal;
 
-// Lanes are tokens s: w, b times the product of alpha after s up to t, goes from t to t + 1 in
-// the lanes before it. After the last t it is what later blocks need.
-static void scores_loop(const Decayed *d, const Diagonal *x) {
-    Chunk *c = d->c;
-    Builder *b = c->b;
-    int rows = (int)c->block;
-    int64_t width = chunk_pitch(c, d->of_b->row);
-    Loop loop = {.count = (uint32_t)rows};
-    for (int t = 0; t < rows; t++)
-        loop.carried[t] = build_f32(b, 0, c->lanes);
-    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d->of_b->col].extent), 1);
-    IrValue across = build_imul(b, loop.index, width);
-    IrValue w = close_load(c, build_gep(b, b->f32, x->turned, across));
-    IrValue a = build_gep(b, b->f32, x->a, loop.index);
-    IrValue alpha = build_gep(b, b->f32, x->alpha, loop.index);
-    for (int t = 0; t < rows; t++) {
-        IrValue row = build_i64(b, t * d->pitch);
-        IrValue next = t ? build_fmul(b, w, close_splat(c, alpha, row)) : w;
-        w = t ? build_select(b, build_mask_first(b, t, c->lanes), next, w) : w;
-        loop.carried[t] = build_fma(b, close_splat(c, a, row), w, loop.carried[t]);
-    }
-    if (x->late) close_store(c, w, build_gep(b, b->f32, x->late, across));
-    loop_end(b, &loop);
-    for (int t = 0; t < rows; t++) {
-        IrValue sum = build_select(b, build_mask_first(b, t + 1, c->lanes), loop.carried[t],
-                                   build_f32(b, 0, c->lanes));
-        close_store(c, sum, build_gep_bytes(b, x->to, t * d->to->pitch * 4));
-    }
+// A vector of d of a row; past the last element it is zero.
+static IrValue row_vector(const Decayed *d, IrValue base, int row, IrValue col, int lanes) {
+    IrValue x =
+        close_load(d->c, build_gep_bytes(d->c->b, build_gep(d->c->b, d->c->b->f32, base, col),
+                                         row * d->pitch * 4));
+    if (lanes == d->c->lanes) return x;
+    return build_select(d->c->b, build_mask_first(d->c->b, lanes, d->c->lanes), x,
+                        build_f32(d->c->b, 0, d->c->lanes));
 }
 
-static void scores_diagonal(const Decayed *d, IrValue first, IrValue turned, IrValue late) {
+// Goes from token t back to the block's first: w, a times the product of alpha after s up to t,
+// meets b[s] on the way. What is left is what earlier blocks meet.
+static void scores_vector(const Decayed *d, const Diagonal *x, int t, IrValue col, int lanes,
+                          IrValue *sums) {
     Builder *b = d->c->b;
-    int64_t key[] = {ROUTINE_SCORES,
-                     d->pitch,
-                     d->to->pitch,
-                     chunk_pitch(d->c, d->of_b->row),
-                     d->c->p->dims[d->of_b->col].extent,
-                     late != NULL};
-    IrValue args[] = {build_gep(b, b->f32, turned, first), rows_at(d, d->of_a->at, first),
-                      rows_at(d, d->of_alpha->at, first),
-                      late ? build_gep(b, b->f32, late, first) : NULL,
+    IrValue w = row_vector(d, x->a, t, col, lanes);
+    for (int s = t; s >= 0; s--) {
+        sums[s] = build_fma(b, w, row_vector(d, x->b, s, col, lanes), sums[s]);
+        if (s || x->early) w = build_fmul(b, w, row_vector(d, x->alpha, s, col, lanes));
+    }
+    if (x->early)
+        close_store(d->c, w,
+                    build_gep_bytes(b, build_gep(b, b->f32, x->early, col), t * d->pitch * 4));
+}
+
+static void scores_row(const Decayed *d, const Diagonal *x, int t) {
+    Chunk *c = d->c;
+    Builder *b = c->b;
+    int64_t extent = c->p->dims[d->of_b->col].extent, whole = extent / c->lanes * c->lanes;
+    Loop loop = {.count = (uint32_t)t + 1};
+    IrValue sums[MAX_BLOCK], zero = build_f32(b, 0, c->lanes);
+    for (int s = 0; s < MAX_BLOCK; s++)
+        sums[s] = zero;
+    if (whole) {
+        memcpy(loop.carried, sums, loop.count * sizeof *sums);
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, whole), c->lanes);
+        memcpy(sums, loop.carried, loop.count * sizeof *sums);
+        scores_vector(d, x, t, loop.index, c->lanes, sums);
+        memcpy(loop.carried, sums, loop.count * sizeof *sums);
+        loop_end(b, &loop);
+        memcpy(sums, loop.carried, loop.count * sizeof *sums);
+    }
+    if (whole < extent)
+        scores_vector(d, x, t, build_i64(b, whole), (int)(extent - whole), sums);
+    IrValue row = c->lanes > 1 ? build_lanes_sums(b, sums, c->lanes) : sums[0];
+    close_store(c, row, build_gep_bytes(b, x->to, t * d->to->pitch * 4));
+}
+
+static void scores_diagonal(const Decayed *d, IrValue first, IrValue early) {
+    Builder *b = d->c->b;
+    int64_t key[] = {ROUTINE_SCORES, d->pitch, d->to->pitch, d->c->p->dims[d->of_b->col].extent,
+                     early != NULL};
+    IrValue args[] = {rows_at(d, d->of_a->at, first), rows_at(d, d->of_b->at, first),
+                      rows_at(d, d->of_alpha->at, first), early,
                       pairs_at(d, d->to, first, first)};
     Routine routine;
     if (!routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 5)) return;
-    scores_loop(d, &(Diagonal){args[0], args[1], args[2], args[3], args[4]});
+    for (int t = 0; t < (int)d->c->block; t++)
+        scores_row(d, &(Diagonal){args[0], args[1], args[2], args[3], args[4]}, t);
     routine_end(b, &routine);
 }
 
-// A block's rows [block][d], times a row of factors, or times as many rows.
-static void rows_multiply(const Decayed *d, IrValue x, IrValue factors, int64_t factor_pitch,
-                          IrValue to) {
+// A block's rows [block][d], times a row of factors.
+static void rows_multiply(const Decayed *d, IrValue x, IrValue factors) {
     Chunk *c = d->c;
     Builder *b = c->b;
     Loop rows = {.count = 0}, cols = {.count = 0};
     loop_begin(b, &rows, build_i64(b, 0), build_i64(b, c->block), 1);
     loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->pitch), c->lanes);
-    IrValue y = close_load(c, matrix_pointer(c, x, d->pitch, rows.index, cols.index));
-    IrValue f = close_load(c, matrix_pointer(c, factors, factor_pitch, rows.index, cols.index));
-    close_store(c, build_fmul(b, y, f),
-                matrix_pointer(c, to, d->pitch, rows.index, cols.index));
+    IrValue at = matrix_pointer(c, x, d->pitch, rows.index, cols.index);
+    IrValue f = close_load(c, build_gep(b, b->f32, factors, cols.index));
+    close_store(c, build_fmul(b, close_load(c, at), f), at);
     loop_end(b, &cols);
     loop_end(b, &rows);
 }
 
 // The block's queries times their factors meet the keys of one block after the other, back from
 // the one before it, and take up the product over each on the way.
-static void scores_before(const Decayed *d, IrValue first, IrValue work, IrValue late) {
+static void scores_before(const Decayed *d, IrValue first, IrValue early, IrValue late) {
     Chunk *c = d->c;
     Builder *b = c->b;
-    rows_multiply(d, rows_at(d, d->of_a->at, first), rows_at(d, d->from_start, first), d->pitch,
-                  work);
     Loop back = {.count = 0};
     loop_begin(b, &back, build_i64(b, 0), first, c->block);
     IrValue s = minus(b, minus(b, first, back.index), build_i64(b, c->block));
     Product p = block_product(d);
-    p.a = work;
+    p.a = early;
     p.a_across = d->pitch;
     p.a_step = 1;
     p.b = build_gep(b, b->f32, late, s);
@@ -135,26 +145,21 @@ static void scores_before(const Decayed *d, IrValue first, IrValue work, IrValue
     p.c = pairs_at(d, d->to, first, s);
     p.c_pitch = d->to->pitch;
     product_call(b, &p);
-    rows_multiply(d, work, over_block(d, s), 0, work);
+    rows_multiply(d, early, over_block(d, s));
     loop_end(b, &back);
 }
 
 static void scores_emit(const Decayed *d) {
     Chunk *c = d->c;
     Builder *b = c->b;
-    IrValue turned = matrix_turned(c, d->b);
-    const Copy *late = copy_find(c, COPY_LATE_TURNED, d->b, d->alpha);
-    bool make = late == NULL && c->padded > c->block;
-    if (make) late = copy_add(c, COPY_LATE_TURNED, d->b, d->alpha);
-    Loop blocks = {.count = 0}, rest = {.count = 0};
+    bool many = c->padded > c->block;
+    IrValue late = many ? copy_of(c, COPY_LATE_TURNED, d->b, d->alpha) : NULL;
+    IrValue early = many ? build_scratch(b, c->block * d->pitch * 4) : NULL;
+    Loop blocks = {.count = 0};
     loop_begin(b, &blocks, build_i64(b, 0), c->live, c->block);
-    scores_diagonal(d, blocks.index, turned, make ? late->at : NULL);
+    scores_diagonal(d, blocks.index, early);
+    if (many) scores_before(d, blocks.index, early, late);
     loop_end(b, &blocks);
-    if (c->padded == c->block) return;
-    IrValue work = build_scratch(b, c->block * d->pitch * 4);
-    loop_begin(b, &rest, build_i64(b, c->block), c->live, c->block);
-    scores_before(d, rest.index, work, late->at);
-    loop_end(b, &rest);
 }
 
 // ---- over s, at (t, d), and over t, at (s, d)

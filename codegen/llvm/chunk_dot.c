@@ -56,6 +56,7 @@ Product dot_product(Chunk *c, TileId v) {
 void dot_emit(Chunk *c, TileId v) {
     const Matrix *to = &c->value[v.i];
     Product p = dot_product(c, v);
+    announced_take(c, v, &p);
     product_call(c->b, &p);
     if (is_pairs(c, to)) pairs_clip(c, to->at, to->pitch);
 }

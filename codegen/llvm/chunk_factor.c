@@ -117,8 +117,13 @@ IrValue copy_of(Chunk *c, CopyKind kind, TileId x, TileId alpha) {
     case COPY_LATE: operand_make(c, x, copy_of(c, COPY_TO_END, alpha, alpha), to); break;
     case COPY_BETWEEN: between_make(c, alpha, to); break;
     case COPY_WEIGHTED: pairs_weigh(c, c->value[x.i].at, alpha, to); break;
-    case COPY_LATE_TURNED:
-    case COPY_KINDS: BUG("made by the dot that needs it");
+    case COPY_LATE_TURNED: {
+        // Nothing is behind the last block.
+        IrValue end = minus(c->b, c->live, build_i64(c->b, c->block));
+        matrix_turn(c, &c->value[x.i], copy_of(c, COPY_LATE, x, alpha), to, end);
+        break;
+    }
+    case COPY_KINDS: BUG("no copy");
     }
     return to;
 }

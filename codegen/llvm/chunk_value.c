@@ -50,11 +50,9 @@ static IrValue access_index(const Chunk *c, const Place *at, const TileOp *op, i
     return stands ? build_iadd(c->b, c->first, offset_at(c, at, dim)) : c->number;
 }
 
-static DType arg_type(const Chunk *c, const TileOp *op) {
-    return c->p->args.ptr[op->access.arg].type;
-}
+DType arg_type(const Chunk *c, const TileOp *op) { return c->p->args.ptr[op->access.arg].type; }
 
-static IrValue access_pointer(const Chunk *c, const Place *at, const TileOp *op) {
+IrValue access_pointer(const Chunk *c, const Place *at, const TileOp *op) {
     Builder *b = c->b;
     IrValue offset = build_i64(b, op->access.offset);
     for (int d = 0; d < (int)c->p->dim_count; d++) {
@@ -271,6 +269,7 @@ static void terms_add(Terms *t, TileId v, bool negate) {
         p.c = t->to->at;
         p.add = t->add;
         p.negate = negate;
+        announced_take(t->c, v, &p);
         product_call(t->c->b, &p);
         t->add = true;
     } else if (has_terms(t->c, v, t->to)) {
@@ -333,19 +332,23 @@ static void turn_emit(const Chunk *c, const Matrix *x, IrValue from, IrValue to,
     loop_end(b, &down);
 }
 
+void matrix_turn(Chunk *c, const Matrix *x, IrValue from, IrValue to, IrValue end) {
+    int64_t key[] = {ROUTINE_TURN, chunk_is_tokens(c, x->row), x->pitch,
+                     chunk_pitch(c, x->row)};
+    IrValue args[] = {from, to, end};
+    Routine routine;
+    if (!routine_begin(c->b, &routine, (Str){(const char *)key, sizeof key}, args, 3)) return;
+    turn_emit(c, x, args[0], args[1], args[2]);
+    routine_end(c->b, &routine);
+}
+
 IrValue matrix_turned(Chunk *c, TileId v) {
-    Builder *b = c->b;
     Matrix *x = &c->value[chunk_origin(c, v).i];
     if (x->turned) return x->turned;
-    bool tokens = chunk_is_tokens(c, x->row);
-    x->turned = build_scratch(b, x->pitch * chunk_pitch(c, x->row) * 4);
-    int64_t key[] = {ROUTINE_TURN, tokens, x->pitch, chunk_pitch(c, x->row)};
-    IrValue args[] = {x->at, x->turned, tokens ? c->live : build_i64(b, chunk_rows(c, x->row))};
-    Routine routine;
-    if (routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 3)) {
-        turn_emit(c, x, args[0], args[1], args[2]);
-        routine_end(b, &routine);
-    }
+    int64_t rows = chunk_rows(c, x->row);
+    x->turned = build_scratch(c->b, x->pitch * chunk_pitch(c, x->row) * 4);
+    matrix_turn(c, x, x->at, x->turned,
+                chunk_is_tokens(c, x->row) ? c->live : build_i64(c->b, rows));
     return x->turned;
 }
 

@@ -15,7 +15,14 @@ IrValue at_most(Builder *b, IrValue x, IrValue y) {
 
 IrValue minus(Builder *b, IrValue x, IrValue y) { return LLVMBuildNSWSub(b->at, x, y, ""); }
 
-enum { UNROLL = 4, MOST_SUMS = 24, MOST_ROWS = 12, MOST_VECTORS = 4, NARROW_ROWS = 16 };
+enum {
+    UNROLL = 4,
+    MOST_SUMS = 24,
+    MOST_ROWS = 12,
+    MOST_VECTORS = 4,
+    NARROW_ROWS = 16,
+    LINE_BYTES = 64
+};
 
 // A block of c.
 typedef struct {
@@ -72,11 +79,23 @@ static IrValue c_pointer(const Block *k, int i, int j) {
                            (i * k->p->c_pitch + (int64_t)j * b->lanes) * 4);
 }
 
+static void ahead_emit(const Block *k, const ProductAhead *ahead) {
+    Builder *b = k->b;
+    IrValue row = build_gep(b, b->i8, ahead->at, build_imul(b, k->row, ahead->pitch));
+    IrValue at = build_gep(b, b->i8, row, build_imul(b, k->col, ahead->element));
+    int64_t bytes = (int64_t)k->vectors * b->lanes * ahead->element;
+    for (int i = 0; i < k->rows; i++)
+        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
+            build_prefetch(b, build_gep_bytes(b, at, i * ahead->pitch + byte), ahead->write, 2);
+}
+
 static void block_emit(Block *k) {
     Builder *b = k->b;
     const Product *p = k->p;
     IrType type = type_vector(b->f32, b->lanes);
     unsigned align = (unsigned)b->lanes * 4;
+    for (int i = 0; i < PRODUCT_MOST_AHEAD; i++)
+        if (p->ahead[i].at) ahead_emit(k, &p->ahead[i]);
     for (int i = 0; i < k->rows * k->vectors; i++) {
         IrValue c = c_pointer(k, i / k->vectors, i % k->vectors);
         k->sums[i] = p->add ? build_load(b, type, c, align) : build_f32(b, 0, b->lanes);
@@ -178,12 +197,25 @@ void product_emit(Builder *b, const Product *p) {
 
 void product_call(Builder *b, const Product *p) {
     Product q = *p;
-    IrValue *const values[] = {&q.a,     &q.b,     &q.c,   &q.row,       &q.rows,   &q.count,
-                               &q.scale, &q.first, &q.end, &q.first_row, &q.end_row};
+    IrValue *const values[] = {&q.a,       &q.b,           &q.c,          &q.row, &q.rows,
+                               &q.count,   &q.scale,       &q.first,      &q.end, &q.first_row,
+                               &q.end_row, &q.ahead[0].at, &q.ahead[1].at};
     enum { COUNT = sizeof values / sizeof *values };
     IrValue args[COUNT];
-    int64_t key[] = {p->a_across, p->a_step, p->b_step, p->c_pitch,
-                     p->cols,     p->unit,   p->add,    p->negate};
+    int64_t key[] = {p->a_across,
+                     p->a_step,
+                     p->b_step,
+                     p->c_pitch,
+                     p->cols,
+                     p->unit,
+                     p->add,
+                     p->negate,
+                     p->ahead[0].pitch,
+                     p->ahead[0].element,
+                     p->ahead[0].write,
+                     p->ahead[1].pitch,
+                     p->ahead[1].element,
+                     p->ahead[1].write};
     for (int i = 0; i < COUNT; i++)
         args[i] = *values[i];
     Routine routine;

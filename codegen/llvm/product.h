@@ -5,6 +5,15 @@
 
 #include "codegen/llvm/builder.h"
 
+// Memory that is read or written soon, in rows and cols like c's: each block asks for its part.
+typedef struct {
+    IrValue at;              // NULL: none
+    int64_t pitch, element;  // bytes
+    bool write;
+} ProductAhead;
+
+enum { PRODUCT_MOST_AHEAD = 2 };
+
 typedef struct {
     IrValue a, b, c;                            // rows of b and c are whole vectors
     int64_t a_across, a_step, b_step, c_pitch;  // elements
@@ -19,6 +28,7 @@ typedef struct {
     bool add;       // to what c holds
     bool negate;    // the products
     IrValue scale;  // what c holds is multiplied by scale[col] first; NULL: it is not
+    ProductAhead ahead[PRODUCT_MOST_AHEAD];
 } Product;
 void product_emit(Builder *b, const Product *p);
 void product_call(Builder *b, const Product *p);  // as a routine that products alike share

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "codegen/llvm/builder.h"
 
-enum { ROUTINE_MOST_ARGS = 12 };
+enum { ROUTINE_MOST_ARGS = 13 };
 
 // What the caller goes on with when the routine has been emitted.
 typedef struct {
