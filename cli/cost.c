@@ -66,17 +66,18 @@ static double attend_flops(const Graph *g, const Value *v) {
 }
 
 // The arithmetic of the recurrence: passes over a state for each token and sequence. The
-// gradient of v pays for walking the states again and their gradients.
+// gradient of v pays for making the states again and for walking their gradients; errors come
+// by the way.
 static double linear_flops(const Graph *g, const Value *v) {
     LinearOperands l = linear_operands(g, v);
     bool delta = v->attr.amount & LINEAR_DELTA;
-    double product = op_flops(OP_CONTRACT), passes = 0,
-           walk = product * (delta ? 2 : 1) + (l.decay.i ? 1 : 0);
+    double product = op_flops(OP_CONTRACT), passes = 0, decay = l.decay.i ? 1 : 0;
+    double walk = product * (delta ? 2 : 1) + decay;
     switch ((int)v->op) {
     case OP_LINEAR: passes = walk + product; break;
     case OP_LINEAR_STATE: passes = walk; break;
     case OP_LINEAR_DK: passes = product * (delta ? 2 : 1); break;
-    case OP_LINEAR_DV: passes = 2 * walk + product; break;
+    case OP_LINEAR_DV: passes = walk + 2 * product + decay; break;
     case OP_LINEAR_DQ:
     case OP_LINEAR_DDECAY: passes = product; break;
     default: break;

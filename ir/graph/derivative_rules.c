@@ -319,14 +319,25 @@ static GraphOp linear_gradient(int64_t bits, uint32_t k) {
     return (GraphOp)op;
 }
 
+// What the delta rule writes of, which the forward pass has solved for.
+static ValueId linear_error(const Derivation *d) {
+    GraphAttr attr = d->value.attr;
+    uint32_t queries = attr.amount & LINEAR_HAS_QUERY ? 1 : 0;
+    attr.amount &= ~(int64_t)LINEAR_HAS_QUERY;
+    attr.number = 1;  // of no result: that of the final state's gradients is the same
+    return graph_add(d->g, OP_LINEAR_ERROR, d->value.in + queries, d->value.arity - queries,
+                     attr, span_of(d));
+}
+
 static ValueId derive_linear(const Derivation *d, uint32_t k) {
     ValueId in[8];
     uint32_t arity = d->value.arity;
     for (uint32_t i = 0; i < arity; i++)
         in[i] = operand(d, i);
-    in[arity] = d->grad;
+    if (d->value.attr.amount & LINEAR_DELTA) in[arity++] = linear_error(d);
+    in[arity++] = d->grad;
     GraphOp op = linear_gradient(d->value.attr.amount, k);
-    return reduced_to(d, graph_add(d->g, op, in, arity + 1, d->value.attr, span_of(d)), k);
+    return reduced_to(d, graph_add(d->g, op, in, arity, d->value.attr, span_of(d)), k);
 }
 
 // ---- grouped contractions

@@ -10,7 +10,7 @@
 #include "ir/graph/evaluate_step.h"
 #include "ir/graph/linear.h"
 
-enum { Q, K, V, DECAY, BETA, INITIAL, G, OUT, ARRAYS };
+enum { Q, K, V, DECAY, BETA, INITIAL, ERROR, G, OUT, ARRAYS };
 
 typedef struct {
     const EvaluateStep *s;
@@ -48,9 +48,10 @@ static double *out_at(const Linear *l, int64_t t, int64_t i) {
 
 // w and u of token t, whose S' is given.
 static void read_errors(const Linear *l, const double *decayed, int64_t t) {
+    bool given = l->data[ERROR] != NULL;
     for (int64_t e = 0; e < l->values; e++)
-        l->error[e] = at(l, V, t, e);
-    for (int64_t d = 0; l->delta && d < l->width; d++)
+        l->error[e] = at(l, given ? ERROR : V, t, e);
+    for (int64_t d = 0; l->delta && !given && d < l->width; d++)
         for (int64_t e = 0; e < l->values; e++)
             l->error[e] -= decayed[d * l->values + e] * at(l, K, t, d);
     for (int64_t e = 0; e < l->values; e++)
@@ -69,6 +70,8 @@ static void step_forward(const Linear *l, int64_t t) {
     for (int64_t d = 0; d < l->width; d++)
         for (int64_t e = 0; e < l->values; e++)
             l->state[d * l->values + e] += at(l, K, t, d) * l->written[e];
+    for (int64_t e = 0; l->s->value->op == OP_LINEAR_ERROR && e < l->values; e++)
+        *out_at(l, t, e) = l->error[e];
     if (l->s->value->op != OP_LINEAR) return;
     for (int64_t d = 0; d < l->width; d++) {
         double q = l->s->value->attr.number * at(l, Q, t, d);
@@ -158,7 +161,8 @@ static void run_reverse(const Linear *l) {
 // The arrays, and in nest the axes of the sequences.
 static void linear_init(Linear *l, const EvaluateStep *s, Nest *nest) {
     LinearOperands o = linear_operands(s->graph, s->value);
-    const ValueId ids[ARRAYS] = {o.q, o.k, o.v, o.decay, o.beta, o.initial, o.gradient};
+    const ValueId ids[ARRAYS] = {o.q,    o.k,       o.v,     o.decay,
+                                 o.beta, o.initial, o.error, o.gradient};
     const Value *v = graph_value(s->graph, o.v);
     AxisId batch[GRAPH_MAX_RANK];
     Value sequences = {.axes = batch};
@@ -184,8 +188,7 @@ static void linear_init(Linear *l, const EvaluateStep *s, Nest *nest) {
     l->state = arena_array(s->scratch, double, count);
     l->written = arena_array(s->scratch, double, l->values);
     l->error = arena_array(s->scratch, double, l->values);
-    if (s->value->op != OP_LINEAR && s->value->op != OP_LINEAR_STATE)
-        l->decayed = arena_array(s->scratch, double, l->tokens *count);
+    if (o.gradient.i) l->decayed = arena_array(s->scratch, double, l->tokens *count);
 }
 
 static void run_sequence(Linear *l, const int64_t offset[ARRAYS]) {

@@ -35,7 +35,7 @@ const Value *step_operand(const EvaluateStep *s, uint32_t k);
 
 // A contraction walks its result's axes and those summed away.
 #define NEST_MAX_RANK   (2 * GRAPH_MAX_RANK)
-#define NEST_MAX_ARRAYS 8
+#define NEST_MAX_ARRAYS 9
 
 // A nest of loops, outermost first, over up to NEST_MAX_ARRAYS arrays.
 typedef struct {

@@ -1,4 +1,4 @@
-// linear.h: the operands and axes of linear attention, its final state and their gradients
+// linear.h: the operands and axes of linear attention, what it makes by the way, and gradients
 // (LINEAR .. LINEAR_DINITIAL in ops.def).
 #pragma once
 
@@ -16,8 +16,8 @@ enum {
 };
 
 typedef struct {
-    ValueId q, k, v, decay, beta, initial, gradient;  // {0}: there is none
-    AxisId width, time, values;                       // d, t, e
+    ValueId q, k, v, decay, beta, initial, error, gradient;  // {0}: there is none
+    AxisId width, time, values;                              // d, t, e
 } LinearOperands;
 
 LinearOperands linear_operands(const Graph *g, const Value *value);

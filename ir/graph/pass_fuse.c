@@ -295,8 +295,7 @@ static bool same_operands(const Value *a, const Value *b, uint32_t from_a, uint3
 
 // Do they walk the same states, forward or in reverse?
 static bool same_states(const Fuse *f, const Value *a, const Value *b) {
-    bool forward = a->op == OP_LINEAR || a->op == OP_LINEAR_STATE;
-    bool other_forward = b->op == OP_LINEAR || b->op == OP_LINEAR_STATE;
+    bool forward = a->op < OP_LINEAR_DQ, other_forward = b->op < OP_LINEAR_DQ;
     if (forward != other_forward || a->op == b->op) return false;
     if ((a->attr.amount ^ b->attr.amount) & ~(forward ? LINEAR_HAS_QUERY : 0)) return false;
     if (!forward && a->attr.number != b->attr.number) return false;
@@ -315,7 +314,7 @@ static bool depends(Fuse *f, const Group *p, const Group *q) {
     return fuse_path_around(f, p, q);
 }
 
-// The final state is made by the way, and gradients share the states.
+// The final state and errors are made by the way, and gradients share the states.
 static void join_linear(Fuse *f, uint32_t v) {
     for (uint32_t u = v + 1; u < f->graph->values.len; u++) {
         if (f->homes[u] != HOME_COMPUTED || !op_is_linear(f->graph->values.ptr[u].op)) continue;

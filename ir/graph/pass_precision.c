@@ -57,8 +57,8 @@ static bool is_statistic(const Precision *p, const Value *v) {
     const Graph *g = p->from;
     bool reduces = v->op == OP_REDUCE_SUM || v->op == OP_REDUCE_MAX || v->op == OP_LOGSUMEXP;
     if (v->op == OP_ATTEND_LSE) return true;
-    if (v->op == OP_LINEAR_STATE || v->op == OP_LINEAR_DDECAY || v->op == OP_LINEAR_DBETA ||
-        v->op == OP_LINEAR_DINITIAL)
+    if (v->op == OP_LINEAR_STATE || v->op == OP_LINEAR_ERROR || v->op == OP_LINEAR_DDECAY ||
+        v->op == OP_LINEAR_DBETA || v->op == OP_LINEAR_DINITIAL)
         return true;
     if (reduces) {
         const Value *x = graph_value(g, v->in[0]);

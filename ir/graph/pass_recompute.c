@@ -78,7 +78,10 @@ static bool *mark_forward(const Graph *g, Arena *arena) {
     // The kernel of an attention makes them by the way, of the same operands.
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
-        if (v->op == OP_ATTEND_LSE) forward[i] = forward[v->in[0].i] && forward[v->in[1].i];
+        if (v->op != OP_ATTEND_LSE && v->op != OP_LINEAR_ERROR) continue;
+        forward[i] = true;
+        for (uint32_t k = 0; k < v->arity; k++)
+            forward[i] &= forward[v->in[k].i];
     }
     return forward;
 }

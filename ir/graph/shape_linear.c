@@ -18,6 +18,7 @@ static bool read_operands(GraphOp op, const ValueId *in, uint32_t arity, int64_t
         {&l->decay, bits & LINEAR_HAS_DECAY},
         {&l->beta, bits & LINEAR_HAS_BETA},
         {&l->initial, bits & LINEAR_HAS_INITIAL},
+        {&l->error, is_gradient(op) && bits & LINEAR_DELTA},
         {&l->gradient, is_gradient(op)},
     };
     uint32_t count = 0;
@@ -126,14 +127,13 @@ static const char *need_gradient(ShapeQuery *q, const LinearOperands *l) {
 static const char *need_linear(ShapeQuery *q, LinearOperands *l) {
     int64_t bits = q->attr.amount;
     static const int64_t needed[OP_COUNT] = {
-        [OP_LINEAR] = LINEAR_HAS_QUERY,
-        [OP_LINEAR_DQ] = LINEAR_HAS_QUERY,
-        [OP_LINEAR_DDECAY] = LINEAR_HAS_DECAY,
-        [OP_LINEAR_DBETA] = LINEAR_HAS_BETA,
-        [OP_LINEAR_DINITIAL] = LINEAR_HAS_INITIAL,
+        [OP_LINEAR] = LINEAR_HAS_QUERY,      [OP_LINEAR_ERROR] = LINEAR_DELTA,
+        [OP_LINEAR_DQ] = LINEAR_HAS_QUERY,   [OP_LINEAR_DDECAY] = LINEAR_HAS_DECAY,
+        [OP_LINEAR_DBETA] = LINEAR_HAS_BETA, [OP_LINEAR_DINITIAL] = LINEAR_HAS_INITIAL,
     };
+    bool reads = q->op == OP_LINEAR || is_gradient(q->op);
     bool known = bits >= 0 && bits <= LINEAR_BITS && (bits & needed[q->op]) == needed[q->op] &&
-                 !(q->op == OP_LINEAR_STATE && (bits & LINEAR_HAS_QUERY));
+                 (reads || !(bits & LINEAR_HAS_QUERY));
     if (!known || !read_operands(q->op, q->in, q->arity, bits, l))
         return shape_violation(q, "%u operands of kinds %lld are not those of '%s'", q->arity,
                                (long long)bits, op_text(q->op));
@@ -153,9 +153,13 @@ const char *shape_linear(ShapeQuery *q) {
     LinearOperands l = {0};
     const char *why = need_linear(q, &l);
     const OperandRule rules[] = {
-        {l.q, {l.time, l.width}, {0}, true},  {l.k, {l.time, l.width}, {0}, true},
-        {l.v, {l.time, l.values}, {0}, true}, {l.decay, {l.time}, l.width, false},
-        {l.beta, {l.time}, {0}, false},       {l.initial, {l.width, l.values}, {0}, false},
+        {l.q, {l.time, l.width}, {0}, true},
+        {l.k, {l.time, l.width}, {0}, true},
+        {l.v, {l.time, l.values}, {0}, true},
+        {l.decay, {l.time}, l.width, false},
+        {l.beta, {l.time}, {0}, false},
+        {l.initial, {l.width, l.values}, {0}, false},
+        {l.error, {l.time, l.values}, {0}, false},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules && !why; i++)
         why = need_operand(q, &l, rules[i]);

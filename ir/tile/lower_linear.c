@@ -6,16 +6,16 @@
 // total, and decayed(x, y): a dot whose terms decay by a from token s to token t:
 //
 //     P  = decayed(k[t], k[s]) over d               A  = decayed(q[t], k[s]) over d
-//     V' = solve(beta P, beta (v - k prefix S))     without the delta rule: beta v
+//     E  = solve(P times beta of s, v - k prefix S)     without the delta rule: v
+//     V' = beta E
 //     o  = scale (q prefix S + A V')                next S = total S + (k suffix)^T V'
 //
-// The gradients, for g' = scale g; strict(x) is x where s < t, else 0:
+// The gradients, for g' = scale g and the E of the forward pass; strict(x) is x where s < t,
+// else 0:
 //
-//     D   = solve(beta P, A^T g' + k suffix dS) transposed       without the delta rule, its
-//     right
-//                                                                side itself
-//     dv  = beta D                                  dbeta = sum over e of D (v - k prefix S -
-//                                                           strict(P) V')
+//     D   = solve(beta P, A^T g' + k suffix dS) transposed   without the delta rule, its right
+//                                                            side itself
+//     dv  = beta D                                  dbeta = sum over e of D E
 //     dA  = strict(g' V'^T)                         dP = - beta strict(D V'^T)
 //     past = prefix (g' S^T) + decayed(dA, k[s]) over s          own   = sum over e of g' V'
 //     row  = - prefix ((beta D) S^T) + decayed(dP, k[s]) over s  (only with the delta rule)
@@ -72,6 +72,16 @@ static int64_t tokens_of_tile(const Lower *w, int64_t tokens) {
     return tile < tokens ? tile : tokens;
 }
 
+// Gradients multiply by S^T: the columns of S come first there.
+static void add_state(Linear *l, const NestAxis **d, const NestAxis **e) {
+    Lower *w = l->w;
+    bool values = l->in.gradient.i != 0;
+    for (int i = 0; i < 2; i++, values = !values) {
+        AxisId axis = values ? l->in.values : l->in.width;
+        *(values ? e : d) = add_axis(w, axis, graph_extent(w->graph, axis), DIM_K);
+    }
+}
+
 static void build_dims(Linear *l) {
     Lower *w = l->w;
     const Value *v = graph_value(w->graph, l->in.v);
@@ -81,8 +91,8 @@ static void build_dims(Linear *l) {
     int64_t tokens = graph_extent(w->graph, l->in.time);
     const NestAxis *t = add_axis(w, l->in.time, tokens, DIM_M);
     const NestAxis *s = add_axis(w, (AxisId){0}, tokens, DIM_N);
-    const NestAxis *d = add_axis(w, l->in.width, graph_extent(w->graph, l->in.width), DIM_K);
-    const NestAxis *e = add_axis(w, l->in.values, graph_extent(w->graph, l->in.values), DIM_K);
+    const NestAxis *d, *e;
+    add_state(l, &d, &e);
     nest_collect(w);
     nest_build(w);
     l->t = dim_of(t);
@@ -196,12 +206,17 @@ static TileId unread(const Linear *l) {
     return sub(l, written(l), dot(l, faded(l, key(l), WAY_UPTO), l->state, l->d));
 }
 
-// V'.
-static TileId writes(const Linear *l) {
-    if (!l->delta) return strong(l, written(l));
-    return tile_solve(l->w->program, strong(l, key_scores(l)), strong(l, unread(l)), false,
-                      l->value->span);
+// E.
+static TileId error(const Linear *l) {
+    if (l->in.error.i) return operand(l, l->in.error, l->t | l->e);
+    if (!l->delta) return written(l);
+    TileId scores = key_scores(l);
+    if (l->in.beta.i) scores = mul(l, scores, turn(l, operand(l, l->in.beta, l->t)));
+    return tile_solve(l->w->program, scores, unread(l), false, l->value->span);
 }
+
+// V'.
+static TileId writes(const Linear *l) { return strong(l, error(l)); }
 
 static TileId next_state(const Linear *l) {
     return add(l, faded(l, l->state, WAY_ALL),
@@ -228,10 +243,7 @@ static TileId write_slope(const Linear *l) {
 }
 
 static TileId beta_slope(const Linear *l) {
-    TileId error = written(l);
-    if (l->delta)
-        error = sub(l, unread(l), dot(l, strict(l, key_scores(l)), turn(l, writes(l)), l->s));
-    return sum(l, mul(l, write_slope(l), error), l->e);
+    return sum(l, mul(l, write_slope(l), error(l)), l->e);
 }
 
 // dA and dP.
@@ -391,6 +403,7 @@ static TileKernel lower_forward(Lower *w, unsigned wanted) {
     Linear l = columns_begin(w, wanted);
     l.state = carry_of(&l, l.in.initial);
     if (makes(&l, OP_LINEAR)) store(&l, OP_LINEAR, result(&l));
+    if (makes(&l, OP_LINEAR_ERROR)) store(&l, OP_LINEAR_ERROR, error(&l));
     tile_next(w->program, l.state, next_state(&l), l.value->span);
     if (makes(&l, OP_LINEAR_STATE)) store(&l, OP_LINEAR_STATE, l.state);
     return linear_end(&l, "");
@@ -414,9 +427,9 @@ static void store_slopes(const Linear *l) {
 
 // Do the gradients need the state at every tile?
 static bool reads_state(const Lower *w, unsigned wanted) {
-    if (member_of(w)->attr.amount & LINEAR_DELTA)
-        return wanted & ~(bit(OP_LINEAR_DV) | bit(OP_LINEAR_DINITIAL));
-    return wanted & (bit(OP_LINEAR_DQ) | bit(OP_LINEAR_DDECAY));
+    bool delta = member_of(w)->attr.amount & LINEAR_DELTA;
+    return wanted &
+           (bit(OP_LINEAR_DQ) | bit(OP_LINEAR_DDECAY) | (delta ? bit(OP_LINEAR_DK) : 0));
 }
 
 // dS from the last tile to the first, past those that are skipped: carried, and in the buffer.
@@ -497,7 +510,7 @@ TileKernels *lower_linear(Lower *w) {
         wanted |= bit(lower_output_op(w, w->region->outputs[i]));
     TileKernels *out = arena_new(w->arena, TileKernels);
     out->kernels = arena_array(w->arena, TileKernel, 3);
-    if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE)))
+    if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE) | bit(OP_LINEAR_ERROR)))
         out->kernels[out->kernel_count++] = lower_forward(w, wanted);
     else
         lower_gradients(w, wanted, out);

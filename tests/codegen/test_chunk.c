@@ -290,7 +290,7 @@ typedef struct {
     Graph *g;
     AxisId B, T, d, e;
     int64_t bits;
-    ValueId in[7];  // q, k, v, decay, beta, initial, gradient
+    ValueId in[8];  // q, k, v, decay, beta, initial, error, gradient
 } Model;
 
 static void leaves_add(Model *r, const Shape *x, bool wide) {
@@ -305,14 +305,16 @@ static void leaves_add(Model *r, const Shape *x, bool wide) {
     r->in[3] = leaf(r->g, "decay", wide ? 3 : 2, of_d);
     r->in[4] = leaf(r->g, "beta", 2, of_d);
     r->in[5] = leaf(r->g, "initial", 3, (AxisId[]){r->B, r->d, r->e});
-    r->in[6] = leaf(r->g, "gradient", 3, of_e);
+    r->in[6] = leaf(r->g, "error", 3, of_e);
+    r->in[7] = leaf(r->g, "gradient", 3, of_e);
 }
 
 static void result_add(Model *r, GraphOp op, int64_t bits) {
-    const int64_t needs[7] = {LINEAR_HAS_QUERY,   0, 0, LINEAR_HAS_DECAY, LINEAR_HAS_BETA,
-                              LINEAR_HAS_INITIAL, 0};
-    uint32_t given = op == OP_LINEAR || op == OP_LINEAR_STATE ? 6 : 7, count = 0;
-    ValueId in[7];
+    const int64_t needs[8] = {
+        LINEAR_HAS_QUERY, 0, 0, LINEAR_HAS_DECAY, LINEAR_HAS_BETA, LINEAR_HAS_INITIAL,
+        LINEAR_DELTA,     0};
+    uint32_t given = op < OP_LINEAR_DQ ? 6 : 8, count = 0;
+    ValueId in[8];
     for (uint32_t i = 0; i < given; i++)
         if ((bits & needs[i]) == needs[i]) in[count++] = r->in[i];
     GraphAttr attr = {
@@ -335,6 +337,7 @@ static void check_region(const Shape *x, int64_t bits, bool wide, bool gradients
     } else {
         result_add(&r, OP_LINEAR, bits | LINEAR_HAS_QUERY);
         result_add(&r, OP_LINEAR_STATE, bits);
+        if (bits & LINEAR_DELTA) result_add(&r, OP_LINEAR_ERROR, bits);
     }
     Regions *regions = pass_fuse(r.g, &b.arena);
     assert_int_equal(regions->count, 1);

@@ -261,6 +261,13 @@ static void test_rules(void **state) {
          {s.q, s.k, s.v},
          3,
          "3 operands of kinds 1 are not those of 'linear_state'"},
+        {OP_LINEAR_ERROR, 16, {s.k, s.v}, 2, NULL},
+        {OP_LINEAR_ERROR,
+         0,
+         {s.k, s.v},
+         2,
+         "2 operands of kinds 0 are not those of 'linear_error'"},
+        {OP_LINEAR_DK, 16, {s.k, s.v, s.v, s.initial}, 4, NULL},
         {OP_LINEAR_DDECAY,
          1,
          {s.q, s.k, s.v, s.v},
@@ -354,7 +361,8 @@ static void test_text(void **state) {
 
 // ---- passes
 
-// Forward and final state are one kernel; so are the gradients of either. None is made twice.
+// Forward, final state and errors are one kernel; so are the gradients of either. None is made
+// twice.
 static void test_kernels(void **state) {
     (void)state;
     Setting s;
@@ -368,7 +376,7 @@ static void test_kernels(void **state) {
         members[count++] = regions->regions[i].value_count;
     }
     assert_int_equal(count, 3);
-    assert_int_equal(members[0], 2);
+    assert_int_equal(members[0], 3);
     // The final state has no query.
     assert_int_equal(members[1] + members[2], 6 + 5);
     bench_release(&s.b);
@@ -410,8 +418,9 @@ static void test_precision(void **state) {
         const Value *v = graph_value(g, (ValueId){i});
         if (v->op == OP_CAST && v->type == DTYPE_BF16) {
             GraphOp of = graph_value(g, v->in[0])->op;
-            assert_true(of != OP_LINEAR_STATE && of != OP_LINEAR_DDECAY &&
-                        of != OP_LINEAR_DBETA && of != OP_LINEAR_DINITIAL);
+            assert_true(of != OP_LINEAR_STATE && of != OP_LINEAR_ERROR &&
+                        of != OP_LINEAR_DDECAY && of != OP_LINEAR_DBETA &&
+                        of != OP_LINEAR_DINITIAL);
         }
         if (!op_is_linear(v->op)) continue;
         count++;
@@ -421,11 +430,12 @@ static void test_precision(void **state) {
         if (l.q.i) assert_int_equal(stored_as(g, l.q), DTYPE_BF16);
         if (l.q.i && l.gradient.i) assert_int_equal(stored_as(g, l.gradient), DTYPE_BF16);
         if (!l.q.i && l.gradient.i) assert_int_equal(stored_as(g, l.gradient), DTYPE_F32);
+        assert_int_equal(stored_as(g, l.error), DTYPE_F32);
         assert_int_equal(stored_as(g, l.decay), DTYPE_F32);
         assert_int_equal(stored_as(g, l.beta), DTYPE_F32);
         assert_int_equal(stored_as(g, l.initial), DTYPE_F32);
     }
-    assert_int_equal(count, 13);
+    assert_int_equal(count, 14);
     bench_release(&s.b);
 }
 
