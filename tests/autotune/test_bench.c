@@ -3,21 +3,13 @@
 #include <math.h>
 
 #include "autotune/bench.h"
-#include "autotune/graph_to_plan.h"
 #include "autotune/library.h"
 #include "ir/graph/passes.h"
 #include "runtime/gemm.h"
+#include "tests/autotune/plan_fixture.h"
 #include "tests/test.h"
 
 enum { T = 12, D = 24, H = 40 };
-
-typedef struct {
-    Arena arena;
-    Diag diag;
-    Database *db;
-    PlanRequestEntry entry;
-    PlanRequest request;
-} Fixture;
 
 static ValueId leaf(Graph *g, const char *name, const AxisId *axes) {
     Leaf l = {
@@ -28,9 +20,8 @@ static ValueId leaf(Graph *g, const char *name, const AxisId *axes) {
 
 // y = sum(x w), z = tanh(x)
 static int setup(void **state) {
-    Fixture *f = test_calloc(1, sizeof *f);
-    diag_init(&f->diag, &f->arena);
-    assert_true(database_open(&f->diag, (Str){0}, &f->db));
+    PlanFixture *f = test_calloc(1, sizeof *f);
+    plan_fixture_open(f, cpu_level_here());
     Graph *g = graph_new(&f->arena, STR("tiny"));
     AxisId t = graph_axis(g, STR("t"), T, false), d = graph_axis(g, STR("d"), D, false),
            h = graph_axis(g, STR("h"), H, false);
@@ -39,28 +30,22 @@ static int setup(void **state) {
     graph_output(g, STR("y"),
                  graph_add(g, OP_CONTRACT, (ValueId[]){x, w}, 2, over_d, (Span){0}));
     graph_output(g, STR("z"), graph_unary(g, OP_TANH, x, (Span){0}));
-    f->entry = (PlanRequestEntry){STR("forward"), pass_simplify(g, &f->arena)};
-    f->request = (PlanRequest){.model = STR("tiny"),
-                               .target = {.level = cpu_level_here(), .threads = 1, .db = f->db},
-                               .run_threads = 1,
-                               .entries = &f->entry,
-                               .entry_count = 1};
+    f->entry.graph = pass_simplify(g, &f->arena);
     *state = f;
     return 0;
 }
 
 static int teardown(void **state) {
-    Fixture *f = *state;
-    database_close(f->db);
-    arena_release(&f->arena);
+    PlanFixture *f = *state;
+    plan_fixture_close(f);
     test_free(f);
     return 0;
 }
 
-static Session *open_plan(Fixture *f, uint32_t gemms) {
+static Session *open_plan(PlanFixture *f, uint32_t gemms) {
     Plan *plan;
     Session *session;
-    bool ok = graph_to_plan(&f->diag, &f->arena, &f->request, &plan) &&
+    bool ok = graph_to_plan(&f->diag, &f->arena, &f->plan, &plan) &&
               session_open(&f->diag, plan, 1, &session);
     assert_diag(&f->diag, "");
     assert_true(ok);
@@ -72,7 +57,7 @@ static Session *open_plan(Fixture *f, uint32_t gemms) {
     return session;
 }
 
-static const float *run_y(Fixture *f, Session *s) {
+static const float *run_y(PlanFixture *f, Session *s) {
     assert_true(session_run(&f->diag, s, &session_plan(s)->entries[0]));
     int y = plan_tensor_find(session_plan(s), TENSOR_OUTPUT, STR("y"));
     assert_true(y >= 0);
@@ -80,10 +65,10 @@ static const float *run_y(Fixture *f, Session *s) {
 }
 
 // Makes the library's call the best known schedule of the product.
-static void prefer_library(Fixture *f) {
+static void prefer_library(PlanFixture *f) {
     Regions *regions = pass_fuse(f->entry.graph, &f->arena);
-    TuneContext context = {cpu_name_here(&f->arena), f->request.target.level, 1,
-                           emitter_version(&f->arena, f->request.target.level)};
+    TuneContext context = {cpu_name_here(&f->arena), f->plan.target.level, 1,
+                           emitter_version(&f->arena, f->plan.target.level)};
     for (uint32_t i = 0; i < regions->count; i++) {
         const Region *region = &regions->regions[i];
         if (region->kind != REGION_CONTRACT) continue;
@@ -98,13 +83,13 @@ static void prefer_library(Fixture *f) {
     }
 }
 
-static void need(Fixture *f, bool library) {
+static void need(PlanFixture *f, bool library) {
     if (str_eq(emitter_version(&f->arena, cpu_level_here()), STR("none"))) skip();
     if (library && !gemm_available()) skip();
 }
 
 static void library_calls_give_the_same(void **state) {
-    Fixture *f = *state;
+    PlanFixture *f = *state;
     need(f, true);
     Session *generated = open_plan(f, 0);
     prefer_library(f);
@@ -119,7 +104,7 @@ static void library_calls_give_the_same(void **state) {
 }
 
 static void bench_looks_at_every_step(void **state) {
-    Fixture *f = *state;
+    PlanFixture *f = *state;
     need(f, false);
     if (gemm_available()) prefer_library(f);
     Session *s = open_plan(f, gemm_available());
@@ -147,7 +132,7 @@ static void bench_looks_at_every_step(void **state) {
 }
 
 static void interrupted_bench_says_so(void **state) {
-    Fixture *f = *state;
+    PlanFixture *f = *state;
     need(f, false);
     Session *s = open_plan(f, 0);
     volatile sig_atomic_t stop = 1;

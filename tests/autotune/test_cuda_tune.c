@@ -12,21 +12,14 @@
 #include "codegen/cuda/cuda.h"
 #include "ir/graph/passes.h"
 #include "tests/autotune/objects/planted.h"
+#include "tests/autotune/plan_fixture.h"
 #include "tests/runtime/fake_cuda.h"
 #include "tests/test.h"
 
 static const IsaLevel level = CUDA_SM90A;
 
-typedef struct {
-    Arena arena;
-    Diag diag;
-    Database *db;
-    PlanRequestEntry entry;
-    PlanRequest plan;
-} Fixture;
-
 // x / |x|, row by row.
-static Graph *model(Fixture *f) {
+static Graph *model(PlanFixture *f) {
     Graph *g = graph_new(&f->arena, STR("rows"));
     AxisId t = graph_axis(g, STR("t"), 40, false), d = graph_axis(g, STR("d"), 256, false);
     Leaf leaf = {.kind = OP_PARAM,
@@ -44,7 +37,7 @@ static Graph *model(Fixture *f) {
 }
 
 // y = 2 x + 1, which the planted kernels compute.
-static Graph *planted_model(Fixture *f) {
+static Graph *planted_model(PlanFixture *f) {
     Graph *g = graph_new(&f->arena, STR("planted"));
     AxisId n = graph_axis(g, STR("n"), PLANTED_COUNT, false);
     Leaf leaf = {.kind = OP_INPUT, .path = STR("x"), .type = DTYPE_F32, .rank = 1, .axes = &n};
@@ -56,29 +49,22 @@ static Graph *planted_model(Fixture *f) {
 }
 
 static int setup(void **state) {
-    Fixture *f = test_calloc(1, sizeof *f);
-    diag_init(&f->diag, &f->arena);
-    assert_true(database_open(&f->diag, (Str){0}, &f->db));
-    f->entry = (PlanRequestEntry){STR("forward"), model(f)};
-    f->plan = (PlanRequest){.model = STR("rows"),
-                            .target = {.level = level, .threads = 2, .db = f->db},
-                            .run_threads = 1,
-                            .entries = &f->entry,
-                            .entry_count = 1};
+    PlanFixture *f = test_calloc(1, sizeof *f);
+    plan_fixture_open(f, level);
+    f->entry.graph = model(f);
     *state = f;
     return 0;
 }
 
 static int teardown(void **state) {
-    Fixture *f = *state;
-    database_close(f->db);
-    arena_release(&f->arena);
+    PlanFixture *f = *state;
+    plan_fixture_close(f);
     test_free(f);
     return 0;
 }
 
 // Code that is in the database is not compiled, so it may be anything.
-static void plant(Fixture *f, const Regions *regions, const Schedule *s,
+static void plant(PlanFixture *f, const Regions *regions, const Schedule *s,
                   const EmittedKernel *code) {
     TileKernels *kernels = region_to_tile(regions, &regions->regions[0], s, &f->arena);
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
@@ -91,7 +77,7 @@ static void plant(Fixture *f, const Regions *regions, const Schedule *s,
 }
 
 static void slow_code_is_not_run(void **state) {
-    Fixture *f = *state;
+    PlanFixture *f = *state;
     Regions *regions = pass_fuse(f->entry.graph, &f->arena);
     Schedule *space;
     uint32_t count = schedule_space(regions, &regions->regions[0], level, 1, &f->arena, &space);
@@ -137,14 +123,14 @@ static void slow_code_is_not_run(void **state) {
     assert_int_equal(plan->kernels[0].launch.registers, 255);
 }
 
-static EmittedKernel planted(Fixture *f, const char *object) {
+static EmittedKernel planted(PlanFixture *f, const char *object) {
     return (EmittedKernel){.object = str_printf(&f->arena, "fake-cubin pp 1 0 %s", object),
                            .launch.registers = 32};
 }
 
 // The prior's kernel is slow, the next two are not even right, the others are fast.
 static void best_is_found_and_used(void **state) {
-    Fixture *f = *state;
+    PlanFixture *f = *state;
     static const char *const objects[] = {OBJECT_SLOW, OBJECT_WRONG, OBJECT_CRASH};
     static const TrialStatus expected[] = {TRIAL_OK, TRIAL_WRONG, TRIAL_CRASH};
     f->entry.graph = planted_model(f);
@@ -185,7 +171,7 @@ static void best_is_found_and_used(void **state) {
 
 // A copy of 256 MiB takes a quarter of a millisecond on the fake.
 static void bandwidth_is_measured_once(void **state) {
-    Fixture *f = *state;
+    PlanFixture *f = *state;
     CudaAnswer gpu;
     assert_true(cuda_look(&f->diag, &f->arena, STR("sm_90a"), &gpu));
     TuneContext context = tune_context(&f->arena, level, 1, &gpu);

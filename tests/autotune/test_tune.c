@@ -7,14 +7,11 @@
 #include "autotune/space.h"
 #include "autotune/tune.h"
 #include "ir/graph/passes.h"
+#include "tests/autotune/plan_fixture.h"
 #include "tests/test.h"
 
 typedef struct {
-    Arena arena;
-    Diag diag;
-    Database *db;
-    PlanRequestEntry entry;
-    PlanRequest plan;
+    PlanFixture base;
     TuneRequest request;
     volatile sig_atomic_t stop;
     uint32_t stop_after, told;
@@ -31,7 +28,7 @@ static ValueId leaf(Graph *g, const char *name, const AxisId *axes, int rank) {
 
 // y = sum(relu(x w1) w2), and x's squares summed: products and a row kernel.
 static Graph *model(Fixture *f) {
-    Graph *g = graph_new(&f->arena, STR("tiny"));
+    Graph *g = graph_new(&f->base.arena, STR("tiny"));
     AxisId t = graph_axis(g, STR("t"), 12, false), d = graph_axis(g, STR("d"), 24, false),
            h = graph_axis(g, STR("h"), 40, false), e = graph_axis(g, STR("e"), 24, false);
     ValueId x = leaf(g, "x", (AxisId[]){t, d}, 2), w1 = leaf(g, "w1", (AxisId[]){d, h}, 2),
@@ -45,7 +42,7 @@ static Graph *model(Fixture *f) {
     graph_output(g, STR("y"), y);
     ValueId squares = graph_binary(g, OP_MUL, x, x, (Span){0});
     graph_output(g, STR("norm"), graph_reduce(g, OP_REDUCE_SUM, squares, &d, 1, (Span){0}));
-    return pass_simplify(g, &f->arena);
+    return pass_simplify(g, &f->base.arena);
 }
 
 static void progress(void *context, const TuneProgress *p) {
@@ -57,21 +54,16 @@ static void progress(void *context, const TuneProgress *p) {
 }
 
 static TuneContext context_of(Fixture *f) {
-    return (TuneContext){cpu_name_here(&f->arena), f->plan.target.level, f->plan.run_threads,
-                         emitter_version(&f->arena, f->plan.target.level)};
+    return (TuneContext){cpu_name_here(&f->base.arena), f->base.plan.target.level,
+                         f->base.plan.run_threads,
+                         emitter_version(&f->base.arena, f->base.plan.target.level)};
 }
 
 static int setup(void **state) {
     Fixture *f = test_calloc(1, sizeof *f);
-    diag_init(&f->diag, &f->arena);
-    assert_true(database_open(&f->diag, (Str){0}, &f->db));
-    f->entry = (PlanRequestEntry){STR("forward"), model(f)};
-    f->plan = (PlanRequest){.model = STR("tiny"),
-                            .target = {.level = cpu_level_here(), .threads = 2, .db = f->db},
-                            .run_threads = 1,
-                            .entries = &f->entry,
-                            .entry_count = 1};
-    f->request = (TuneRequest){.request = &f->plan,
+    plan_fixture_open(&f->base, cpu_level_here());
+    f->base.entry.graph = model(f);
+    f->request = (TuneRequest){.request = &f->base.plan,
                                .check_points = 1e6,
                                .measure = {.seconds = 0, .least_pairs = 5, .give_up = 1.5},
                                .stop = &f->stop,
@@ -79,21 +71,20 @@ static int setup(void **state) {
                                .progress_context = f};
     // Measuring the machine takes longer than all else here.
     TuneContext context = context_of(f);
-    database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10, 1e10, 1e10});
+    database_peaks_add(f->base.db, &context, &(MachinePeaks){1e11, 1e10, 1e10, 1e10});
     *state = f;
     return 0;
 }
 
 static int teardown(void **state) {
     Fixture *f = *state;
-    database_close(f->db);
-    arena_release(&f->arena);
+    plan_fixture_close(&f->base);
     test_free(f);
     return 0;
 }
 
 static void need_compiler(Fixture *f) {
-    if (str_eq(emitter_version(&f->arena, cpu_level_here()), STR("none"))) skip();
+    if (str_eq(emitter_version(&f->base.arena, cpu_level_here()), STR("none"))) skip();
 }
 
 static TuneReport run(Fixture *f, uint32_t trials) {
@@ -101,8 +92,8 @@ static TuneReport run(Fixture *f, uint32_t trials) {
     f->told = 0;
     f->stop = 0;
     f->request.trials = trials;
-    if (!tune(&f->diag, &f->arena, &f->request, &report)) {
-        assert_diag(&f->diag, "");
+    if (!tune(&f->base.diag, &f->base.arena, &f->request, &report)) {
+        assert_diag(&f->base.diag, "");
         fail();
     }
     return report;
@@ -113,21 +104,21 @@ static void budget_in_trials_is_kept(void **state) {
     need_compiler(f);
     TuneReport report = run(f, 5);
     assert_int_equal(report.trials, 5);
-    assert_int_equal(database_counts(f->db).trials, 5);
+    assert_int_equal(database_counts(f->base.db).trials, 5);
     assert_int_equal(f->told, 5);
     assert_false(report.interrupted);
     assert_int_equal(report.unsaved, 0);
-    assert_true(database_verify(&f->diag, f->db));
+    assert_true(database_verify(&f->base.diag, f->base.db));
 }
 
 static void no_schedule_was_tried_twice(Fixture *f) {
     DatabaseRegion *regions;
-    uint32_t count = database_regions(f->db, &f->arena, &regions);
+    uint32_t count = database_regions(f->base.db, &f->base.arena, &regions);
     assert_true(count >= 3);
     for (uint32_t r = 0; r < count; r++) {
         Trial *trials;
-        uint32_t n =
-            database_trials(f->db, &f->arena, regions[r].region, regions[r].context, &trials);
+        uint32_t n = database_trials(f->base.db, &f->base.arena, regions[r].region,
+                                     regions[r].context, &trials);
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t j = 0; j < i; j++)
                 assert_memory_not_equal(&trials[i].schedule, &trials[j].schedule,
@@ -141,7 +132,7 @@ static void tuning_resumes(void **state) {
     need_compiler(f);
     TuneReport first = run(f, 3), second = run(f, 4), rest = run(f, 0);
     int64_t all = first.trials + second.trials + rest.trials;
-    assert_int_equal(database_counts(f->db).trials, all);
+    assert_int_equal(database_counts(f->base.db).trials, all);
     assert_int_equal(rest.regions_done, rest.regions);
     assert_int_equal(rest.failures, 0);
     assert_true(rest.best_ns > 0 && rest.least_ns > 0);
@@ -150,17 +141,17 @@ static void tuning_resumes(void **state) {
     assert_int_equal(nothing.regions_done, nothing.regions);
     assert_true(nothing.best_ns == rest.best_ns);
     no_schedule_was_tried_twice(f);
-    assert_true(database_verify(&f->diag, f->db));
+    assert_true(database_verify(&f->base.diag, f->base.db));
 }
 
 static void best_schedule_is_used(void **state) {
     Fixture *f = *state;
     need_compiler(f);
-    Regions *regions = pass_fuse(f->entry.graph, &f->arena);
+    Regions *regions = pass_fuse(f->base.entry.graph, &f->base.arena);
     const Region *region = &regions->regions[0];
     Schedule *space;
     uint32_t count =
-        schedule_space(regions, region, f->plan.target.level, 1, &f->arena, &space);
+        schedule_space(regions, region, f->base.plan.target.level, 1, &f->base.arena, &space);
     assert_true(count > 1);
     TuneContext context = context_of(f);
     for (uint32_t i = 0; i < 2; i++) {
@@ -172,34 +163,34 @@ static void best_schedule_is_used(void **state) {
                    .median = i ? 50 : 100,
                    .low = i ? 49 : 99,
                    .high = i ? 51 : 101};
-        assert_true(database_trial_add(f->db, &t));
+        assert_true(database_trial_add(f->base.db, &t));
     }
     ScheduleChooser chooser;
-    schedule_chooser_init(&chooser, &f->arena, &f->plan);
+    schedule_chooser_init(&chooser, &f->base.arena, &f->base.plan);
     Schedule chosen = schedule_choose(&chooser, regions, region);
     assert_memory_equal(&chosen, &space[1], sizeof chosen);
-    f->plan.run_threads = 2;  // another context: nothing is known there
-    schedule_chooser_init(&chooser, &f->arena, &f->plan);
+    f->base.plan.run_threads = 2;  // another context: nothing is known there
+    schedule_chooser_init(&chooser, &f->base.arena, &f->base.plan);
     chosen = schedule_choose(&chooser, regions, region);
-    Schedule prior = schedule_prior(regions, region, f->plan.target.level, 2);
+    Schedule prior = schedule_prior(regions, region, f->base.plan.target.level, 2);
     assert_memory_equal(&chosen, &prior, sizeof chosen);
 }
 
 static void poisoned_schedules_are_left_out(void **state) {
     Fixture *f = *state;
     need_compiler(f);
-    Regions *regions = pass_fuse(f->entry.graph, &f->arena);
+    Regions *regions = pass_fuse(f->base.entry.graph, &f->base.arena);
     const Region *region = &regions->regions[0];
-    Schedule prior = schedule_prior(regions, region, f->plan.target.level, 1);
+    Schedule prior = schedule_prior(regions, region, f->base.plan.target.level, 1);
     TuneContext context = context_of(f);
     Trial t = {.region = region_hash(regions, region),
                .context = tune_context_hash(&context),
                .schedule = prior,
                .status = TRIAL_CRASH};
-    assert_true(database_trial_add(f->db, &t));
+    assert_true(database_trial_add(f->base.db, &t));
     run(f, 20);
     Trial *trials;
-    uint32_t n = database_trials(f->db, &f->arena, t.region, t.context, &trials);
+    uint32_t n = database_trials(f->base.db, &f->base.arena, t.region, t.context, &trials);
     assert_true(n > 1);
     for (uint32_t i = 1; i < n; i++)
         assert_memory_not_equal(&trials[i].schedule, &prior, sizeof prior);
@@ -212,17 +203,17 @@ static void interrupt_keeps_what_was_measured(void **state) {
     TuneReport report = run(f, 0);
     assert_true(report.interrupted);
     assert_true(report.trials >= 2);
-    assert_int_equal(database_counts(f->db).trials, report.trials);
+    assert_int_equal(database_counts(f->base.db).trials, report.trials);
     f->stop_after = 0;
     assert_int_equal(run(f, 3).trials, 3);
-    assert_int_equal(database_counts(f->db).trials, report.trials + 3);
+    assert_int_equal(database_counts(f->base.db).trials, report.trials + 3);
 }
 
 // In another process, which then waits for its end.
 NORETURN static void claim_all(Fixture *f, Str file, int ready) {
     Database *db;
-    bool ok = database_open(&f->diag, file, &db);
-    Regions *regions = pass_fuse(f->entry.graph, &f->arena);
+    bool ok = database_open(&f->base.diag, file, &db);
+    Regions *regions = pass_fuse(f->base.entry.graph, &f->base.arena);
     TuneContext context = context_of(f);
     for (uint32_t i = 0; ok && i < regions->count; i++)
         ok = database_claim(
@@ -241,12 +232,12 @@ static void claimed_regions_are_left_to_their_owner(void **state) {
     need_compiler(f);
     char directory[] = "/tmp/strata_tune_XXXXXX";
     assert_non_null(mkdtemp(directory));
-    database_close(f->db);
-    Str file = str_printf(&f->arena, "%s/tune.db", directory);
-    assert_true(database_open(&f->diag, file, &f->db));
-    f->plan.target.db = f->db;
+    database_close(f->base.db);
+    Str file = str_printf(&f->base.arena, "%s/tune.db", directory);
+    assert_true(database_open(&f->base.diag, file, &f->base.db));
+    f->base.plan.target.db = f->base.db;
     TuneContext context = context_of(f);
-    database_peaks_add(f->db, &context, &(MachinePeaks){1e11, 1e10, 1e10, 1e10});
+    database_peaks_add(f->base.db, &context, &(MachinePeaks){1e11, 1e10, 1e10, 1e10});
     int ready[2];
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
@@ -259,7 +250,7 @@ static void claimed_regions_are_left_to_their_owner(void **state) {
     assert_int_equal(report.regions_busy, report.regions);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    assert_int_equal(system(arena_printf(&f->arena, "rm -rf %s", directory)), 0);
+    assert_int_equal(system(arena_printf(&f->base.arena, "rm -rf %s", directory)), 0);
 }
 
 static void moves_change_one_knob(void **state) {

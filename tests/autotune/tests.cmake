@@ -2,17 +2,19 @@
 strata_test(autotune/database autotune/test_database.c LIBS strata_autotune strata_base)
 strata_test(autotune/measure autotune/test_measure.c LIBS strata_autotune strata_base m)
 strata_test(autotune/cuda_space autotune/test_cuda_space.c LIBS strata_autotune strata_ir strata_base)
-strata_test(autotune/cuda_tune autotune/test_cuda_tune.c LIBS strata_autotune strata_ir strata_base fake_cuda)
+strata_test(autotune/cuda_tune autotune/test_cuda_tune.c autotune/plan_fixture.c
+    LIBS strata_autotune strata_ir strata_base fake_cuda)
 strata_test(autotune/library autotune/test_library.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/check autotune/test_check.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/worker autotune/test_worker.c LIBS strata_autotune strata_ir strata_base)
-strata_test(autotune/tune autotune/test_tune.c LIBS strata_autotune strata_ir strata_base)
+strata_test(autotune/tune autotune/test_tune.c autotune/plan_fixture.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/compile_kernels autotune/test_compile_kernels.c codegen/kernel_bench.c ir/tile_bench.c
     LIBS strata_autotune strata_codegen strata_runtime strata_ir strata_base m)
 if(TARGET autotune_compile_kernels AND TARGET strata_llvm)
     add_dependencies(autotune_compile_kernels strata_llvm)
 endif()
-strata_test(autotune/bench autotune/test_bench.c LIBS strata_autotune strata_ir strata_base m)
+strata_test(autotune/bench autotune/test_bench.c autotune/plan_fixture.c
+    LIBS strata_autotune strata_ir strata_base m)
 
 # The same on a GPU.
 strata_test(autotune/worker_cuda autotune/test_worker.c LIBS strata_autotune strata_ir strata_base fake_cuda)
