@@ -60,7 +60,7 @@ typedef struct {
 int64_t shape_count(const Shape *s);  // elements
 bool shape_eq(const Shape *a, const Shape *b);
 Shape shape_of(const int64_t *extents, uint32_t rank);
-void shape_print(const Shape *s, StrBuf *out);  // "[2, 3]"
+const char *shape_format(Arena *arena, const Shape *s);  // "[2, 3]"
 
 // A step whose sizes are known.
 typedef struct {

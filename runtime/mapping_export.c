@@ -1,6 +1,5 @@
 // mapping_export.c: our tensors become theirs: every step of a rule undone, from the last to
 // the first.
-#include "base/check.h"
 #include "runtime/init.h"
 #include "runtime/mapping_run.h"
 
@@ -37,14 +36,9 @@ static bool find_ours(const Export *m, uint32_t ours) {
                                STR_ARG(t->name));
     Shape has = shape_of(stored->shape, stored->rank);
     if (shape_eq(&has, &needed)) return true;
-    StrBuf text = {0};
-    shape_print(&has, &text);
-    strbuf_addz(&text, " and the model needs ");
-    shape_print(&needed, &text);
-    diag_file_error(m->diag, FAIL_INPUT, params->path, "tensor '%.*s' has shape %s",
-                    STR_ARG(t->name), text.ptr);
-    strbuf_release(&text);
-    return false;
+    return diag_file_error(
+        m->diag, FAIL_INPUT, params->path, "tensor '%.*s' has shape %s and the model needs %s",
+        STR_ARG(t->name), shape_format(m->arena, &has), shape_format(m->arena, &needed));
 }
 
 static bool find_all(const Export *m) {

@@ -52,15 +52,11 @@ static bool check_source(const Import *m, uint32_t ours, const Theirs *t, bool *
                                STR_ARG(t->name), rule->number, STR_ARG(name));
     Shape has = shape_of(stored->shape, stored->rank);
     if (shape_eq(&has, &t->shape)) return true;
-    StrBuf text = {0};
-    shape_print(&has, &text);
-    strbuf_addf(&text, ", and rule %u, which makes '%.*s' of it, needs ", rule->number,
-                STR_ARG(name));
-    shape_print(&t->shape, &text);
-    diag_file_error(m->diag, FAIL_INPUT, file->path, "tensor '%.*s' has shape %s",
-                    STR_ARG(t->name), text.ptr);
-    strbuf_release(&text);
-    return false;
+    return diag_file_error(m->diag, FAIL_INPUT, file->path,
+                           "tensor '%.*s' has shape %s, and rule %u, which makes '%.*s' of it, "
+                           "needs %s",
+                           STR_ARG(t->name), shape_format(m->arena, &has), rule->number,
+                           STR_ARG(name), shape_format(m->arena, &t->shape));
 }
 
 // A fill whose tensors are all absent, and may be, becomes the initial value.
@@ -94,13 +90,10 @@ static bool check_unused(const Import *m) {
                 map_leave_out(m->report, t->name);
                 continue;
             }
-            StrBuf text = {0};
             Shape shape = shape_of(t->shape, t->rank);
-            shape_print(&shape, &text);
             ok = diag_file_error(m->diag, FAIL_INPUT, file->path,
                                  "tensor '%.*s' %s is neither used by a rule nor ignored",
-                                 STR_ARG(t->name), text.ptr);
-            strbuf_release(&text);
+                                 STR_ARG(t->name), shape_format(m->arena, &shape));
         }
     }
     return ok;

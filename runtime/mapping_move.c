@@ -1,6 +1,5 @@
 // mapping_move.c: elements between strided views. A step and its reverse are the same copy with
 // its sides exchanged.
-#include "base/check.h"
 #include "runtime/mapping.h"
 
 // The same elements, as a part of what is before a move and of what is after it.

@@ -1,6 +1,5 @@
 // mapping_plan.c: which tensor of theirs makes which of ours, with every shape checked, before
 // anything is read or written.
-#include "base/check.h"
 #include "runtime/mapping.h"
 #include "runtime/name_pattern.h"
 
@@ -43,16 +42,12 @@ Shape shape_of(const int64_t *extents, uint32_t rank) {
     return s;
 }
 
-void shape_print(const Shape *s, StrBuf *out) {
-    strbuf_addc(out, '[');
-    for (uint32_t i = 0; i < s->rank; i++)
-        strbuf_addf(out, "%s%lld", i ? ", " : "", (long long)s->extents[i]);
-    strbuf_addc(out, ']');
-}
-
-static const char *shape_text(Arena *arena, const Shape *s) {
+const char *shape_format(Arena *arena, const Shape *s) {
     StrBuf text = {0};
-    shape_print(s, &text);
+    strbuf_addc(&text, '[');
+    for (uint32_t i = 0; i < s->rank; i++)
+        strbuf_addf(&text, "%s%lld", i ? ", " : "", (long long)s->extents[i]);
+    strbuf_addc(&text, ']');
     const char *copy = str_copy(arena, strbuf_view(&text)).ptr;
     strbuf_release(&text);
     return copy;
@@ -108,7 +103,7 @@ static bool evaluate_shape(const Filling *f, const Str *sizes, uint32_t rank, Sh
 
 static bool misfit(const Filling *f, const char *what, const Shape *s) {
     return rule_error(f->p->diag, f->p->out->mapping, f->rule, "%s does not fit %s", what,
-                      shape_text(f->p->arena, s));
+                      shape_format(f->p->arena, s));
 }
 
 static bool plan_reshape(const Filling *f, Move *m) {
@@ -116,7 +111,8 @@ static bool plan_reshape(const Filling *f, Move *m) {
     if (shape_count(&m->before) == shape_count(&m->after)) return true;
     return rule_error(f->p->diag, f->p->out->mapping, f->rule,
                       "%s cannot be reshaped to %s: it has another number of elements",
-                      shape_text(f->p->arena, &m->before), shape_text(f->p->arena, &m->after));
+                      shape_format(f->p->arena, &m->before),
+                      shape_format(f->p->arena, &m->after));
 }
 
 static bool plan_slice(const Filling *f, Move *m) {
@@ -178,8 +174,8 @@ static bool plan_moves(const Filling *f) {
     }
     if (shape_eq(&now, &ours)) return true;
     return rule_error(f->p->diag, f->p->out->mapping, f->rule,
-                      "it makes %s, and '%.*s' has shape %s", shape_text(f->p->arena, &now),
-                      STR_ARG(f->ours->name), shape_text(f->p->arena, &ours));
+                      "it makes %s, and '%.*s' has shape %s", shape_format(f->p->arena, &now),
+                      STR_ARG(f->ours->name), shape_format(f->p->arena, &ours));
 }
 
 bool fill_is_stack(const Fill *fill) {
@@ -193,8 +189,8 @@ static bool check_agreement(const Filling *f, const Theirs *t) {
     const Mapping *m = f->p->out->mapping;
     if (!shape_eq(&t->shape, &f->fill->theirs))
         return rule_error(f->p->diag, m, f->rule, "'%.*s' has shape %s here and %s in rule %u",
-                          STR_ARG(t->name), shape_text(f->p->arena, &f->fill->theirs),
-                          shape_text(f->p->arena, &t->shape), t->rule->number);
+                          STR_ARG(t->name), shape_format(f->p->arena, &f->fill->theirs),
+                          shape_format(f->p->arena, &t->shape), t->rule->number);
     if (t->rule->has_type == f->rule->has_type && t->rule->type == f->rule->type) return true;
     return rule_error(f->p->diag, m, f->rule, "'%.*s' has another dtype here than in rule %u",
                       STR_ARG(t->name), t->rule->number);
@@ -262,7 +258,7 @@ static bool find_rule(Planner *p, uint32_t index) {
     Shape shape = shape_of(t->shape, t->rank);
     return diag_file_error(p->diag, FAIL_INPUT, m->path,
                            "no rule fills the parameter '%.*s' of shape %s", STR_ARG(t->name),
-                           shape_text(p->arena, &shape));
+                           shape_format(p->arena, &shape));
 }
 
 // ---- is every element of theirs taken, once?
@@ -294,7 +290,7 @@ static bool mark_taken(const Planner *p, const Theirs *t, uint32_t by, uint32_t 
     const MapRule *rule = p->out->fills[t->uses.ptr[other - 1].ours].rule;
     return rule_error(p->diag, p->out->mapping, fill.rule,
                       "it and rule %u take the same elements of '%.*s' %s", rule->number,
-                      STR_ARG(t->name), shape_text(p->arena, &t->shape));
+                      STR_ARG(t->name), shape_format(p->arena, &t->shape));
 }
 
 // Parts that have as many elements as the whole, none of them twice, are the whole.
@@ -305,7 +301,7 @@ static bool check_cover(const Planner *p, const Theirs *t) {
     if (sum < count)
         return rule_error(p->diag, p->out->mapping, t->rule,
                           "of the %lld elements of '%.*s' %s the rules take %lld",
-                          (long long)count, STR_ARG(t->name), shape_text(p->arena, &t->shape),
+                          (long long)count, STR_ARG(t->name), shape_format(p->arena, &t->shape),
                           (long long)sum);
     if (t->uses.len == 1) return true;
     Arena scratch = {0};
