@@ -219,6 +219,8 @@ static void explain_text(const Explain *e) {
     if (e->cli->options.grad) {
         strbuf_addz(out, "\nkept for the gradients: ");
         text_bytes(out, (double)graph_kept_bytes(e->g));
+        strbuf_addz(out, ", of at least ");
+        text_bytes(out, (double)graph_least_kept_bytes(e->g));
     }
     strbuf_addf(out, "\non %.*s\n\nnot fused\n",
                 STR_ARG(machine_text(&e->cli->arena, &e->machine)));
@@ -250,6 +252,8 @@ static void explain_json(const Explain *e) {
     if (e->cli->options.grad) {
         json_key(w, "kept_bytes");
         json_int(w, graph_kept_bytes(e->g));
+        json_key(w, "least_kept_bytes");
+        json_int(w, graph_least_kept_bytes(e->g));
     }
     residual_json(&e->residual, w);
     if (e->cli->options.decode) {

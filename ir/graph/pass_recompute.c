@@ -22,6 +22,7 @@
 // Costs are in sixteenths of a byte moved. A device does 10 to 20 f32 operations in the time
 // that a byte takes from memory, so an operation costs about one sixteenth.
 enum { COST_BYTE = 16, COST_OPERATION = 1 };
+static const double MOST_HELD_COST = 1e6;
 
 enum { NODE_SOURCE, NODE_SINK, NODE_FIRST };
 
@@ -88,10 +89,11 @@ static bool *mark_forward(const Graph *g, Arena *arena) {
 
 static void mark_uses(Recompute *r) {
     const Graph *g = r->g;
+    const ValueHome *homes = value_homes(g, &r->scratch);
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
         if (r->forward[i] && is_leaf(v->op)) r->stored[i] = true;
-        for (uint32_t k = 0; k < v->arity; k++) {
+        for (uint32_t k = 0; homes[i] != HOME_NONE && k < v->arity; k++) {
             uint32_t x = v->in[k].i;
             if (!r->forward[x]) continue;
             if (!r->forward[i]) r->read_backward[x] = true;
@@ -250,7 +252,7 @@ static Graph *rebuild(Recompute *r, Arena *arena) {
 }
 
 Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost) {
-    ASSERT(held_cost >= 0 && held_cost <= 1e6);
+    ASSERT(held_cost >= 0 && held_cost <= MOST_HELD_COST);
     Recompute r;
     recompute_init(&r, g, held_cost);
     choose(&r);
@@ -259,17 +261,39 @@ Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost) {
     return to;
 }
 
+// Does v stand for other values in memory? Widening is part of loading them.
+static bool is_form(const Graph *g, const Value *v) {
+    return is_addressing(v->op) ||
+           (v->op == OP_CAST && graph_value(g, v->in[0])->type == DTYPE_BF16);
+}
+
+// A parameter rounded is no activation.
+static bool is_parameter(const Graph *g, const Value *v) {
+    while (v->op == OP_CAST || op_is_view(v->op))
+        v = graph_value(g, v->in[0]);
+    return v->op == OP_PARAM;
+}
+
 int64_t graph_kept_bytes(const Graph *g) {
     Recompute r;
     recompute_init(&r, g, 0);
     int64_t bytes = 0;
     for (uint32_t i = g->values.len - 1; i > 0; i--) {
         const Value *v = graph_value(g, (ValueId){i});
-        if (!r.read_backward[i] || is_leaf(v->op) || is_generated(v->op)) continue;
-        if (!is_addressing(v->op)) bytes += value_bytes(g, (ValueId){i});
-        for (uint32_t k = 0; is_addressing(v->op) && k < v->arity; k++)
+        bool made = !is_leaf(v->op) && !is_generated(v->op) && !is_parameter(g, v);
+        if (!r.read_backward[i] || !made) continue;
+        if (!is_form(g, v)) bytes += value_bytes(g, (ValueId){i});
+        for (uint32_t k = 0; is_form(g, v) && k < v->arity; k++)
             r.read_backward[v->in[k].i] = true;
     }
     arena_release(&r.scratch);
+    return bytes;
+}
+
+int64_t graph_least_kept_bytes(const Graph *g) {
+    Arena scratch;
+    arena_init(&scratch);
+    int64_t bytes = graph_kept_bytes(pass_recompute(g, &scratch, MOST_HELD_COST));
+    arena_release(&scratch);
     return bytes;
 }

@@ -92,5 +92,7 @@ void weights_find(const Graph *g, WeightUse *use);  // adds to one per leaf
 // requires: pass_precision before, no parameter is updated.
 Graph *pass_weights(const Graph *g, Arena *arena, const WeightUse *use);
 
-// Bytes of the values that the forward part makes and the backward part reads.
+// Bytes of the values that the forward part makes, but for rounded parameters, and the backward
+// part reads; and how few that could be if no contraction, attention or the like is made again.
 int64_t graph_kept_bytes(const Graph *g);
+int64_t graph_least_kept_bytes(const Graph *g);

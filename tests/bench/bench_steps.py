@@ -13,7 +13,8 @@ from contest import Contestant, hold, median_interval, ratio_interval
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ("torch", "torch-compile", "jax")
-NAMES = {"strata": "Strata", "torch": "PyTorch, eager", "torch-compile": "PyTorch, torch.compile", "jax": "JAX, jit"}
+NAMES = {"strata": "Strata", "torch": "PyTorch, eager", "torch-compile": "PyTorch, torch.compile", "jax": "JAX, jit",
+         "torch-grouped": "PyTorch, grouped_mm"}
 
 # case: title, model file, options, entry of the artifact. The peers' side of it is tests/peers/cases.py.
 LANGUAGE = "d 256, 4 layers, 4 heads, ff 640, T 256, B 8, vocabulary 512"
@@ -31,11 +32,16 @@ CASES = {
     "attention_both": ("Causal attention forward and backward: B 8, h 4, T 256, dk 64",
                        "tests/bench/attention.strata", [], "grad"),
     "kda_both": ("Kimi delta attention forward and backward: T 4096, h 8, dk 128", "tests/bench/kda.strata", [], "grad"),
-    "moe_both": (f"Mixture of experts forward and backward: {EXPERTS}", "tests/bench/moe.strata", [], "grad"),
+    "moe_both": (f"Mixture of experts forward and backward: {EXPERTS}", "tests/bench/moe.strata",
+                 ["--set", "n=4096"], "grad"),
     "moe_skewed_both": (f"The same, some experts chosen far more often: {EXPERTS}", "tests/bench/moe.strata",
-                        ["--set", "skew=1"], "grad"),
+                        ["--set", "n=4096", "--set", "skew=1"], "grad"),
     "moe_dense_both": ("As many operations as that, one expert: 32768 tokens, d 512, width 256",
-                       "tests/bench/moe.strata", ["--set", "dense=1"], "grad"),
+                       "tests/bench/moe.strata", ["--set", "n=32768", "--set", "dense=1"], "grad"),
+    "moe_bf16_both": (f"Mixture of experts in bf16, forward and backward: {EXPERTS}", "tests/bench/moe.strata",
+                      ["--set", "n=4096", "--dtype", "bf16"], "grad"),
+    "moe_bf16_skewed_both": (f"The same in bf16, some experts chosen far more often: {EXPERTS}", "tests/bench/moe.strata",
+                             ["--set", "n=4096", "--set", "skew=1", "--dtype", "bf16"], "grad"),
     "kda_decode": ("Kimi delta attention, one token: B 32, h 8, dk 128", "tests/bench/kda_decode.strata", [], "infer"),
 }
 
@@ -55,8 +61,8 @@ def arguments():
 
 
 def strata(options, command, model, *more):
-    line = [options.build / "strata", command, ROOT / model, "-q", "--target", "cpu", "--dtype", "f32",
-            "--threads", options.threads]
+    line = [options.build / "strata", command, ROOT / model, "-q", "--target", "cpu", "--threads", options.threads]
+    line += [] if "--dtype" in more else ["--dtype", "f32"]
     line += ["--db", options.db] if options.db else []
     done = subprocess.run([str(x) for x in [*line, *more]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True)
@@ -81,7 +87,7 @@ def peer_contestants(options, case):
         return []
     worker = str(ROOT / "tests/peers/worker.py")
     return [Contestant(peer, [str(options.peers / "bin/python"), worker, peer, case, str(options.threads)])
-            for peer in PEERS]
+            for peer in (*PEERS, *(["torch-grouped"] if case.startswith("moe") and "dense" not in case else []))]
 
 
 def milliseconds(samples):

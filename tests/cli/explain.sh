@@ -9,7 +9,17 @@ expect 0 explain $rows
 out_has 'floor .* (memory)'
 out_has '^on .* threads)$'
 expect 0 explain "$root/models/prenorm.strata" --set size=tiny --context 16 --grad
-out_has '^kept for the gradients: [0-9.]* [KM]iB$'
+out_has '^kept for the gradients: [0-9.]* [KM]iB, of at least [0-9.]* [KM]iB$'
+
+# A mixture of experts keeps no more than its rows, weights, choices, their order, and what silu is taken of and multiplied with.
+keeps() {
+    expect 0 explain "$root/tests/bench/moe.strata" --set n=256 --grad --target cpu --dtype $1 --json
+    awk -v bytes=$2 '/"kept_bytes"/ { kept = $2 + 0 } /"least_kept_bytes"/ { least = $2 + 0 }
+        END { rows = 256 * 8; most = (2 * rows * 256 + 256 * 512) * bytes + 4 * (4 * rows + 64)
+              exit !(least > 0 && kept <= 1.05 * least && kept <= most) }' out || fail "what is kept in $1"
+}
+keeps f32 4
+keeps bf16 2
 expect 0 explain $rows --target cuda:sm_80
 out_has 'flops, floor not known without a device$'
 out_has '^on no GPU (sm_80)$'

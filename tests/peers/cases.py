@@ -22,7 +22,7 @@ ATTENTION = {"B": BATCH, "h": MODEL["h"], "T": CONTEXT, "dk": MODEL["dk"]}
 KDA = {"T": 4096, "h": 8, "dk": 128, "sequences": 32}
 MOE = {"tokens": 4096, "d": 512, "experts": 64, "top": 8, "width": 256}
 KERNELS = ("attn_res_forward", "attn_res_both", "attention_forward", "attention_both", "kda_both", "kda_decode",
-           "moe_both", "moe_skewed_both", "moe_dense_both")
+           "moe_both", "moe_skewed_both", "moe_dense_both", "moe_bf16_both", "moe_bf16_skewed_both")
 
 # As models/std/optim.strata.
 ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}

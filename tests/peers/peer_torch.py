@@ -135,7 +135,7 @@ def training(case_name, wrap):
     return lambda: timed(step)
 
 
-def kernel(name, wrap):
+def kernel(name, peer, wrap):
     """A forward pass without gradients, or with the backward pass to every operand."""
     if name.startswith("attn_res"):
         sources, *rest = cases.depth_case()
@@ -148,9 +148,9 @@ def kernel(name, wrap):
         leaves, upstream = [torch.tensor(x) for x in cases.kda_case(True)], None
         function = wrap(peer_torch_kda.decode)
     elif name.startswith("moe"):
-        dense = name == "moe_dense_both"
-        *leaves, upstream = (torch.tensor(x) for x in cases.moe_case(dense))
-        function = wrap(peer_torch_moe.dense) if dense else peer_torch_moe.routed(name == "moe_skewed_both", wrap)
+        *leaves, upstream = (torch.tensor(x) for x in cases.moe_case("dense" in name))
+        function = peer_torch_moe.case(name, peer, wrap)
+        upstream = upstream.bfloat16() if "bf16" in name else upstream
     else:
         *leaves, upstream = (torch.tensor(x) for x in cases.attention_case(name))
         function = wrap(attend)
@@ -168,8 +168,8 @@ def kernel(name, wrap):
     return lambda: timed(step)
 
 
-def case(name, compiled, threads):
+def case(name, peer, threads):
     """A function that does one step and gives its seconds."""
     torch.set_num_threads(threads)
-    wrap = torch.compile if compiled else lambda f: f
-    return training(name, wrap) if name.partition(":")[0] in cases.TRAINING else kernel(name, wrap)
+    wrap = torch.compile if peer == "torch-compile" else lambda f: f
+    return training(name, wrap) if name.partition(":")[0] in cases.TRAINING else kernel(name, peer, wrap)

@@ -1,6 +1,6 @@
 """worker.py PEER CASE [THREADS [DEVICE]]: measures one peer, step by step, for a driver that alternates between several.
 
-PEER: torch, torch-compile or jax; on the device cuda torch, torch-compile or fla. CASE: a model's training step or a
+PEER: torch, torch-compile, torch-grouped (experts) or jax; on the device cuda torch, torch-compile or fla. CASE: a model's training step or a
 kernel, see cases.py, and peer_cuda.py for cuda.
 Prints {"peer", "case", "version"} as a line of JSON when it is warm; then, for each line that it reads, does
 one step and prints its seconds. Ends with its input.
@@ -30,7 +30,7 @@ def load(peer, case, threads, device):
         import peer_jax
         return peer_jax.case(case), peer_jax.VERSION
     import peer_torch
-    return peer_torch.case(case, peer == "torch-compile", threads), peer_torch.VERSION
+    return peer_torch.case(case, peer, threads), peer_torch.VERSION
 
 
 def main(peer, case, threads=2, device="cpu"):
