@@ -11,12 +11,13 @@ typedef struct {
     double input_gradient, output_gradient;  // of the loss with respect to these
 } InspectLayer;
 
+// A list of numbers with a name: the weights of a mix, or what the model reports.
 typedef struct {
     Str name;
-    const Str *sources;  // names; empty: no sublayer's output
+    const Str *sources;  // of a mix: names; empty: no sublayer's output
     uint32_t count;
-    double *weights;  // of each source
-} InspectMix;
+    double *values;
+} InspectRow;
 
 // matrix[row, column]: what sublayer rows[row] reads of the output of columns[column].
 typedef struct {
@@ -44,8 +45,10 @@ typedef struct {
     double loss;
     InspectLayer *layers;
     uint32_t layer_count;
-    InspectMix *mixes;
+    InspectRow *mixes;
     uint32_t mix_count;
+    InspectRow *reports;
+    uint32_t report_count;
     InspectMixing mixing;
 } Inspection;
 
@@ -53,6 +56,18 @@ typedef struct {
 MUST_USE bool inspect_graph(Inspection *in);
 // Runs it on the data.
 MUST_USE bool inspect_measure(Inspection *in);
+
+// Rows side by side, NAN past the end of a shorter one.
+typedef struct {
+    Str *names;
+    uint32_t row_count, columns;
+    double *cells;
+} InspectTable;
+// Of those rows whose names end in `kind`; empty: of all.
+InspectTable inspect_table(const Inspection *in, const InspectRow *rows, uint32_t count,
+                           Str kind);
+Str inspect_kind(Str name);                                     // the last part of a path
+bool inspect_kind_is_new(const InspectRow *rows, uint32_t at);  // no earlier row is of it
 
 // The greatest of a mixing matrix's rows; NAN is passed over.
 double inspect_unexplained(const InspectMixing *m);

@@ -110,27 +110,43 @@ static Str name_of_output(const Inspection *in, ValueId x) {
     return (Str){0};
 }
 
-static InspectMix mix_described(Inspection *in, const DepthMix *m) {
+static InspectRow mix_described(Inspection *in, const DepthMix *m) {
     Arena *arena = &in->cli->arena;
     const Value *stack = graph_value(in->g, m->stack);
-    InspectMix mix = {.name = name_of_input(in, m->sum), .count = stack->arity};
+    InspectRow mix = {.name = name_of_input(in, m->sum), .count = stack->arity};
     if (!mix.name.len) mix.name = path_of(in->g, arena, m->weights);
     Str *sources = arena_array(arena, Str, stack->arity);
     for (uint32_t i = 0; i < stack->arity; i++)
         sources[i] = name_of_output(in, stack->in[i]);
     mix.sources = sources;
-    mix.weights = arena_array(arena, double, stack->arity);
+    mix.values = arena_array(arena, double, stack->arity);
     return mix;
 }
 
 static void add_mixes(Inspection *in) {
     DepthMixes found = depth_mixes(in->g, &in->cli->arena);
-    in->mixes = arena_array(&in->cli->arena, InspectMix, found.count);
+    in->mixes = arena_array(&in->cli->arena, InspectRow, found.count);
     in->mix_count = found.count;
     for (uint32_t i = 0; i < found.count; i++) {
         const DepthMix *m = &found.items[i];
         in->mixes[i] = mix_described(in, m);
-        add_probe(in, mean_of(in->g, m->weights, m->axis), in->mixes[i].weights);
+        add_probe(in, mean_of(in->g, m->weights, m->axis), in->mixes[i].values);
+    }
+}
+
+// ---- what the model reports itself: numbers and lists
+
+static void add_reports(Inspection *in) {
+    in->reports = arena_array(&in->cli->arena, InspectRow, in->g->outputs.len);
+    vec_each (const GraphOutput, o, &in->g->outputs) {
+        Str prefix = STR(NAME_REPORT_PREFIX);
+        bool shown = str_starts(o->name, prefix) && graph_value(in->g, o->value)->rank <= 1;
+        if (!shown || str_eq(o->name, STR(NAME_FURTHER_LOSS))) continue;
+        InspectRow *r = &in->reports[in->report_count++];
+        r->name = (Str){o->name.ptr + prefix.len, o->name.len - prefix.len};
+        r->count = (uint32_t)graph_elements(in->g, o->value);
+        r->values = arena_array(&in->cli->arena, double, r->count);
+        add_probe(in, o->value, r->values);
     }
 }
 
@@ -223,11 +239,12 @@ bool inspect_graph(Inspection *in) {
     add_mixes(in);
     add_mixing(in);
     add_layers(in);
+    add_reports(in);
     add_gradients(in);
-    if (!in->layer_count && !in->mix_count)
+    if (!in->layer_count && !in->mix_count && !in->report_count)
         return diag_file_error(&cli->diag, FAIL_INPUT, model.path,
-                               "the model mixes nothing over its depth and marks no sublayers "
-                               "(sublayer_input, sublayer_output)");
+                               "the model mixes nothing over its depth, reports nothing and "
+                               "marks no sublayers (sublayer_input, sublayer_output)");
     make_outputs(in);
     in->g = pass_simplify(in->g, &cli->arena);
     if (cli_storage(cli) == DTYPE_BF16) in->g = pass_precision(in->g, &cli->arena);

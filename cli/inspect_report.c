@@ -6,50 +6,23 @@
 
 enum { WIDTH = 560, HEIGHT = 340, MARGIN = 150, CELL = 16 };
 
-// The last part of a path says what kind of sublayer it is.
-static Str kind_of(Str name) {
-    size_t start = name.len;
-    while (start > 0 && name.ptr[start - 1] != '.')
-        start--;
-    return (Str){name.ptr + start, name.len - start};
-}
-
 static uint32_t heat_height(uint32_t rows) { return MARGIN + CELL * (rows < 8 ? 8 : rows); }
 
 // ---- weights over depth
 
-// The mixes whose names end in `kind`: one row each, cells after the last source empty.
-static void add_heat_map(const Inspection *in, Report *r, Str kind, uint32_t columns) {
-    Str *rows = arena_array(r->arena, Str, in->mix_count);
-    double *cells = arena_array(r->arena, double, (size_t)in->mix_count *columns);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < in->mix_count; i++) {
-        const InspectMix *m = &in->mixes[i];
-        if (!str_eq(kind_of(m->name), kind)) continue;
-        for (uint32_t k = 0; k < columns; k++)
-            cells[(size_t)n * columns + k] = k < m->count ? m->weights[k] : (double)NAN;
-        rows[n++] = m->name;
-    }
-    Plot plot = {.kind = PLOT_HEAT,
-                 .title = str_printf(r->arena, "read by %.*s", STR_ARG(kind)),
-                 .x_label = STR("source"),
-                 .tick_count = columns,
-                 .rows = rows,
-                 .row_count = n,
-                 .cells = cells,
-                 .width = WIDTH,
-                 .height = heat_height(n)};
-    report_picture(r, arena_printf(r->arena, "weights_%.*s", STR_ARG(kind)), &plot);
-}
-
-static bool kind_is_new(const Inspection *in, uint32_t at) {
-    for (uint32_t i = 0; i < at; i++)
-        if (str_eq(kind_of(in->mixes[i].name), kind_of(in->mixes[at].name))) return false;
-    return true;
+// One row each, cells after the last of a shorter one empty.
+static void add_heat_map(Report *r, const char *name, Plot plot, const InspectTable *t) {
+    plot.kind = PLOT_HEAT;
+    plot.tick_count = t->columns;
+    plot.rows = t->names;
+    plot.row_count = t->row_count;
+    plot.cells = t->cells;
+    plot.width = WIDTH;
+    plot.height = heat_height(t->row_count);
+    report_picture(r, name, &plot);
 }
 
 static void add_weights(const Inspection *in, Report *r) {
-    uint32_t columns = 0;
     report_heading(r, "Weights over depth");
     if (!in->mix_count) {
         report_text(r, "The model has no weighted sum over a stack of values.");
@@ -57,11 +30,15 @@ static void add_weights(const Inspection *in, Report *r) {
     }
     report_text(r, "Means over all tokens. Sources count from the first of the stack; row by "
                    "row, in inspect.json, they have names.");
-    for (uint32_t i = 0; i < in->mix_count; i++)
-        if (in->mixes[i].count > columns) columns = in->mixes[i].count;
     report_pictures(r);
-    for (uint32_t i = 0; i < in->mix_count; i++)
-        if (kind_is_new(in, i)) add_heat_map(in, r, kind_of(in->mixes[i].name), columns);
+    for (uint32_t i = 0; i < in->mix_count; i++) {
+        if (!inspect_kind_is_new(in->mixes, i)) continue;
+        Str kind = inspect_kind(in->mixes[i].name);
+        InspectTable t = inspect_table(in, in->mixes, in->mix_count, kind);
+        Plot plot = {.title = str_printf(r->arena, "read by %.*s", STR_ARG(kind)),
+                     .x_label = STR("source")};
+        add_heat_map(r, arena_printf(r->arena, "weights_%.*s", STR_ARG(kind)), plot, &t);
+    }
     report_pictures_end(r);
 }
 
@@ -130,6 +107,37 @@ static void add_magnitudes(const Inspection *in, Report *r) {
     add_table(in, r);
 }
 
+// ---- what the model reports
+
+// A list in each layer: a heat map; one number in each: a table.
+static void add_reported_table(Report *r, Str kind, const InspectTable *t) {
+    report_table(r);
+    report_row(r, (Str[]){STR("where"), kind}, 2, true);
+    for (uint32_t i = 0; i < t->row_count; i++)
+        report_row(r, (Str[]){t->names[i], number_text(r->arena, t->cells[i])}, 2, false);
+    report_table_end(r);
+}
+
+static void add_reported(const Inspection *in, Report *r) {
+    if (!in->report_count) return;
+    report_heading(r, "Reports");
+    report_text(r, "What the model reports of itself, as a mean over batches.");
+    for (int lists = 1; lists >= 0; lists--) {
+        if (lists) report_pictures(r);
+        for (uint32_t i = 0; i < in->report_count; i++) {
+            Str kind = inspect_kind(in->reports[i].name);
+            InspectTable t = inspect_table(in, in->reports, in->report_count, kind);
+            if (!inspect_kind_is_new(in->reports, i) || (t.columns > 1) != lists) continue;
+            if (lists)
+                add_heat_map(r, arena_printf(r->arena, "report_%.*s", STR_ARG(kind)),
+                             (Plot){.title = kind, .x_label = STR("number")}, &t);
+            else
+                add_reported_table(r, kind, &t);
+        }
+        if (lists) report_pictures_end(r);
+    }
+}
+
 // ---- the matrix
 
 static void add_matrix(const Inspection *in, Report *r) {
@@ -166,6 +174,7 @@ bool inspect_report_write(Inspection *in, Str *path) {
                 (long long)in->tokens);
     add_weights(in, &r);
     add_magnitudes(in, &r);
+    add_reported(in, &r);
     add_matrix(in, &r);
     return report_finish(&r, path);
 }

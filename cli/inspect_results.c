@@ -5,6 +5,40 @@
 #include "cli/inspect.h"
 #include "runtime/npy.h"
 
+// ---- rows of a kind
+
+Str inspect_kind(Str name) {
+    size_t start = name.len;
+    while (start > 0 && name.ptr[start - 1] != '.')
+        start--;
+    return (Str){name.ptr + start, name.len - start};
+}
+
+bool inspect_kind_is_new(const InspectRow *rows, uint32_t at) {
+    for (uint32_t i = 0; i < at; i++)
+        if (str_eq(inspect_kind(rows[i].name), inspect_kind(rows[at].name))) return false;
+    return true;
+}
+
+InspectTable inspect_table(const Inspection *in, const InspectRow *rows, uint32_t count,
+                           Str kind) {
+    Arena *arena = &in->cli->arena;
+    InspectTable t = {.names = arena_array(arena, Str, count)};
+    uint32_t *chosen = arena_array(arena, uint32_t, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (kind.len && !str_eq(inspect_kind(rows[i].name), kind)) continue;
+        if (rows[i].count > t.columns) t.columns = rows[i].count;
+        chosen[t.row_count] = i;
+        t.names[t.row_count++] = rows[i].name;
+    }
+    t.cells = arena_array(arena, double, (size_t)t.row_count *t.columns);
+    for (uint32_t i = 0; i < t.row_count; i++)
+        for (uint32_t k = 0; k < t.columns; k++)
+            t.cells[(size_t)i * t.columns + k] =
+                k < rows[chosen[i]].count ? rows[chosen[i]].values[k] : (double)NAN;
+    return t;
+}
+
 // ---- JSON
 
 static void key_number(JsonWriter *w, const char *key, double x) {
@@ -58,13 +92,23 @@ static void write_mixes(const Inspection *in, JsonWriter *w) {
     json_key(w, "depth_weights");
     json_array(w);
     for (uint32_t i = 0; i < in->mix_count; i++) {
-        const InspectMix *m = &in->mixes[i];
+        const InspectRow *m = &in->mixes[i];
         json_object(w);
         json_key(w, "name");
         json_string(w, m->name);
         write_names(w, "sources", m->sources, m->count);
-        key_numbers(w, "weights", m->weights, m->count);
+        key_numbers(w, "weights", m->values, m->count);
         json_end(w);
+    }
+    json_end(w);
+}
+
+static void write_reports(const Inspection *in, JsonWriter *w) {
+    json_key(w, "reports");
+    json_object(w);
+    for (uint32_t i = 0; i < in->report_count; i++) {
+        json_key(w, in->reports[i].name.ptr);
+        write_numbers(w, in->reports[i].values, in->reports[i].count);
     }
     json_end(w);
 }
@@ -99,6 +143,7 @@ void inspect_json(const Inspection *in, JsonWriter *w) {
     key_number(w, "loss", in->loss);
     write_layers(in, w);
     write_mixes(in, w);
+    write_reports(in, w);
     write_mixing(&in->mixing, w);
     json_end(w);
 }
@@ -120,18 +165,25 @@ static bool write_json(const Inspection *in) {
     return good;
 }
 
-// One row a mix, NAN past its last source.
+static bool write_rows(const Inspection *in, const char *name, const InspectTable *t) {
+    return !t->row_count ||
+           npy_write(&in->cli->diag, path_in(in, name), t->cells, t->row_count, t->columns);
+}
+
 static bool write_weights(const Inspection *in) {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < in->mix_count; i++)
-        if (in->mixes[i].count > most) most = in->mixes[i].count;
-    if (!most) return true;
-    double *x = arena_array(&in->cli->arena, double, (size_t)in->mix_count *most);
-    for (uint32_t i = 0; i < in->mix_count; i++)
-        for (uint32_t k = 0; k < most; k++)
-            x[(size_t)i * most + k] =
-                k < in->mixes[i].count ? in->mixes[i].weights[k] : (double)NAN;
-    return npy_write(&in->cli->diag, path_in(in, "depth_weights.npy"), x, in->mix_count, most);
+    InspectTable t = inspect_table(in, in->mixes, in->mix_count, (Str){0});
+    return write_rows(in, "depth_weights.npy", &t);
+}
+
+static bool write_reported(const Inspection *in) {
+    for (uint32_t i = 0; i < in->report_count; i++) {
+        if (!inspect_kind_is_new(in->reports, i)) continue;
+        Str kind = inspect_kind(in->reports[i].name);
+        InspectTable t = inspect_table(in, in->reports, in->report_count, kind);
+        const char *name = arena_printf(&in->cli->arena, "report_%.*s.npy", STR_ARG(kind));
+        if (!write_rows(in, name, &t)) return false;
+    }
+    return true;
 }
 
 static bool write_magnitudes(const Inspection *in) {
@@ -156,7 +208,8 @@ static bool write_matrix(const Inspection *in) {
 }
 
 bool inspect_results_write(Inspection *in) {
-    return write_json(in) && write_weights(in) && write_magnitudes(in) && write_matrix(in);
+    return write_json(in) && write_weights(in) && write_reported(in) && write_magnitudes(in) &&
+           write_matrix(in);
 }
 
 // ---- text
