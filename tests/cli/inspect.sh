@@ -56,6 +56,17 @@ expect 0 inspect $model $sizes --set block=2 $shape --params f.safetensors --dat
 same block/mixing.npy '1.0000 0.0000 0.0000 0.5000 0.5000 0.0000 0.5000 0.5000 0.5000'
 same block/depth_weights.npy '0.5000 0.5000 0.5000 0.5000'
 
+# Routers: in each layer shares of the experts, which add up to 1, because nothing is dropped.
+kimi="$root/models/kimi_linear.strata --set size=tiny --set sparse=true --set layers=3 --threads 2"
+expect 0 init $kimi -o k.safetensors
+expect 0 inspect $kimi $shape --params k.safetensors --data text -o routers
+grep -q '"layers.1.ffn.*load": \[' routers/inspect.json || fail "the load is not in the JSON"
+numbers routers/report_load.npy 6 | awk '{ for (i = 1; i <= NF; i++) sum += $i; exit !(NF == 32 && (sum - 2) ^ 2 < 1e-9) }' ||
+    fail "load: $(numbers routers/report_load.npy 6)"
+same routers/report_dropped.npy '0.0000 0.0000'
+grep -q 'dropped' routers/report.html || fail "the page shows no reports"
+if command -v gnuplot >/dev/null; then [ -s routers/report_load.svg ] || fail "report_load.svg is missing"; fi
+
 # Schemes of all kinds: the matrix explains what sublayers read, to a few roundings of f32.
 lm=$root/models/lm.strata
 for scheme in post highway mhc heads; do
