@@ -19,6 +19,7 @@ enum {
     MOST_CP_BESIDE_WS = 10,  // tensor cores of sm_90a are only half as fast there
     MOST_OF_A_TILE = 3,      // candidates with one shape of the tile
     MOST_ROW = 40,
+    MOST_CHUNKS = 20,  // of linear attention: tokens of a tile, and parts
 };
 
 typedef struct {
@@ -261,6 +262,48 @@ static void attend_space(Space *s, const Schedule *prior) {
             }
 }
 
+// ---- linear attention
+
+typedef struct {
+    Schedule schedule;
+    double cycles;
+} Chunks;
+
+// Tokens of a tile, and parts, which keep more multiprocessors busy where heads are few.
+static uint32_t chunks_all(const Regions *regions, const Region *region, IsaLevel level,
+                           Arena *arena, Chunks out[MOST_CHUNKS]) {
+    static const int32_t tokens[] = {64, 32, 16, 128, 8}, parts[] = {0, 2, 4, 8};
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+        for (size_t j = 0; j < sizeof parts / sizeof *parts; j++) {
+            Schedule s = schedule_none();
+            s.chunk = tokens[i];
+            s.parts = parts[j];
+            const TileKernels *k = region_to_tile(regions, region, &s, arena);
+            double cycles = cycles_from(k, 0, level, arena);
+            uint32_t at = count++;
+            for (; at > 0 && out[at - 1].cycles > cycles; at--)
+                out[at] = out[at - 1];
+            out[at] = (Chunks){s, cycles};
+        }
+    return count;
+}
+
+Schedule cuda_chunks(const Regions *regions, const Region *region, IsaLevel level) {
+    Arena arena = {0};
+    Chunks all[MOST_CHUNKS];
+    chunks_all(regions, region, level, &arena, all);
+    arena_release(&arena);
+    return all[0].schedule;
+}
+
+static void linear_space(Space *s) {
+    Chunks all[MOST_CHUNKS];
+    uint32_t count = chunks_all(s->regions, s->region, s->level, s->arena, all);
+    for (uint32_t i = 0; i < count; i++)
+        space_add(s, &all[i].schedule);
+}
+
 uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
                     Schedule **out) {
     enum { ANY_THREADS = 1 };
@@ -271,6 +314,7 @@ uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level
     if (region->kind == REGION_ROW) row_space(&s, &prior);
     if (region->kind == REGION_CONTRACT) contract_space(&s);
     if (region->kind == REGION_ATTEND) attend_space(&s, &prior);
+    if (region->kind == REGION_LINEAR) linear_space(&s);
     *out = s.schedules.ptr;
     return s.schedules.len;
 }

@@ -8,6 +8,7 @@
 // large GPU twice.
 static Schedule cuda_prior(const Regions *regions, const Region *region, IsaLevel level) {
     enum { PARTS = 256 };
+    if (region->kind == REGION_LINEAR) return cuda_chunks(regions, region, level);
     Schedule s = schedule_none();
     if (region->kind == REGION_ROW) s.parts = PARTS;
     if (region->kind == REGION_CONTRACT) s.parts = cuda_parts(regions, region, level);

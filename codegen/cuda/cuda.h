@@ -16,8 +16,8 @@ typedef struct {
 } CudaConversion;
 
 typedef struct {
-    Str text;  // CUDA C++: includes "prelude.cuh", and "stream.cuh" or "wgmma.cuh"; one
-               // function "kernel"
+    Str text;  // CUDA C++: includes "prelude.cuh", and "stream.cuh", "chunk.cuh" or "wgmma.cuh";
+               // one function "kernel"
     Launch launch;
     const CudaConversion *conversions;
     uint32_t conversion_count;
@@ -57,7 +57,8 @@ typedef struct {
 } CubinCounts;
 MUST_USE bool cubin_count(Diag *diag, Str cubin, CubinCounts *out);
 
-// prelude.cuh, stream.cuh and wgmma.cuh, as they are compiled into this program.
+// prelude.cuh, stream.cuh, chunk.cuh and wgmma.cuh, as they are compiled into this program.
 Str cuda_prelude(void);
 Str cuda_stream_library(void);
+Str cuda_chunk_library(void);
 Str cuda_wgmma(void);

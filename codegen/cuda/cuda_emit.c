@@ -18,11 +18,9 @@ static bool skeleton_emit(CudaWriter *w) {
     case TILE_STREAM: return sorts ? cuda_order(w) : cuda_stream(w);
     case TILE_LOOP: return loop_emit(w);
     case TILE_ATTEND: return cuda_attend(w);
-    case TILE_CHUNK: break;
+    case TILE_CHUNK: return cuda_chunk(w);
     }
-    return diag_fail(w->diag, FAIL_ENVIRONMENT,
-                     "kernel '%.*s' is a recurrence by chunks, which has no form for %s",
-                     STR_ARG(w->p->name), isa_level_text(w->arch));
+    BUG("skeleton %d", (int)w->p->skeleton);
 }
 
 bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch, const Diag *lines,

@@ -78,6 +78,7 @@ bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch) {
 
 double cuda_cycles(Arena *arena, const TileProgram *p, IsaLevel arch) {
     const double start = 3000;
+    if (p->skeleton == TILE_CHUNK) return start + cuda_chunk_cycles(arena, p, arch);
     if (p->skeleton != TILE_LOOP) return start + tile_bytes(p) / cp_memory_bytes(arch);
     LoopChoice *best;
     return cuda_loop_choices(arena, p, arch, 1, &best) > 0 ? best[0].cycles : (double)INFINITY;

@@ -22,6 +22,9 @@ uint32_t cuda_loop_choices(Arena *arena, const TileProgram *p, IsaLevel arch, ui
 // LOOP_WS.
 bool cuda_loop_is_ws(Arena *arena, const TileProgram *p, IsaLevel arch);
 
-// Expected cycles of the program's kernel: of a LOOP with its best tiles, of others at the
-// speed of memory. Infinite: it has no form.
+// Expected cycles of a CHUNK program's kernel. Infinite: its values do not fit shared memory.
+double cuda_chunk_cycles(Arena *arena, const TileProgram *p, IsaLevel arch);
+
+// Expected cycles of the program's kernel: of a LOOP with its best tiles, of a CHUNK by its
+// steps, of others at the speed of memory. Infinite: it has no form.
 double cuda_cycles(Arena *arena, const TileProgram *p, IsaLevel arch);

@@ -156,13 +156,14 @@ static bool program_fail(Compilation *c, int result) {
 // One attempt with or without --minimal, which spares the parsing of headers but is younger
 // than the rest.
 static int program_compile(Compilation *c, const char *text, bool minimal) {
-    const char *texts[] = {cuda_prelude().ptr, cuda_stream_library().ptr, cuda_wgmma().ptr};
-    const char *names[] = {"prelude.cuh", "stream.cuh", "wgmma.cuh"};
+    const char *texts[] = {cuda_prelude().ptr, cuda_stream_library().ptr, cuda_wgmma().ptr,
+                           cuda_chunk_library().ptr};
+    const char *names[] = {"prelude.cuh", "stream.cuh", "wgmma.cuh", "chunk.cuh"};
     char arch[64];
     snprintf(arch, sizeof arch, "--gpu-architecture=%s", c->arch);
     const char *options[] = {arch, "--std=c++17", "--ptxas-options=-v", "--minimal"};
     int count = (int)(sizeof options / sizeof *options) - !minimal;
-    int result = nvrtc.table.create(&c->program, text, "kernel.cu", 3, texts, names);
+    int result = nvrtc.table.create(&c->program, text, "kernel.cu", 4, texts, names);
     if (result != NVRTC_OK) return result;
     result = nvrtc.table.compile(c->program, count, options);
     if (!log_read(c)) c->log = NULL;

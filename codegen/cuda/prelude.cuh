@@ -173,6 +173,20 @@ DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+// The nearest number with 11 bits (of magnitude, ties away from 0): what mma_tf32 takes.
+DEVICE u32 tf32_of(float x) {
+    u32 y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+}
+// d[16 x 8] += a[16 x 8] b[8 x 8].   a: (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)
+//   b: k = t, t + 4; column g        d: as above
+DEVICE void mma_tf32(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
 
 #if __CUDA_ARCH__ >= 900
 // ---- sm_90: barriers in shared memory that count arrivals and bytes. A wait with parity P

@@ -106,6 +106,9 @@ static Str name_base(CudaWriter *w, const TileOp *op) {
     case TILE_MAP: return str_of(op_text(op->fn));
     case TILE_REDUCE: return op->fn == OP_REDUCE_SUM ? STR("sum") : STR("max");
     case TILE_DOT: return STR("dot");
+    case TILE_CARRY: return STR("carry");
+    case TILE_SCAN: return STR("scan");
+    case TILE_SOLVE: return STR("solve");
     default: break;
     }
     BUG("operation %d has no value", (int)op->kind);

@@ -82,5 +82,6 @@ MUST_USE bool
 cuda_loop_cp(CudaWriter *w);  // loop_cp.c: cp.async ring, mma.sync; FMA where elements are f32
 MUST_USE bool
 cuda_attend(CudaWriter *w);  // attend.c: attention and its gradients, scores in registers
+MUST_USE bool cuda_chunk(CudaWriter *w);  // chunk.c: recurrences, chunk by chunk
 MUST_USE bool
 cuda_loop_ws(CudaWriter *w);  // loop_ws.c: sm_90a: TMA, mbarriers, wgmma, warpgroups

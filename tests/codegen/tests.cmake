@@ -7,7 +7,7 @@ function(strata_codegen_test name)
     endif()
 endfunction()
 strata_codegen_test(attend codegen/attend_case.c)
-strata_codegen_test(chunk)
+strata_codegen_test(chunk codegen/chunk_case.c)
 strata_codegen_test(grouped codegen/grouped_case.c)
 strata_codegen_test(loop)
 strata_codegen_test(lines codegen/line_table.c)
@@ -25,6 +25,8 @@ strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/cuda_bench.c 
 strata_test(codegen/cuda_grouped codegen/test_cuda_grouped.c codegen/grouped_case.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_attend codegen/test_cuda_attend.c codegen/attend_case.c codegen/cuda_bench.c ir/tile_bench.c
+    LIBS strata_simt strata_codegen strata_ir strata_base m)
+strata_test(codegen/cuda_chunk codegen/test_cuda_chunk.c codegen/chunk_case.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_parts codegen/test_cuda_parts.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)

@@ -1,5 +1,6 @@
-// matrix.c: ldmatrix, stmatrix and mma.m16n8k16. Layouts: PTX ISA, "Matrix Fragments for
-// mma.m16n8k16 with floating point type", and the tables of ldmatrix and stmatrix.
+// matrix.c: ldmatrix, stmatrix, mma.m16n8k16 and, of tf32, m16n8k8. Layouts: PTX ISA, "Matrix
+// Fragments for mma.m16n8k16 with floating point type", the same for m16n8k8, and the tables of
+// ldmatrix and stmatrix.
 #include <string.h>
 
 #include "base/dtype.h"
@@ -73,6 +74,31 @@ void call_mma(Machine *m, float *d, const uint32_t *a, uint32_t b0, uint32_t b1,
             uint32_t y = word_at(all[4 * column + pair] + 16 + 4 * (k / 8));
             sum += half_of(x, k % 2, f16) * half_of(y, k % 2, f16);
         }
+        d[i] += sum;
+    }
+}
+
+// The tensor cores read no more than the upper 19 bits.
+static float tf32_at(const unsigned char *p) {
+    uint32_t bits = word_at(p) & ~0x1fffU;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// Element (row, k) of A lies in register row / 8 + 2 (k / 4) of lane 4 (row % 8) + k % 4;
+// element (k, column) of B in register k / 4 of lane 4 column + k % 4.
+void call_mma_tf32(Machine *m, float *d, const uint32_t *a, uint32_t b0, uint32_t b1) {
+    uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    const unsigned char(*all)[EXCHANGE_BYTES] =
+        warp_exchange(m, "mma_tf32", ALL_LANES, mine, sizeof mine);
+    uint32_t lane = m->running->index % WARP;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        float sum = 0;
+        for (uint32_t k = 0; k < 8; k++)
+            sum += tf32_at(all[4 * (row % 8) + k % 4] + 4 * (row / 8 + 2 * (k / 4))) *
+                   tf32_at(all[4 * column + k % 4] + 16 + 4 * (k / 4));
         d[i] += sum;
     }
 }

@@ -260,6 +260,12 @@ DEVICE void matrix_load_x4(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, false
 DEVICE void matrix_load_x4_turned(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, true); }
 DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, false); }
 DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, true); }
+DEVICE u32 tf32_of(float x) {
+    u32 bits = __float_as_uint(x);
+    if ((bits & 0x7f800000U) == 0x7f800000U) return bits;
+    return (bits + 0x1000U) & ~0x1fffU;
+}
+DEVICE void mma_tf32(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma_tf32, d, a, b0, b1); }
 
 // ---- sm_90
 DEVICE void barrier_init(u32 barrier, u32 arrivals) { SIMT(barrier_init, barrier, arrivals); }

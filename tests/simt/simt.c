@@ -46,7 +46,8 @@ bool simt_available(void) {
 // Each text in a namespace and with its own name for `kernel`; then the table of entries.
 static void print_source(StrBuf *out, const CudaKernel *kernels, uint32_t count) {
     strbuf_addz(out,
-                "#include \"prelude.cuh\"\n#include \"wgmma.cuh\"\n#include \"stream.cuh\"\n");
+                "#include \"prelude.cuh\"\n#include \"wgmma.cuh\"\n#include \"stream.cuh\"\n"
+                "#include \"chunk.cuh\"\n");
     for (uint32_t i = 0; i < count; i++)
         strbuf_addf(out,
                     "#undef SIMT_SECTION\n#define SIMT_SECTION \"simt_shared_%u\"\n"

@@ -1,0 +1,137 @@
+// CHUNK kernels for GPUs: each operation of recurrences alone, and what regions of linear
+// attention and of its gradients become, over ragged lengths, tiles and widths, against the
+// interpreter, and through NVRTC.
+#include "tests/codegen/chunk_case.h"
+#include "tests/codegen/cuda_bench.h"
+
+typedef struct {
+    TileBench bench;
+    CudaBench cuda;
+} Fixture;
+
+static void fixture_open(Fixture *f, bool quick) {
+    bench_open(&f->bench);
+    f->cuda = (CudaBench){.bench = &f->bench, .quick = quick};
+}
+
+static void run_and_close(Fixture *f) {
+    cuda_bench_run(&f->cuda);
+    bench_close(&f->bench);
+}
+
+#define COUNT(array) (sizeof array / sizeof *array)
+
+// Products of f32 are right to 2^-21; sums have some thousand terms.
+static const CudaCheck exact = {.range = 1, .tolerance = 3e-5};
+
+// With 16-bit arguments factors have 11 bits. Errors of sums of a hundred products, each below
+// 1, add up like random steps.
+static const CudaCheck rounded = {.range = 1, .tolerance = 0x1p-11 * 2 * 10};
+
+static const ChunkShape shapes[] = {
+    {1, 1, 16, 16}, {7, 3, 5, 9}, {65, 64, 33, 24}, {100, 40, 24, 16}, {31, 31, 16, 70},
+};
+
+static void check_text(ChunkText text, CudaCheck check) {
+    Fixture f;
+    fixture_open(&f, true);
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, text, &shapes[i]),
+                       (IsaLevel)(CUDA_SM80 + i % 3), check);
+    run_and_close(&f);
+}
+
+static void test_dots(void **state) {
+    (void)state;
+    check_text(CHUNK_DOTS, rounded);
+}
+
+static void test_decayed_dots(void **state) {
+    (void)state;
+    check_text(CHUNK_DECAYED, exact);
+    check_text(CHUNK_DECAYED_BY_TOKENS, exact);
+}
+
+static void test_scans_and_sums(void **state) {
+    (void)state;
+    check_text(CHUNK_SCANS, exact);
+    check_text(CHUNK_SCANS_OF_TOKENS, exact);
+    check_text(CHUNK_SUMS, exact);
+}
+
+static void test_solves(void **state) {
+    (void)state;
+    check_text(CHUNK_SOLVES, exact);
+}
+
+static void test_gated_delta(void **state) {
+    (void)state;
+    check_text(CHUNK_GATED_DELTA, rounded);
+    check_text(CHUNK_GATED_DELTA_BACK, rounded);
+}
+
+// Arguments are small: keys that are longer than 1, or tokens that grow, would let states grow
+// without bound.
+static void add_region(Fixture *f, const ChunkShape *x, int64_t bits, bool wide,
+                       bool gradients) {
+    const CudaCheck check = {.range = 0.25, .tolerance = 3e-5};
+    TileKernels *kernels = chunk_case_region(&f->bench, x, bits, wide, gradients);
+    for (uint32_t i = 0; i < kernels->kernel_count; i++)
+        cuda_bench_add(&f->cuda, cuda_chunk, kernels->kernels[i].program,
+                       (IsaLevel)(CUDA_SM80 + f->cuda.cases.len % 3), check);
+}
+
+// Every member, by what it is made of.
+static void add_members(Fixture *f, const ChunkShape *x, bool gradients) {
+    add_region(f, x, 0, false, gradients);
+    add_region(f, x, LINEAR_HAS_DECAY, false, gradients);
+    add_region(f, x, LINEAR_HAS_DECAY, true, gradients);
+    add_region(f, x, LINEAR_HAS_BETA, false, gradients);
+    add_region(f, x, LINEAR_DELTA, false, gradients);
+    add_region(f, x, CHUNK_EVERYTHING, false, gradients);
+    add_region(f, x, CHUNK_EVERYTHING, true, gradients);
+}
+
+static void test_members(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_open(&f, true);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17}, false);
+    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, false);
+    run_and_close(&f);
+}
+
+static void test_gradients(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_open(&f, true);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17}, true);
+    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, true);
+    run_and_close(&f);
+}
+
+// Widths of heads as they are.
+static void test_compiles(void **state) {
+    (void)state;
+    static const ChunkShape shapes_of[] = {{256, 32, 64, 64}, {256, 16, 128, 128}};
+    for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
+        Fixture f;
+        fixture_open(&f, true);
+        for (size_t i = 0; i < COUNT(shapes_of); i++) {
+            add_region(&f, &shapes_of[i], CHUNK_EVERYTHING, true, false);
+            add_region(&f, &shapes_of[i], CHUNK_EVERYTHING, true, true);
+        }
+        cuda_bench_compile(&f.cuda, (IsaLevel)arch);
+        bench_close(&f.bench);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dots),           cmocka_unit_test(test_decayed_dots),
+        cmocka_unit_test(test_scans_and_sums), cmocka_unit_test(test_solves),
+        cmocka_unit_test(test_gated_delta),    cmocka_unit_test(test_members),
+        cmocka_unit_test(test_gradients),      cmocka_unit_test(test_compiles),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
