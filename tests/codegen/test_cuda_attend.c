@@ -106,6 +106,57 @@ static void test_schedules(void **state) {
     check_cases(cases, COUNT(cases), false);
 }
 
+// Several sequences in one: a query sees keys of its own number only, perhaps none of a tile.
+#define SEGMENTS(name, args)                                                         \
+    "tile " name " attend\n  m t = 70\n  n s = 70\n  k d = 16\n  k e = 24\n"         \
+    "  band 0, inf\n  arg q: bf16[1120]\n  arg key: bf16[1120]\n"                    \
+    "  arg v: bf16[1680]\n  arg segment: i32[70]\n" args                             \
+    "  knob bm = 32\n  knob bn = 16\n  knob warps_m = 2\n  knob stages = 2\n"        \
+    "  %1 = load q[t*16 + d] : f32 (t, d)\n  %2 = load key[s*16 + d] : f32 (s, d)\n" \
+    "  %3 = dot %1, %2 over (d) : f32 (t, s)\n"                                      \
+    "  %4 = load segment[t] : i32 (t)\n  %5 = load segment[s] : i32 (s)\n"           \
+    "  %6 = map eq %4, %5 : bool (t, s)\n  %7 = const -inf : f32 ()\n"               \
+    "  %8 = map where %6, %3, %7 : f32 (t, s)\n"
+// Weights from the saved logarithms, and what scores' gradients are.
+#define SEGMENTS_BACK(name, results)                                                          \
+    SEGMENTS(name, "  arg g: bf16[1680]\n  arg lse: f32[70]\n  arg delta: f32[70]\n" results) \
+    "  %9 = load lse[t] : f32 (t)\n  %10 = map sub %8, %9 : f32 (t, s)\n"                     \
+    "  %11 = map exp %10 : f32 (t, s)\n  %12 = load g[t*24 + e] : f32 (t, e)\n"               \
+    "  %13 = load v[s*24 + e] : f32 (s, e)\n  %14 = dot %12, %13 over (e) : f32 (t, s)\n"     \
+    "  %15 = load delta[t] : f32 (t)\n  %16 = map sub %14, %15 : f32 (t, s)\n"                \
+    "  %17 = map mul %11, %16 : f32 (t, s)\n"
+
+static void test_segments(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        SEGMENTS(
+            "segments",
+            "  arg y: f32[1680]\n  arg lse: f32[70]\n") "  %9 = reduce_max %8 over (s) : f32 (t)\n"
+                                                        "  %10 = map sub %8, %9 : f32 (t, s)\n  %11 = map exp %10 : f32 (t, s)\n"
+                                                        "  %12 = reduce_sum %11 over (s) : f32 (t)\n"
+                                                        "  %13 = load v[s*24 + e] : f32 (s, e)\n"
+                                                        "  %14 = dot %11, %13 over (s) : f32 (t, e)\n"
+                                                        "  %15 = map div %14, %12 : f32 (t, e)\n  store y[t*24 + e] = %15 : f32 (t, e)\n"
+                                                        "  %17 = map log %12 : f32 (t)\n  %18 = map add %9, %17 : f32 (t)\n"
+                                                        "  store lse[t] = %18 : f32 (t)\n",
+        SEGMENTS_BACK(
+            "queries",
+            "  arg dq: f32[1120]\n") "  %18 = dot %17, %2 over (s) : f32 (t, d)\n  store dq[t*16 + d] = %18 : f32 (t, d)\n",
+        SEGMENTS_BACK(
+            "keys",
+            "  arg dk: f32[1120]\n  arg dv: f32[1680]\n") "  %18 = dot %17, %1 over (t) : f32 (s, d)\n  store dk[s*16 + d] = %18 : f32 (s, d)\n"
+                                                          "  %20 = dot %11, %12 over (t) : f32 (s, e)\n  store dv[s*24 + e] = %20 : f32 (s, e)\n",
+    };
+    Fixture f;
+    fixture_open(&f, true);
+    CudaCheck check = {.range = 0.5, .whole = 6, .tolerance = 0x1p-9 * 2 * sqrt(70)};
+    for (size_t i = 0; i < COUNT(texts); i++)
+        for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
+            cuda_bench_add(&f.cuda, cuda_attend, bench_program(&f.bench, texts[i]),
+                           (IsaLevel)arch, check);
+    run_and_close(&f);
+}
+
 // Widths of heads as they are, with the tiles that are chosen for them.
 static void test_compiles(void **state) {
     (void)state;
@@ -149,7 +200,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths),   cmocka_unit_test(test_bands),
         cmocka_unit_test(test_schedules), cmocka_unit_test(test_widths_and_layouts),
-        cmocka_unit_test(test_compiles),  cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_segments),  cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,30 @@ static const char attention[] = "tile attention attend\n"
                                 "%12 = map div %11, %9 : f32 (h, t, e)\n"
                                 "store y[h*960 + t*24 + e] = %12 : f32 (h, t, e)\n";
 
+// The gradients of such: of queries, and of keys with values.
+#define GRADIENTS(name, results)                                                        \
+    "tile " name " attend\ngrid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"        \
+    "band 0, inf\narg q: bf16[1280]\narg key: bf16[1280]\narg v: bf16[1920]\n"          \
+    "arg g: bf16[1920]\narg lse: f32[80]\narg delta: f32[80]\n" results                 \
+    "knob bm = 32\nknob bn = 16\nknob warps_m = 2\nknob stages = 2\n"                   \
+    "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"                                   \
+    "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"                                 \
+    "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n%4 = const 0.0625 : f32 ()\n"            \
+    "%5 = map mul %3, %4 : f32 (h, t, s)\n%6 = load lse[h*40 + t] : f32 (h, t)\n"       \
+    "%7 = map sub %5, %6 : f32 (h, t, s)\n%8 = map exp %7 : f32 (h, t, s)\n"            \
+    "%9 = load g[h*960 + t*24 + e] : f32 (h, t, e)\n"                                   \
+    "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"                                  \
+    "%11 = dot %9, %10 over (e) : f32 (h, t, s)\n"                                      \
+    "%12 = load delta[h*40 + t] : f32 (h, t)\n%13 = map sub %11, %12 : f32 (h, t, s)\n" \
+    "%14 = map mul %8, %13 : f32 (h, t, s)\n%15 = map mul %14, %4 : f32 (h, t, s)\n"
+static const char query_gradient[] = GRADIENTS(
+    "queries",
+    "arg dq: f32[1280]\n") "%16 = dot %15, %2 over (s) : f32 (h, t, d)\nstore dq[h*640 + t*16 + d] = %16 : f32 (h, t, d)\n";
+static const char key_gradient[] = GRADIENTS(
+    "keys",
+    "arg dk: f32[1280]\narg dv: f32[1920]\n") "%16 = dot %15, %1 over (t) : f32 (h, s, d)\nstore dk[h*640 + s*16 + d] = %16 : f32 (h, s, d)\n"
+                                              "%18 = dot %8, %9 over (t) : f32 (h, s, e)\nstore dv[h*960 + s*24 + e] = %18 : f32 (h, s, e)\n";
+
 typedef struct {
     const char *text;
     IsaLevel arch;
@@ -238,6 +262,47 @@ static const Mutation in_order[] = {
     PLANT("key : 6;", "key : 5;", NULL),
 };
 
+// Of both kernels of gradients.
+#define IN_GRADIENTS                                                                      \
+    PLANT("copy_async_wait<0>();", "copy_async_wait<1>();", "race"),                      \
+        PLANT("copy_async_wait<0>();\n        __syncthreads();", "copy_async_wait<0>();", \
+              "race"),                                                                    \
+        PLANT("(u32)step % 2 * ", "(u32)step % 1 * ", "race"),                            \
+        PLANT("point < 40 ? 16 : 0", "true ? 16 : 0", "which has"),                       \
+        PLANT("&& k < 24 ? 16 : 0", "? 16 : 0", NULL),                                    \
+        PLANT("if (own < 40)", "if (true)", NULL),                                        \
+        PLANT("kept |= 0xffffU << e * 16", "kept |= 0xffffU", "wrong"),                   \
+        PLANT("weights_0[r / 2][j / 2][j % 2 * 2 + r % 2] &= kept;", "", "wrong"),        \
+        PLANT("[j % 2 * 2 + r % 2] = bf16_pair(pair_0",                                   \
+              "[r % 2 * 2 + j % 2] = bf16_pair(pair_0", "wrong"),                         \
+        PLANT("pair_0[0], pair_0[1]", "pair_0[1], pair_0[0]", "wrong"),                   \
+        PLANT("j * 2 + lane / 16)", "j * 2 + 1 - lane / 16)", "wrong"),                   \
+        PLANT("k / 8 + lane / 8 % 2)", "k / 8 + 1 - lane / 8 % 2)", "wrong"),             \
+        PLANT("scores_1[r / 2][j][r % 2 * 2 + e]", "scores_1[r / 2][j][e * 2 + r % 2]",   \
+              "wrong"),                                                                   \
+        PLANT("sums_0[r / 2][j][r % 2 * 2 + e]", "sums_0[r / 2][j][e * 2 + r % 2]", "wrong")
+
+static const Mutation in_query_gradient[] = {
+    IN_GRADIENTS,
+    PLANT("own - other >= 0", "own - other >= 1", "wrong"),
+    PLANT("own_first - other_first - 15 < 0", "own_first - other_first < 0", "wrong"),
+    PLANT("most < 39 ? most", "most < 39 ? most - 16", "wrong"),
+    PLANT("- delta_12_run[r]", "- delta_12_run[1 - r]", "wrong"),
+    PLANT("own_row < 40 ? own_row : 39", "own_row", "which has"),
+};
+
+static const Mutation in_key_gradient[] = {
+    IN_GRADIENTS,
+    PLANT("own - other <= 0", "own - other <= 1", "wrong"),
+    PLANT("own_first + 15 - other_first > 0", "own_first - other_first > 0", "wrong"),
+    PLANT("(least > 0 ? least : 0) / 32", "(least > 0 ? least : 0) / 32 + 1", NULL),
+    PLANT("point < 40 ? point : 39", "point", "which has"),
+    PLANT("weights_1[r / 2][j / 2][j % 2 * 2 + r % 2] &= kept;", "", "wrong"),
+    PLANT("weights_1[f][p], b[0], b[1]", "weights_0[f][p], b[0], b[1]", "wrong"),
+    PLANT("pair_1[e] = ", "pair_1[1 - e] = ", "wrong"),
+    PLANT("if (k >= 24) break;", "", NULL),
+};
+
 // ---- running
 
 typedef struct {
@@ -392,6 +457,15 @@ static void bugs_in_attention(void **state) {
                    COUNT(in_attention));
 }
 
+static void bugs_in_gradients_of_attention(void **state) {
+    (void)state;
+    // Sums of up to 40 weights that were rounded to 9 bits, times numbers below 2.
+    expect_noticed((Program){query_gradient, CUDA_SM80, 40 * 0x1p-8, NULL}, in_query_gradient,
+                   COUNT(in_query_gradient));
+    expect_noticed((Program){key_gradient, CUDA_SM80, 40 * 0x1p-8, NULL}, in_key_gradient,
+                   COUNT(in_key_gradient));
+}
+
 static void bugs_in_parts_of_k(void **state) {
     (void)state;
     expect_noticed((Program){parts_by_copies, CUDA_SM80, ROUNDING, NULL}, in_parts_by_copies,
@@ -435,6 +509,7 @@ int main(void) {
         cmocka_unit_test(bugs_in_parts_of_k),
         cmocka_unit_test(bugs_in_attention),
         cmocka_unit_test(bugs_in_groups),
+        cmocka_unit_test(bugs_in_gradients_of_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
