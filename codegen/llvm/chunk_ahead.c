@@ -72,12 +72,17 @@ void announced_take(Chunk *c, TileId dot, Product *p) {
     if (to->row < 0 || is_pairs(c, to)) return;
     for (uint32_t i = 0; i < c->ahead_count; i++)
         left += fits(c, c->ahead[i], to);
+    DimSet over = tile_op(c->p, dot)->over;
+    int64_t steps = c->tile;
+    for (int d = c->n + 1; d < (int)c->p->dim_count; d++)
+        if (over >> d & 1) steps = c->p->dims[d].extent;
     uint32_t hosts = hosts_from(c, dot), share = (left + hosts - 1) / hosts;
     for (uint32_t i = 0; i < c->ahead_count; i++) {
         bool take = taken < share && taken < PRODUCT_MOST_AHEAD && fits(c, c->ahead[i], to);
-        if (take)
-            p->ahead[taken++] = ahead_of(c, c->ahead[i]);
-        else
+        if (take) {
+            p->ahead[taken] = ahead_of(c, c->ahead[i]);
+            p->ahead[taken++].steps = steps;
+        } else
             c->ahead[kept++] = c->ahead[i];
     }
     c->ahead_count = kept;

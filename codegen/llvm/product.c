@@ -51,6 +51,27 @@ static void step(Block *k, IrValue a, IrValue row) {
     }
 }
 
+// The lines under the block, a few at each step: there is room for a dozen on their way, and
+// the products' own operands need some.
+static void ahead_step(const Block *k, const ProductAhead *ahead, IrValue step) {
+    Builder *b = k->b;
+    int64_t line = LINE_BYTES / ahead->element, width = (int64_t)k->vectors * b->lanes;
+    int64_t across = (width + line - 1) / line, lines = k->rows * across;
+    int64_t share = (lines * UNROLL + ahead->steps - 1) / ahead->steps;
+    IrValue row = build_gep(b, b->i8, ahead->at, build_imul(b, k->row, ahead->pitch));
+    IrValue at = build_gep(b, b->i8, row, build_imul(b, k->col, ahead->element));
+    IrValue first = LLVMBuildUDiv(b->at, build_imul(b, step, share), build_i64(b, UNROLL), "");
+    for (int64_t i = 0; i < share; i++) {
+        IrValue number =
+            at_most(b, build_iadd(b, first, build_i64(b, i)), build_i64(b, lines - 1));
+        IrValue down = LLVMBuildUDiv(b->at, number, build_i64(b, across), "");
+        IrValue right = minus(b, number, build_imul(b, down, across));
+        IrValue byte =
+            build_iadd(b, build_imul(b, down, ahead->pitch), build_imul(b, right, LINE_BYTES));
+        build_prefetch(b, build_gep(b, b->i8, at, byte), ahead->write, 2);
+    }
+}
+
 static void steps(Block *k, IrValue a, IrValue from, IrValue to, int unroll) {
     Builder *b = k->b;
     const Product *p = k->p;
@@ -64,6 +85,8 @@ static void steps(Block *k, IrValue a, IrValue from, IrValue to, int unroll) {
     IrValue a_at = build_gep(b, b->f32, a, build_imul(b, loop.index, p->a_step));
     IrValue b_at =
         build_gep(b, b->f32, p->b, build_iadd(b, build_imul(b, loop.index, p->b_step), k->col));
+    for (int i = 0; unroll == UNROLL && i < PRODUCT_MOST_AHEAD; i++)
+        if (p->ahead[i].at) ahead_step(k, &p->ahead[i], loop.index);
     for (int u = 0; u < unroll; u++)
         step(k, build_gep_bytes(b, a_at, u * p->a_step * 4),
              build_gep_bytes(b, b_at, u * p->b_step * 4));
@@ -79,23 +102,11 @@ static IrValue c_pointer(const Block *k, int i, int j) {
                            (i * k->p->c_pitch + (int64_t)j * b->lanes) * 4);
 }
 
-static void ahead_emit(const Block *k, const ProductAhead *ahead) {
-    Builder *b = k->b;
-    IrValue row = build_gep(b, b->i8, ahead->at, build_imul(b, k->row, ahead->pitch));
-    IrValue at = build_gep(b, b->i8, row, build_imul(b, k->col, ahead->element));
-    int64_t bytes = (int64_t)k->vectors * b->lanes * ahead->element;
-    for (int i = 0; i < k->rows; i++)
-        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
-            build_prefetch(b, build_gep_bytes(b, at, i * ahead->pitch + byte), ahead->write, 2);
-}
-
 static void block_emit(Block *k) {
     Builder *b = k->b;
     const Product *p = k->p;
     IrType type = type_vector(b->f32, b->lanes);
     unsigned align = (unsigned)b->lanes * 4;
-    for (int i = 0; i < PRODUCT_MOST_AHEAD; i++)
-        if (p->ahead[i].at) ahead_emit(k, &p->ahead[i]);
     for (int i = 0; i < k->rows * k->vectors; i++) {
         IrValue c = c_pointer(k, i / k->vectors, i % k->vectors);
         k->sums[i] = p->add ? build_load(b, type, c, align) : build_f32(b, 0, b->lanes);
@@ -202,20 +213,10 @@ void product_call(Builder *b, const Product *p) {
                                &q.end_row, &q.ahead[0].at, &q.ahead[1].at};
     enum { COUNT = sizeof values / sizeof *values };
     IrValue args[COUNT];
-    int64_t key[] = {p->a_across,
-                     p->a_step,
-                     p->b_step,
-                     p->c_pitch,
-                     p->cols,
-                     p->unit,
-                     p->add,
-                     p->negate,
-                     p->ahead[0].pitch,
-                     p->ahead[0].element,
-                     p->ahead[0].write,
-                     p->ahead[1].pitch,
-                     p->ahead[1].element,
-                     p->ahead[1].write};
+    const ProductAhead *x = &p->ahead[0], *y = &p->ahead[1];
+    int64_t key[] = {p->a_across, p->a_step,  p->b_step, p->c_pitch, p->cols,  p->unit,
+                     p->add,      p->negate,  x->pitch,  x->element, x->steps, x->write,
+                     y->pitch,    y->element, y->steps,  y->write};
     for (int i = 0; i < COUNT; i++)
         args[i] = *values[i];
     Routine routine;

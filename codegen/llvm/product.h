@@ -9,6 +9,7 @@
 typedef struct {
     IrValue at;              // NULL: none
     int64_t pitch, element;  // bytes
+    int64_t steps;           // products of a sum, about
     bool write;
 } ProductAhead;
 
