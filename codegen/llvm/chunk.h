@@ -64,7 +64,8 @@ typedef struct {
 MUST_USE bool chunk_plan(Chunk *c, Builder *b);
 TileId chunk_origin(const Chunk *c, TileId v);  // what turns only give another role
 bool chunk_is_tokens(const Chunk *c, int dim);
-int64_t chunk_pitch(const Chunk *c, int dim);  // of rows along dim: whole vectors
+int64_t chunk_cols(const Chunk *c, int dim);   // whole vectors
+int64_t chunk_pitch(const Chunk *c, int dim);  // from row to row, of rows along dim
 int64_t chunk_rows(const Chunk *c, int dim);   // room for rows across dim
 IrValue chunk_room(Chunk *c, int row, int col);
 

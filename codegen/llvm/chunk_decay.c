@@ -11,8 +11,8 @@ typedef struct {
     Chunk *c;
     TileId a, b, alpha;
     const Matrix *to, *of_a, *of_b, *of_alpha;
-    IrValue from_start;  // its rows at the blocks' ends are the products of whole blocks
-    int64_t pitch;       // of rows along d
+    IrValue from_start;   // its rows at the blocks' ends are the products of whole blocks
+    int64_t pitch, cols;  // of rows along d
 } Decayed;
 
 static IrValue rows_at(const Decayed *d, IrValue base, IrValue row) {
@@ -38,7 +38,7 @@ static Product block_product(const Decayed *d) {
     return (Product){.rows = build_i64(c->b, c->block),
                      .count = build_i64(c->b, c->block),
                      .unit = c->block,
-                     .cols = d->pitch,
+                     .cols = d->cols,
                      .b_step = d->pitch,
                      .c_pitch = d->pitch};
 }
@@ -118,7 +118,7 @@ static void rows_multiply(const Decayed *d, IrValue x, IrValue factors) {
     Builder *b = c->b;
     Loop rows = {.count = 0}, cols = {.count = 0};
     loop_begin(b, &rows, build_i64(b, 0), build_i64(b, c->block), 1);
-    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->pitch), c->lanes);
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->cols), c->lanes);
     IrValue at = matrix_pointer(c, x, d->pitch, rows.index, cols.index);
     IrValue f = close_load(c, build_gep(b, b->f32, factors, cols.index));
     close_store(c, build_fmul(b, close_load(c, at), f), at);
@@ -201,7 +201,7 @@ static void sums_vector(const Decayed *d, const Sums *s, IrValue col) {
 
 static void sums_diagonal(const Decayed *d, IrValue first, IrValue factors) {
     Builder *b = d->c->b;
-    int64_t key[] = {ROUTINE_SUMS, d->of_b->row == d->c->n, d->pitch, d->of_a->pitch};
+    int64_t key[] = {ROUTINE_SUMS, d->of_b->row == d->c->n, d->pitch, d->cols, d->of_a->pitch};
     IrValue args[] = {rows_at(d, d->to->at, first), rows_at(d, factors, first),
                       rows_at(d, d->of_b->at, first), rows_at(d, d->of_alpha->at, first),
                       pairs_at(d, d->of_a, first, first)};
@@ -209,7 +209,7 @@ static void sums_diagonal(const Decayed *d, IrValue first, IrValue factors) {
     if (!routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 5)) return;
     Sums s = {args[0], args[1], args[2], args[3], args[4]};
     Loop cols = {.count = 0};
-    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->pitch), d->c->lanes);
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, d->cols), d->c->lanes);
     sums_vector(d, &s, cols.index);
     loop_end(b, &cols);
     routine_end(b, &routine);
@@ -291,6 +291,7 @@ void decayed_emit(Chunk *c, TileId v) {
         return;
     }
     d.pitch = d.of_alpha->pitch;
+    d.cols = chunk_cols(c, d.of_alpha->col);
     d.from_start = copy_of(c, COPY_FROM_START, d.alpha, d.alpha);
     if (is_pairs(c, d.to))
         scores_emit(&d);

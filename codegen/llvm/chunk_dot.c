@@ -41,7 +41,8 @@ Product dot_product(Chunk *c, TileId v) {
     int over = only_dim(op->over);
     bool swap = (tile_op(c->p, op->in[1])->dims >> to->col & 1) == 0;
     TileId left = op->in[swap], right = op->in[!swap];
-    Product p = {.c = to->at, .c_pitch = to->pitch, .cols = to->pitch, .unit = c->lanes};
+    Product p = {
+        .c = to->at, .c_pitch = to->pitch, .cols = chunk_cols(c, to->col), .unit = c->lanes};
     bool tokens = chunk_is_tokens(c, to->row);
     p.rows = tokens ? c->live : build_i64(b, to->row < 0 ? 1 : chunk_rows(c, to->row));
     if (to->row < 0) p.unit = 1;

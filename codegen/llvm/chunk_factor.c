@@ -32,7 +32,7 @@ static void products_make(const Chunk *c, TileId alpha, IrValue to, bool from_st
     const Matrix *x = &c->value[alpha.i];
     Loop blocks = {.count = 0}, cols = {.count = 0};
     loop_begin(b, &blocks, build_i64(b, 0), c->live, c->block);
-    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, x->pitch), c->lanes);
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, chunk_cols(c, x->col)), c->lanes);
     IrValue read = matrix_pointer(c, x->at, x->pitch, blocks.index, cols.index);
     IrValue write = matrix_pointer(c, to, x->pitch, blocks.index, cols.index);
     IrValue product = NULL, one = build_f32(b, 1, c->lanes);
@@ -54,7 +54,7 @@ static void operand_make(Chunk *c, TileId x, IrValue factors, IrValue to) {
     const Matrix *m = &c->value[x.i];
     Loop rows = {.count = 0}, cols = {.count = 0};
     loop_begin(b, &rows, build_i64(b, 0), c->live, 1);
-    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, m->pitch), c->lanes);
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, chunk_cols(c, m->col)), c->lanes);
     IrValue at = build_iadd(b, build_imul(b, rows.index, m->pitch), cols.index);
     IrValue product = build_fmul(b, close_load(c, build_gep(b, b->f32, m->at, at)),
                                  close_load(c, build_gep(b, b->f32, factors, at)));

@@ -3,6 +3,8 @@
 #include "codegen/llvm/chunk.h"
 #include "codegen/llvm/map.h"
 
+enum { LINE = 16, FEW_SETS = 4 * LINE };  // elements
+
 static bool refuse(const Chunk *c, const char *why) {
     return diag_fail(c->b->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has %s", STR_ARG(c->p->name),
                      why);
@@ -18,13 +20,19 @@ TileId chunk_origin(const Chunk *c, TileId v) {
     return v;
 }
 
-int64_t chunk_pitch(const Chunk *c, int dim) {
+int64_t chunk_cols(const Chunk *c, int dim) {
     int64_t extent = chunk_is_tokens(c, dim) ? c->tile : c->p->dims[dim].extent;
     return round_to(extent, c->lanes);
 }
 
+// Rows that are a multiple of some lines apart share few sets of a cache.
+int64_t chunk_pitch(const Chunk *c, int dim) {
+    int64_t cols = chunk_cols(c, dim);
+    return chunk_is_tokens(c, dim) || cols % FEW_SETS ? cols : cols + LINE;
+}
+
 int64_t chunk_rows(const Chunk *c, int dim) {
-    return chunk_is_tokens(c, dim) ? c->padded : chunk_pitch(c, dim);
+    return chunk_is_tokens(c, dim) ? c->padded : chunk_cols(c, dim);
 }
 
 IrValue chunk_room(Chunk *c, int row, int col) {

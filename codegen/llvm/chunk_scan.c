@@ -123,7 +123,7 @@ void scan_emit(Chunk *c, TileId v) {
         line_scan(c, v);
         return;
     }
-    int64_t vectors = chunk_pitch(c, x->col) / c->lanes;
+    int64_t vectors = chunk_cols(c, x->col) / c->lanes;
     for (int64_t i = 0; i < vectors; i += PANEL)
         panel_scan(c, v, i * c->lanes, (int)(vectors - i < PANEL ? vectors - i : PANEL));
     if (to->row >= 0) matrix_clear_rows(c, to->at, to->pitch);

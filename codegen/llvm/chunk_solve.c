@@ -24,7 +24,8 @@ static void block_product(const Solve *s) {
     p.count = s->first;
     p.unit = c->block;
     p.add = p.negate = true;
-    p.cols = p.b_step = p.c_pitch = s->x->pitch;
+    p.b_step = p.c_pitch = s->x->pitch;
+    p.cols = chunk_cols(c, s->x->col);
     p.c = matrix_pointer(c, s->x->at, s->x->pitch, s->first, zero);
     if (s->transposed) {
         from = build_iadd(b, s->first, build_i64(b, c->block));
@@ -74,7 +75,7 @@ void solve_emit(Chunk *c, TileId v) {
     if (s.transposed)
         s.first = minus(b, minus(b, c->live, blocks.index), build_i64(b, c->block));
     block_product(&s);
-    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, s.x->pitch), c->lanes);
+    loop_begin(b, &cols, build_i64(b, 0), build_i64(b, chunk_cols(c, s.x->col)), c->lanes);
     block_rows(&s, cols.index);
     loop_end(b, &cols);
     loop_end(b, &blocks);

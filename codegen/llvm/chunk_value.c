@@ -318,7 +318,7 @@ static void turn_emit(const Chunk *c, const Matrix *x, IrValue from, IrValue to,
     int64_t pitch = chunk_pitch(c, x->row);
     Loop down = {.count = 0}, right = {.count = 0};
     loop_begin(b, &down, build_i64(b, 0), end, rows);
-    loop_begin(b, &right, build_i64(b, 0), build_i64(b, x->pitch), c->lanes);
+    loop_begin(b, &right, build_i64(b, 0), build_i64(b, chunk_cols(c, x->col)), c->lanes);
     IrValue square[MAX_LANES];
     from = matrix_pointer(c, from, x->pitch, down.index, right.index);
     to = matrix_pointer(c, to, pitch, right.index, down.index);
@@ -333,7 +333,7 @@ static void turn_emit(const Chunk *c, const Matrix *x, IrValue from, IrValue to,
 }
 
 void matrix_turn(Chunk *c, const Matrix *x, IrValue from, IrValue to, IrValue end) {
-    int64_t key[] = {ROUTINE_TURN, chunk_is_tokens(c, x->row), x->pitch,
+    int64_t key[] = {ROUTINE_TURN, chunk_is_tokens(c, x->row), x->pitch, chunk_cols(c, x->col),
                      chunk_pitch(c, x->row)};
     IrValue args[] = {from, to, end};
     Routine routine;
