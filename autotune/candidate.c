@@ -53,22 +53,31 @@ static void *partial_new(Arena *arena, int64_t bytes) {
     return memory + (LINE - (uintptr_t)memory % LINE) % LINE;
 }
 
-static void bind(Arena *arena, const Workspace *w, LoadedCandidate *out) {
-    const TileKernels *kernels = out->candidate->kernels;
+static bool has_skewed(const Workspace *w) {
+    bool some = false;
+    for (uint32_t i = 0; i < w->tensor_count; i++)
+        some = some || w->tensors[i].skewed;
+    return some;
+}
+
+static void ***bound(Arena *arena, const Workspace *w, const TileKernels *kernels,
+                     bool skewed) {
     void **partials = arena_array(arena, void *, kernels->partial_count);
     for (uint32_t i = 0; i < kernels->partial_count; i++)
         partials[i] = partial_new(arena, kernels->partial_bytes[i]);
-    out->args = arena_array(arena, void **, kernels->kernel_count);
+    void ***args = arena_array(arena, void **, kernels->kernel_count);
     for (uint32_t k = 0; k < kernels->kernel_count; k++) {
         const TileKernel *kernel = &kernels->kernels[k];
-        out->args[k] = arena_array(arena, void *, kernel->program->args.len);
+        args[k] = arena_array(arena, void *, kernel->program->args.len);
         for (uint32_t i = 0; i < kernel->program->args.len; i++) {
             const TileBinding *binding = &kernel->bindings[i];
-            out->args[k][i] = binding->kind == BIND_PARTIAL
-                                  ? partials[binding->partial]
-                                  : workspace_find(w, binding->value)->data;
+            const WorkspaceTensor *t = workspace_find(w, binding->value);
+            args[k][i] = binding->kind == BIND_PARTIAL ? partials[binding->partial]
+                         : skewed && t->skewed         ? t->skewed
+                                                       : t->data;
         }
     }
+    return args;
 }
 
 bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c) {
@@ -77,7 +86,9 @@ bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidat
     c->runs = 1;
     if (level_is_cuda(c->level)) return cuda_candidate_load(diag, arena, w, c);
     c->objects = arena_array(arena, Object, kernels->kernel_count);
-    bind(arena, w, c);
+    c->args = bound(arena, w, kernels, false);
+    c->skewed = has_skewed(w) ? bound(arena, w, kernels, true) : NULL;
+    if (c->skewed) c->runs = 2;
     for (uint32_t k = 0; code && k < kernels->kernel_count; k++) {
         if (object_load(diag, kernels->kernels[k].program->name, code[k].object,
                         &c->objects[k]) &&
@@ -107,11 +118,11 @@ static void clear_outputs(const TileKernel *kernel, void *const *args) {
     }
 }
 
-static void run_on_cpu(const LoadedCandidate *l) {
+static void run_on_cpu(const LoadedCandidate *l, void ***all_args) {
     const Candidate *c = l->candidate;
     for (uint32_t k = 0; k < c->kernels->kernel_count; k++) {
         const TileKernel *kernel = &c->kernels->kernels[k];
-        void **args = l->args[k];
+        void **args = all_args[k];
         if (kernel->clear_first) clear_outputs(kernel, args);
         if (c->code)
             pool_run_kernel(l->pool, l->objects[k].entry, args, c->code[k].tasks);
@@ -125,14 +136,16 @@ bool candidate_run_once(LoadedCandidate *c) {
     if (c->cuda)
         c->failed = c->failed || !cuda_candidate_once(c->diag, c);
     else
-        run_on_cpu(c);
+        run_on_cpu(c, c->args);
     return !c->failed;
 }
 
 void candidate_run(void *loaded) {
     LoadedCandidate *c = loaded;
-    if (c->cuda)
+    if (c->cuda) {
         c->failed = c->failed || !cuda_candidate_time(c->diag, c);
-    else
-        run_on_cpu(c);
+        return;
+    }
+    run_on_cpu(c, c->args);
+    if (c->skewed) run_on_cpu(c, c->skewed);
 }

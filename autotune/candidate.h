@@ -35,6 +35,7 @@ typedef struct {
     Diag *diag;       // of a GPU: why running failed
     Object *objects;  // one a kernel
     void ***args;     // of each kernel
+    void ***skewed;   // likewise, with the workspace's skewed data; NULL: there is none
     CudaCandidate *cuda;
     uint32_t runs;  // that one call of candidate_run makes
     bool failed;    // a run on a GPU, which then cannot be used by this process any more

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "autotune/histogram.h"
 #include "base/check.h"
 #include "base/rng.h"
+#include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 
 enum { ALIGN = 64, FEW = 4 };
@@ -70,6 +72,16 @@ static void bound_recurrence(Workspace *w, const Graph *g, const Value *v) {
     }
 }
 
+// Lists of rows and where groups end.
+static bool is_grouping(const Workspace *w, const WorkspaceTensor *t, uint32_t *list) {
+    const Graph *g = w->regions->graph;
+    if (w->region->kind != REGION_GROUPED) return false;
+    const Value *c = graph_value(g, w->region->contract);
+    for (*list = GROUPED_X_ROWS; *list < GROUPED_OPERANDS; (*list)++)
+        if (c->in[*list].i == t->value.i) return true;
+    return false;
+}
+
 static size_t tensor_bytes(const WorkspaceTensor *t) {
     return (size_t)t->elements * dtype_bytes(t->type);
 }
@@ -95,8 +107,10 @@ bool workspace_open(Diag *diag, Arena *arena, const Regions *regions, const Regi
         if (op_is_linear(v->op)) bound_recurrence(out, regions->graph, v);
     }
     size_t bytes = ALIGN;
+    uint32_t list;
     for (uint32_t i = 0; i < out->tensor_count; i++)
-        bytes += aligned(tensor_bytes(&out->tensors[i]));
+        bytes += (is_grouping(out, &out->tensors[i], &list) ? 2 : 1) *
+                 aligned(tensor_bytes(&out->tensors[i]));
     void *memory =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
@@ -107,8 +121,12 @@ bool workspace_open(Diag *diag, Arena *arena, const Regions *regions, const Regi
     out->mapped = bytes;
     unsigned char *at = memory;
     for (uint32_t i = 0; i < out->tensor_count; i++) {
-        out->tensors[i].data = at;
-        at += aligned(tensor_bytes(&out->tensors[i]));
+        WorkspaceTensor *t = &out->tensors[i];
+        t->data = at;
+        at += aligned(tensor_bytes(t));
+        if (!is_grouping(out, t, &list)) continue;
+        t->skewed = at;
+        at += aligned(tensor_bytes(t));
     }
     return true;
 }
@@ -126,9 +144,21 @@ static double draw(const WorkspaceTensor *t, uint64_t seed, int64_t i, bool posi
     return usual && positive ? x + 0.5 : t->low + (t->high - t->low) * x;
 }
 
+static void fill_grouping(const Workspace *w, const WorkspaceTensor *t, uint32_t list) {
+    const Graph *g = w->regions->graph;
+    const Value *c = graph_value(g, w->region->contract);
+    histogram_fill(g, c, list, HISTOGRAM_UNIFORM, t->data);
+    histogram_fill(g, c, list, HISTOGRAM_ZIPF, t->skewed);
+}
+
 void workspace_fill(Workspace *w, bool positive) {
     for (uint32_t k = 0; k < w->tensor_count; k++) {
         const WorkspaceTensor *t = &w->tensors[k];
+        uint32_t list;
+        if (is_grouping(w, t, &list)) {
+            fill_grouping(w, t, list);
+            continue;
+        }
         if (t->written) continue;
         for (int64_t i = 0; i < t->elements; i++)
             dtype_set(t->type, t->data, i, draw(t, k, i, positive));

@@ -13,6 +13,7 @@ typedef struct {
     int64_t below;     // integers: drawn from [0, below)
     double low, high;  // reals: drawn from [low, high)
     void *data;        // 64-byte aligned
+    void *skewed;      // of a grouped contraction, where its rows are: other data to measure on
 } WorkspaceTensor;
 
 typedef struct {
@@ -31,7 +32,8 @@ void workspace_close(Workspace *w);  // safe on a zeroed Workspace
 WorkspaceTensor *workspace_find(const Workspace *w, ValueId value);
 
 // Draws the inputs: reals in [-1, 1), or in [0.5, 1.5) where functions are undefined below 0;
-// those of a recurrence so that it does not grow without bound.
+// those of a recurrence so that it does not grow without bound; rows of groups so that all have
+// about as many, and in `skewed` some far more than others.
 void workspace_fill(Workspace *w, bool positive);
 // Makes every output differ from anything that a kernel may write there.
 void workspace_spoil(Workspace *w);

@@ -6,6 +6,7 @@ strata_test(autotune/cuda_tune autotune/test_cuda_tune.c autotune/plan_fixture.c
     LIBS strata_autotune strata_ir strata_base fake_cuda)
 strata_test(autotune/library autotune/test_library.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/check autotune/test_check.c LIBS strata_autotune strata_ir strata_base)
+strata_test(autotune/histogram autotune/test_histogram.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/worker autotune/test_worker.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/tune autotune/test_tune.c autotune/plan_fixture.c LIBS strata_autotune strata_ir strata_base)
 strata_test(autotune/compile_kernels autotune/test_compile_kernels.c codegen/kernel_bench.c ir/tile_bench.c
