@@ -67,3 +67,7 @@ bool group_unrolls(const Fuse *f, const Group *p, AxisId a);
 bool group_same_space(const Fuse *f, const Group *p, const Group *q);
 void group_join(Fuse *f, Group *p, Group *q, const Cols *cols);
 bool axis_set_has(const uint64_t *set, uint32_t axis);
+
+// fuse_regions.c: the regions of all groups that make something, in an order that can be
+// executed; and which values lie within stacks.
+void fuse_emit_regions(Fuse *f);
