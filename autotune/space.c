@@ -280,6 +280,14 @@ static int64_t attend_kept(const TileProgram *p) {
     return p->dims[tile_dim_of(p, DIM_N)].extent * widths * 4;
 }
 
+// Where queries begin anywhere and tasks are fewer than threads, keys are dealt to several.
+static int32_t attend_parts(const TileProgram *p, uint32_t threads) {
+    int32_t parts = 1;
+    while (tile_start_of(p) && parts * tile_task_count(p) < threads)
+        parts *= 2;
+    return parts > 1 ? parts : 0;
+}
+
 // Gradients in one kernel need fewer products; in two they give more tasks, which keep little.
 static uint32_t attend_space(const Regions *regions, const Region *region, uint32_t threads,
                              Arena *arena, Schedule **out) {
@@ -296,6 +304,7 @@ static uint32_t attend_space(const Regions *regions, const Region *region, uint3
                 schedule.split = k ? 1 - first : first;
                 schedule.bm = blocks[i] ? blocks[i] : attend_block(p, threads);
                 schedule.bn = chunks[j];
+                schedule.parts = attend_parts(p, threads);
                 program_add(&s, schedule);
             }
     *out = s.schedules.ptr;

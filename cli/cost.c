@@ -2,9 +2,9 @@
 #include "cli/cost.h"
 
 #include "base/check.h"
+#include "ir/graph/attend.h"
 #include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
-#include "ir/graph/shape_rules.h"
 #include "runtime/names.h"
 
 static int64_t fixed_elements(const Graph *g, const AxisId *axes, uint32_t rank) {
@@ -53,8 +53,7 @@ GraphKept graph_kept(const Graph *g) {
 static double attend_flops(const Graph *g, const Value *v) {
     const Value *q = graph_value(g, v->in[0]), *k = graph_value(g, v->in[1]);
     AxisId width = v->attr.along[0];
-    double pairs = band_pairs(&v->attr.band, graph_extent(g, v->attr.along[1]),
-                              graph_extent(g, v->attr.along[2]));
+    double pairs = attend_pairs(g, v);
     for (uint32_t i = 0; i < q->rank; i++)
         if (q->axes[i].i != width.i && q->axes[i].i != v->attr.along[1].i)
             pairs *= (double)graph_extent(g, q->axes[i]);

@@ -308,6 +308,7 @@ static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *
     bool prefill = request->kind == ENTRY_PREFILL;
     IncrementalRequest chunk = {.chunk = prefill ? PREFILL_CHUNK : 1,
                                 .live = request->live,
+                                .attend_width = level_is_cuda(request->level) ? 0 : INT64_MAX,
                                 .cache = request->storage,
                                 .prefix = prefill ? STR(ENTRY_NAME_PREFILL ".")
                                                   : STR(ENTRY_NAME_DECODE "."),
@@ -383,6 +384,13 @@ static int64_t context_of(const Graph *g) {
     return 0;
 }
 
+// Does attention have scores of all positions?
+static bool has_scores(const Graph *g, int64_t context) {
+    vec_each (const Value, v, &g->values)
+        if (v->op == OP_SOFTMAX && graph_extent(g, v->attr.along[0]) == context) return true;
+    return false;
+}
+
 static bool add_entry(Diag *diag, Arena *arena, ModelGraphRequest *one, EntryList *out) {
     Graph *g;
     one->live = 0;
@@ -390,6 +398,7 @@ static bool add_entry(Diag *diag, Arena *arena, ModelGraphRequest *one, EntryLis
     const char *name = entry_name(one->kind);
     vec_push(arena, out, (PlanRequestEntry){str_of(name), g});
     int64_t context = is_incremental(one->kind) ? context_of(g) : 0;
+    if (!has_scores(g, context)) return true;
     for (one->live = LIVE_LEAST; one->live < context; one->live *= LIVE_STEP) {
         if (!model_graph(diag, arena, one, &g)) return false;
         Str fewer = str_printf(arena, "%s.%lld", name, (long long)one->live);

@@ -18,6 +18,11 @@ IrValue plus(const Attend *a, IrValue x, int64_t y) {
     return build_iadd(a->b, x, build_i64(a->b, y));
 }
 
+IrValue place_of(const Attend *a, IrValue query) {
+    if (!a->begin) return query;
+    return a->start->over ? build_iadd(a->b, query, a->begin) : a->begin;
+}
+
 void ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step, Range *at) {
     loop_begin(a->b, loop, from, to, step);
     at->first = loop->index;
@@ -46,7 +51,7 @@ static void clear_sums(Attend *a, bool over_n) {
 
 static void copies_emit(Attend *a, int along) {
     for (int i = 0; i < a->row_count; i++)
-        if (a->rows[i].along == along) copy_rows(a, &a->rows[i]);
+        if (a->rows[i].along == along && a->rows[i].copy) copy_rows(a, &a->rows[i]);
 }
 
 static void keys_emit(Attend *a) {
@@ -59,13 +64,37 @@ static void keys_emit(Attend *a) {
     loop_end(a->b, &strips);
 }
 
+// Chunks of those keys that are dealt to the task: what [from, to) has of every so many.
+static void dealt_emit(Attend *a, IrValue from, IrValue to) {
+    Builder *b = a->b;
+    int64_t all = a->chunk * dim_at(a, a->dealt)->extent;
+    IrValue round = minus(b, from, LLVMBuildURem(b->at, from, build_i64(b, all), ""));
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_iadd(b, round, build_imul(b, a->index[a->dealt], a->chunk)), to,
+               all);
+    a->chunk_at.first = at_least(b, loop.index, from);
+    IrValue end = at_most(b, plus(a, loop.index, a->chunk), to);
+    a->chunk_at.count = minus(b, end, a->chunk_at.first);
+    keys_emit(a);
+    loop_end(b, &loop);
+}
+
 // The keys that the block's queries meet, in chunks.
 static void chunks_emit(Attend *a) {
     Builder *b = a->b;
+    const Band *band = &a->p->band;
     IrValue from = a->task_n, to = a->task_n_end;
-    IrValue last = plus(a, build_iadd(b, a->block_at.first, a->block_at.count), -1);
-    if (a->has_hi) from = at_least(b, from, plus(a, a->block_at.first, -a->p->band.hi));
-    if (a->has_lo) to = at_most(b, to, plus(a, last, 1 - a->p->band.lo));
+    IrValue first = place_of(a, a->block_at.first),
+            last =
+                place_of(a, plus(a, build_iadd(b, a->block_at.first, a->block_at.count), -1));
+    if (a->has_hi || (a->begin && band->hi != BAND_MOST))
+        from = at_least(b, from, plus(a, first, -band->hi));
+    if (a->has_lo || (a->begin && band->lo != BAND_LEAST))
+        to = at_most(b, to, plus(a, last, 1 - band->lo));
+    if (a->dealt >= 0) {
+        dealt_emit(a, from, to);
+        return;
+    }
     Loop loop = {.count = 0};
     ranges_begin(a, &loop, from, to, a->chunk, &a->chunk_at);
     keys_emit(a);
@@ -75,7 +104,7 @@ static void chunks_emit(Attend *a) {
 static void block_emit(Attend *a) {
     IrValue none = build_i64(a->b, 0);
     clear_sums(a, true);
-    for (int i = 0; i < a->score_count; i++)
+    for (int i = 0; i < a->score_count && !a->few; i++)
         turn_queries(a, &a->scores[i]);
     copies_emit(a, a->m);
     reductions_clear(a);
@@ -88,14 +117,16 @@ static void block_emit(Attend *a) {
 // Blocks of the task's queries; if it has a tile of keys, those that meet any of them.
 static void blocks_emit(Attend *a) {
     Builder *b = a->b;
-    IrValue from = a->task_m, to = a->task_m_end;
+    IrValue from = a->task_m, to = a->task_m_end, none = build_i64(b, 0);
+    IrValue begin = a->begin ? a->begin : none;
     bool tiled = dim_at(a, a->n)->tile < dim_at(a, a->n)->extent;
     if (tiled && a->has_lo) {
-        IrValue first = at_least(b, from, plus(a, a->task_n, a->p->band.lo));
+        IrValue first = at_least(b, from, minus(b, plus(a, a->task_n, a->p->band.lo), begin));
         from = minus(b, first, LLVMBuildURem(b->at, first, build_i64(b, a->block), ""));
         from = at_least(b, from, a->task_m);
     }
-    if (tiled && a->has_hi) to = at_most(b, to, plus(a, a->task_n_end, a->p->band.hi));
+    if (tiled && a->has_hi)
+        to = at_most(b, to, minus(b, plus(a, a->task_n_end, a->p->band.hi), begin));
     Loop loop = {.count = 0};
     ranges_begin(a, &loop, from, to, a->block, &a->block_at);
     block_emit(a);
@@ -157,6 +188,7 @@ bool attend_emit(Builder *b) {
     Loop task = {.count = 0};
     loop_begin(b, &task, b->begin, b->end, 1);
     task_place(&a, task.index);
+    a.begin = a.start ? begin_value(&a) : NULL;
     clear_sums(&a, false);
     serial_emit(&a, 0);
     keys_finish(&a);

@@ -13,17 +13,18 @@ typedef struct {
     const TileOp *load;
     int along, k;   // n or m; the elements of a row
     int64_t width;  // of a row: k's extent, rounded up to vectors
-    IrValue copy;   // [key of the chunk, or query of the block][width]
+    IrValue copy;   // [key of the chunk, or query of the block][width]; NULL: read in place
 } Rows;
 
 // A dot over a k: scores.
 typedef struct {
     TileId dot;
     int k;
-    const TileOp *of_m;  // the queries
-    const Rows *of_n;    // the keys
-    IrValue turned;      // [strip of the block][k][query]: the block's queries, turned
-    IrValue panel;       // [key][query of the strip]
+    const TileOp *of_m;     // the queries
+    const Rows *of_n;       // the keys
+    IrValue turned;         // [strip of the block][k][query]: the block's queries, turned
+    const Rows *rows_of_m;  // few queries: as they are instead
+    IrValue panel;          // [key][query of the strip]; of few queries [query][key]
 } Scores;
 
 // A dot over n, or over m: sums of scores times rows.
@@ -32,7 +33,7 @@ typedef struct {
     bool over_n;
     bool rescaled;  // its weights are relative to the largest score so far
     const Rows *rows;
-    IrValue weights;  // [key][query of the strip]
+    IrValue weights;  // as the panel
     IrValue sums;     // [query of the block, or key of the task][width]
 } Sums;
 
@@ -49,7 +50,10 @@ typedef struct {
     // Most queries that share a copy of keys, most keys of a copy; queries whose scores are
     // computed together.
     int64_t block, chunk, strip;
-    bool has_lo, has_hi;  // can the band's bounds be felt?
+    bool has_lo, has_hi;  // can the band's bounds be felt among queries of a strip?
+    bool few;             // queries, all with the same keys: attend_few.c
+    const TileOp *start;  // NULL: queries begin at 0
+    int dealt;            // the grid dim whose points have keys of their own; -1: none
     Rows rows[ATTEND_MOST_ROWS];
     Scores scores[ATTEND_MOST_DOTS];
     Sums sums[ATTEND_MOST_DOTS];
@@ -63,12 +67,14 @@ typedef struct {
     // What is being emitted. Of the task: i64.
     IrValue index[TILE_MAX_DIMS];  // of grid and serial dims
     IrValue task_m, task_m_end, task_n, task_n_end;
+    IrValue begin;  // i64: where the queries begin; NULL: at 0
     Range block_at, chunk_at, strip_at;
     Range keys;                // of the chunk: those that any query of the strip meets
     IrValue whole, whole_end;  // of these: those that all its queries meet, from keys.first
 } Attend;
 
 IrValue plus(const Attend *a, IrValue x, int64_t y);
+IrValue place_of(const Attend *a, IrValue query);  // among the keys
 // [from, to) in steps, each with at most that many.
 void ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step, Range *at);
 IrValue strip_in_block(Attend *a);  // its first query, from the block's
@@ -86,6 +92,7 @@ IrValue load_vector(const Attend *a, const TileOp *op, const IrValue *index, int
                     IrValue mask);
 IrValue mask_count(const Attend *a, IrValue count);  // lanes below an i64; NULL: all
 
+IrValue begin_value(const Attend *a);                               // of the task, from `start`
 void rows_compute(Attend *a, int round, IrValue from, IrValue to);  // at queries of the block
 void reductions_clear(Attend *a);                                   // of the block
 void pass_over_scores(Attend *a, int round);
@@ -94,6 +101,11 @@ void keys_finish(Attend *a);  // stores at n
 
 // attend_strip.c: everything of a strip of queries and a chunk of keys.
 void strip_emit(Attend *a);
+
+// attend_few.c
+void few_scores(Attend *a, const Scores *s);
+void few_sums(Attend *a, const Sums *s);
+int64_t few_pitch(const Attend *a);  // of panels: keys of a chunk, in whole vectors
 
 // attend_copy.c
 void turn_queries(Attend *a, const Scores *s);

@@ -86,7 +86,8 @@ static void announce_row(Attend *a, const Rows *r, const IrValue *index) {
     const TileAccess *access = &r->load->access;
     if (r->along != a->n || access->stride[r->k] != 1) return;
     int64_t element = (int64_t)dtype_bytes(arg_type(a, r->load));
-    int64_t ahead = a->chunk * access->stride[a->n] * element;
+    int64_t parts = a->dealt >= 0 ? a->p->dims[a->dealt].extent : 1;
+    int64_t ahead = parts * a->chunk * access->stride[a->n] * element;
     IrValue pointer = load_pointer(a, r->load, index);
     for (int64_t byte = 0; byte < extent(a, r->k) * element; byte += LINE)
         build_prefetch(b, build_gep_bytes(b, pointer, ahead + byte), false, 2);

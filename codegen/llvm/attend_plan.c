@@ -68,8 +68,9 @@ static bool dot_plan(Attend *a, TileId v) {
     if (op->over & k_dims(a)) {
         if (!is_plain_load(a, x)) return refuse(a, "a dot of what is no load");
         if (a->score_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
-        a->scores[a->score_count++] =
-            (Scores){.dot = v, .k = only_dim(op->over), .of_m = x, .of_n = rows_of(a, y)};
+        Scores *s = &a->scores[a->score_count++];
+        *s = (Scores){.dot = v, .k = only_dim(op->over), .of_m = x, .of_n = rows_of(a, y)};
+        if (a->few) s->rows_of_m = rows_of(a, x);
         return true;
     }
     if (a->sum_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
@@ -86,7 +87,7 @@ static bool op_plan(Attend *a, uint32_t i) {
     if (op->kind == TILE_DOT) return dot_plan(a, (TileId){i});
     if (op->kind == TILE_REDUCE) a->round[i]++, a->reduces = true;
     bool known = op->kind == TILE_CONST || op->kind == TILE_LOAD || op->kind == TILE_MAP ||
-                 op->kind == TILE_REDUCE || op->kind == TILE_STORE;
+                 op->kind == TILE_REDUCE || op->kind == TILE_STORE || op->kind == TILE_START;
     return known || refuse(a, "an operation that attention has no code for");
 }
 
@@ -158,22 +159,33 @@ static int64_t most_live(const Attend *a) {
     return least(keys, a->block + a->p->band.hi - a->p->band.lo);
 }
 
-static void sizes_plan(Attend *a) {
+static bool sizes_plan(Attend *a) {
     int64_t queries = dim_at(a, a->m)->extent, tile = dim_at(a, a->m)->tile;
     int64_t block = tile_knob(a->p, "bm", 0), chunk = tile_knob(a->p, "bn", 0);
     if (tile < queries) block = tile;
     if (block <= 0) block = BLOCK;
-    a->strip = least(round_to(least(block, tile), a->lanes), STRIP_VECTORS * (int64_t)a->lanes);
+    a->strip = a->few ? a->lanes
+                      : least(round_to(least(block, tile), a->lanes),
+                              STRIP_VECTORS * (int64_t)a->lanes);
     a->vectors = (int)(a->strip / a->lanes);
     a->block = round_to(least(block, tile), a->strip);
     if (chunk <= 0) chunk = CHUNK;
     // What cannot be rescaled needs all scores of the block at once.
     bool at_once = a->reduces && !chunks_plan(a);
     a->chunk = at_once ? most_live(a) : least(chunk, most_live(a));
+    if (a->dealt >= 0) {
+        a->chunk = a->p->deal;
+        return !at_once || refuse(a, "dealt keys that are needed at once");
+    }
     if (a->chunk >= most_live(a)) a->top = (TileId){0};
+    return true;
 }
 
 static IrValue room(Attend *a, int64_t elements) { return build_scratch(a->b, elements * 4); }
+
+static int64_t panel_elements(const Attend *a) {
+    return (a->few ? few_pitch(a) : a->chunk) * a->strip;
+}
 
 // Scores that no later pass reads give their place to the weights that the last one stores.
 static void weights_plan(Attend *a) {
@@ -187,19 +199,20 @@ static void weights_plan(Attend *a) {
         if (s->weights) continue;
         bool last = a->round[weight.i] == a->passes - 1;
         s->weights = last && reused < a->score_count ? a->scores[reused++].panel
-                                                     : room(a, a->chunk * a->strip);
+                                                     : room(a, panel_elements(a));
     }
 }
 
 static void memory_plan(Attend *a) {
     for (int i = 0; i < a->score_count; i++) {
         Scores *s = &a->scores[i];
-        s->turned = room(a, dim_at(a, s->k)->extent * a->block);
-        s->panel = room(a, a->chunk * a->strip);
+        if (!a->few) s->turned = room(a, dim_at(a, s->k)->extent * a->block);
+        s->panel = room(a, panel_elements(a));
     }
     weights_plan(a);
     for (int i = 0; i < a->row_count; i++) {
         Rows *r = &a->rows[i];
+        if (a->few && r->along == a->n) continue;
         r->copy = room(a, (r->along == a->n ? a->chunk : a->block) * r->width);
     }
     for (int i = 0; i < a->sum_count; i++) {
@@ -218,19 +231,35 @@ static void memory_plan(Attend *a) {
     }
 }
 
+// Do so few queries reduce over the same keys that they would not fill a vector?
+static bool few_queries(const Attend *a) {
+    const TileDim *m = dim_at(a, a->m);
+    bool reduces = false;
+    vec_each (const TileOp, op, &a->p->ops)
+        reduces = reduces || op->kind == TILE_REDUCE;
+    return reduces && !a->has_lo && !a->has_hi && m->tile == m->extent && m->extent < a->lanes;
+}
+
 bool attend_plan(Attend *a, Builder *b) {
     *a = (Attend){.b = b, .p = b->program, .lanes = b->lanes};
     a->m = tile_dim_of(a->p, DIM_M);
     a->n = tile_dim_of(a->p, DIM_N);
+    a->start = tile_start_of(a->p);
+    a->dealt = tile_dealt_to(a->p);
     a->has_lo = a->p->band.lo > 1 - dim_at(a, a->n)->extent;
     a->has_hi = a->p->band.hi < dim_at(a, a->m)->extent - 1;
+    if (a->start) {
+        a->has_lo = a->start->over && a->p->band.lo != BAND_LEAST;
+        a->has_hi = a->start->over && a->p->band.hi != BAND_MOST;
+    }
+    a->few = few_queries(a);
     a->round = arena_array(b->arena, int, a->p->ops.len);
     for (uint32_t d = 0; d < a->p->dim_count; d++)
         if (dim_at(a, (int)d)->extent > FELT) return refuse(a, "too long a loop");
     for (uint32_t i = 1; i < a->p->ops.len; i++)
         if (!op_plan(a, i)) return false;
     passes_plan(a);
-    sizes_plan(a);
+    if (!sizes_plan(a)) return false;
     memory_plan(a);
     return true;
 }

@@ -39,7 +39,7 @@ static void scores_emit(Attend *a, const Scores *s) {
                  .cols = a->strip};
     build_line(b, tile_op(a->p, s->dot)->span);
     product_call(b, &p);
-    IrValue ahead = minus(b, a->strip_at.first, a->keys.first);
+    IrValue ahead = minus(b, place_of(a, a->strip_at.first), a->keys.first);
     if (a->has_hi) p.first_row = plus(a, ahead, -a->p->band.hi);
     if (a->has_lo) p.end_row = plus(a, ahead, -a->p->band.lo);
     p.row = build_i64(b, 0);
@@ -58,8 +58,8 @@ static void sums_emit(Attend *a, const Sums *s) {
     build_line(b, tile_op(a->p, s->dot)->span);
     Product p = {.a = s->weights, .b_step = width, .c_pitch = width, .add = true};
     p.cols = dim_at(a, s->rows->k)->extent;
-    IrValue ahead = minus(b, a->strip_at.first, a->keys.first),
-            behind = minus(b, a->keys.first, a->strip_at.first);
+    IrValue place = place_of(a, a->strip_at.first), ahead = minus(b, place, a->keys.first),
+            behind = minus(b, a->keys.first, place);
     const Band *band = &a->p->band;
     if (s->over_n) {
         p.a_across = 1;
@@ -148,7 +148,7 @@ static void keys_meet(Attend *a) {
     Builder *b = a->b;
     const Band *band = &a->p->band;
     IrValue from = a->chunk_at.first, to = build_iadd(b, from, a->chunk_at.count);
-    IrValue first = a->strip_at.first,
+    IrValue first = place_of(a, a->strip_at.first),
             last = plus(a, build_iadd(b, first, a->strip_at.count), -1);
     if (a->has_hi) from = at_least(b, from, plus(a, first, -band->hi));
     if (a->has_lo) to = at_most(b, to, plus(a, last, 1 - band->lo));
@@ -171,7 +171,7 @@ void strip_emit(Attend *a) {
     keys_meet(a);
     Branch any = branch_begin(b, build_icmp(b, LLVMIntSGT, a->keys.count, build_i64(b, 0)));
     for (int i = 0; i < a->score_count; i++)
-        scores_emit(a, &a->scores[i]);
+        (a->few ? few_scores : scores_emit)(a, &a->scores[i]);
     IrValue from = strip_in_block(a), to = build_iadd(b, from, a->strip_at.count);
     for (int round = 0; round < a->passes; round++) {
         if (round > 0)
@@ -181,6 +181,6 @@ void strip_emit(Attend *a) {
         if (round + 1 < a->passes) rows_compute(a, round + 1, from, to);
     }
     for (int i = 0; i < a->sum_count; i++)
-        sums_emit(a, &a->sums[i]);
+        (a->few ? few_sums : sums_emit)(a, &a->sums[i]);
     branch_end(b, any);
 }

@@ -17,7 +17,7 @@ static DType arg_type(const Attend *a, const TileOp *op) {
 
 // A place: lanes along one dimension.
 typedef struct {
-    int along;                     // m, or a k
+    int along;                     // m, or a k; of few queries n
     IrValue index[TILE_MAX_DIMS];  // absolute; of `along`: the first lane's
     IrValue mask;                  // NULL: all lanes
     IrValue in_block, in_strip;    // of m: counted from the block's and strip's first
@@ -93,13 +93,19 @@ static IrValue value_of_row(const Attend *a, const Spot *s, TileId v) {
     return build_splat(b, build_load(b, type_of(b, type, 1), at, 4), a->lanes);
 }
 
+// Of a panel.
+static IrValue score_at(const Attend *a, const Spot *s) {
+    Builder *b = a->b;
+    if (a->few) return build_iadd(b, build_imul(b, s->in_block, few_pitch(a)), s->in_keys);
+    return build_iadd(b, build_imul(b, s->in_keys, a->strip), s->in_strip);
+}
+
 static IrValue value_of_dot(const Attend *a, const Spot *s, TileId v) {
     Builder *b = a->b;
     for (int i = 0; i < a->score_count; i++) {
         const Scores *k = &a->scores[i];
         if (k->dot.i != v.i) continue;
-        IrValue row = build_imul(b, s->in_keys, a->strip);
-        return close_vector(a, k->panel, build_iadd(b, row, s->in_strip));
+        return close_vector(a, k->panel, score_at(a, s));
     }
     for (int i = 0; i < a->sum_count; i++) {
         const Sums *k = &a->sums[i];
@@ -147,6 +153,14 @@ static void spot_store(const Attend *a, Spot *s, const TileOp *store) {
         element_store(b, type, x, pointer, s->mask);
     else
         element_scatter(b, type, x, lane_pointers(a, store, pointer, s->along), s->mask);
+}
+
+IrValue begin_value(const Attend *a) {
+    Builder *b = a->b;
+    Spot s = spot_new(a, a->m);
+    IrValue all = spot_value(a, &s, a->start->in[0]);
+    IrValue one = LLVMBuildExtractElement(b->at, all, build_i64(b, 0), "");
+    return LLVMBuildSExt(b->at, one, b->i64, "");
 }
 
 // ---- values at the block's queries
@@ -206,7 +220,7 @@ static IrValue only_live(Builder *b, IrValue live, IrValue x, IrValue otherwise)
 static IrValue live_lanes(const Attend *a, const Spot *s) {
     Builder *b = a->b;
     IrValue ids = build_lane_ids(b, 1, a->lanes), live = NULL;
-    IrValue behind = minus(b, s->index[a->n], s->index[a->m]);
+    IrValue behind = minus(b, s->index[a->n], place_of(a, s->index[a->m]));
     if (a->has_lo) {
         IrValue least = build_iadd(b, behind, build_i64(b, a->p->band.lo));
         least = build_splat(b, LLVMBuildTrunc(b->at, least, b->i32, ""), a->lanes);
@@ -226,12 +240,12 @@ static bool weights_due(const Attend *a, int i, int round) {
     return a->round[weight.i] == round;
 }
 
-// One vector of queries at one key. All is computed before the first store, which may take the
-// place of scores.
-static void cell_emit(Pass *p, Spot *s, int j, bool masked) {
+// One vector of queries at one key, or of keys of one query. All is computed before the first
+// store, which may take the place of scores.
+static void cell_emit(Pass *p, Spot *s, int j, IrValue live) {
     Attend *a = p->a;
     Builder *b = a->b;
-    IrValue live = masked ? live_lanes(a, s) : NULL, zero = build_f32(b, 0, a->lanes);
+    IrValue zero = build_f32(b, 0, a->lanes);
     for (int r = 0; r < p->reduces; r++) {
         const TileOp *op = tile_op(a->p, p->reduce[r]);
         IrValue *sum = &p->sums[r * a->vectors + j];
@@ -245,9 +259,9 @@ static void cell_emit(Pass *p, Spot *s, int j, bool masked) {
     for (int i = 0; i < a->sum_count; i++) {
         if (!weights_due(a, i, p->round)) continue;
         IrValue x = spot_value(a, s, tile_op(a->p, a->sums[i].dot)->in[0]);
-        IrValue at = build_iadd(b, build_imul(b, s->in_keys, a->strip), s->in_strip);
         build_store(b, only_live(b, live, x, zero),
-                    build_gep(b, b->f32, a->sums[i].weights, at), (unsigned)a->lanes * 4);
+                    build_gep(b, b->f32, a->sums[i].weights, score_at(a, s)),
+                    (unsigned)a->lanes * 4);
     }
 }
 
@@ -268,18 +282,61 @@ static void keys_pass(Pass *p, IrValue from, IrValue to, bool masked) {
         s.index[a->m] = build_iadd(b, a->strip_at.first, s.in_strip);
         s.index[a->n] = build_iadd(b, a->keys.first, loop.index);
         s.rows_known = true;
-        cell_emit(p, &s, j, masked);
+        cell_emit(p, &s, j, masked ? live_lanes(a, &s) : NULL);
     }
     memcpy(loop.carried, p->sums, count * sizeof(IrValue));
     loop_end(b, &loop);
     memcpy(p->sums, loop.carried, count * sizeof(IrValue));
 }
 
-// The largest score of a chunk so far. Where what follows is rescaled it stays finite, so that
-// no difference to it is NaN: not even where a chunk has no key for a query.
+// All keys of a query, a vector of them at a time.
+static void few_keys(Pass *p, IrValue query, IrValue from, IrValue to, bool last) {
+    Attend *a = p->a;
+    Builder *b = a->b;
+    uint32_t count = (uint32_t)p->reduces;
+    Loop loop = {.count = count};
+    memcpy(loop.carried, p->sums, count * sizeof(IrValue));
+    loop_begin(b, &loop, from, to, a->lanes);
+    memcpy(p->sums, loop.carried, count * sizeof(IrValue));
+    Spot s = spot_new(a, a->n);
+    s.in_block = s.in_strip = query;
+    s.in_keys = loop.index;
+    s.index[a->m] = build_iadd(b, a->strip_at.first, query);
+    s.index[a->n] = build_iadd(b, a->keys.first, loop.index);
+    s.rows_known = true;
+    if (last) s.mask = mask_count(a, minus(b, to, loop.index));
+    cell_emit(p, &s, 0, s.mask);
+    memcpy(loop.carried, p->sums, count * sizeof(IrValue));
+    loop_end(b, &loop);
+    memcpy(p->sums, loop.carried, count * sizeof(IrValue));
+}
+
+static void few_pass(Pass *p) {
+    Attend *a = p->a;
+    Builder *b = a->b;
+    IrValue rest = LLVMBuildAnd(b->at, a->keys.count, build_i64(b, a->lanes - 1), "");
+    IrValue whole = minus(b, a->keys.count, rest);
+    Loop queries = {.count = 0};
+    loop_begin(b, &queries, build_i64(b, 0), a->strip_at.count, 1);
+    for (int r = 0; r < p->reduces; r++)
+        p->sums[r] = neutral(a, tile_op(a->p, p->reduce[r]));
+    few_keys(p, queries.index, build_i64(b, 0), whole, false);
+    few_keys(p, queries.index, whole, a->keys.count, true);
+    for (int r = 0; r < p->reduces; r++) {
+        bool sum = tile_op(a->p, p->reduce[r])->fn == OP_REDUCE_SUM;
+        IrValue at = build_gep(b, b->f32, a->row[p->reduce[r].i], queries.index),
+                before = build_load(b, b->f32, at, 4);
+        IrValue all = (sum ? build_lanes_sum : build_lanes_max)(b, p->sums[r]);
+        build_store(b, (sum ? build_fadd : build_fmax)(b, before, all), at, 4);
+    }
+    loop_end(b, &queries);
+}
+
+// The largest score so far stays finite, so that no difference to it is NaN: not even where
+// there is no key for a query.
 static IrValue first_value(const Attend *a, uint32_t reduce) {
-    if (reduce == a->top.i) return build_f32(a->b, -FLT_MAX, a->lanes);
-    return neutral(a, op_at(a, reduce));
+    bool sum = op_at(a, reduce)->fn == OP_REDUCE_SUM;
+    return build_f32(a->b, sum ? 0 : (double)-FLT_MAX, a->lanes);
 }
 
 void reductions_clear(Attend *a) {
@@ -311,6 +368,10 @@ void pass_over_scores(Attend *a, int round) {
             p.sums[p.reduces * a->vectors + j] =
                 build_load(b, type_vector(b->f32, a->lanes), row_pointer(a, i, j), align);
         p.reduce[p.reduces++] = (TileId){i};
+    }
+    if (a->few) {
+        few_pass(&p);
+        return;
     }
     // The keys that all queries of the strip meet need no mask.
     if (a->has_hi) keys_pass(&p, build_i64(b, 0), a->whole, true);

@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "ir/graph/attend.h"
 #include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 
@@ -299,11 +300,17 @@ static ValueId derive_contract(const Derivation *d, uint32_t k) {
 
 // The weights are computed again from lse, the one number a row that is kept of them.
 static ValueId derive_attend(const Derivation *d, uint32_t k) {
-    ValueId lse = graph_add(d->g, OP_ATTEND_LSE, d->value.in, 2, d->value.attr, span_of(d));
+    const ValueId *more = d->value.in + attend_needs(OP_ATTEND);
+    uint32_t count = d->value.arity - attend_needs(OP_ATTEND);
+    ValueId in[9] = {operand(d, 0), operand(d, 1)};
+    memcpy(in + 2, more, count * sizeof *more);
+    ValueId lse = graph_add(d->g, OP_ATTEND_LSE, in, 2 + count, d->value.attr, span_of(d));
     ValueId delta = graph_reduce(d->g, OP_REDUCE_SUM, mul(d, d->grad, d->v),
                                  &d->value.axes[d->value.rank - 1], 1, span_of(d));
-    ValueId in[6] = {operand(d, 0), operand(d, 1), operand(d, 2), d->grad, lse, delta};
-    return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), in, 6, d->value.attr, span_of(d));
+    in[2] = operand(d, 2), in[3] = d->grad, in[4] = lse, in[5] = delta;
+    memcpy(in + 6, more, count * sizeof *more);
+    return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), in, 6 + count, d->value.attr,
+                     span_of(d));
 }
 
 // ---- linear attention

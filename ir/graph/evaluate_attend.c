@@ -1,16 +1,21 @@
 // evaluate_attend.c: reference of attention and its gradients, a row of queries at a time:
-//     score = scale * q . k    lse = log sum exp score    p = exp(score - lse), 0 outside the
-//     band ds = scale * p * (g . v - delta)
+//     score = scale * q . k    lse = log sum exp score    p = exp(score - lse)
+//     ds = scale * p * (g . v - delta)
+// over live pairs: in the band, and of one segment.
+#include <float.h>
 #include <math.h>
 
+#include "ir/graph/attend.h"
 #include "ir/graph/evaluate_step.h"
-#include "ir/graph/shape_rules.h"
 
-enum { Q, K, V, G, ROW, OUT, ARRAYS };  // ROW: lse and delta
+// ROW: lse and delta. Absent arrays are as long as the rows, and not read.
+enum { Q, K, V, G, ROW, START, QUERY_SEGMENT, KEY_SEGMENT, OUT, ARRAYS };
 
 typedef struct {
     const EvaluateStep *s;
+    AttendOperands operands;
     Nest nest;  // the rows, then the keys
+    const double *in[ARRAYS];
     uint32_t keys, query;
     int64_t width, values;  // extents of the two inner axes
     int64_t along_width[ARRAYS], along_values[ARRAYS];
@@ -31,32 +36,46 @@ static void add_scaled(double *to, int64_t step, const double *x, int64_t x_step
         to[i * step] += factor * x[i * x_step];
 }
 
-// An array of the operation's: its axes, and those of the rows where it has none of its own.
-static const Value *array_value(const EvaluateStep *s, int array, const Value *rows) {
-    if (array == OUT) return s->value;
-    if (array == ROW) return rows;
-    return (uint32_t)array < s->value->arity ? step_operand(s, (uint32_t)array) : rows;
+static ValueId array_id(const AttendOperands *o, int array) {
+    const ValueId ids[OUT] = {
+        o->q, o->k, o->v, o->gradient, o->lse, o->start, o->query_segment, o->key_segment};
+    return ids[array];
+}
+
+static const double *elements_of(const EvaluateStep *s, ValueId v) {
+    for (uint32_t i = 0; v.i && i < s->value->arity; i++)
+        if (s->value->in[i].i == v.i) return s->in[i];
+    return NULL;
+}
+
+static void array_init(Attention *a, int array, const Value *rows) {
+    const EvaluateStep *s = a->s;
+    const Value *v = s->value;
+    if (array != OUT) {
+        ValueId id = array_id(&a->operands, array);
+        v = id.i ? graph_value(s->graph, id) : rows;
+        a->in[array] = elements_of(s, id);
+    }
+    nest_array(&a->nest, v);
+    AxisId own = a->operands.values;
+    a->along_width[array] = value_stride(s->graph, v, a->operands.width);
+    a->along_values[array] = own.i ? value_stride(s->graph, v, own) : 0;
 }
 
 static void attention_init(Attention *a, const EvaluateStep *s) {
-    const GraphAttr *attr = &s->value->attr;
-    const Value *q = step_operand(s, 0), *k = step_operand(s, 1);
-    AxisId axes[GRAPH_MAX_RANK], own = {0};
+    AttendOperands o = attend_operands(s->graph, s->value);
+    const Value *q = graph_value(s->graph, o.q);
+    AxisId axes[GRAPH_MAX_RANK];
     Value rows = {.axes = axes};
     for (uint32_t i = 0; i < q->rank; i++)
-        if (q->axes[i].i != attr->along[0].i) axes[rows.rank++] = q->axes[i];
-    *a = (Attention){.s = s, .keys = rows.rank, .values = 1};
-    a->query = (uint32_t)graph_axis_position(&rows, attr->along[1]);
-    a->width = graph_extent(s->graph, attr->along[0]);
-    if (s->value->arity > 2) own = attend_value_axis(k, step_operand(s, 2), attr->along[0]);
-    if (own.i) a->values = graph_extent(s->graph, own);
-    nest_init(&a->nest, s->graph, &rows, &attr->along[2], 1);
-    for (int i = 0; i < ARRAYS; i++) {
-        const Value *v = array_value(s, i, &rows);
-        nest_array(&a->nest, v);
-        a->along_width[i] = value_stride(s->graph, v, attr->along[0]);
-        a->along_values[i] = own.i ? value_stride(s->graph, v, own) : 0;
-    }
+        if (q->axes[i].i != o.width.i) axes[rows.rank++] = q->axes[i];
+    *a = (Attention){.s = s, .operands = o, .keys = rows.rank, .values = 1};
+    a->query = (uint32_t)graph_axis_position(&rows, o.query);
+    a->width = graph_extent(s->graph, o.width);
+    if (o.values.i) a->values = graph_extent(s->graph, o.values);
+    nest_init(&a->nest, s->graph, &rows, &o.key, 1);
+    for (int i = 0; i < ARRAYS; i++)
+        array_init(a, i, &rows);
     a->weight = arena_array(s->scratch, double, a->nest.extent[a->keys]);
 }
 
@@ -65,14 +84,20 @@ static int64_t at(const Attention *a, const NestCursor *c, int array, int64_t ke
     return c->offset[array] + key * a->nest.stride[array][a->keys];
 }
 
-// The scores of a row's keys; -inf outside the band.
+static bool is_live(const Attention *a, const NestCursor *c, int64_t key) {
+    int64_t query = c->index[a->query];
+    if (a->in[START]) query += (int64_t)a->in[START][at(a, c, START, 0)];
+    if (!band_has(&a->s->value->attr.band, query, key)) return false;
+    return !a->in[KEY_SEGMENT] || a->in[QUERY_SEGMENT][at(a, c, QUERY_SEGMENT, 0)] ==
+                                      a->in[KEY_SEGMENT][at(a, c, KEY_SEGMENT, key)];
+}
+
+// The scores of a row's keys; -inf where they are not live.
 static void row_scores(const Attention *a, const NestCursor *c) {
-    const GraphAttr *attr = &a->s->value->attr;
     for (int64_t key = 0; key < a->nest.extent[a->keys]; key++) {
-        const double *q = a->s->in[0] + at(a, c, Q, 0), *k = a->s->in[1] + at(a, c, K, key);
+        const double *q = a->in[Q] + at(a, c, Q, 0), *k = a->in[K] + at(a, c, K, key);
         double score = dot(q, a->along_width[Q], k, a->along_width[K], a->width);
-        bool live = band_has(&attr->band, c->index[a->query], key);
-        a->weight[key] = live ? score * attr->number : -HUGE_VAL;
+        a->weight[key] = is_live(a, c, key) ? score * a->s->value->attr.number : -HUGE_VAL;
     }
 }
 
@@ -81,6 +106,7 @@ static double row_lse(const Attention *a) {
     double most = -HUGE_VAL, sum = 0;
     for (int64_t key = 0; key < keys; key++)
         if (a->weight[key] > most || isnan(a->weight[key])) most = a->weight[key];
+    if (most == -HUGE_VAL) return (double)-FLT_MAX;
     double shift = isinf(most) ? 0 : most;
     for (int64_t key = 0; key < keys; key++)
         sum += exp(a->weight[key] - shift);
@@ -95,15 +121,15 @@ static void row_forward(const Attention *a, const NestCursor *c) {
     }
     for (int64_t key = 0; key < a->nest.extent[a->keys]; key++)
         add_scaled(a->s->out + at(a, c, OUT, 0), a->along_values[OUT],
-                   a->s->in[2] + at(a, c, V, key), a->along_values[V],
-                   exp(a->weight[key] - lse), a->values);
+                   a->in[V] + at(a, c, V, key), a->along_values[V], exp(a->weight[key] - lse),
+                   a->values);
 }
 
 static void row_backward(const Attention *a, const NestCursor *c) {
     GraphOp op = a->s->value->op;
-    const double *const *in = a->s->in;
-    double lse = in[4][at(a, c, ROW, 0)], delta = in[5][at(a, c, ROW, 0)];
-    const double *g = in[3] + at(a, c, G, 0);
+    const double *const *in = a->in;
+    double lse = in[ROW][at(a, c, ROW, 0)], delta = a->s->in[5][at(a, c, ROW, 0)];
+    const double *g = in[G] + at(a, c, G, 0);
     for (int64_t key = 0; key < a->nest.extent[a->keys]; key++) {
         double p = exp(a->weight[key] - lse), *out = a->s->out + at(a, c, OUT, key);
         if (p == 0) continue;
@@ -112,7 +138,7 @@ static void row_backward(const Attention *a, const NestCursor *c) {
             continue;
         }
         double dp =
-            dot(g, a->along_values[G], in[2] + at(a, c, V, key), a->along_values[V], a->values);
+            dot(g, a->along_values[G], in[V] + at(a, c, V, key), a->along_values[V], a->values);
         double ds = a->s->value->attr.number * p * (dp - delta);
         int other = op == OP_ATTEND_DQ ? K : Q;
         add_scaled(out, a->along_width[OUT], in[other] + at(a, c, other, key),

@@ -2,6 +2,7 @@
 // their list is ops.def.
 #include "ir/graph/graph.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -261,6 +262,14 @@ double band_pairs(const Band *band, int64_t rows, int64_t cols) {
         int64_t last = band->lo <= i - cols + 1 ? cols - 1 : i - band->lo;
         if (last >= first) pairs += (double)(last - first + 1);
     }
+    return pairs;
+}
+
+double band_pairs_anywhere(const Band *band, int64_t rows, int64_t cols) {
+    bool first = band->hi != BAND_MOST, last = band->lo != BAND_LEAST;
+    double pairs = (double)rows * (double)cols;
+    if (first || last) pairs /= 2;
+    if (first && last) pairs = fmin(pairs, (double)rows * (double)(band->hi - band->lo + 1));
     return pairs;
 }
 

@@ -190,6 +190,8 @@ bool band_has(const Band *band, int64_t i, int64_t j);
 void band_print(const Band *band, StrBuf *out);  // "band 0, inf"
 double band_pairs(const Band *band, int64_t rows,
                   int64_t cols);  // how many (i, j) of [0, rows) x [0, cols) it has
+// The same where rows begin at some column, on average over all of them.
+double band_pairs_anywhere(const Band *band, int64_t rows, int64_t cols);
 
 const char *op_text(GraphOp op);
 int op_arity(GraphOp op);

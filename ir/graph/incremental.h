@@ -11,7 +11,7 @@ typedef struct {
     Arena scratch;
     AxisId rows, time;  // of the tokens
     AxisId context;     // in `to`: all positions
-    AxisId live;        // in `to`: those that attention looks at
+    AxisId live;        // in `to`: those that attention in steps looks at
     int64_t chunk;      // positions of `time` there
     // In `to`: i32 inputs over rows, and i32[rows, time]: the position of each token of the
     // chunk, and where it is kept: its position, or -1 of what is no token of the row.
@@ -20,7 +20,7 @@ typedef struct {
     // made when compiling. map: its values at the chunk's positions; {0} until made.
     bool *needed, *pure;
     ValueId *table, *map;
-    ValueId *kept;  // per value of g: its cache, once there is one
+    ValueId *kept;  // per value of g: its cache, over all positions, once there is one
     uint32_t states;
 } Incremental;
 

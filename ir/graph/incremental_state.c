@@ -2,6 +2,7 @@
 // chunk have left, and its update.
 #include <math.h>
 
+#include "ir/graph/attend.h"
 #include "ir/graph/incremental.h"
 
 enum {
@@ -66,7 +67,20 @@ static bool is_part(const Incremental *p, const Value *v, AxisId keys) {
     return part && v->attr.along[0].i != keys.i && p->kept[v->in[0].i].i;
 }
 
-// Operand v of an attention, over what is live, its axis `keys` now p->live.
+// The axis just before the last one.
+static ValueId rows_last(Incremental *p, ValueId x, AxisId axis, Span span) {
+    const Value *v = graph_value(p->to, x);
+    AxisId axes[MOST];
+    uint32_t n = 0, last = v->rank - 1U;
+    for (uint32_t i = 0; i < last; i++)
+        if (v->axes[i].i != axis.i) axes[n++] = v->axes[i];
+    if (n == last) return x;  // it is the last itself
+    axes[n] = axis;
+    axes[last] = v->axes[last];
+    return incremental_shaped(p, x, axes, v->rank, span);
+}
+
+// Operand v of an attention, its axis `keys` now p->context.
 static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) {
     if (p->kept[v.i].i) return p->kept[v.i];
     const Value *old = graph_value(p->g, v);
@@ -77,6 +91,8 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
     Span span = old->span;
     ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
     if (p->request->cache == DTYPE_BF16) x = graph_cast(p->to, x, DTYPE_BF16, span);
+    // Each head's rows follow each other, so that they are read as one.
+    x = rows_last(p, x, keys, span);
     AxisId axes[MOST];
     uint8_t rank = (uint8_t)axes_with(graph_value(p->to, x), keys, p->context, axes);
     ValueId state = incremental_state_leaf(
@@ -87,10 +103,15 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
     GraphAttr attr = {.along = &p->context, .along_count = 1};
     ValueId kept = graph_add(p->to, OP_PLACE, in, 3, attr, span);
     incremental_update(p, state, kept);
-    GraphAttr cut = {.along = &p->context, .along_count = 1, .to = &p->live, .to_count = 1};
+    p->kept[v.i] = kept;
+    return kept;
+}
+
+// What is live of it.
+static ValueId cut(Incremental *p, ValueId kept, Span span) {
+    GraphAttr attr = {.along = &p->context, .along_count = 1, .to = &p->live, .to_count = 1};
     bool all = p->live.i == p->context.i;
-    p->kept[v.i] = all ? kept : graph_add(p->to, OP_SLICE, &kept, 1, cut, span);
-    return p->kept[v.i];
+    return all ? kept : graph_add(p->to, OP_SLICE, &kept, 1, attr, span);
 }
 
 // bool[rows, time, live]: may the query see the key?
@@ -111,13 +132,13 @@ static ValueId contracted(Incremental *p, ValueId x, ValueId y, AxisId along, Sp
     return graph_add(p->to, OP_CONTRACT, (ValueId[]){x, y}, 2, attr, span);
 }
 
-ValueId incremental_attend(Incremental *p, const Value *v) {
-    AxisId width = v->attr.along[0], queries = v->attr.along[1], keys = v->attr.along[2];
+// With its scores in memory, of all that is live.
+static ValueId attend_in_steps(Incremental *p, const Value *v, ValueId q, ValueId k,
+                               ValueId values) {
+    AxisId width = v->attr.along[0];
     Span span = v->span;
-    ValueId k = cached(p, v->in[1], keys, "keys"), values = cached(p, v->in[2], keys, "values");
-    ValueId q = incremental_renamed(
-        p, incremental_by_rows(p, incremental_use(p, v->in[0]), span), queries, p->time, span);
-    if (p->request->cache == DTYPE_BF16) q = graph_cast(p->to, q, DTYPE_BF16, span);
+    k = cut(p, k, span);
+    values = cut(p, values, span);
     ValueId scores = contracted(p, q, k, width, span);
     ValueId scale = graph_const(p->to, v->attr.number, span);
     scores = add2(p, OP_MUL, scores, scale, span);
@@ -127,8 +148,28 @@ ValueId incremental_attend(Incremental *p, const Value *v) {
     ValueId masked = where(p, seen, scores, never, span);
     ValueId weights = graph_add(p->to, OP_SOFTMAX, &masked, 1, along, span);
     if (p->request->cache == DTYPE_BF16) weights = graph_cast(p->to, weights, DTYPE_BF16, span);
-    ValueId mixed = contracted(p, weights, values, p->live, span);
-    return incremental_renamed(p, mixed, p->time, queries, span);
+    return contracted(p, weights, values, p->live, span);
+}
+
+ValueId incremental_attend(Incremental *p, const Value *v) {
+    AttendOperands a = attend_operands(p->g, v);
+    Span span = v->span;
+    ValueId k = cached(p, a.k, a.key, "keys"), values = cached(p, a.v, a.key, "values");
+    ValueId q = incremental_renamed(p, incremental_by_rows(p, incremental_use(p, a.q), span),
+                                    a.query, p->time, span);
+    if (p->request->cache == DTYPE_BF16) q = graph_cast(p->to, q, DTYPE_BF16, span);
+    ValueId mixed;
+    int64_t most = p->request->attend_width;
+    if (graph_extent(p->g, a.width) <= most && graph_extent(p->g, a.values) <= most) {
+        AxisId along[3] = {a.width, p->time, p->context};
+        GraphAttr attr = v->attr;
+        attr.along = along;
+        mixed =
+            graph_add(p->to, OP_ATTEND, (ValueId[]){q, k, values, p->position}, 4, attr, span);
+    } else {
+        mixed = attend_in_steps(p, v, q, k, values);
+    }
+    return incremental_renamed(p, mixed, p->time, a.query, span);
 }
 
 // ---- shifts and windows

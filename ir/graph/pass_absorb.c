@@ -7,8 +7,8 @@
 //
 // In a graph over all positions nothing is gained: pass_incremental keeps what it reads here.
 #include "base/check.h"
+#include "ir/graph/attend.h"
 #include "ir/graph/passes.h"
-#include "ir/graph/shape_rules.h"
 
 // What a processor computes while it reads a byte: few can do less.
 #define FLOPS_A_BYTE 4.0

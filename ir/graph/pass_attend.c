@@ -9,8 +9,8 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "ir/graph/attend.h"
 #include "ir/graph/passes.h"
-#include "ir/graph/shape_rules.h"
 
 typedef struct {
     ValueId q, k, v;

@@ -16,6 +16,7 @@
 // Then an elementwise group whose space is a contraction's joins it as its epilogue, and one
 // that only feeds an operand of it as its prologue.
 #include "base/launch.h"
+#include "ir/graph/attend.h"
 #include "ir/graph/fuse_groups.h"
 #include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
@@ -256,10 +257,18 @@ static void join_prologue(Fuse *f, uint32_t c, uint32_t operand) {
         group_join(f, p, q, &p->cols);
 }
 
-static bool same_attention(const Value *a, const Value *b, uint32_t operands) {
+static bool same_operands(const Value *a, const Value *b, uint32_t from_a, uint32_t from_b) {
+    bool same = a->arity - from_a == b->arity - from_b;
+    for (uint32_t i = 0; same && from_a + i < a->arity; i++)
+        same = a->in[from_a + i].i == b->in[from_b + i].i;
+    return same;
+}
+
+static bool same_attention(const Value *a, const Value *b) {
+    uint32_t needs = attend_needs(a->op), other = attend_needs(b->op);
     bool same = a->attr.number == b->attr.number && a->attr.band.lo == b->attr.band.lo &&
-                a->attr.band.hi == b->attr.band.hi;
-    for (uint32_t i = 0; i < operands && same; i++)
+                a->attr.band.hi == b->attr.band.hi && same_operands(a, b, needs, other);
+    for (uint32_t i = 0; i < needs && i < other && same; i++)
         same = a->in[i].i == b->in[i].i;
     for (uint32_t i = 0; i < 3 && same; i++)
         same = a->attr.along[i].i == b->attr.along[i].i;
@@ -275,17 +284,10 @@ static void join_attention(Fuse *f, uint32_t v) {
         if (f->homes[u] != HOME_COMPUTED || !op_is_attend(other->op)) continue;
         bool other_forward = other->op == OP_ATTEND || other->op == OP_ATTEND_LSE;
         if (forward != other_forward || other->op == value->op) continue;
-        if (!same_attention(value, other, forward ? 2 : value->arity)) continue;
+        if (!same_attention(value, other)) continue;
         Group *p = fuse_group(f, (ValueId){v}), *q = fuse_group(f, (ValueId){u});
         if (p != q) group_join(f, p, q, &p->cols);
     }
-}
-
-static bool same_operands(const Value *a, const Value *b, uint32_t from_a, uint32_t from_b) {
-    bool same = a->arity - from_a == b->arity - from_b;
-    for (uint32_t i = 0; same && from_a + i < a->arity; i++)
-        same = a->in[from_a + i].i == b->in[from_b + i].i;
-    return same;
 }
 
 // Do they walk the same states, forward or in reverse?

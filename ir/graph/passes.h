@@ -31,8 +31,12 @@ Graph *pass_absorb(const Graph *g, Arena *arena);
 
 // Decoding.
 typedef struct {
-    int64_t chunk;        // positions that are computed together, at most all of them
-    int64_t live;         // no position reaches it, so that less is looked at; 0: all there are
+    int64_t chunk;  // positions that are computed together, at most all of them
+    int64_t live;   // no position reaches it, so that attention with its scores in memory
+                    // looks at less; 0: all there are
+    // Attention over what is kept is one ATTEND, which sees where its rows are, if neither
+    // queries nor values have more elements; else it has its scores in memory.
+    int64_t attend_width;
     DType cache;          // of kept keys and values: F32 or BF16
     Str prefix;           // of inputs over positions, and of outputs
     Str tokens;           // the input i32[rows, positions] of the model

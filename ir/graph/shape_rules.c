@@ -117,7 +117,7 @@ static const char *add_axis(ShapeQuery *q, AxisId a) {
     return NULL;
 }
 
-static void take_shape(ShapeQuery *q, const Value *v) {
+void take_shape(ShapeQuery *q, const Value *v) {
     q->rank = v->rank;
     for (uint32_t i = 0; i < v->rank; i++)
         q->axes[i] = v->axes[i];
@@ -131,7 +131,7 @@ static void remove_axis(ShapeQuery *q, int at) {
 }
 
 // Lists of fixed length: along has `along` axes that x has, to has `to` axes that are new to x.
-static const char *need_counts(const ShapeQuery *q, uint32_t along, uint32_t to) {
+const char *need_counts(const ShapeQuery *q, uint32_t along, uint32_t to) {
     if (q->attr.along_count != along)
         return shape_violation(q, "'along' needs %u axes, got %u", along, q->attr.along_count);
     if (q->attr.to_count != to)
@@ -139,8 +139,7 @@ static const char *need_counts(const ShapeQuery *q, uint32_t along, uint32_t to)
     return NULL;
 }
 
-static const char *need_axes(const ShapeQuery *q, const Value *x, const AxisId *list,
-                             uint32_t count) {
+const char *need_axes(const ShapeQuery *q, const Value *x, const AxisId *list, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (!graph_has_axis(x, list[i]))
             return shape_violation(q, "axis '%s' is not in %s", axis_name(q, list[i]),
@@ -148,8 +147,7 @@ static const char *need_axes(const ShapeQuery *q, const Value *x, const AxisId *
     return NULL;
 }
 
-static const char *need_new(const ShapeQuery *q, const Value *x, const AxisId *list,
-                            uint32_t count) {
+const char *need_new(const ShapeQuery *q, const Value *x, const AxisId *list, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (graph_has_axis(x, list[i]))
             return shape_violation(q, "axis '%s' is already in %s", axis_name(q, list[i]),
@@ -165,8 +163,8 @@ static const char *need_known(const ShapeQuery *q, const AxisId *list, uint32_t 
     return NULL;
 }
 
-static const char *need_distinct(const ShapeQuery *q, const AxisId *list, uint32_t count,
-                                 const char *name) {
+const char *need_distinct(const ShapeQuery *q, const AxisId *list, uint32_t count,
+                          const char *name) {
     for (uint32_t i = 0; i < count; i++)
         if (list_position(list, i, list[i]) >= 0)
             return shape_violation(q, "axis '%s' is twice in '%s'", axis_name(q, list[i]),
@@ -174,7 +172,7 @@ static const char *need_distinct(const ShapeQuery *q, const AxisId *list, uint32
     return NULL;
 }
 
-static const char *need_type(const ShapeQuery *q, const Value *x, DType type) {
+const char *need_type(const ShapeQuery *q, const Value *x, DType type) {
     if (x->type == type) return NULL;
     return shape_violation(q, "needs %s, got %s", dtype_text(type), shape_text(q, x));
 }
@@ -665,94 +663,6 @@ static const char *shape_place(ShapeQuery *q) {
     for (uint32_t i = 0; i < y->rank && !why; i++)
         if (!graph_has_axis(x, y->axes[i])) why = need_axes(q, index, &y->axes[i], 1);
     take_shape(q, x);
-    return why;
-}
-
-// ---- attention
-
-// The one axis of v that k has not, or that k is contracted over; {0} if there are others.
-AxisId attend_value_axis(const Value *k, const Value *v, AxisId width) {
-    AxisId own = {0};
-    for (uint32_t i = 0; i < v->rank; i++) {
-        if (graph_has_axis(k, v->axes[i]) && v->axes[i].i != width.i) continue;
-        if (own.i) return (AxisId){0};
-        own = v->axes[i];
-    }
-    return own;
-}
-
-static const char *need_float(const ShapeQuery *q, const Value *x) {
-    return x->type == DTYPE_BF16 ? NULL : need_type(q, x, DTYPE_F32);
-}
-
-static const char *need_band(const ShapeQuery *q) {
-    const int64_t most = (int64_t)1 << 40;
-    const Band *band = &q->attr.band;
-    bool lo = band->lo == BAND_LEAST || (band->lo >= -most && band->lo <= most);
-    bool hi = band->hi == BAND_MOST || (band->hi >= -most && band->hi <= most);
-    return lo && hi && band->lo <= band->hi ? NULL
-                                            : shape_violation(q, "the band has no sense");
-}
-
-// q has d and t, k has d and s, and q every other axis of k.
-static const char *need_attend_keys(const ShapeQuery *q, const Value *queries,
-                                    const Value *keys) {
-    const AxisId *along = q->attr.along;
-    const char *why = need_counts(q, 3, 0);
-    if (!why) why = need_distinct(q, along, 3, "along");
-    if (!why) why = need_axes(q, queries, along, 2);
-    if (!why) why = need_axes(q, keys, &along[0], 1);
-    if (!why) why = need_axes(q, keys, &along[2], 1);
-    if (!why) why = need_new(q, queries, &along[2], 1);
-    if (!why) why = need_new(q, keys, &along[1], 1);
-    if (!why) why = need_float(q, queries);
-    if (!why) why = need_float(q, keys);
-    for (uint32_t i = 0; i < keys->rank && !why; i++)
-        if (keys->axes[i].i != along[2].i) why = need_axes(q, queries, &keys->axes[i], 1);
-    return why ? why : need_band(q);
-}
-
-static const char *need_attend_values(const ShapeQuery *q, const Value *queries,
-                                      const Value *keys, const Value *values, AxisId *own) {
-    const char *why = need_float(q, values);
-    *own = attend_value_axis(keys, values, q->attr.along[0]);
-    if (why) return why;
-    if (own->i == 0 || values->rank != keys->rank || graph_has_axis(queries, *own))
-        return shape_violation(q, "%s does not have the axes of %s with one of its own",
-                               shape_text(q, values), shape_text(q, keys));
-    return need_axes(q, values, &q->attr.along[2], 1);
-}
-
-static const char *need_exactly(const ShapeQuery *q, const Value *x, const AxisId *axes,
-                                uint32_t rank) {
-    bool same = x->rank == rank;
-    for (uint32_t i = 0; i < rank && same; i++)
-        same = x->axes[i].i == axes[i].i;
-    return same ? need_float(q, x) : shape_violation(q, "%s has other axes", shape_text(q, x));
-}
-
-static const char *shape_attend(ShapeQuery *q) {
-    const Value *queries = operand(q, 0), *keys = operand(q, 1);
-    AxisId rows[GRAPH_MAX_RANK], own = {0};
-    uint8_t count = 0;
-    const char *why = need_attend_keys(q, queries, keys);
-    if (why) return why;
-    for (uint32_t i = 0; i < queries->rank; i++)
-        if (queries->axes[i].i != q->attr.along[0].i) rows[count++] = queries->axes[i];
-    if (q->op != OP_ATTEND_LSE) why = need_attend_values(q, queries, keys, operand(q, 2), &own);
-    bool gradient = q->op != OP_ATTEND && q->op != OP_ATTEND_LSE;
-    if (!why && gradient) why = need_exactly(q, operand(q, 4), rows, count);
-    if (!why && gradient) why = need_exactly(q, operand(q, 5), rows, count);
-    if (why) return why;
-    if (q->op != OP_ATTEND_LSE) rows[count++] = own;
-    if (gradient) {
-        take_shape(q, operand(q, (uint32_t)(q->op - OP_ATTEND_DQ)));
-        why = need_exactly(q, operand(q, 3), rows, count);
-    } else {
-        memcpy(q->axes, rows, sizeof rows);
-        q->rank = count;
-    }
-    q->type = DTYPE_F32;
     return why;
 }
 

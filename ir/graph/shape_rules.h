@@ -31,9 +31,5 @@ typedef struct {
     DType type;
 } ShapeQuery;
 
-// The axis of v that stands for the `width` of k; {0} if v has not k's axes with one of its
-// own.
-AxisId attend_value_axis(const Value *k, const Value *v, AxisId width);
-
 // Fills the answer. NULL if the rule is kept, else why not (text in the graph's arena).
 const char *shape_infer(ShapeQuery *q);

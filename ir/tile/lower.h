@@ -92,6 +92,8 @@ TileId lower_value(Lower *w, ValueId v, Point at);
 void lower_store(Lower *w, ValueId v, int part);
 
 // ---- regions of operations that stand alone
+// The member with the most operands: of attention its results, of a recurrence not its state.
+const Value *lower_member(const Lower *w);
 // An operand, at least at these dims: where the value is repeated along one (a gradient of
 // ones) a guard that always holds says that it stands there.
 TileId lower_operand(Lower *w, ValueId v, DimSet dims, Span span);
@@ -112,6 +114,13 @@ TileId contract_dot(const Lower *w, TileId x, TileId y, Span span);  // over all
 TileKernels *lower_row(Lower *w);
 TileKernels *lower_contract(Lower *w);
 TileKernels *lower_attend(Lower *w);
+// lower_attend_parts.c: what an attention over parts of the keys gave, rows r[e] and the
+// logarithms of their sums: where they are, of value `v`, and the program that makes one of
+// them.
+enum { ATTEND_PART_ROWS, ATTEND_PART_SUMS, ATTEND_PARTS };
+TileAccess attend_part_access(Lower *w, ValueId v, uint32_t which, int64_t parts, int dim);
+int64_t attend_part_bytes(const Graph *g, ValueId v, uint32_t which, int64_t parts);
+TileKernel attend_parts_join(const Lower *w, ValueId v, int64_t parts);
 TileKernels *lower_linear(Lower *w);
 TileKernels *lower_grouped(Lower *w);
 TileKernels *lower_order(Lower *w);

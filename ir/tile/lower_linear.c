@@ -362,19 +362,9 @@ static TileAccess buffer_access_at(const Linear *l, int64_t tile, int64_t *bytes
     return access;
 }
 
-// The member with the most operands: the final state has no query.
-static const Value *member_of(const Lower *w) {
-    const Value *best = graph_value(w->graph, w->region->values[0]);
-    for (uint32_t i = 1; i < w->region->value_count; i++) {
-        const Value *v = graph_value(w->graph, w->region->values[i]);
-        if (v->arity > best->arity) best = v;
-    }
-    return best;
-}
-
 // A program that makes what is wanted, in parts along the axis.
 static Linear linear_begin(Lower *w, unsigned wanted, AxisId axis, int64_t parts) {
-    const Value *value = member_of(w);
+    const Value *value = lower_member(w);
     Linear l = {.w = w,
                 .value = value,
                 .in = linear_operands(w->graph, value),
@@ -388,7 +378,7 @@ static Linear linear_begin(Lower *w, unsigned wanted, AxisId axis, int64_t parts
 
 // In parts of its columns.
 static Linear columns_begin(Lower *w, unsigned wanted) {
-    AxisId values = linear_operands(w->graph, member_of(w)).values;
+    AxisId values = linear_operands(w->graph, lower_member(w)).values;
     return linear_begin(w, wanted, values, w->schedule->parts > 1 ? w->schedule->parts : 1);
 }
 
@@ -427,7 +417,7 @@ static void store_slopes(const Linear *l) {
 
 // Do the gradients need the state at every tile?
 static bool reads_state(const Lower *w, unsigned wanted) {
-    bool delta = member_of(w)->attr.amount & LINEAR_DELTA;
+    bool delta = lower_member(w)->attr.amount & LINEAR_DELTA;
     return wanted &
            (bit(OP_LINEAR_DQ) | bit(OP_LINEAR_DDECAY) | (delta ? bit(OP_LINEAR_DK) : 0));
 }
@@ -487,7 +477,7 @@ static void lower_gradients(Lower *w, unsigned wanted, TileKernels *out) {
         out->kernels[out->kernel_count++] = lower_backward(&l, false, NULL);
         return;
     }
-    AxisId time = linear_operands(w->graph, member_of(w)).time;
+    AxisId time = linear_operands(w->graph, lower_member(w)).time;
     int64_t tokens = graph_extent(w->graph, time), parts = parts_of_tokens(w, tokens);
     int64_t *bytes = arena_array(w->arena, int64_t, BUFFERS);
     bool in_parts = parts > 1, states = in_parts || reads_state(w, wanted);

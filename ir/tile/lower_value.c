@@ -393,6 +393,15 @@ void lower_store(Lower *w, ValueId v, int part) {
     } while (point_next(w, value, &at));
 }
 
+const Value *lower_member(const Lower *w) {
+    const Value *best = graph_value(w->graph, w->region->values[0]);
+    for (uint32_t i = 1; i < w->region->value_count; i++) {
+        const Value *v = graph_value(w->graph, w->region->values[i]);
+        if (v->arity > best->arity) best = v;
+    }
+    return best;
+}
+
 TileId lower_operand(Lower *w, ValueId v, DimSet dims, Span span) {
     TileProgram *p = w->program;
     TileId x = lower_value(w, v, (Point){{0}});

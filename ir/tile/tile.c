@@ -262,15 +262,23 @@ void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x,
                            .span = span});
 }
 
-void tile_limit(TileProgram *p, TileId count, DimSet over, Span span) {
-    op_add(p, (TileOp){.kind = TILE_LIMIT,
+static void op_over(TileProgram *p, TileOpKind kind, TileId x, DimSet over, Span span) {
+    op_add(p, (TileOp){.kind = kind,
                        .type = DTYPE_I32,
-                       .dims = value_op(p, count)->dims,
+                       .dims = value_op(p, x)->dims,
                        .over = over,
                        .arity = 1,
-                       .in = {count},
+                       .in = {x},
                        .access = tile_access(0),
                        .span = span});
+}
+
+void tile_limit(TileProgram *p, TileId count, DimSet over, Span span) {
+    op_over(p, TILE_LIMIT, count, over, span);
+}
+
+void tile_start(TileProgram *p, TileId first, DimSet over, Span span) {
+    op_over(p, TILE_START, first, over, span);
 }
 
 void tile_sort(TileProgram *p, TileAccess access, TileId key, TileId x, int64_t groups,
@@ -411,6 +419,19 @@ bool tile_at_pairs(const TileProgram *p, DimSet dims) {
     return dims >> tile_dim_of(p, DIM_M) & 1 && dims >> tile_dim_of(p, DIM_N) & 1;
 }
 
+const TileOp *tile_start_of(const TileProgram *p) {
+    vec_each (const TileOp, op, &p->ops)
+        if (op->kind == TILE_START) return op;
+    return NULL;
+}
+
+int tile_dealt_to(const TileProgram *p) {
+    int last = -1;
+    for (uint32_t d = 0; p->deal && d < p->dim_count; d++)
+        if (p->dims[d].role == DIM_GRID) last = (int)d;
+    return last;
+}
+
 int64_t tile_walked(const TileProgram *p) {
     const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)];
     return (m->extent + m->tile - 1) / m->tile;
@@ -419,7 +440,12 @@ int64_t tile_walked(const TileProgram *p) {
 // Pairs of m and n that exist.
 static double live_pairs(const TileProgram *p) {
     const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)], *n = &p->dims[tile_dim_of(p, DIM_N)];
-    if (p->skeleton == TILE_ATTEND) return band_pairs(&p->band, m->extent, n->extent);
+    if (p->skeleton == TILE_ATTEND) {
+        int dealt = tile_dealt_to(p);
+        double pairs = tile_start_of(p) ? band_pairs_anywhere(&p->band, m->extent, n->extent)
+                                        : band_pairs(&p->band, m->extent, n->extent);
+        return dealt < 0 ? pairs : pairs / (double)p->dims[dealt].extent;
+    }
     double whole = (double)(m->extent / m->tile), tile = (double)m->tile,
            rest = (double)(m->extent % m->tile);
     return whole * tile * (tile + 1) / 2 + rest * (rest + 1) / 2;
@@ -455,6 +481,7 @@ static double op_work(const TileProgram *p, const TileOp *op) {
     case TILE_NEXT:
     case TILE_TURN:
     case TILE_LIMIT:
+    case TILE_START:
     case TILE_STORE: return 0;
     }
     BUG("operation %d", (int)op->kind);
@@ -490,6 +517,14 @@ static bool access_seen(const TileProgram *p, const TileOp *op) {
     return false;
 }
 
+// What stands at keys that queries see only from somewhere on is read where they see it.
+static double seen_part(const TileProgram *p, const TileOp *op) {
+    int n = tile_dim_of(p, DIM_N);
+    if (p->skeleton != TILE_ATTEND || !tile_start_of(p) || !(op->dims >> n & 1)) return 1;
+    double keys = (double)p->dims[n].extent, m = (double)p->dims[tile_dim_of(p, DIM_M)].extent;
+    return fmin(1, band_pairs_anywhere(&p->band, 1, p->dims[n].extent) / keys + m / keys);
+}
+
 double tile_bytes(const TileProgram *p) {
     double bytes = 0;
     for (uint32_t arg = 0; arg < p->args.len; arg++) {
@@ -499,7 +534,7 @@ double tile_bytes(const TileProgram *p) {
                 continue;
             TileReach reach = tile_reach(p, op);
             if (reach.count <= 0) continue;
-            count += reach.count;
+            count += reach.count * seen_part(p, op);
             least = fmin(least, reach.least);
             most = fmax(most, reach.most);
         }

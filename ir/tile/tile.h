@@ -17,7 +17,8 @@
 //   ATTEND   for every point of the grid dims and every tile of m, or of n: scores at m and n,
 //            and what is summed of them
 //            (m: queries; n: keys; k: the elements of a query or key, and of a value. A value
-//            at m and n exists only where `band` has (m, n), and is never stored)
+//            at m and n exists only where `band` has (m, n), and is never stored. Where keys
+//            are dealt, each point of a grid dim has only keys of its own)
 //
 //   CHUNK    for every point of the grid dims { for every tile of tokens, in order, or last to
 //            first if `reverse`: all operations }: a recurrence whose state is carried from
@@ -103,9 +104,11 @@ typedef enum {
     TILE_LIMIT,    // LOOP: of the points of `over`, m or a k, only those below in[0], which
                    // stands at grid, matter: the builder promises that others store and sum
                    // nothing, and that the points of the grid have no more than all together
-    TILE_SORT,     // STREAM of one serial dim: access + j is in[1] of the j-th row in the order
-                   // of in[0], which is in [0, index_count), equal ones in their own order; the
-                   // others come last
+    TILE_START,  // ATTEND, at most one: m begins at in[0], an i32 that stands at grid. The band
+                 // is that of in[0] + m - n or, where over is empty and not m, of in[0] - n
+    TILE_SORT,   // STREAM of one serial dim: access + j is in[1] of the j-th row in the order
+                 // of in[0], which is in [0, index_count), equal ones in their own order; the
+                 // others come last
     // ---- CHUNK
     TILE_CARRY,  // a value carried from tile to tile; in[0] before the first
     TILE_NEXT,   // in[0]: the carry, in[1]: its value in the tile walked next
@@ -149,6 +152,8 @@ typedef struct {
     Str name;  // readable; not part of its identity
     TileSkeleton skeleton;
     Band band;     // ATTEND: of m and n
+    int64_t deal;  // ATTEND: the last grid dim has P points, and point p of it the keys n with
+                   // n / deal % P = p; 0: every point of every grid dim has all keys
     bool reverse;  // CHUNK: tiles are walked last to first
     TileDim dims[TILE_MAX_DIMS];
     uint32_t dim_count;
@@ -190,6 +195,7 @@ TileId tile_scan(TileProgram *p, GraphOp fn, TileId x, TileWay way, Span span);
 TileId tile_solve(TileProgram *p, TileId a, TileId b, bool transposed, Span span);
 TileId tile_turn(TileProgram *p, TileId x, Span span);
 void tile_limit(TileProgram *p, TileId count, DimSet over, Span span);
+void tile_start(TileProgram *p, TileId first, DimSet over, Span span);
 void tile_sort(TileProgram *p, TileAccess access, TileId key, TileId x, int64_t groups,
                Span span);
 void tile_knob_set(TileProgram *p, const char *name, int64_t value);
@@ -202,6 +208,8 @@ DimSet tile_role_dims(const TileProgram *p, TileRole role);
 int64_t tile_task_count(const TileProgram *p);
 double tile_flops(const TileProgram *p);                // of pairs of m and n that exist
 bool tile_at_pairs(const TileProgram *p, DimSet dims);  // ATTEND, CHUNK: both m and n
+const TileOp *tile_start_of(const TileProgram *p);      // ATTEND; NULL: none
+int tile_dealt_to(const TileProgram *p);                // ATTEND: the dim; -1: none
 // CHUNK: does the load or store move along the tokens though its value does not stand at them?
 // Then it moves by tiles: stride * number of the tile, counted from the front of the sequence.
 bool tile_by_tiles(const TileProgram *p, const TileOp *op);

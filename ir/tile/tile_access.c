@@ -14,7 +14,8 @@ bool tile_op_writes(TileOpKind kind) {
 }
 
 bool tile_op_has_value(TileOpKind kind) {
-    return !tile_op_writes(kind) && kind != TILE_NEXT && kind != TILE_LIMIT;
+    return !tile_op_writes(kind) && kind != TILE_NEXT && kind != TILE_LIMIT &&
+           kind != TILE_START;
 }
 
 DimSet tile_access_moves(const TileAccess *access) {

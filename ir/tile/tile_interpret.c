@@ -3,6 +3,7 @@
 // one begins.
 #include "ir/tile/tile_interpret.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "base/check.h"
@@ -105,13 +106,18 @@ static void fill(TileRun *r, TileId v, double x) {
 static bool pair_lives(const TileRun *r, DimSet dims) {
     if (!tile_at_pairs(r->p, dims)) return true;
     int64_t m = r->index[tile_dim_of(r->p, DIM_M)], n = r->index[tile_dim_of(r->p, DIM_N)];
-    return r->p->skeleton == TILE_CHUNK ? n <= m : band_has(&r->p->band, m, n);
+    if (r->p->skeleton == TILE_CHUNK) return n <= m;
+    const TileOp *start = tile_start_of(r->p);
+    if (start) m = (start->over ? m : 0) + (int64_t)*tile_run_at(r, start->in[0]);
+    int dealt = tile_dealt_to(r->p);
+    bool own = dealt < 0 || n / r->p->deal % r->p->dims[dealt].extent == r->index[dealt];
+    return own && band_has(&r->p->band, m, n);
 }
 
 static void reduce_run(TileRun *r, TileId v) {
     const TileOp *op = tile_op(r->p, v);
     bool sum = op->fn == OP_REDUCE_SUM;
-    fill(r, v, sum ? 0 : -HUGE_VAL);
+    fill(r, v, sum ? 0 : r->p->skeleton == TILE_ATTEND ? (double)-FLT_MAX : -HUGE_VAL);
     do {
         if (!pair_lives(r, tile_op(r->p, op->in[0])->dims)) continue;
         double *result = tile_run_at(r, v), x = *tile_run_at(r, op->in[0]);
@@ -228,7 +234,7 @@ void tile_run_value(TileRun *r, TileId v) {
         dot_run(r, v);
         return;
     }
-    if (op->kind == TILE_LIMIT) return;
+    if (op->kind == TILE_LIMIT || op->kind == TILE_START) return;
     if (op->kind >= TILE_CARRY) {
         tile_run_chunk_value(r, v);
         return;

@@ -163,8 +163,9 @@ static void print_action(const TileProgram *p, const TileOp *op, StrBuf *out) {
         strbuf_addf(out, " = %%%u", op->in[1].i);
         return;
     case TILE_LIMIT:
-        strbuf_addf(out, "limit %%%u", op->in[0].i);
-        print_over(p, op, out);
+    case TILE_START:
+        strbuf_addf(out, "%s %%%u", op->kind == TILE_LIMIT ? "limit" : "start", op->in[0].i);
+        if (op->over) print_over(p, op, out);
         return;
     case TILE_SORT:
         strbuf_addz(out, "sort ");
@@ -214,6 +215,7 @@ static void print_body(const TileProgram *p, StrBuf *out) {
         band_print(&p->band, out);
         strbuf_addc(out, '\n');
     }
+    if (p->deal) strbuf_addf(out, "  deal %lld\n", (long long)p->deal);
     if (p->reverse) strbuf_addz(out, "  reverse\n");
     vec_each (const TileArg, arg, &p->args)
         strbuf_addf(out, "  arg %.*s: %s[%lld]\n", STR_ARG(arg->name), dtype_text(arg->type),

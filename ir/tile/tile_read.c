@@ -420,6 +420,17 @@ static bool limit_read(Reader *r, Tail *tail) {
     return true;
 }
 
+// start %FIRST [over ( M )]
+static bool start_read(Reader *r, Tail *tail) {
+    TileId first = {0};
+    DimSet over = 0;
+    if (!operand_read(r, &first) || (word_take(r, "over") && !dims_read(r, &over)) ||
+        !tail_read(r, tail))
+        return false;
+    tile_start(r->p, first, over, span_line(r));
+    return true;
+}
+
 // sort PLACE = %VALUE by %KEY of GROUPS
 static bool sort_read(Reader *r, Tail *tail) {
     TileAccess access = {0};
@@ -528,6 +539,13 @@ static bool band_read(Reader *r) {
            bound_read(r, "inf", BAND_MOST, &band->hi);
 }
 
+// deal NUMBER
+static bool deal_read(Reader *r) {
+    if (r->p->skeleton != TILE_ATTEND)
+        return diag_error(r->diag, span_line(r), "only an attend program deals keys");
+    return number_read(r, false, &r->p->deal);
+}
+
 static bool reverse_read(Reader *r) {
     r->p->reverse = true;
     return r->p->skeleton == TILE_CHUNK ||
@@ -542,11 +560,13 @@ static bool body_line_read(Reader *r) {
     if (adds || word_take(r, "scatter_put"))
         return scatter_read(r, adds, &tail) && op_checked(r, &tail);
     if (word_take(r, "limit")) return limit_read(r, &tail) && op_checked(r, &tail);
+    if (word_take(r, "start")) return start_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "sort")) return sort_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "next")) return next_read(r, &tail) && op_checked(r, &tail);
     if (word_take(r, "arg")) return arg_read(r);
     if (word_take(r, "knob")) return knob_read(r);
     if (word_take(r, "band")) return band_read(r);
+    if (word_take(r, "deal")) return deal_read(r);
     if (word_take(r, "reverse")) return reverse_read(r);
     for (int role = DIM_GRID; role <= DIM_K; role++)
         if (word_take(r, tile_role_text((TileRole)role))) return dim_read(r, (TileRole)role);

@@ -153,6 +153,7 @@ static uint32_t kind_arity(const TileOp *op) {
     case TILE_SCAN:
     case TILE_TURN:
     case TILE_LIMIT:
+    case TILE_START:
     case TILE_STORE: return 1;
     case TILE_DOT: return op->arity == 3 ? 3 : 2;
     case TILE_NEXT:
@@ -199,6 +200,7 @@ static DimSet dims_expected(const Check *c) {
     case TILE_CONST:
     case TILE_MAP:
     case TILE_LIMIT:
+    case TILE_START:
     case TILE_STORE: return dims;
     case TILE_LOAD:
         dims = access_dims(op);
@@ -225,8 +227,9 @@ static bool dims_of_op_verify(const Check *c) {
     if (op->dims != dims_expected(c))
         return tile_bad(c, "its dims are not those that its operands give");
     bool reduces = op->kind == TILE_REDUCE || op->kind == TILE_DOT || op->kind == TILE_SCAN;
-    if (op->over && !reduces && op->kind != TILE_LIMIT)
-        return tile_bad(c, "only a reduction, a dot, a scan or a limit is over dimensions");
+    if (op->over && !reduces && op->kind != TILE_LIMIT && op->kind != TILE_START)
+        return tile_bad(
+            c, "only a reduction, a dot, a scan, a limit or a start is over dimensions");
     return true;
 }
 
@@ -281,7 +284,8 @@ static bool types_legal(const Check *c) {
     case TILE_SCATTER:
         return number && op->type == tile_operand(c, 1)->type &&
                op->type == loaded_type(stored) && tile_operand(c, 0)->type == DTYPE_I32;
-    case TILE_LIMIT: return tile_operand(c, 0)->type == DTYPE_I32 && op->type == DTYPE_I32;
+    case TILE_LIMIT:
+    case TILE_START: return tile_operand(c, 0)->type == DTYPE_I32 && op->type == DTYPE_I32;
     case TILE_SORT:
         return tile_operand(c, 0)->type == DTYPE_I32 && tile_operand(c, 1)->type == DTYPE_I32 &&
                stored == DTYPE_I32 && op->type == DTYPE_I32;
@@ -406,6 +410,13 @@ static bool limit_verify(const Check *c) {
            tile_bad(c, "a limit is of m or one k of a loop program, and stands at grid");
 }
 
+static bool start_verify(const Check *c) {
+    bool fits = c->p->skeleton == TILE_ATTEND && !(c->op->over & ~c->m) &&
+                !(c->op->dims & ~c->grid) && tile_start_of(c->p) == c->op;
+    return fits ||
+           tile_bad(c, "a start is the one of m in an attend program, and stands at grid");
+}
+
 static bool access_op_verify(const Check *c) {
     if (!bounds_verify(c)) return false;
     if (c->op->kind == TILE_STORE) return store_verify(c);
@@ -433,11 +444,7 @@ static bool one_dim(DimSet dims) { return dims && !(dims & (dims - 1)); }
 static bool attend_reduce_verify(const Check *c) {
     if (c->op->over != c->n || !tile_at_pairs(c->p, tile_operand(c, 0)->dims))
         return tile_bad(c, "a reduction of an attend program is over n, of a value at m and n");
-    if (c->n & split_dims(c->p)) return tile_bad(c, "a reduction over n, which is tiled");
-    int64_t m = c->p->dims[tile_dim_of(c->p, DIM_M)].extent;
-    int64_t n = c->p->dims[tile_dim_of(c->p, DIM_N)].extent;
-    bool some = c->p->band.lo <= 0 && c->p->band.hi >= m - n;
-    return some || tile_bad(c, "a reduction over n where the band has none");
+    return !(c->n & split_dims(c->p)) || tile_bad(c, "a reduction over n, which is tiled");
 }
 
 // Scores over one k; or a sum of them over n, or over m and all serial dimensions.
@@ -469,6 +476,8 @@ static bool attend_verify(Check *c) {
         if (op->dims & c->k) return tile_bad(c, "it stands at m, n and k");
     }
     c->op = NULL;
+    if (c->p->deal < 0 || c->p->deal > TILE_MAX_NUMBER || (c->p->deal && !c->grid))
+        return tile_bad(c, "keys are dealt to the points of a grid dimension");
     return c->p->band.lo <= c->p->band.hi || tile_bad(c, "the band has no pairs");
 }
 
@@ -537,6 +546,7 @@ static bool op_verify(const Check *c) {
     if (op->kind >= TILE_CARRY) return tile_bad(c, "an operation of chunk programs");
     if (op->kind == TILE_REDUCE) return reduce_verify(c);
     if (op->kind == TILE_LIMIT) return limit_verify(c);
+    if (op->kind == TILE_START) return start_verify(c);
     return op->kind != TILE_DOT || dot_verify(c);
 }
 

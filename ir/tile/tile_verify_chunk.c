@@ -129,6 +129,7 @@ bool tile_chunk_op_verify(const Check *c) {
     case TILE_GATHER:
     case TILE_SCATTER:
     case TILE_LIMIT:
+    case TILE_START:
     case TILE_SORT: return tile_bad(c, "it is no operation of chunk programs");
     }
     BUG("operation %d", (int)c->op->kind);

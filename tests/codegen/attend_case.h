@@ -9,6 +9,8 @@ typedef struct {
     Band band;
     bool turned;  // q, k and v with their widths first
     int32_t bm, bn, split;
+    bool start, segments;  // inputs start[B], segment[B, T] and other[B, S]
+    int32_t parts;
 } AttendCase;
 
 #define ALL \

@@ -16,10 +16,13 @@ static void check_stored(const AttendCase *c, bool gradients, DType type) {
     schedule.bm = c->bm;
     schedule.bn = c->bn;
     schedule.split = c->split;
+    schedule.parts = c->parts;
     TileKernels *kernels = region_to_tile(regions, &regions->regions[0], &schedule, &b.arena);
     KernelCheck usual = kernel_check_usual();
     usual.range = c->d > 64 ? 0.5 : 1;  // exponentials of large scores have large errors
     usual.tolerance = 3e-5;             // some thousand roundings of sums
+    usual.low = c->start ? -3 : 0;
+    usual.high = c->start ? c->S : 3;
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
         TileProgram p = *kernels->kernels[i].program;
         attend_case_narrow(&p, type);
@@ -37,7 +40,8 @@ static void test_lengths(void **state) {
     kernel_need_compiler();
     static const int64_t lengths[] = {1, 5, 257};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        AttendCase c = {lengths[i], lengths[i], 16, 24, 1, 2, CAUSAL, false, 0, 0, 0};
+        AttendCase c = {lengths[i], lengths[i], 16, 24, 1,     2,     CAUSAL,
+                        false,      0,          0,  0,  false, false, 0};
         check(&c, false);
         check(&c, true);
     }
@@ -47,9 +51,9 @@ static void test_bands(void **state) {
     (void)state;
     kernel_need_compiler();
     static const AttendCase rows[] = {
-        {150, 150, 8, 8, 1, 1, {0, 9}, false, 32, 16, 0},
-        {40, 90, 8, 8, 1, 1, {BAND_LEAST, 3}, false, 32, 32, 0},
-        {90, 40, 8, 8, 1, 1, {-7, 60}, false, 32, 32, 0},
+        {150, 150, 8, 8, 1, 1, {0, 9}, false, 32, 16, 0, false, false, 0},
+        {40, 90, 8, 8, 1, 1, {BAND_LEAST, 3}, false, 32, 32, 0, false, false, 0},
+        {90, 40, 8, 8, 1, 1, {-7, 60}, false, 32, 32, 0, false, false, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         check(&rows[i], false);
@@ -61,10 +65,10 @@ static void test_widths_and_layouts(void **state) {
     (void)state;
     kernel_need_compiler();
     static const AttendCase rows[] = {
-        {33, 33, 1, 1, 2, 1, CAUSAL, false, 16, 0, 0},
-        {33, 33, 33, 70, 2, 2, CAUSAL, false, 0, 0, 0},
-        {35, 35, 5, 12, 2, 2, CAUSAL, true, 16, 16, 0},
-        {35, 30, 19, 3, 1, 3, ALL, true, 0, 0, 0},
+        {33, 33, 1, 1, 2, 1, CAUSAL, false, 16, 0, 0, false, false, 0},
+        {33, 33, 33, 70, 2, 2, CAUSAL, false, 0, 0, 0, false, false, 0},
+        {35, 35, 5, 12, 2, 2, CAUSAL, true, 16, 16, 0, false, false, 0},
+        {35, 30, 19, 3, 1, 3, ALL, true, 0, 0, 0, false, false, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         check(&rows[i], false);
@@ -76,9 +80,9 @@ static void test_tiles(void **state) {
     (void)state;
     kernel_need_compiler();
     static const AttendCase rows[] = {
-        {100, 100, 8, 8, 1, 2, CAUSAL, false, 30, 40, 1},
-        {100, 100, 8, 8, 1, 1, {0, 12}, false, 48, 7, 1},
-        {100, 80, 8, 8, 1, 1, ALL, false, 64, 33, 1},
+        {100, 100, 8, 8, 1, 2, CAUSAL, false, 30, 40, 1, false, false, 0},
+        {100, 100, 8, 8, 1, 1, {0, 12}, false, 48, 7, 1, false, false, 0},
+        {100, 80, 8, 8, 1, 1, ALL, false, 64, 33, 1, false, false, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check(&rows[i], true);
@@ -90,10 +94,10 @@ static void test_chunks(void **state) {
     (void)state;
     kernel_need_compiler();
     static const AttendCase rows[] = {
-        {90, 90, 192, 128, 1, 1, CAUSAL, false, 32, 16, 0},
-        {150, 150, 8, 8, 1, 2, {0, 70}, false, 80, 16, 0},
-        {1, 200, 20, 16, 1, 4, ALL, false, 0, 64, 0},
-        {70, 200, 16, 40, 2, 1, {-130, 20}, true, 64, 32, 1},
+        {90, 90, 192, 128, 1, 1, CAUSAL, false, 32, 16, 0, false, false, 0},
+        {150, 150, 8, 8, 1, 2, {0, 70}, false, 80, 16, 0, false, false, 0},
+        {1, 200, 20, 16, 1, 4, ALL, false, 0, 64, 0, false, false, 0},
+        {70, 200, 16, 40, 2, 1, {-130, 20}, true, 64, 32, 1, false, false, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         check(&rows[i], false);
@@ -137,6 +141,57 @@ static void test_segments(void **state) {
     bench_close(&b);
 }
 
+// Queries that begin at any key: before the first, where they see none, up to the last.
+static void test_start(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    static const AttendCase rows[] = {
+        {.T = 40, .S = 150, .d = 12, .e = 8, .heads = 2, .groups = 2, .band = CAUSAL, .bn = 32},
+        {.T = 40,
+         .S = 150,
+         .d = 12,
+         .e = 8,
+         .heads = 1,
+         .groups = 2,
+         .band = {0, 30},
+         .bm = 16},
+        {.T = 1, .S = 300, .d = 20, .e = 24, .heads = 2, .groups = 5, .band = CAUSAL, .bn = 64},
+        {.T = 1, .S = 300, .d = 8, .e = 3, .heads = 1, .groups = 1, .band = {0, 70}, .bn = 16},
+        {.T = 1, .S = 90, .d = 576, .e = 512, .heads = 1, .groups = 20, .band = CAUSAL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        AttendCase c = rows[i];
+        c.start = true;
+        for (c.parts = 0; c.parts < 4; c.parts += 3)
+            check(&c, false);
+        c.parts = 0;
+        if (c.T > 1) check(&c, true);
+        if (c.T > 1 && (c.split = 1)) check(&c, true);
+        check_stored(&c, false, DTYPE_BF16);
+    }
+}
+
+// Each segment in rows that may be of none of the keys'.
+static void test_segmented(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    static const AttendCase rows[] = {
+        {.T = 70, .S = 70, .d = 5, .e = 9, .heads = 2, .groups = 2, .band = CAUSAL, .bn = 16},
+        {.T = 33, .S = 2, .d = 5, .e = 9, .heads = 1, .groups = 1, .band = ALL},
+        {.T = 1, .S = 50, .d = 8, .e = 8, .heads = 1, .groups = 3, .band = ALL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        AttendCase c = rows[i];
+        c.segments = true;
+        for (c.split = 0; c.split < 2; c.split++) {
+            check(&c, false);
+            check(&c, true);
+        }
+        c.parts = 2;
+        check(&c, false);
+    }
+}
+
 static int64_t scratch_of(AttendCase c, bool gradients) {
     TileBench b;
     bench_open(&b);
@@ -160,7 +215,8 @@ static int64_t scratch_of(AttendCase c, bool gradients) {
 static void test_close_memory(void **state) {
     (void)state;
     kernel_need_compiler();
-    AttendCase c = {1024, 1024, 16, 16, 1, 1, CAUSAL, false, 0, 0, 1}, longer = c;
+    AttendCase c = {1024, 1024, 16, 16, 1, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+               longer = c;
     longer.T = longer.S = 65536;
     for (int gradients = 0; gradients < 2; gradients++)
         assert_int_equal(scratch_of(longer, gradients), scratch_of(c, gradients));
@@ -174,6 +230,8 @@ int main(void) {
         cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_start),
+        cmocka_unit_test(test_segmented),
         cmocka_unit_test(test_close_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,10 +65,10 @@ static void check_cases(const AttendCase *cases, size_t count, bool quick) {
 static void test_lengths(void **state) {
     (void)state;
     static const AttendCase cases[] = {
-        {1, 1, 16, 24, 1, 2, CAUSAL, false, 0, 0, 1},
-        {5, 5, 16, 24, 1, 2, CAUSAL, false, 0, 0, 1},
-        {64, 64, 16, 32, 1, 1, CAUSAL, false, 0, 0, 1},
-        {65, 65, 16, 24, 1, 2, CAUSAL, false, 32, 16, 1},
+        {1, 1, 16, 24, 1, 2, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {5, 5, 16, 24, 1, 2, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {64, 64, 16, 32, 1, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {65, 65, 16, 24, 1, 2, CAUSAL, false, 32, 16, 1, false, false, 0},
     };
     check_cases(cases, COUNT(cases), true);
 }
@@ -76,10 +76,10 @@ static void test_lengths(void **state) {
 static void test_bands(void **state) {
     (void)state;
     static const AttendCase cases[] = {
-        {70, 70, 8, 8, 1, 1, {0, 9}, false, 32, 16, 1},
-        {70, 70, 8, 8, 1, 1, {-20, 30}, false, 16, 32, 1},
-        {40, 70, 8, 8, 1, 1, {BAND_LEAST, 3}, false, 32, 32, 1},
-        {70, 40, 8, 8, 1, 1, {-7, 60}, false, 32, 32, 1},
+        {70, 70, 8, 8, 1, 1, {0, 9}, false, 32, 16, 1, false, false, 0},
+        {70, 70, 8, 8, 1, 1, {-20, 30}, false, 16, 32, 1, false, false, 0},
+        {40, 70, 8, 8, 1, 1, {BAND_LEAST, 3}, false, 32, 32, 1, false, false, 0},
+        {70, 40, 8, 8, 1, 1, {-7, 60}, false, 32, 32, 1, false, false, 0},
     };
     check_cases(cases, COUNT(cases), true);
 }
@@ -87,11 +87,11 @@ static void test_bands(void **state) {
 static void test_widths_and_layouts(void **state) {
     (void)state;
     static const AttendCase cases[] = {
-        {33, 33, 1, 1, 2, 1, CAUSAL, false, 16, 0, 1},
-        {33, 33, 33, 70, 2, 2, CAUSAL, false, 0, 0, 1},
-        {35, 35, 5, 12, 2, 2, CAUSAL, true, 16, 16, 1},
-        {35, 30, 19, 3, 1, 3, ALL, true, 0, 0, 1},
-        {33, 40, 128, 64, 1, 1, ALL, false, 0, 0, 1},
+        {33, 33, 1, 1, 2, 1, CAUSAL, false, 16, 0, 1, false, false, 0},
+        {33, 33, 33, 70, 2, 2, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {35, 35, 5, 12, 2, 2, CAUSAL, true, 16, 16, 1, false, false, 0},
+        {35, 30, 19, 3, 1, 3, ALL, true, 0, 0, 1, false, false, 0},
+        {33, 40, 128, 64, 1, 1, ALL, false, 0, 0, 1, false, false, 0},
     };
     check_cases(cases, COUNT(cases), true);
 }
@@ -100,8 +100,8 @@ static void test_widths_and_layouts(void **state) {
 static void test_schedules(void **state) {
     (void)state;
     static const AttendCase cases[] = {
-        {40, 40, 8, 16, 1, 2, CAUSAL, false, 32, 16, 1},
-        {36, 30, 5, 8, 1, 1, ALL, false, 16, 16, 1},
+        {40, 40, 8, 16, 1, 2, CAUSAL, false, 32, 16, 1, false, false, 0},
+        {36, 30, 5, 8, 1, 1, ALL, false, 16, 16, 1, false, false, 0},
     };
     check_cases(cases, COUNT(cases), false);
 }
@@ -161,10 +161,10 @@ static void test_segments(void **state) {
 static void test_compiles(void **state) {
     (void)state;
     static const AttendCase cases[] = {
-        {256, 256, 32, 32, 4, 1, CAUSAL, false, 0, 0, 1},
-        {2048, 2048, 64, 64, 4, 4, CAUSAL, false, 0, 0, 1},
-        {2048, 2048, 128, 128, 2, 4, {0, 511}, false, 0, 0, 1},
-        {2048, 2048, 192, 64, 2, 1, CAUSAL, false, 0, 0, 1},
+        {256, 256, 32, 32, 4, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {2048, 2048, 64, 64, 4, 4, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {2048, 2048, 128, 128, 2, 4, {0, 511}, false, 0, 0, 1, false, false, 0},
+        {2048, 2048, 192, 64, 2, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
     };
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         Fixture f;
@@ -182,7 +182,7 @@ static void test_refuses(void **state) {
     (void)state;
     Fixture f;
     fixture_open(&f, true);
-    const AttendCase c = {16, 16, 16, 16, 1, 1, CAUSAL, false, 0, 0, 0};
+    const AttendCase c = {16, 16, 16, 16, 1, 1, CAUSAL, false, 0, 0, 0, false, false, 0};
     Regions *regions = pass_fuse(attend_case_graph(&f.bench.arena, &c, true), &f.bench.arena);
     Schedule schedule = schedule_none();
     for (schedule.split = 0; schedule.split < 2; schedule.split++) {

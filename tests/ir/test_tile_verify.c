@@ -302,10 +302,12 @@ static void test_attention(void **state) {
          "%1 = load x[m*4 + k] : f32 (m, k)\n%2 = load x[n*4 + k] : f32 (n, k)\n"
          "%3 = dot %1, %2 over (k) : f32 (m, n)\n%4 = reduce_max %3 over (n) : f32 (m)",
          "a reduction over n, which is tiled"},
-        {"m m = 4\nn n = 4\nk k = 4\nband 1, inf\narg x: f32[16]\n"
-         "%1 = load x[m*4 + k] : f32 (m, k)\n%2 = load x[n*4 + k] : f32 (n, k)\n"
-         "%3 = dot %1, %2 over (k) : f32 (m, n)\n%4 = reduce_max %3 over (n) : f32 (m)",
-         "a reduction over n where the band has none"},
+        {"m m = 4\nn n = 4\nk k = 4\narg x: i32[4]\n%1 = load x[m] : i32 (m)\n"
+         "start %1 over (m) : i32 (m)",
+         "a start is the one of m in an attend program, and stands at grid"},
+        {"m m = 4\nn n = 4\nk k = 4\nband 0, inf\n"
+         "deal 2",
+         "keys are dealt to the points of a grid dimension"},
     };
     ASSERT_CASES("tile t attend\n", heads);
 }
@@ -335,7 +337,7 @@ static void test_spoiled(void **state) {
     SPOILED(p->ops.ptr[2].dims = 1, "its dims are not those that its operands give");
     SPOILED(p->ops.ptr[1].dims |= 4, "it stands at a dimension that does not exist");
     SPOILED(p->ops.ptr[2].over = 1,
-            "only a reduction, a dot, a scan or a limit is over dimensions");
+            "only a reduction, a dot, a scan, a limit or a start is over dimensions");
     SPOILED(p->ops.ptr[3].fn = OP_ADD, "a reduction is a sum or a maximum");
     SPOILED(p->ops.ptr[3].type = DTYPE_I32, "types that do not go together");
     SPOILED(p->ops.ptr[1].access.arg = 3, "an access to an argument that does not exist");
