@@ -239,12 +239,14 @@ static double side_seconds(void *context) {
                          : library_time(side->bench, side->product);
 }
 
-static Outcome both_measure(Bench *b, const Kernels *kernels, Product *product, double budget) {
+static Outcome both_measure(Bench *b, const Kernels *kernels, Product *product, double least) {
+    static const double most = 3;
     Side ours = {.bench = b, .kernels = kernels}, library = {.bench = b, .product = product};
     const Contender contenders[] = {{side_seconds, &ours}, {side_seconds, &library}};
     TurnOptions options = {.threads = b->threads,
                            .is_long = shape_flops(&product->shape) > FLOPS_LONG,
-                           .budget = budget};
+                           .least = least,
+                           .most = most};
     threads_place(&b->cpus, b->threads - 1);
     return turns_measure(contenders, &options);
 }
@@ -292,7 +294,7 @@ static Data data_new(Bench *b, const Shape *most) {
     return d;
 }
 
-static void schedule_measure(Bench *b, const Shape *s, Data *data, Entry *e, double budget) {
+static void schedule_measure(Bench *b, const Shape *s, Data *data, Entry *e, double least) {
     ArenaMark mark = arena_mark(&b->arena);
     Kernels kernels = kernels_new(b, contraction(&b->arena, s), &e->schedule, data->ours);
     kernels_time(b, &kernels);
@@ -301,7 +303,7 @@ static void schedule_measure(Bench *b, const Shape *s, Data *data, Entry *e, dou
     if (product_open(&product, s, data->library) && product_run(&product))
         results_compare(b, s, data->ours[PRODUCT_Y], data->library[PRODUCT_Y]);
     e->compile_ms = kernels.compile_ms;
-    e->out = both_measure(b, &kernels, &product, budget);
+    e->out = both_measure(b, &kernels, &product, least);
     product_close(&product);
     kernels_unload(&kernels);
     arena_rewind(&b->arena, mark);
@@ -411,13 +413,13 @@ typedef struct {
 } Ratios;
 
 static Ratios shape_run(Bench *b, const Shape *s, Data *data, int64_t trials) {
-    static const double good = 0.97, budget = 0.05;
+    static const double good = 0.97, least = 0.05;
     Entry prior = {.schedule = schedule_of_prior(b, s)}, tuned;
-    schedule_measure(b, s, data, &prior, budget);
+    schedule_measure(b, s, data, &prior, least);
     bool poor = trials > 0 && prior.out.ratio < good;
     if (poor) {
         tuned = (Entry){.schedule = schedule_of_tuner(b, s, (uint32_t)trials)};
-        schedule_measure(b, s, data, &tuned, budget);
+        schedule_measure(b, s, data, &tuned, least);
     }
     row_print(b, s, &prior, poor ? &tuned : NULL);
     return (Ratios){prior.out.ratio, poor ? tuned.out.ratio : prior.out.ratio};

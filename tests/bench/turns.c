@@ -129,21 +129,30 @@ static Turn turn_take(const Contender *c, const TurnOptions *options) {
     return (Turn){calls[0], median, disturbed};
 }
 
+// Is the median, with 95 % confidence, between two that are this close? Sorts them.
+static bool is_known(double *ratios, int count) {
+    static const double close = 1.02;
+    int half = (int)ceil(0.98 * sqrt(count)), low = count / 2 - half, high = count / 2 + half;
+    if (low < 0 || high >= count) return false;
+    qsort(ratios, (size_t)count, sizeof *ratios, by_size);
+    return ratios[high] <= ratios[low] * close;
+}
+
 Outcome turns_measure(const Contender contenders[2], const TurnOptions *options) {
-    static const double disturbed_most = 3;  // budgets, until nothing is repeated any more
-    double ratios[ROUNDS_MOST], start = clock_seconds();
+    double ratios[ROUNDS_MOST], start = clock_seconds(), spent = 0;
     Outcome out = {.least = {HUGE_VAL, HUGE_VAL}};
     int count = 0;
     for (int i = 0; count < ROUNDS_MOST; i++) {
-        double spent = clock_seconds() - start;
-        if (spent > options->budget && count >= ROUNDS_LEAST) break;
+        bool enough = count >= ROUNDS_LEAST && spent > options->least;
+        if (enough && (spent > options->most || is_known(ratios, count))) break;
         Turn turns[2];
         turns[i % 2] = turn_take(&contenders[i % 2], options);
         turns[1 - i % 2] = turn_take(&contenders[1 - i % 2], options);
         for (int k = 0; k < 2; k++)
             out.least[k] = fmin(out.least[k], turns[k].least);
         bool disturbed = turns[0].disturbed || turns[1].disturbed;
-        if (disturbed && spent < disturbed_most * options->budget) continue;
+        spent = clock_seconds() - start;
+        if (disturbed && spent < options->most) continue;
         ratios[count++] = turns[1].median / turns[0].median;
     }
     out.ratio = median_of(ratios, count);
