@@ -58,7 +58,7 @@ typedef struct {
     // Of the task and step that are being emitted:
     Place at;  // start of the task's rows and cols and of the step's k
     IrValue row_count, col_count, k_count;
-    IrValue k_end;  // of the innermost k
+    IrValue k_end;              // of the innermost k
     IrValue is_first, is_last;  // step; i1
 } Contract;
 
@@ -78,8 +78,8 @@ void place_prepare(const Contract *c, Place *at, TileId v, DimSet known);
 // Element that an access reaches at the place, without row number.
 IrValue place_pointer(const Contract *c, const TileOp *op, Place *at);
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
-IrValue mask_below(const Contract *c,
-                   IrValue count);  // lanes below an i64; NULL if all always are
+// Lanes below an i64; NULL if all always are.
+IrValue mask_below(Builder *b, IrValue count, int lanes);
 DimSet dim_bit(int dim);
 
 // loop_pack.c

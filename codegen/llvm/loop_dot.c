@@ -64,7 +64,7 @@ static void dot_vectors(Dot *d, const Walk walks[2]) {
     carry(d, &loop, true);
     loop_begin(b, &loop, whole, c->k_count, c->lanes);
     carry(d, &loop, false);
-    dot_step(d, walks, loop.index, mask_below(c, rest));
+    dot_step(d, walks, loop.index, mask_below(c->b, rest, c->lanes));
     carry(d, &loop, true);
     loop_end(b, &loop);
     carry(d, &loop, false);

@@ -9,6 +9,7 @@
 
 enum {
     MAX_LANES = 16,
+    LEAST_LANES = 4,
     FEW_K = 8,  // so many rows of memory stay in a set of the first-level cache
     EARLY_ROWS = 8,
     EARLY_COLS = 16,  // k before it is copied a vector is asked for
@@ -59,7 +60,7 @@ static void k_vectors(Contract *c, const Place *at, IrValue to, VectorBody *body
     loop_end(b, &loop);
     if (LLVMIsConstant(rest) && LLVMConstIntGetSExtValue(rest) == 0) return;
     Branch some = branch_begin(b, build_icmp(b, LLVMIntSGT, rest, build_i64(b, 0)));
-    body(c, at, whole, mask_below(c, rest), to, context);
+    body(c, at, whole, mask_below(b, rest, c->lanes), to, context);
     branch_end(b, some);
 }
 
@@ -102,7 +103,7 @@ static void rows_along_k(Contract *c, IrValue first, IrValue count) {
 typedef struct {
     const Operand *operand;
     Place places[LOOP_MAX_CARRIED];  // of each vector
-    int vectors;
+    int vectors, lanes;
     int pitch;            // elements of one k
     int early;            // k before it is read memory is asked for
     IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
@@ -117,22 +118,32 @@ static void strip_ask(Contract *c, const Strip *s, Place *at) {
     build_prefetch(c->b, build_gep_bytes(c->b, place_pointer(c, op, at), bytes), false, 3);
 }
 
+// `count` k from k on.
+static void strip_steps(Contract *c, const Strip *s, const Place *outer, IrValue to, IrValue k,
+                        int count) {
+    Builder *b = c->b;
+    to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < s->vectors; j++) {
+            Place at = place_inside(c, &s->places[j]);
+            memcpy(at.index, outer->index, sizeof at.index);
+            at.index[c->k_last] = build_iadd(b, outer->index[c->k_last], k);
+            at.shift[c->k_last] = i;
+            strip_ask(c, s, &at);
+            IrValue x = value_all(c, s->operand->value, &at);
+            IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
+            int64_t bytes = ((int64_t)i * s->pitch + (int64_t)j * s->lanes) * 4;
+            build_store_masked(b, x, build_gep_bytes(b, to, bytes), 4, mask);
+        }
+}
+
 // k in [from, end).
 static void strip_walk(Contract *c, const Strip *s, const Place *outer, IrValue to,
                        const IrValue k[2]) {
     Builder *b = c->b;
     Loop loop = {.count = 0};
     loop_begin(b, &loop, k[0], k[1], 1);
-    IrValue row = build_gep(b, b->f32, to, build_imul(b, loop.index, s->pitch));
-    for (int j = 0; j < s->vectors; j++) {
-        Place at = place_inside(c, &s->places[j]);
-        memcpy(at.index, outer->index, sizeof at.index);
-        at.index[c->k_last] = build_iadd(b, outer->index[c->k_last], loop.index);
-        strip_ask(c, s, &at);
-        IrValue x = value_all(c, s->operand->value, &at);
-        IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
-        build_store_masked(b, x, build_gep_bytes(b, row, (int64_t)j * c->lanes * 4), 4, mask);
-    }
+    strip_steps(c, s, outer, to, loop.index, 1);
     loop_end(b, &loop);
 }
 
@@ -141,9 +152,9 @@ static void strip_prepare(Contract *c, Strip *s, const Place *at) {
         Place *place = &s->places[j];
         IrValue mask = place->mask;
         *place = place_inside(c, at);
-        place->shift[s->operand->dim] = (int64_t)j * c->lanes;
+        place->shift[s->operand->dim] = (int64_t)j * s->lanes;
         place->along = s->operand->dim;
-        place->lanes = c->lanes;
+        place->lanes = s->lanes;
         place->mask = mask;
         place_prepare(c, place, s->operand->value,
                       (DimSet)(outer_dims(c) | dim_bit(s->operand->dim)));
@@ -161,11 +172,20 @@ static void rows_mask(Contract *c, Strip *s, IrValue left) {
     bool edges = dim->tile % c->mr != 0 || dim->extent % dim->tile != 0;
     for (int j = 0; j < s->vectors; j++) {
         IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
-        IrValue from = build_i64(b, (int64_t)j * c->lanes);
-        IrValue there = edges ? mask_below(c, LLVMBuildNSWSub(b->at, left, from, "")) : NULL;
+        IrValue from = build_i64(b, (int64_t)j * s->lanes);
+        IrValue there =
+            edges ? mask_below(b, LLVMBuildNSWSub(b->at, left, from, ""), s->lanes) : NULL;
         if (mask != NULL && there != NULL) mask = LLVMBuildAnd(b->at, mask, there, "");
         s->places[j].mask = mask != NULL ? mask : there;
     }
+}
+
+// As few as the rows of a block fit: longer vectors would meet two lines of memory more often.
+static int lanes_of_rows(const Contract *c) {
+    int lanes = c->lanes;
+    while (lanes > LEAST_LANES && lanes / 2 >= c->mr)
+        lanes /= 2;
+    return lanes;
 }
 
 // A few k of all blocks before the next few, so that memory is read in runs of rows.
@@ -177,16 +197,22 @@ static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     IrValue end = build_iadd(b, few.index, build_i64(b, FEW_K));
     end = build_select(b, build_icmp(b, LLVMIntSLT, end, c->k_count), end, c->k_count);
     loop_begin(b, &rows, build_i64(b, 0), run->count, c->mr);
-    Strip s = {.operand = &c->rows, .pitch = c->mr, .early = EARLY_ROWS};
-    s.vectors = (c->mr + c->lanes - 1) / c->lanes;
-    int last = c->mr - (s.vectors - 1) * c->lanes;
-    if (last < c->lanes) s.last_stored = build_mask_first(b, last, c->lanes);
+    Strip s = {
+        .operand = &c->rows, .lanes = lanes_of_rows(c), .pitch = c->mr, .early = EARLY_ROWS};
+    s.vectors = (c->mr + s.lanes - 1) / s.lanes;
+    int last = c->mr - (s.vectors - 1) * s.lanes;
+    if (last < s.lanes) s.last_stored = build_mask_first(b, last, s.lanes);
     rows_mask(c, &s, LLVMBuildNSWSub(b->at, run->count, rows.index, ""));
     Place at = place_inside(c, outer);
     at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, run->first, rows.index));
     strip_prepare(c, &s, &at);
     IrValue block = build_gep(b, b->f32, to, build_imul(b, rows.index, c->row_pitch));
-    strip_walk(c, &s, &at, block, (IrValue[]){few.index, end});
+    bool whole = LLVMIsAConstantInt(c->k_count) &&
+                 LLVMConstIntGetSExtValue(c->k_count) % FEW_K == 0 && c->rows.load != NULL;
+    if (whole)
+        strip_steps(c, &s, &at, block, few.index, FEW_K);
+    else
+        strip_walk(c, &s, &at, block, (IrValue[]){few.index, end});
     loop_end(b, &rows);
     loop_end(b, &few);
 }
@@ -290,6 +316,7 @@ void pack_panel(Contract *c, IrValue first, Width w) {
     }
     Strip s = {.operand = &c->cols,
                .vectors = w.vectors,
+               .lanes = c->lanes,
                .pitch = w.vectors * c->lanes,
                .early = EARLY_COLS};
     if (w.tail < c->lanes) s.places[w.vectors - 1].mask = build_mask_first(b, w.tail, c->lanes);

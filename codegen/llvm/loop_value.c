@@ -63,14 +63,13 @@ void place_prepare(const Contract *c, Place *at, TileId v, DimSet known) {
     }
 }
 
-IrValue mask_below(const Contract *c, IrValue count) {
-    Builder *b = c->b;
+IrValue mask_below(Builder *b, IrValue count, int lanes) {
     if (LLVMIsAConstantInt(count)) {
         int64_t n = LLVMConstIntGetSExtValue(count);
-        return n >= c->lanes ? NULL : build_mask_first(b, (int)n, c->lanes);
+        return n >= lanes ? NULL : build_mask_first(b, (int)n, lanes);
     }
-    IrValue limit = build_splat(b, LLVMBuildTrunc(b->at, count, b->i32, ""), c->lanes);
-    return build_icmp(b, LLVMIntSLT, build_lane_ids(b, 1, c->lanes), limit);
+    IrValue limit = build_splat(b, LLVMBuildTrunc(b->at, count, b->i32, ""), lanes);
+    return build_icmp(b, LLVMIntSLT, build_lane_ids(b, 1, lanes), limit);
 }
 
 // ---- positions

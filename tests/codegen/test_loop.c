@@ -145,6 +145,26 @@ static void test_panels_copied_by_blocks(void **state) {
     }
 }
 
+// Rows with stride 1 of whole runs of k, by vectors that fit the rows of a block or do not.
+static void test_rows_copied_along_rows(void **state) {
+    (void)state;
+    static const char *const knobs[] = {
+        "knob mr = 3\nknob nv = 2\nknob pack_a = 1\nknob pack_b = 1\n",
+        "knob mr = 6\nknob nv = 2\nknob pack_a = 1\nknob pack_b = 1\n",
+        "knob mr = 8\nknob nv = 1\nknob pack_a = 1\nknob pack_b = 0\n",
+        "knob mr = 13\nknob nv = 1\nknob pack_a = 1\nknob pack_b = 1\n",
+    };
+    for (uint64_t i = 0; i < 16; i++) {
+        Shape s = {.m = 8 * draw(16, i, 10), .n = draw(17, i, 40), .k = 8 * draw(18, i, 12)};
+        s.mc = i & 4 ? 0 : draw(19, i, 40);
+        s.kc = i & 8 ? 16 : 0;
+        s.b_by_n = true;
+        s.type = i % 5 == 0 ? "bf16" : NULL;
+        s.knobs = knobs[i % 4];
+        check_plain(&s);
+    }
+}
+
 // Rows of more than 1 MB meet several panels before the next rows do.
 static void test_groups_of_panels(void **state) {
     (void)state;
@@ -381,6 +401,7 @@ int main(void) {
         cmocka_unit_test_setup(test_thin, setup),
         cmocka_unit_test_setup(test_larger, setup),
         cmocka_unit_test_setup(test_panels_copied_by_blocks, setup),
+        cmocka_unit_test_setup(test_rows_copied_along_rows, setup),
         cmocka_unit_test_setup(test_groups_of_panels, setup),
         cmocka_unit_test_setup(test_elements_of_16_bits, setup),
         cmocka_unit_test_setup(test_batches, setup),
