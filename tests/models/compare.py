@@ -72,14 +72,14 @@ class Report:
         self.failed += not good
         print(f"{'ok  ' if good else 'FAIL'} {what}: {error:.1e} (limit {limit:.0e})", flush=True)
 
-    def compare(self, name, got, want):
+    def compare(self, name, got, want, limit=LIMIT):
         if set(got) != set(want):
             print(f"names differ: {sorted(set(got) ^ set(want))}")
         errors = {key: error_between(got[key], want[key]) if key in got else np.inf for key in want}
         for key in ("logits", "loss"):
-            self.check(f"{name}: {key}", errors.pop(key))
+            self.check(f"{name}: {key}", errors.pop(key), limit)
         worst = max(errors, key=errors.get)
-        self.check(f"{name}: {len(errors)} gradients, worst {worst}", errors[worst])
+        self.check(f"{name}: {len(errors)} gradients, worst {worst}", errors[worst], limit)
 
 
 def compare_model(strata, report, name, inputs, rng):

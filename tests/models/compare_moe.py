@@ -21,6 +21,9 @@ CASES = {
     "one expert": {"e": 1, "top": 1, "renormalise": "false"},
     "more experts than tokens": {"e": 40, "n": 3, "top": 2},
 }
+# Each of these rounds what is between contractions to bf16, by up to 2^-9 each time.
+ROUNDED = ("sigmoid", "all experts", "more experts than tokens")
+LIMIT_ROUNDED = 1e-2
 RATE = 1e-3
 
 
@@ -97,7 +100,13 @@ def evaluate(params, bias, upstream, s):
             "further": further.value, "load": load / load.sum(), "evenness": evenness(load / load.sum()), **{f"grad.{key}": var.grad for key, var in variables.items()}}
 
 
-def compare_case(strata, report, name, more, rng):
+def as_bf16(x):
+    """To nearest, ties away from zero."""
+    return ((x.astype(np.float32).view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xffff0000)).view(np.float32)
+
+
+def compare_case(strata, report, name, more, rng, dtype="f32"):
+    """bf16: numbers that it has, so that routers see just what NumPy sees and choose alike."""
     s = {"scores": "sigmoid", "groups": 1, "kept": 1, "renormalise": "true", "scale": 2.446, "balance": 0,
          "z": 0, **SETTINGS, **more}
     shapes = {key: value.shape for key, value in strata.init("layer", s).items()}
@@ -105,14 +114,18 @@ def compare_case(strata, report, name, more, rng):
               for key, shape in shapes.items() if not key.endswith("bias")}
     bias = (0.3 * rng.standard_normal(s["e"])).astype(np.float32)
     upstream = rng.standard_normal((s["n"], s["d"])).astype(np.float32)
+    if dtype == "bf16":
+        params, upstream = {key: as_bf16(value) for key, value in params.items()}, as_bf16(upstream)
+    limit = compare.LIMIT if dtype == "f32" else LIMIT_ROUNDED
     want = evaluate({key: value.astype(np.float64) for key, value in params.items()}, bias.astype(np.float64),
                     upstream.astype(np.float64), s)
     for way in ([], ["--reference"]):
-        got = strata.run("layer", s, {**params, "route.bias": bias}, {"upstream": upstream}, "--state", *way)
-        label = " ".join([name, *way])
+        got = strata.run("layer", s, {**params, "route.bias": bias}, {"upstream": upstream}, "--state", "--dtype", dtype, *way)
+        label = " ".join([name, dtype, *way])
         pick = got.pop("pick")
         report.check(f"{label}: experts", np.abs((pick.T if pick.shape[0] == s["top"] else pick) - want["pick"]).max(), 0)
         report.check(f"{label}: load", np.abs(got.pop("report.route.load") - want["load"]).max(), 1e-6)
+        report.check(f"{label}: dropped", np.abs(got.pop("report.route.dropped")), 0)
         if s["z"] > 0:
             error = compare.error_between(got.pop("report.further_loss"), want["further"])
             report.check(f"{label}: further losses", error)
@@ -121,7 +134,8 @@ def compare_case(strata, report, name, more, rng):
             report.check(f"{label}: evenness", error, 1e-6)
         report.check(f"{label}: bias", np.abs(got.pop("route.bias") - want["bias"]).max(), 1e-6)
         got["logits"] = got.pop("y")
-        report.compare(label, got, {key: value for key, value in want.items() if key not in ("pick", "load", "evenness", "bias", "further")})
+        report.compare(label, got, {key: value for key, value in want.items()
+                                    if key not in ("pick", "load", "evenness", "bias", "further")}, limit)
 
 
 def main(program, _models):
@@ -131,6 +145,8 @@ def main(program, _models):
         strata = compare.Strata(program, Path(__file__).parent / "moe", folder)
         for name, more in CASES.items():
             compare_case(strata, report, name, more, rng)
+            if name in ROUNDED:
+                compare_case(strata, report, name, more, rng, "bf16")
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 
