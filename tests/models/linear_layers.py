@@ -56,6 +56,8 @@ def recurrence(tape, q, k, v, decay=None, beta=None, delta=False, scale=1.0):
     """decay: (b, t, h, k) or (b, t, h, 1); beta: (b, t, h)."""
     (b, tokens, h, width), e = k.value.shape, v.value.shape[-1]
     state, out = tp.Var(np.zeros((b, h, width, e))), []
+    if decay is not None:
+        tape.decays.append(decay)
     for t in range(tokens):
         now = (slice(None), t)
         query, key, write = (tp.part(tape, x, now) for x in (q, k, v))
@@ -273,6 +275,11 @@ def segments(begins, tokens):
 
 def evaluate(member, params, x, upstream, begins, s):
     """Each sequence by itself. The loss is half the sum of (result + upstream)^2."""
+    return evaluate_with_decays(member, params, x, upstream, begins, s)[0]
+
+
+def evaluate_with_decays(member, params, x, upstream, begins, s):
+    """And the decays of each sequence, with their gradients."""
     tape = tp.Tape()
     variables = {key: tp.Var(value) for key, value in {**params, "x": x}.items()}
     y, losses = np.zeros_like(upstream), []
@@ -287,7 +294,8 @@ def evaluate(member, params, x, upstream, begins, s):
     for more in losses[1:]:
         loss = tp.add(tape, loss, more)
     tape.backward(loss)
-    return {"logits": y, "loss": loss.value, **{f"grad.{key}": var.grad for key, var in variables.items()}}
+    grads = {f"grad.{key}": var.grad for key, var in variables.items()}
+    return {"logits": y, "loss": loss.value, **grads}, tape.decays
 
 
 SETTINGS = {"d": 12, "h": 2, "r": 3, "dk": 6, "dv": 7, "n": 5, "taps": 4, "rank": 3, "least": 0}

@@ -18,6 +18,7 @@ class Var:
 class Tape:
     def __init__(self):
         self.steps = []
+        self.decays = []  # of linear attention, for a look at their gradients
 
     def record(self, value, inputs, pull):
         """A new Var; pull(g) gives the gradient of each input from g, the gradient of the value."""

@@ -28,6 +28,15 @@ static void test_kimi_linear(void **state) {
     plan_check("models/kimi_linear.strata", ENTRY_TRAIN, cpu_level_here(), DTYPE_BF16);
 }
 
+static void test_kimi_delta(void **state) {
+    (void)state;
+    const Setting kda[] = {{STR("mixer"), STR("kda")}};
+    plan_check_with("models/lm.strata", ENTRY_TRAIN, cpu_level_here(), DTYPE_F32,
+                    (Settings){kda, 1});
+    plan_check_with("models/lm.strata", ENTRY_TRAIN, cpu_level_here(), DTYPE_BF16,
+                    (Settings){kda, 1});
+}
+
 static void test_narrower_machines(void **state) {
     (void)state;
     for (int level = CPU_PORTABLE; level < (int)cpu_level_here(); level++)
@@ -43,9 +52,10 @@ static void test_bf16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prenorm),       cmocka_unit_test(test_attnres_full),
-        cmocka_unit_test(test_attnres_block), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_kimi_linear),   cmocka_unit_test(test_narrower_machines),
+        cmocka_unit_test(test_prenorm),           cmocka_unit_test(test_attnres_full),
+        cmocka_unit_test(test_attnres_block),     cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_kimi_linear),       cmocka_unit_test(test_kimi_delta),
+        cmocka_unit_test(test_narrower_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
