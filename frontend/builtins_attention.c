@@ -14,6 +14,7 @@ typedef struct {
     AxisId time, key, along;
     bool causal;
     double scale, window;  // window 0: none
+    ValueId segments;      // {0}: none
 } Attention;
 
 // Every attend over the same axis shares one second role of it, which never leaves here.
@@ -25,6 +26,21 @@ static AxisId key_axis(Elaboration *e, AxisId time) {
     AxisId made = axis_internal(e, name, time);
     map_set(e->arena, &e->key_axes, key, made.i);
     return made;
+}
+
+static bool segments_read(BuiltinCall *c, Attention *a) {
+    if (!call_tensor(c, 8, &a->segments) || !call_has_axis(c, 8, a->time, 3)) return false;
+    const Value *v = graph_value(c->e->graph, a->segments);
+    if (v->type != DTYPE_I32) {
+        Str is = elaborate_describe(c->e, datum_tensor(a->segments));
+        elaborate_error(c->e, c->arg[8].at, "segments are integers, these are %.*s",
+                        STR_ARG(is));
+        return false;
+    }
+    for (uint32_t i = 0; i < v->rank; i++)
+        if (!call_has_axis(c, 1, graph_value(c->e->graph, a->segments)->axes[i], 8))
+            return false;
+    return true;
 }
 
 static bool attention_read(BuiltinCall *c, Attention *a) {
@@ -49,26 +65,44 @@ static bool attention_read(BuiltinCall *c, Attention *a) {
         if (i < 2 && !call_has_axis(c, i, a->along, 4)) return false;
     }
     a->key = key_axis(c->e, a->time);
-    return true;
+    return !call_given(c, 8) || segments_read(c, a);
 }
 
-// -inf where the key lies after the query or outside the window. Positions are whole numbers,
+static Datum both(BuiltinCall *c, Datum x, Datum y) {
+    if (x.kind != DATUM_TENSOR || y.kind != DATUM_TENSOR) return POISON;
+    return emit(c->e, operation(OP_AND, c->span), (ValueId[]){x.tensor, y.tensor}, 2, NULL);
+}
+
+// Are query and key of one segment?
+static Datum same_segment(BuiltinCall *c, const Attention *a) {
+    Elaboration *e = c->e;
+    AxisSet keys = {.items = {a->key}, .count = 1};
+    Datum of_query = emit_broadcast(e, datum_tensor(a->segments), &keys, c->span),
+          of_key = emit_rename(e, datum_tensor(a->segments), a->time, a->key, c->span);
+    return elaborate_compare(e, AST_BINARY_EQ, c->span, (Operand){of_query, c->span},
+                             (Operand){of_key, c->span});
+}
+
+// Does the key lie before the query, and inside the window? Positions are whole numbers,
 // compared as i32.
-static Datum attention_mask(BuiltinCall *c, const Attention *a, Datum scores) {
-    if (!a->causal) return scores;
+static Datum in_band(BuiltinCall *c, const Attention *a) {
     Elaboration *e = c->e;
     AxisSet time = {.items = {a->time}, .count = 1};
     Datum key = emit_broadcast(e, emit_iota(e, a->key, c->span), &time, c->span);
     Datum query = emit_iota(e, a->time, c->span);
     Operand k = {key, c->span}, q = {query, c->span};
     Datum seen = elaborate_compare(e, AST_BINARY_LE, c->span, k, q);
-    if (a->window > 0) {
-        Operand end = {op2(c, OP_ADD, key, datum_number(a->window)), c->span};
-        Datum near = elaborate_compare(e, AST_BINARY_LT, c->span, q, end);
-        if (seen.kind != DATUM_TENSOR || near.kind != DATUM_TENSOR) return POISON;
-        seen =
-            emit(e, operation(OP_AND, c->span), (ValueId[]){seen.tensor, near.tensor}, 2, NULL);
-    }
+    if (a->window == 0) return seen;
+    Operand end = {op2(c, OP_ADD, key, datum_number(a->window)), c->span};
+    return both(c, seen, elaborate_compare(e, AST_BINARY_LT, c->span, q, end));
+}
+
+// -inf where the query does not see the key.
+static Datum attention_mask(BuiltinCall *c, const Attention *a, Datum scores) {
+    if (!a->causal && !a->segments.i) return scores;
+    Elaboration *e = c->e;
+    Datum seen = a->causal ? in_band(c, a) : same_segment(c, a);
+    if (a->causal && a->segments.i) seen = both(c, seen, same_segment(c, a));
     if (seen.kind != DATUM_TENSOR || scores.kind != DATUM_TENSOR) return POISON;
     ValueId never = graph_const(e->graph, -INFINITY, c->span);
     return emit(e, operation(OP_WHERE, c->span), (ValueId[]){seen.tensor, scores.tensor, never},

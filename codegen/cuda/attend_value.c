@@ -276,8 +276,8 @@ static void softmax_finish(CudaAttend *a) {
     cuda_line(w, "    for (int lanes = 1; lanes <= 2; lanes *= 2)");
     cuda_line(w, "        total[r] += __shfl_xor_sync(~0U, total[r], lanes);");
     double factor = a->factor != 0 ? a->factor : 1;
-    a->rows.known[a->top.i] =
-        str_printf(w->arena, "(top[r] * %.*s)", STR_ARG(cuda_number(w, factor, DTYPE_F32)));
+    a->rows.known[a->top.i] = str_printf(w->arena, "fmaxf(top[r] * %.*s, -3.40282347e38f)",
+                                         STR_ARG(cuda_number(w, factor, DTYPE_F32)));
     a->rows.known[a->total.i] = STR("total[r]");
 }
 

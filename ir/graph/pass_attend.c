@@ -4,8 +4,9 @@
 //     contract(softmax(mask(scale * contract(q, k) along d)) along s, v) along s
 //
 // in any order of operands, axes and factors. The mask is a `where` whose other side is -inf
-// and whose condition bounds t - s, made of comparisons of positions. What is used elsewhere
-// too (the weights, the scores) must be in memory: the graph stays as it is there.
+// and whose condition bounds t - s, made of comparisons of positions, or says that t and s are
+// of one segment. What is used elsewhere too (the weights, the scores) must be in memory: the
+// graph stays as it is there.
 #include <math.h>
 
 #include "base/check.h"
@@ -14,7 +15,8 @@
 
 typedef struct {
     ValueId q, k, v;
-    AxisId width, query, key;  // query {0}: not known from a mask
+    ValueId query_segment, key_segment;  // {0}: none
+    AxisId width, query, key;            // query {0}: not known from a mask
     double scale;
     Band band;
 } Attention;
@@ -123,6 +125,33 @@ static bool compare_narrows(const Graph *g, GraphOp op, ValueId x, ValueId y, At
     return true;
 }
 
+static bool is_spread(const Graph *g, ValueId v) {
+    GraphOp op = graph_value(g, v)->op;
+    return op == OP_BROADCAST || op == OP_TRANSPOSE;
+}
+
+// x = y, where both are whole numbers, one at the keys: of segments, if q and k have their
+// axes.
+static bool is_segment_pair(const Graph *g, ValueId x, ValueId y, Attention *a) {
+    while (is_spread(g, x))
+        x = graph_value(g, x)->in[0];
+    while (is_spread(g, y))
+        y = graph_value(g, y)->in[0];
+    bool first = graph_has_axis(graph_value(g, x), a->key);
+    ValueId of_key = first ? x : y, of_query = first ? y : x;
+    const Value *key = graph_value(g, of_key), *query = graph_value(g, of_query);
+    bool fits = key->type == DTYPE_I32 && graph_has_axis(key, a->key) &&
+                !graph_has_axis(query, a->key) && !a->key_segment.i;
+    if (!fits) return false;
+    a->key_segment = of_key;
+    a->query_segment = of_query;
+    return true;
+}
+
+static bool same_whole(const Graph *g, ValueId x, ValueId y, Attention *a) {
+    return compare_narrows(g, OP_EQ, x, y, a) || is_segment_pair(g, x, y, a);
+}
+
 static bool condition_narrows(const Graph *g, ValueId v, bool holds, Attention *a) {
     const Value *c = graph_value(g, v);
     switch ((int)c->op) {
@@ -134,7 +163,8 @@ static bool condition_narrows(const Graph *g, ValueId v, bool holds, Attention *
     case OP_OR:
         return (c->op == OP_AND) == holds && condition_narrows(g, c->in[0], holds, a) &&
                condition_narrows(g, c->in[1], holds, a);
-    case OP_EQ: return holds && compare_narrows(g, OP_EQ, c->in[0], c->in[1], a);
+    case OP_EQ: return holds && same_whole(g, c->in[0], c->in[1], a);
+    case OP_NE: return !holds && same_whole(g, c->in[0], c->in[1], a);
     case OP_LE:
     case OP_LT:
         if (holds) return compare_narrows(g, c->op, c->in[0], c->in[1], a);
@@ -191,6 +221,22 @@ static AxisId longest_of(const Graph *g, const Value *q, const Value *k) {
     return best;
 }
 
+// Do q and k have the axes of their segments?
+static bool segments_fit(const Graph *g, Attention *a) {
+    if (!a->key_segment.i) return true;
+    const Value *q = graph_value(g, a->q), *k = graph_value(g, a->k);
+    const Value *of_q = graph_value(g, a->query_segment),
+                *of_k = graph_value(g, a->key_segment);
+    for (uint32_t i = 0; i < of_q->rank; i++) {
+        AxisId axis = of_q->axes[i];
+        if (!graph_has_axis(q, axis) || axis.i == a->width.i) return false;
+        if (!a->query.i && !graph_has_axis(k, axis)) a->query = axis;
+    }
+    for (uint32_t i = 0; i < of_k->rank; i++)
+        if (!graph_has_axis(k, of_k->axes[i]) || of_k->axes[i].i == a->width.i) return false;
+    return a->query.i && graph_has_axis(of_q, a->query);
+}
+
 // Has every query a key? A softmax over nothing is NaN, as in the graph, only at great cost.
 static bool rows_live(const Graph *g, const Attention *a) {
     int64_t queries = graph_extent(g, a->query), keys = graph_extent(g, a->key);
@@ -209,6 +255,7 @@ static bool scores_of(const Attend *p, ValueId v, Attention *a) {
     a->k = c->in[k_first ? 0 : 1];
     a->width = c->attr.along[0];
     const Value *q = graph_value(g, a->q), *k = graph_value(g, a->k);
+    if (!segments_fit(g, a)) return false;
     if (!a->query.i) a->query = longest_of(g, q, k);
     return a->query.i && graph_has_axis(q, a->query) && !graph_has_axis(k, a->query) &&
            !graph_has_axis(q, a->key);
@@ -254,15 +301,24 @@ static Attention *attention_of(Attend *p, ValueId v) {
 
 // ---- the new graph
 
+enum { OPERANDS = 5 };
+
+static void operands_of(const Attention *a, ValueId out[OPERANDS]) {
+    const ValueId in[OPERANDS] = {a->q, a->k, a->v, a->query_segment, a->key_segment};
+    memcpy(out, in, sizeof in);
+}
+
 static ValueId renamed(Graph *g, ValueId v, AxisId from, AxisId to, Span span) {
     GraphAttr attr = {.along = &from, .to = &to, .along_count = 1, .to_count = 1};
     return graph_add(g, OP_RENAME, &v, 1, attr, span);
 }
 
-// `old` as an attention; in[]: its q, k and v in the new graph.
+// `old` as an attention; in[]: its operands in the new graph.
 static ValueId attention_add(Graph *g, const Value *old, const Attention *a,
-                             const ValueId in[3]) {
-    ValueId operands[3] = {in[0], in[1], in[2]};
+                             const ValueId in[OPERANDS]) {
+    ValueId operands[OPERANDS];
+    memcpy(operands, in, sizeof operands);
+    uint32_t count = a->key_segment.i ? OPERANDS : OPERANDS - 2;
     AxisId own = attend_value_axis(graph_value(g, in[1]), graph_value(g, in[2]), a->width),
            fresh = own;
     if (own.i == a->width.i) {
@@ -273,7 +329,7 @@ static ValueId attention_add(Graph *g, const Value *old, const Attention *a,
     }
     AxisId along[3] = {a->width, a->query, a->key};
     GraphAttr attr = {.along = along, .along_count = 3, .number = a->scale, .band = a->band};
-    ValueId r = graph_add(g, OP_ATTEND, operands, 3, attr, old->span);
+    ValueId r = graph_add(g, OP_ATTEND, operands, count, attr, old->span);
     if (fresh.i != own.i) r = renamed(g, r, fresh, own, old->span);
     const Value *made = graph_value(g, r);
     bool same = true;
@@ -311,10 +367,10 @@ static void find_all(Attend *p, bool *needed) {
         if (!needed[i]) continue;
         const Value *v = graph_value(g, (ValueId){i});
         const Attention *a = p->found[i] = attention_of(p, (ValueId){i});
-        const ValueId operands[3] = {a ? a->q : (ValueId){0}, a ? a->k : (ValueId){0},
-                                     a ? a->v : (ValueId){0}};
+        ValueId operands[OPERANDS];
+        if (a) operands_of(a, operands);
         const ValueId *in = a ? operands : v->in;
-        for (uint32_t k = 0; k < (a ? 3 : v->arity); k++)
+        for (uint32_t k = 0; k < (a ? OPERANDS : v->arity); k++)
             needed[in[k].i] = true;
     }
 }
@@ -330,7 +386,10 @@ static Graph *rebuild(Attend *p, const bool *needed, Arena *arena) {
         if (leaf) map[i] = to->leaf_values.ptr[v->attr.leaf];
         if (leaf || !needed[i]) continue;
         if (a) {
-            ValueId in[3] = {map[a->q.i], map[a->k.i], map[a->v.i]};
+            ValueId in[OPERANDS];
+            operands_of(a, in);
+            for (uint32_t k = 0; k < OPERANDS; k++)
+                in[k] = map[in[k].i];
             map[i] = attention_add(to, v, a, in);
             continue;
         }

@@ -9,6 +9,7 @@
 // Each row of a batch is at a position of its own. A value that depends on positions so gets
 // the axis of rows, in front of its own axes.
 #include "base/check.h"
+#include "ir/graph/attend.h"
 #include "ir/graph/incremental.h"
 
 bool incremental_is_time(const Incremental *p, AxisId a) {
@@ -44,6 +45,7 @@ static const char *attend_refused(const Incremental *p, const Value *v) {
                    ? NULL
                    : "its mask compares positions with another axis";
     if (!queries) return "it attends to all positions at once";
+    if (v->arity > attend_needs(v->op)) return "it attends within segments of a sequence";
     if (v->op == OP_ATTEND_LSE) return "the sums of an attention over positions are wanted";
     return v->attr.band.lo >= 0 ? NULL : "it attends to later positions (causal = false)";
 }

@@ -94,6 +94,24 @@ static void test_spellings_that_are_found(void **state) {
            "0.5 along (d, T, S) band 0, inf");
 }
 
+#define SEGMENTS(type, less)                                                      \
+    HEADER "%11 = mul %4, %4 : i32[S]\n%12 = mul %5, %5 : i32[T]\n"               \
+           "%13 = cast %11 : " type "[S]\n%14 = cast %12 : " type "[T]\n"         \
+           "%15 = broadcast %13 to (S, T) : " type "[S, T]\n"                     \
+           "%16 = eq %15, %14 : bool[S, T]\n%17 = " less " %6, %5 : bool[S, T]\n" \
+           "%18 = and %17, %16 : bool[S, T]\n"                                    \
+           "%19 = where %18, %10, %7 : f32[B, T, h, r, S]\n"                      \
+           "%20 = softmax %19 along (S) : f32[B, T, h, r, S]\n"                   \
+           "%21 = contract %20, %3 along (S) : f32[B, T, h, r, e]\noutput y = %21\n"
+
+// Whole numbers at queries and keys, beside a mask of positions; nothing but whole numbers.
+static void test_segments(void **state) {
+    (void)state;
+    expect(SEGMENTS("i32", "le"), "0.5 along (d, T, S) band 0, inf");
+    expect(SEGMENTS("f32", "le"), "");
+    expect(SEGMENTS("i32", "ne"), "");
+}
+
 static void test_what_must_not_be_found(void **state) {
     (void)state;
     // The weights are an output, or the scores are used elsewhere.
@@ -296,6 +314,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_that_are_found),
         cmocka_unit_test(test_spellings_that_are_found),
+        cmocka_unit_test(test_segments),
         cmocka_unit_test(test_what_must_not_be_found),
         cmocka_unit_test(test_same_as_in_words),
         cmocka_unit_test(test_regions),

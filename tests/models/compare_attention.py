@@ -26,22 +26,37 @@ CROSS = {
     "one query": {"tokens": 1, "keys": 700, "ahead": 600},
     "fewer keys": {"tokens": 300, "keys": 90, "ahead": 0},
 }
+# Lengths of the sequences in each row of the batch.
+PACKED = {
+    "packed, causal": ({"h": 2, "r": 2}, [[100, 0, 1, 37, 12], [1, 0, 0, 149]]),
+    "packed, all": ({"causal": "false"}, [[0, 60, 1, 0, 9], [70]]),
+    "packed, window": ({"window": 9, "dk": 13}, [[5, 70, 1], [76, 0]]),
+    "packed, single tokens": ({}, [[1] * 20, [0] + [1] * 20]),
+}
+# The same of the keys: queries of a segment without keys see nothing.
+PACKED_CROSS = {
+    "segments without keys": ({}, [[30, 3, 40], [0, 73]], [[80, 0, 55], [100, 35]]),
+    "no key at all": ({"r": 3}, [[9, 3], [12]], [[0, 0, 40], [40]]),
+}
 DEFAULTS = {"h": 2, "r": 1, "dk": 8, "tokens": 11, "width": 4, "scale": 0.35}
 
 
 def mask_of(s, keys):
     behind = np.arange(s["tokens"])[:, None] - np.arange(keys)
     seen = behind >= -s["ahead"] if "ahead" in s else np.full(behind.shape, True)
-    if s.get("causal", "true") == "true" and "ahead" not in s:
+    if s.get("causal", "true") == "true" and "ahead" not in s and "keys" not in s:
         seen &= behind >= 0
     return seen & (behind < s["window"]) if "window" in s else seen
 
 
-def evaluate(q, k, v, upstream, s):
+def evaluate(q, k, v, upstream, s, segments=None):
     scores = np.einsum("bthrd,bshd->bhrts", q, k) * s["scale"]
-    scores[..., ~mask_of(s, k.shape[1])] = -np.inf
-    p = np.exp(scores - scores.max(-1, keepdims=True))
-    p /= p.sum(-1, keepdims=True)
+    seen = mask_of(s, k.shape[1])[None]
+    if segments:
+        seen = seen & (segments[0][:, :, None] == segments[1][:, None, :])
+    scores = np.where(seen[:, None, None], scores, -np.inf)
+    p = np.exp(scores - np.maximum(scores.max(-1, keepdims=True), -1e30))
+    p /= np.maximum(p.sum(-1, keepdims=True), 1e-30)  # nothing where nothing is seen
     y = np.einsum("bhrts,bshe->bthre", p, v)
     g = y + upstream
     dp = np.einsum("bthre,bshe->bhrts", g, v)
@@ -50,7 +65,21 @@ def evaluate(q, k, v, upstream, s):
             "grad.q": np.einsum("bhrts,bshd->bthrd", ds, k), "grad.k": np.einsum("bhrts,bthrd->bshd", ds, q)}
 
 
-def compare_case(strata, report, model, name, case, rng):
+def segments_of(lengths):
+    return np.stack([np.repeat(np.arange(len(row)), row) for row in lengths]).astype(np.int32)
+
+
+def compare_packed(strata, report, model, name, case, rng):
+    segments = [segments_of(lengths) for lengths in case[1:]]
+    s = {**case[0], "tokens": segments[0].shape[1]}
+    inputs = {"segment": segments[0]}
+    if len(segments) > 1:
+        s |= {"keys": segments[1].shape[1]}
+        inputs["key_segment"] = segments[1]
+    compare_case(strata, report, model, name, s, rng, (inputs, segments[0], segments[-1]))
+
+
+def compare_case(strata, report, model, name, case, rng, packed=None):
     s = {**DEFAULTS, **case}
     keys, heads = s.get("keys", s["tokens"]), (s["h"], s["r"])
     shapes = {"q": (BATCH, s["tokens"], *heads, s["dk"]), "k": (BATCH, keys, s["h"], s["dk"]),
@@ -59,11 +88,12 @@ def compare_case(strata, report, model, name, case, rng):
     regions = strata.call("show", model, s, "--stage", "regions", "--grad").decode()
     report.check(f"{name}: kernels of attention", 0 if " = attend_dk " in regions and " = attend " in regions else 1)
     upstream = leaves.pop("upstream")
-    want = evaluate(*(x.astype(np.float64) for x in leaves.values()), upstream, s)
-    got = strata.run(model, s, leaves, {"upstream": upstream})
+    inputs, *segments = packed or ({},)
+    want = evaluate(*(x.astype(np.float64) for x in leaves.values()), upstream, s, segments)
+    got = strata.run(model, s, leaves, {"upstream": upstream, **inputs})
     got["logits"] = got.pop("y")
     for key in ("grad.q", "grad.k"):  # of one key: its weight is 1, whatever its score
-        if keys == 1:
+        if np.abs(want[key]).max() < 1e-12:
             report.check(f"{name}: {key} is nothing", np.abs(got.pop(key)).max() - np.abs(want.pop(key)).max(), 1e-5)
     report.compare(name, got, want)
 
@@ -76,6 +106,9 @@ def main(program, _models):
         for model, cases in (("attention", CASES), ("cross", CROSS)):
             for name, case in cases.items():
                 compare_case(strata, report, model, name, case, rng)
+        for model, cases in (("packed", PACKED), ("packed_cross", PACKED_CROSS)):
+            for name, case in cases.items():
+                compare_packed(strata, report, model, name, case, rng)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 
