@@ -96,6 +96,7 @@ bool cuda_chunk(CudaWriter *w) {
         if (chunk_op(&c, i)->kind == TILE_CARRY && c.value[i].room) carry_print(&c, i);
     tiles_print(&c);
     cuda_line(w, "__syncthreads();");
+    chunk_synced(&c);
     vec_each (const TileOp, op, &c.p->ops) {
         if (!is_final(&c, op)) continue;
         ChunkStep step = {CHUNK_STORE, (uint32_t)(op - c.p->ops.ptr)};

@@ -135,6 +135,22 @@ DEVICE void block_scores(A a, B b, Alpha alpha, Out out) {
     }
 }
 
+// Adds what the tokens BEGIN .. BEGIN + 7 of a block, one after the other, give to those that have
+// pairs with them: to all behind them, or, OVER_T, before them. A loop: text is time to compile.
+template <int BEGIN, bool OVER_T, class Pairs, class B>
+DEVICE void tokens_add(float (&sums)[16], const float (&decay)[16], int first, Pairs pairs, B b) {
+    NO_UNROLL for (int token = BEGIN; token < BEGIN + 8; token++) {
+        float w = b(first + token);
+        UNROLL for (int k = 0; k < (OVER_T ? BEGIN + 8 : 16 - BEGIN); k++) {
+            const int i = OVER_T ? BEGIN + 7 - k : BEGIN + k;
+            if (OVER_T ? i > token : i < token) continue;
+            if (i != token) w *= decay[OVER_T ? i + 1 : i];
+            sums[i] = fmaf(OVER_T ? pairs(first + token, first + i) : pairs(first + i, first + token),
+                           w, sums[i]);
+        }
+    }
+}
+
 // out(t, d, sum over s of pairs(t, s) b(s, d) times the same products), or OVER_T: out(s, d, sum
 // over t of pairs(t, s) b(t, d) times them).
 template <int C, int D, bool OVER_T, class Pairs, class B, class Alpha, class Out>
@@ -144,20 +160,9 @@ DEVICE void block_sums(Pairs pairs, B b, Alpha alpha, Out out) {
         const int first = item / D * 16, d = item % D;
         float decay[16], sums[16] = {};
         UNROLL for (int i = 0; i < 16; i++) decay[i] = alpha(first + i, d);
-        UNROLL for (int from = 0; from < 16; from++) {
-            float w = b(first + from, d);
-            if (OVER_T) {
-                UNROLL for (int s = from; s >= 0; s--) {
-                    if (s < from) w *= decay[s + 1];
-                    sums[s] = fmaf(pairs(first + from, first + s), w, sums[s]);
-                }
-            } else {
-                UNROLL for (int t = from; t < 16; t++) {
-                    if (t > from) w *= decay[t];
-                    sums[t] = fmaf(pairs(first + t, first + from), w, sums[t]);
-                }
-            }
-        }
+        const auto from = [&](int token) { return b(token, d); };
+        tokens_add<0, OVER_T>(sums, decay, first, pairs, from);
+        tokens_add<8, OVER_T>(sums, decay, first, pairs, from);
         UNROLL for (int i = 0; i < 16; i++) out(first + i, d, sums[i]);
     }
 }

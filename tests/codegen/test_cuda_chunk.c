@@ -110,20 +110,31 @@ static void test_gradients(void **state) {
     run_and_close(&f);
 }
 
-// Widths of heads as they are.
+// In f32, where rooms are largest, as wide as heads are.
 static void test_compiles(void **state) {
     (void)state;
-    static const ChunkShape shapes_of[] = {{256, 32, 64, 64}, {256, 16, 128, 128}};
+    const ChunkShape x = {256, 16, 128, 128};
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         Fixture f;
         fixture_open(&f, true);
-        for (size_t i = 0; i < COUNT(shapes_of); i++) {
-            add_region(&f, &shapes_of[i], CHUNK_EVERYTHING, true, false);
-            add_region(&f, &shapes_of[i], CHUNK_EVERYTHING, true, true);
-        }
+        add_region(&f, &x, CHUNK_EVERYTHING, true, false);
+        add_region(&f, &x, CHUNK_EVERYTHING, true, true);
         cuda_bench_compile(&f.cuda, (IsaLevel)arch);
         bench_close(&f.bench);
     }
+}
+
+// In all schedules of the machine: results are the same bits.
+static void test_schedules(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_open(&f, false);
+    const ChunkShape x = {20, 17, 16, 8};
+    cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, CHUNK_GATED_DELTA_BACK, &x),
+                   CUDA_SM80, rounded);
+    add_region(&f, &x, CHUNK_EVERYTHING, true, true);
+    add_region(&f, &x, CHUNK_EVERYTHING, false, true);
+    run_and_close(&f);
 }
 
 int main(void) {
@@ -131,7 +142,8 @@ int main(void) {
         cmocka_unit_test(test_dots),           cmocka_unit_test(test_decayed_dots),
         cmocka_unit_test(test_scans_and_sums), cmocka_unit_test(test_solves),
         cmocka_unit_test(test_gated_delta),    cmocka_unit_test(test_members),
-        cmocka_unit_test(test_gradients),      cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_gradients),      cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

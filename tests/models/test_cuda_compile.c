@@ -54,7 +54,8 @@ static void check_kernels(CudaKernels *k) {
 
 static void check_arch(IsaLevel arch) {
     static const char *const models[] = {"models/prenorm.strata", "models/attnres_full.strata",
-                                         "models/attnres_block.strata"};
+                                         "models/attnres_block.strata",
+                                         "models/kimi_linear.strata"};
     const Setting tiny = {STR("size"), STR("tiny")};
     const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 64}};
     CudaKernels k;
@@ -187,6 +188,36 @@ static void test_experts(void **state) {
     check_kernels(&k);
 }
 
+static bool is_recurrence(const CompiledKernel *k) {
+    return k->program->skeleton == TILE_CHUNK;
+}
+
+// Every mixer of models/lm.strata, in f32 for one GPU and in bf16 for the next.
+static void test_recurrences(void **state) {
+    (void)state;
+    const Setting mixers[] = {
+        SET("mixer", "linear"), SET("mixer", "delta_net"),       SET("mixer", "retnet"),
+        SET("mixer", "mamba2"), SET("mixer", "gated_delta_net"), SET("mixer", "gla"),
+        SET("mixer", "kda")};
+    const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 256}};
+    CudaKernels k;
+    cuda_kernels_init(&k);
+    for (size_t i = 0; i < sizeof mixers / sizeof *mixers; i++) {
+        CudaModel m = {.path = "models/lm.strata",
+                       .kind = ENTRY_TRAIN,
+                       .settings = {&mixers[i], 1},
+                       .bindings = {bindings, 2},
+                       .arch = (IsaLevel)(CUDA_SM80 + i % 3),
+                       .storage = DTYPE_F32};
+        assert_true(cuda_kernels_add(&k, &m));
+        m.arch = (IsaLevel)(CUDA_SM80 + (i + 1) % 3);
+        m.storage = DTYPE_BF16;
+        assert_true(cuda_kernels_add(&k, &m));
+    }
+    keep(&k, is_recurrence, 30);
+    check_kernels(&k);
+}
+
 static bool is_mix(const CompiledKernel *k) {
     return k->program->skeleton == TILE_STREAM && k->program->ops.len > 200;
 }
@@ -226,6 +257,6 @@ int main(void) {
         cmocka_unit_test(test_sm80),          cmocka_unit_test(test_sm90a),
         cmocka_unit_test(test_sm100a),        cmocka_unit_test(test_contractions),
         cmocka_unit_test(test_many_operands), cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_depth)};
+        cmocka_unit_test(test_depth),         cmocka_unit_test(test_recurrences)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,12 @@ static void test_decoding(void **state) {
     plan_check("models/attnres_block.strata", ENTRY_DECODE, CUDA_SM90A, DTYPE_BF16);
 }
 
+static void test_recurrences(void **state) {
+    (void)state;
+    plan_check("models/kimi_linear.strata", ENTRY_GRAD, CUDA_SM90A, DTYPE_BF16);
+    plan_check("models/kimi_linear.strata", ENTRY_FORWARD, CUDA_SM80, DTYPE_F32);
+}
+
 static void test_sm100a(void **state) {
     (void)state;
     plan_check("models/attnres_block.strata", ENTRY_FORWARD, CUDA_SM100A, DTYPE_BF16);
@@ -63,6 +69,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_f32),      cmocka_unit_test(test_sm80),
         cmocka_unit_test(test_sm90a),    cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_decoding), cmocka_unit_test(test_sm100a)};
+        cmocka_unit_test(test_decoding), cmocka_unit_test(test_recurrences),
+        cmocka_unit_test(test_sm100a)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

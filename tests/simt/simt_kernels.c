@@ -101,6 +101,30 @@ static SimtCase product_new(Arena *arena) {
     return c;
 }
 
+// A small number and a bit less than half a unit of 11 bits, which goes by rounding to nearest.
+static bool tf32_right(const SimtCase *c) {
+    const float *y = c->args[0].data;
+    bool right = true;
+    for (size_t i = 0; i < 256; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < 16; k++)
+            sum += small_number(i / 16 * 16 + k) * small_number(k * 16 + i % 16);
+        right &= y[i] == sum;
+    }
+    return right;
+}
+
+static SimtCase tf32_new(Arena *arena) {
+    SimtCase c = {.file = "tf32", .right = tf32_right};
+    c.kernel.launch = (Launch){.blocks = 1, .threads = 32};
+    argument(arena, &c, "y", 256, DTYPE_F32);
+    float *a = argument_f32(arena, &c, "a", 256);
+    argument_f32(arena, &c, "b", 256);
+    for (size_t i = 0; i < 256; i++)
+        a[i] -= a[i] * 0x1p-13F;
+    return c;
+}
+
 // ---- rows in bulk, through a ring
 
 static bool ring_right(const SimtCase *c) {

@@ -8,6 +8,7 @@
     CASE(ROWS, rows)           \
     CASE(COPIES, copies)       \
     CASE(PRODUCT, product)     \
+    CASE(TF32, tf32)           \
     CASE(RING, ring)           \
     CASE(BOX_0, box_0)         \
     CASE(BOX_32, box_32)       \

@@ -47,6 +47,12 @@ static const Planted in_threads[] = {
     PLANT(PRODUCT, "i % 32 * 8, 16)", "i % 32 * 8, 8)", "wrong"),
     PLANT(PRODUCT, "lane / 8 % 2 * 16", "lane / 8 % 2 * 8", "no multiple"),
     PLANT(PRODUCT, "matrix_load_x4(x", "if (lane < 16) matrix_load_x4(x", "diverg"),
+    PLANT(TF32, "x[i] = tf32_of(a[(g + i % 2 * 8) * 16 + k + t + i / 2 * 4])",
+          "x[i] = __float_as_uint(a[(g + i % 2 * 8) * 16 + k + t + i / 2 * 4])", "wrong"),
+    PLANT(TF32, "i % 2 * 8) * 16 + k + t + i / 2 * 4", "i / 2 * 8) * 16 + k + t + i % 2 * 4",
+          "wrong"),
+    PLANT(TF32, "k + t + 4) * 16", "k + t + 1) * 16", "wrong"),
+    PLANT(TF32, "mma_tf32(d", "if (lane < 31) mma_tf32(d", NULL),
 };
 
 static const Planted in_the_engine[] = {

@@ -94,6 +94,52 @@ static const char key_gradient[] = GRADIENTS(
     "arg dk: f32[1280]\narg dv: f32[1920]\n") "%16 = dot %15, %1 over (t) : f32 (h, s, d)\nstore dk[h*640 + s*16 + d] = %16 : f32 (h, s, d)\n"
                                               "%18 = dot %8, %9 over (t) : f32 (h, s, e)\nstore dv[h*960 + s*24 + e] = %18 : f32 (h, s, e)\n";
 
+// The gated delta rule without a strength: 40 tokens, 32 at a time.
+static const char recurrence[] = "tile recurrence chunk\n"
+                                 "grid h = 2\n"
+                                 "m t = 40 tile 32\n"
+                                 "n s = 40 tile 32\n"
+                                 "k d = 16\n"
+                                 "k e = 24\n"
+                                 "arg g: f32[1280]\n"
+                                 "arg q: f32[1280]\n"
+                                 "arg key: f32[1280]\n"
+                                 "arg v: f32[1920]\n"
+                                 "arg y: f32[1920]\n"
+                                 "arg last: f32[768]\n"
+                                 "%1 = const 0 : f32 ()\n"
+                                 "%2 = carry %1 : f32 (h, d, e)\n"
+                                 "%3 = load g[h*640 + t*16 + d] : f32 (h, t, d)\n"
+                                 "%4 = map sigmoid %3 : f32 (h, t, d)\n"
+                                 "%5 = load key[h*640 + t*16 + d] : f32 (h, t, d)\n"
+                                 "%6 = turn %5 : f32 (h, s, d)\n"
+                                 "%7 = dot %5, %6 decayed %4 over (d) : f32 (h, t, s)\n"
+                                 "%8 = const 0.05 : f32 ()\n"
+                                 "%9 = map mul %7, %8 : f32 (h, t, s)\n"
+                                 "%10 = scan mul %4 upto (t) : f32 (h, t, d)\n"
+                                 "%11 = map mul %5, %10 : f32 (h, t, d)\n"
+                                 "%12 = dot %11, %2 over (d) : f32 (h, t, e)\n"
+                                 "%13 = map mul %12, %8 : f32 (h, t, e)\n"
+                                 "%14 = load v[h*960 + t*24 + e] : f32 (h, t, e)\n"
+                                 "%15 = map sub %14, %13 : f32 (h, t, e)\n"
+                                 "%16 = solve %9, %15 : f32 (h, t, e)\n"
+                                 "%17 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"
+                                 "%18 = dot %17, %6 decayed %4 over (d) : f32 (h, t, s)\n"
+                                 "%19 = turn %16 : f32 (h, s, e)\n"
+                                 "%20 = dot %18, %19 over (s) : f32 (h, t, e)\n"
+                                 "%21 = map mul %17, %10 : f32 (h, t, d)\n"
+                                 "%22 = dot %21, %2 over (d) : f32 (h, t, e)\n"
+                                 "%23 = map add %20, %22 : f32 (h, t, e)\n"
+                                 "store y[h*960 + t*24 + e] = %23 : f32 (h, t, e)\n"
+                                 "%25 = scan mul %4 after (t) : f32 (h, t, d)\n"
+                                 "%26 = map mul %5, %25 : f32 (h, t, d)\n"
+                                 "%27 = dot %26, %16 over (t) : f32 (h, d, e)\n"
+                                 "%28 = scan mul %4 all (t) : f32 (h, d)\n"
+                                 "%29 = map mul %28, %2 : f32 (h, d, e)\n"
+                                 "%30 = map add %29, %27 : f32 (h, d, e)\n"
+                                 "next %2 = %30 : f32 (h, d, e)\n"
+                                 "store last[h*384 + d*24 + e] = %2 : f32 (h, d, e)\n";
+
 typedef struct {
     const char *text;
     IsaLevel arch;
@@ -303,6 +349,31 @@ static const Mutation in_key_gradient[] = {
     PLANT("if (k >= 24) break;", "", NULL),
 };
 
+static const Mutation in_recurrence[] = {
+    PLANT("__syncthreads();\n        // %4 ", "// %4 ", "race"),
+    PLANT("__syncthreads();\n        // %7 ", "// %7 ", "race"),
+    PLANT("__syncthreads();\n        // %16 ", "// %16 ", "race"),
+    PLANT("__syncthreads();\n        // next", "// next", "race"),
+    PLANT("                    __syncthreads();\n                }\n", "                }\n",
+          "race"),
+    PLANT("begin / 16 % 2)", "begin / 16 % 2 == 0)", "wrong"),
+    PLANT("behind = before + 16", "behind = before + 8", NULL),
+    PLANT("s_at <= t_at)) return 0.0f;\n                return dot_18",
+          "true)) return 0.0f;\n                return dot_18", NULL),
+    PLANT("sums, block, col, 0, block, left", "sums, block, col, 0, block + 8, left", NULL),
+    PLANT("solve_block<false>", "solve_block<true>", "wrong"),
+    PLANT("scan<32, true, true>", "scan<32, true, false>", "wrong"),
+    PLANT("= before; });", "= with; });", "wrong"),
+    PLANT("row + 16 < 32 ? row + 16 : 32", "row < 32 ? row : 32", "wrong"),
+    PLANT("unit_multiply<true>(sums, row, col, 0, 16, left_12",
+          "unit_multiply<false>(sums, row, col, 0, 16, left_12", "wrong"),
+    PLANT("number = step", "number = 1 - step", "wrong"),
+    PLANT("if (!(t_at < count)) return;\n                    const float v_14",
+          "const float v_14", NULL),
+    PLANT("carry_2[d_at * 28 + e_at] = 0.0f;", "", "wrong"),
+    PLANT("40 - first < 32 ? 40 - first : 32", "32", NULL),
+};
+
 // ---- running
 
 typedef struct {
@@ -466,6 +537,12 @@ static void bugs_in_gradients_of_attention(void **state) {
                    COUNT(in_key_gradient));
 }
 
+static void bugs_in_recurrences(void **state) {
+    (void)state;
+    expect_noticed((Program){recurrence, CUDA_SM80, 3e-5, NULL}, in_recurrence,
+                   COUNT(in_recurrence));
+}
+
 static void bugs_in_parts_of_k(void **state) {
     (void)state;
     expect_noticed((Program){parts_by_copies, CUDA_SM80, ROUNDING, NULL}, in_parts_by_copies,
@@ -508,6 +585,7 @@ int main(void) {
         cmocka_unit_test(bugs_in_products_by_warpgroups),
         cmocka_unit_test(bugs_in_parts_of_k),
         cmocka_unit_test(bugs_in_attention),
+        cmocka_unit_test(bugs_in_recurrences),
         cmocka_unit_test(bugs_in_groups),
         cmocka_unit_test(bugs_in_gradients_of_attention),
     };
