@@ -42,6 +42,9 @@ static double input_value(const PlanTensor *t, int64_t i) {
     if (str_eq(t->name, STR(NAME_LR))) return 1e-3;
     if (str_eq(t->name, STR(NAME_STEP))) return 1;
     if (str_eq(t->name, STR(NAME_CLIP))) return INFINITY;
+    // A token in the middle of its context.
+    if (str_eq(t->name, STR(NAME_POSITION))) return floor(0.5 * (double)t->index_below);
+    if (str_eq(t->name, STR(NAME_COUNT))) return 1;
     if (t->index_below) return (double)(rng_u64(1, (uint64_t)i) % (uint64_t)t->index_below);
     return rng_normal(1, (uint64_t)i);
 }

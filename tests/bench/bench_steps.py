@@ -42,6 +42,8 @@ CASES = {
                       ["--set", "n=4096", "--dtype", "bf16"], "grad"),
     "moe_bf16_skewed_both": (f"The same in bf16, some experts chosen far more often: {EXPERTS}", "tests/bench/moe.strata",
                              ["--set", "n=4096", "--set", "skew=1", "--dtype", "bf16"], "grad"),
+    "decode:prenorm": ("One token of prenorm: d 256, 8 layers, in the middle of 512", "models/prenorm.strata",
+                       ["--batch", "1", "--context", "512"], "decode"),
     "kda_decode": ("Kimi delta attention, one token: B 32, h 8, dk 128", "tests/bench/kda_decode.strata", [], "infer"),
 }
 
@@ -73,9 +75,9 @@ def strata(options, command, model, *more):
 
 def strata_contestant(options, case):
     _, model, settings, entry = CASES[case]
-    artifact = options.build / f"bench_{case}.sta"
+    artifact = options.build / f"bench_{case.replace(':', '_')}.sta"
     if options.tune:
-        strata(options, "tune", model, *settings, "--budget", options.tune, *(["--train"] if entry != "infer" else []))
+        strata(options, "tune", model, *settings, "--budget", options.tune, *(["--train"] if entry in ("train", "grad") else []))
     if not strata(options, "compile", model, *settings, "--mode", "train", "-o", artifact):
         artifact = ""  # bench_step then says that there is none
     return Contestant("strata", [str(options.build / "tests/bench_step"), str(artifact), entry,

@@ -15,6 +15,9 @@ TRAINING = ("prenorm", "attnres_full", "attnres_block")
 # The same wider and deeper, "prenorm:512": settings that differ, and the batch. As tests/bench/bench_depth.py.
 WIDE = {"512": ({"d": 512, "h": 8, "ff": 1408, "layers": 8}, 4), "1024": ({"d": 1024, "h": 16, "ff": 2816, "layers": 8}, 2)}
 
+# One token of one row, in the middle of a context: models as they are in models/, "decode:prenorm".
+DECODE, DECODE_CONTEXT = {**MODEL, "vocab": 256, "layers": 8}, 512
+
 # One read of N sources by attention over depth, at width d and T tokens; and one causal attention. "both" is
 # the forward and the backward pass to every operand.
 DEPTH = {"N": 8, "d": 1024, "T": 4096}

@@ -21,6 +21,10 @@ def main():
             params, tokens, targets = cases.model_case(name, compare.SETTINGS, 3, 19)
             wide = {key: value.astype(np.float64) for key, value in params.items()}
             want = reference.evaluate(name, compare.SETTINGS, wide, tokens, targets)
+            if module == "peer_torch":
+                logits = peer.decode(name, compare.SETTINGS, params, tokens)
+                report.check(f"{module}: {name}: logits, token by token",
+                             compare.error_between(logits, want["logits"]))
             report.compare(f"{module}: {name}",
                            peer.evaluate(name, compare.SETTINGS, params, tokens, targets), want)
     print(f"{report.passed} passed, {report.failed} failed")

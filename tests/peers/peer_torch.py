@@ -32,10 +32,10 @@ def rope(x, tables):
     return torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
 
 
-def attend(q, k, v):
+def attend(q, k, v, causal=True):
     """(B, T, heads, width); the heads of q are r times those of k and v."""
     y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-                                       is_causal=True, enable_gqa=q.shape[2] != k.shape[2])
+                                       is_causal=causal, enable_gqa=q.shape[2] != k.shape[2])
     return y.transpose(1, 2)
 
 
@@ -93,6 +93,34 @@ class Model(torch.nn.Module):
         return F.cross_entropy(self.logits(tokens).flatten(0, 1), targets.flatten())
 
 
+class Decoder(Model):
+    """A token of each row at a time, the same position in all: keys and values of every position are kept."""
+    def __init__(self, name, settings, params, context, batch):
+        super().__init__(name, settings, params, context)
+        self.position = 0
+        self.kept = torch.zeros(self.layers, 2, batch, context, settings["h"], settings["dk"])
+
+    def attention(self, x, path):
+        now, end = slice(self.position, self.position + 1), self.position + 1
+        tables = [t[now] for t in self.tables]
+        kept = self.kept[int(path.split(".")[1])]
+        kept[0, :, now] = rope(linear(x, self.at(f"{path}.wk")), tables)
+        kept[1, :, now] = linear(x, self.at(f"{path}.wv"))
+        q = rope(linear(x, self.at(f"{path}.wq")).flatten(2, 3), tables)
+        y = attend(q, kept[0, :, :end], kept[1, :, :end], causal=False)
+        return y.flatten(2) @ self.at(f"{path}.wo").flatten(0, 2)
+
+
+def decode(name, settings, params, tokens):
+    """The logits, token by token."""
+    batch, context = tokens.shape
+    model, logits = Decoder(name, settings, params, context, batch), []
+    with torch.no_grad():
+        for model.position in range(context):
+            logits.append(model.logits(torch.tensor(tokens[:, model.position:model.position + 1])))
+    return torch.cat(logits, 1).numpy()
+
+
 def evaluate(name, settings, params, tokens, targets):
     """As reference.evaluate."""
     model = Model(name, settings, params, tokens.shape[1])
@@ -135,6 +163,21 @@ def training(case_name, wrap):
     return lambda: timed(step)
 
 
+def decoding(case_name, wrap):
+    """One token in the middle of the context."""
+    name = case_name.partition(":")[2]
+    params, tokens, _ = cases.model_case(name, cases.DECODE, 1, cases.DECODE_CONTEXT)
+    model = Decoder(name, cases.DECODE, params, cases.DECODE_CONTEXT, 1)
+    model.position = cases.DECODE_CONTEXT // 2
+    token, logits = torch.tensor(tokens[:, :1]), wrap(model.logits)
+
+    def step():
+        with torch.no_grad():
+            logits(token)
+
+    return lambda: timed(step)
+
+
 def kernel(name, peer, wrap):
     """A forward pass without gradients, or with the backward pass to every operand."""
     if name.startswith("attn_res"):
@@ -172,4 +215,6 @@ def case(name, peer, threads):
     """A function that does one step and gives its seconds."""
     torch.set_num_threads(threads)
     wrap = torch.compile if peer == "torch-compile" else lambda f: f
+    if name.startswith("decode:"):
+        return decoding(name, wrap)
     return training(name, wrap) if name.partition(":")[0] in cases.TRAINING else kernel(name, peer, wrap)
