@@ -13,7 +13,7 @@
 // What a processor computes while it reads a byte: few can do less.
 #define FLOPS_A_BYTE 4.0
 
-enum { MOST_PARTS = 4 };
+enum { MOST_PARTS = 4, MOST_OPERANDS = 8 };
 
 // One part of k or v along its width: x, whose axis `rank` meets the weight w; or x as it is,
 // the same for all heads, where w is {0}. All values are of the old graph.
@@ -298,8 +298,12 @@ static ValueId absorbed(const Absorb *p, const Form *f) {
     AxisId along[3] = {keys.width, old[1], old[2]};
     GraphAttr attr = f->attend->attr;
     attr.along = along;
-    ValueId in[3] = {queries_of(p, f, keys.width), keys.v, values.v};
-    ValueId r = graph_add(p->to, OP_ATTEND, in, 3, attr, f->attend->span);
+    // Segments, if there are any, stay.
+    ValueId in[MOST_OPERANDS] = {queries_of(p, f, keys.width), keys.v, values.v};
+    ASSERT(f->attend->arity <= MOST_OPERANDS);
+    for (uint32_t i = 3; i < f->attend->arity; i++)
+        in[i] = p->map[f->attend->in[i].i];
+    ValueId r = graph_add(p->to, OP_ATTEND, in, f->attend->arity, attr, f->attend->span);
     return result_of(p, f, r, values.width);
 }
 
