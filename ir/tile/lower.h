@@ -36,7 +36,7 @@ typedef struct {
     const Graph *graph;
     const Region *region;
     const Schedule *schedule;
-    Arena *arena;
+    Arena *arena, *scratch;  // scratch: until the region is lowered
     Nest nest;
     TileProgram *program;
     Vec(TileBinding) bindings;  // one per argument of program
@@ -56,8 +56,7 @@ typedef struct {
     bool sums_parts;  // the contraction is a sum of parts: `dot`, whose operands are not read
 } Lower;
 
-void lower_init(Lower *w, const Regions *regions, const Region *region, const Schedule *s,
-                Arena *arena);
+void lower_init(Lower *w, const Lower *of);  // a further program of its region
 
 // ---- nest (lower_nest.c)
 void nest_add(Lower *w, AxisId axis, TileRole role);

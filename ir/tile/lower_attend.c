@@ -259,7 +259,7 @@ TileKernels *lower_attend(Lower *w) {
         return out;
     }
     Lower second;
-    lower_init(&second, w->regions, w->region, w->schedule, w->arena);
+    lower_init(&second, w);
     w->program->name = str_printf(w->arena, "%.*s.q", STR_ARG(w->region->name));
     second.program->name = str_printf(w->arena, "%.*s.kv", STR_ARG(w->region->name));
     out->kernels[out->kernel_count++] = lower_program(w, of_queries, 1);

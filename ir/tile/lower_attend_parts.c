@@ -83,7 +83,7 @@ static void nest_make(Join *j) {
 
 TileKernel attend_parts_join(const Lower *w, ValueId v, int64_t parts) {
     Join j = {.v = v, .parts = parts, .span = graph_value(w->graph, v)->span};
-    lower_init(&j.w, w->regions, w->region, w->schedule, w->arena);
+    lower_init(&j.w, w);
     Str name = str_printf(w->arena, "%.*s.parts", STR_ARG(w->region->name));
     j.w.program = tile_new(w->arena, name, TILE_STREAM);
     nest_make(&j);

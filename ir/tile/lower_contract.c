@@ -148,7 +148,7 @@ static TileKernel sum_parts(const Lower *w) {
     ValueId v = w->region->contract;
     const Value *c = graph_value(w->graph, v);
     Lower sum;
-    lower_init(&sum, w->regions, w->region, w->schedule, w->arena);
+    lower_init(&sum, w);
     Str name = str_printf(w->arena, "%.*s.parts", STR_ARG(w->region->name));
     sum.program = tile_new(w->arena, name, TILE_STREAM);
     sum.sums_parts = true;

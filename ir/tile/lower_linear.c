@@ -458,7 +458,7 @@ static TileKernel lower_backward(Linear *l, bool in_parts, int64_t *bytes) {
 
 static Lower *lower_again(const Lower *w) {
     Lower *again = arena_new(w->arena, Lower);
-    lower_init(again, w->regions, w->region, w->schedule, w->arena);
+    lower_init(again, w);
     return again;
 }
 

@@ -357,7 +357,7 @@ static bool is_loaded(const Lower *w, ValueId v) {
 TileId lower_value(Lower *w, ValueId v, Point at) {
     const Value *value = graph_value(w->graph, v);
     size_t count, n = point_number(w, value, at, &count);
-    if (!w->memo[v.i]) w->memo[v.i] = arena_array(w->arena, TileId, count);
+    if (!w->memo[v.i]) w->memo[v.i] = arena_array(w->scratch, TileId, count);
     if (w->memo[v.i][n].i) return w->memo[v.i][n];
     if (is_loaded(w, v)) {
         w->memo[v.i][n] = load(w, v, at);
@@ -426,7 +426,7 @@ void lower_store_op(Lower *w, GraphOp op, TileId x) {
     for (uint32_t i = 0; i < w->region->output_count; i++) {
         ValueId v = w->region->outputs[i];
         if (lower_output_op(w, v) != op) continue;
-        w->memo[v.i] = arena_array(w->arena, TileId, 1);
+        w->memo[v.i] = arena_array(w->scratch, TileId, 1);
         w->memo[v.i][0] = x;
         lower_store(w, v, -1);
     }
