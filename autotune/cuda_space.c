@@ -187,10 +187,11 @@ static void add_best_in_parts(Space *s, const Candidates *sorted, int32_t parts)
 
 static void contract_space(Space *s) {
     Candidates all = {0};
-    for (int i = 0; i < PARTS_OF_K; i++)
+    int divided = s->region->kind == REGION_CONTRACT ? PARTS_OF_K : 1;  // rows are in groups
+    for (int i = 0; i < divided; i++)
         candidates_add(s, parts_of_k[i], &all);
     qsort(all.ptr, all.len, sizeof *all.ptr, by_cycles);
-    for (int i = 0; i < PARTS_OF_K; i++)
+    for (int i = 0; i < divided; i++)
         add_best_in_parts(s, &all, parts_of_k[i]);
     bool any_ws = false;
     for (uint32_t i = 0; i < all.len; i++)
@@ -312,7 +313,7 @@ uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level
     *out = NULL;
     if (!space_add(&s, &prior)) return 0;
     if (region->kind == REGION_ROW) row_space(&s, &prior);
-    if (region->kind == REGION_CONTRACT) contract_space(&s);
+    if (region->kind == REGION_CONTRACT || region->kind == REGION_GROUPED) contract_space(&s);
     if (region->kind == REGION_ATTEND) attend_space(&s, &prior);
     if (region->kind == REGION_LINEAR) linear_space(&s);
     *out = s.schedules.ptr;
