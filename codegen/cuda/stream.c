@@ -301,6 +301,8 @@ static void kernel_write(Stream *s) {
     if (s->shape.shares)
         cuda_open(w, "KERNEL_RESIDENT(%d, %lld) kernel(%.*s)", threads,
                   (long long)stream_blocks_of_unit(s), STR_ARG(parameters));
+    else if (stream_tasks(s) == 1)  // no second block is worth a spilled register
+        cuda_open(w, "KERNEL_RESIDENT(%d, 1) kernel(%.*s)", threads, STR_ARG(parameters));
     else
         cuda_open(w, "KERNEL(%d) kernel(%.*s)", threads, STR_ARG(parameters));
     if (s->plan.col >= 0 && stream_shared_words(s) > 0) cuda_line(w, "DYNAMIC_SHARED(shared);");

@@ -97,7 +97,8 @@ static bool registers_fit(const Search *q, const StreamShape *shape) {
     int scalars = needs->scalars > needs->reduced ? needs->scalars : needs->reduced;
     double registers = FIXED_REGISTERS + scalars + needs->live * elements;
     if (shape->shares) registers += GROUP_REGISTERS;
-    int threads = shape->threads > 32 ? shape->threads : 128;
+    // Each of the four parts of a multiprocessor has a quarter of the registers.
+    int threads = (shape->threads + 127) / 128 * 128;
     double most = 65536.0 / threads < SAFE_REGISTERS ? 65536.0 / threads : SAFE_REGISTERS;
     if (q->strict && most > 128) most = 128;
     return registers <= most;
@@ -206,6 +207,9 @@ static bool team_of_passes(const Search *q, StreamShape *shape) {
     shape->threads = knob > 0 ? (int)knob : (int)threads;
     shape->steps = 1;
     if (shape->shares && shape->threads <= 32) return false;
+    if (shape->shares && shape->width > 2 &&
+        ops_at_cols(&q->s->plan) * shape->width > 2 * MOST_UNROLLED)
+        return false;
     if (registers_fit(q, shape)) return true;
     return !shape->shares && shape->width == 1 && !q->strict && team_of_stash(q, shape);
 }
