@@ -9,7 +9,7 @@ typedef enum {
     REGION_CONTRACT,  // one contraction with elementwise prologue and epilogue
     REGION_ATTEND,    // attention, or its gradients
     REGION_LINEAR,    // linear attention and its final state, or gradients
-    REGION_GROUPED,   // a grouped contraction
+    REGION_GROUPED,   // a grouped contraction with an elementwise epilogue
     REGION_ORDER,     // the order of groups
 } RegionKind;
 

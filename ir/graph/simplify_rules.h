@@ -36,7 +36,7 @@ typedef struct {
 //      zero may differ.
 //   5. It keeps gradients: the pass may run before pass_differentiate (so operands of min and
 //   max keep their order).
-//   6. It has a test in tests/ir/test_simplify.c.
+//   6. It has a test in tests/ir/test_simplify.c, or where that is made which it is for.
 typedef ValueId (*SimplifyRule)(Simplifier *s, const Term *t);
 
 typedef struct {
