@@ -30,7 +30,7 @@
 // large cancels in ddecay.
 //
 // They need S at every tile, last tile first: a program stores it for the next one, in a buffer
-// f32[grid, tiles, d, e].
+// f32[grid, tiles, e, d].
 //
 // Few heads leave threads idle. With the knob `parts` the columns e, which never meet in S or
 // dS, are divided over tasks. Gradients sum over columns: their tasks are parts of the
@@ -330,7 +330,7 @@ static TileId carry_of(const Linear *l, ValueId init) {
 
 static void store(const Linear *l, GraphOp op, TileId x) { lower_store_op(l->w, op, x); }
 
-// A buffer f32[grid, tiles, d, e]: S as it enters each tile, or dS as it leaves each.
+// A buffer f32[grid, tiles, e, d]: S as it enters each tile, or dS as it leaves each.
 enum { STATES, SLOPES, BUFFERS };
 
 static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes) {
