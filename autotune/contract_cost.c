@@ -32,7 +32,7 @@ enum {
 };
 
 static const double cycles_to_copy = 0.5;     // an element in the order that it lies in
-static const double cycles_beside = 0.1;      // the same, beside the sums
+static const double cycles_beside = 0.14;     // the same, beside the sums
 static const double cycles_beside_far = 0.4;  // the same, of k that lie in pages of their own
 static const double cycles_by_first = 0.25;   // the same, by the first block
 static const double cycles_to_turn = 0.5;     // an element that is transposed on the way
