@@ -68,6 +68,8 @@ static void check_arch(IsaLevel arch) {
                        .arch = arch,
                        .storage = DTYPE_BF16};
         assert_true(cuda_kernels_add(&k, &m));
+        // In f32 only the recurrences of the last differ from what lm has (test_recurrences).
+        if (i + 1 == sizeof models / sizeof *models) continue;
         m.storage = DTYPE_F32;
         assert_true(cuda_kernels_add(&k, &m));
     }
@@ -192,7 +194,8 @@ static bool is_recurrence(const CompiledKernel *k) {
     return k->program->skeleton == TILE_CHUNK;
 }
 
-// Every mixer of models/lm.strata, in f32 for one GPU and in bf16 for the next.
+// Every mixer of models/lm.strata, in f32 or bf16, for one of the GPUs; kimi_linear is above
+// for all.
 static void test_recurrences(void **state) {
     (void)state;
     const Setting mixers[] = {
@@ -208,13 +211,10 @@ static void test_recurrences(void **state) {
                        .settings = {&mixers[i], 1},
                        .bindings = {bindings, 2},
                        .arch = (IsaLevel)(CUDA_SM80 + i % 3),
-                       .storage = DTYPE_F32};
-        assert_true(cuda_kernels_add(&k, &m));
-        m.arch = (IsaLevel)(CUDA_SM80 + (i + 1) % 3);
-        m.storage = DTYPE_BF16;
+                       .storage = i % 2 ? DTYPE_BF16 : DTYPE_F32};
         assert_true(cuda_kernels_add(&k, &m));
     }
-    keep(&k, is_recurrence, 30);
+    keep(&k, is_recurrence, 14);
     check_kernels(&k);
 }
 
