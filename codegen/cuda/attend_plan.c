@@ -228,6 +228,7 @@ static bool program_plan(CudaWriter *w, CudaAttend *a) {
     for (uint32_t i = 1; i < p->ops.len; i++)
         if (p->ops.ptr[i].kind == TILE_DOT && (p->ops.ptr[i].over >> m & 1))
             a->own = n, a->other = m;
+    if (p->deal) return refuse(a, "all keys for each block");
     for (uint32_t i = 1; i < p->ops.len; i++)
         if (!op_add(a, i)) return false;
     if (!softmax_fits(a)) return refuse(a, "a softmax over keys");

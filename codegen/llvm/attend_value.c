@@ -364,7 +364,7 @@ void pass_over_scores(Attend *a, int round) {
         const TileOp *op = op_at(a, i);
         if (op->kind != TILE_REDUCE || a->round[op->in[0].i] != round) continue;
         ASSERT(p.reduces < MOST_REDUCES);
-        for (int j = 0; j < a->vectors; j++)
+        for (int j = 0; j < a->vectors && !a->few; j++)
             p.sums[p.reduces * a->vectors + j] =
                 build_load(b, type_vector(b->f32, a->lanes), row_pointer(a, i, j), align);
         p.reduce[p.reduces++] = (TileId){i};

@@ -96,6 +96,22 @@ static void test_round_trip_of_chunks(void **state) {
                       "  next %3 = %14 : f32 (g, d, e)\n");
 }
 
+static void test_round_trip_of_starts(void **state) {
+    (void)state;
+    assert_round_trip("tile starts attend\n"
+                      "  grid g = 2\n"
+                      "  m t = 3\n"
+                      "  n s = 8\n"
+                      "  k d = 2\n"
+                      "  band 0, inf\n"
+                      "  deal 2\n"
+                      "  arg at: i32[1]\n"
+                      "  arg x: f32[16]\n"
+                      "  %1 = load at[0] : i32 ()\n"
+                      "  start %1 over (t) : i32 ()\n"
+                      "  %3 = load x[g*8 + s] : f32 (g, s)\n");
+}
+
 static void test_reader_takes_blanks_and_comments(void **state) {
     (void)state;
     TileBench b;
@@ -228,6 +244,7 @@ int main(void) {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_round_trip_of_chunks),
         cmocka_unit_test(test_documented_programs),
+        cmocka_unit_test(test_round_trip_of_starts),
         cmocka_unit_test(test_reader_takes_blanks_and_comments),
         cmocka_unit_test(test_operations_know_their_line),
         cmocka_unit_test(test_mistakes),
