@@ -78,7 +78,8 @@ def strata_contestant(options, case):
     artifact = options.build / f"bench_{case.replace(':', '_')}.sta"
     if options.tune:
         strata(options, "tune", model, *settings, "--budget", options.tune, *(["--train"] if entry in ("train", "grad") else []))
-    if not strata(options, "compile", model, *settings, "--mode", "train", "-o", artifact):
+    mode = "infer" if entry == "decode" else "train"
+    if not strata(options, "compile", model, *settings, "--mode", mode, "-o", artifact):
         artifact = ""  # bench_step then says that there is none
     return Contestant("strata", [str(options.build / "tests/bench_step"), str(artifact), entry,
                                  str(options.threads)])

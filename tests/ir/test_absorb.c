@@ -65,6 +65,13 @@ static const Case cases[] = {
                               "%16 = contract %8, %5 along (c) : f32[B, h, T, e]\n"
                               "%17 = rename %16 along (T) to (S) : f32[B, h, S, e]\n" ATTEND,
      "B, h, S, latent", "B, h, S, latent_value", 12},
+    // Within segments of a sequence, which stay as they are.
+    {HEADER KEYS VALUES
+     "%18 = iota along (T) : i32[T]\n%19 = broadcast %18 to (B, T) : i32[B, T]\n"
+     "%20 = rename %19 along (T) to (S) : i32[B, S]\n"
+     "%21 = attend %1, %15, %17, %19, %20 0.3 along (d, T, S) band 0, inf : f32[B, T, h, r, e]\n"
+     "output y = %21\n",
+     "B, S, latent", "B, S, latent_value", 6},
     // Wider than what is made of it.
     {HEADER WIDE_KEYS "%16 = contract %9, %11 along (b) : f32[B, T, h, e]\n"
                       "%17 = rename %16 along (T) to (S) : f32[B, S, h, e]\n" ATTEND,
