@@ -169,13 +169,14 @@ static ValueId recurrence(Fixture *f, GraphOp op) {
     AxisId keys[] = {h, t, d}, values[] = {h, t, e}, along[] = {d, t};
     ValueId in[] = {input(f, "q", DTYPE_F32, keys, 3),   input(f, "k", DTYPE_F32, keys, 3),
                     input(f, "v", DTYPE_F32, values, 3), input(f, "g", DTYPE_F32, keys, 3),
-                    input(f, "b", DTYPE_F32, keys, 2),   input(f, "y", DTYPE_F32, values, 3)};
+                    input(f, "b", DTYPE_F32, keys, 2),   input(f, "u", DTYPE_F32, values, 3),
+                    input(f, "y", DTYPE_F32, values, 3)};
     GraphAttr attr = {.along = along,
                       .along_count = 2,
                       .number = 1,
                       .amount =
                           LINEAR_HAS_QUERY | LINEAR_HAS_DECAY | LINEAR_HAS_BETA | LINEAR_DELTA};
-    return graph_add(f->g, op, in, op == OP_LINEAR ? 5 : 6, attr, (Span){0});
+    return graph_add(f->g, op, in, op == OP_LINEAR ? 5 : 7, attr, (Span){0});
 }
 
 static void recurrence_sampled(void **state) {
