@@ -26,6 +26,7 @@ if(TARGET models_cuda_plans)
     target_compile_definitions(models_cuda_plans PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models"
         STRATA_NVRTC_TEXT="$<TARGET_FILE:strata_nvrtc_text>")
     add_dependencies(models_cuda_plans strata_nvrtc_text)
+    set_tests_properties(models/cuda_plans PROPERTIES LABELS slow)
 endif()
 
 strata_test(models/cuda_compile models/test_cuda_compile.c models/cuda_kernels.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
@@ -52,3 +53,5 @@ models_python(compare_recurrence $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/mod
 models_python(compare_linear $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
 models_python(compare_kimi $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
 models_python(compare_mapping $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
+# Many small models: the others show the sanitizers the same code.
+set_tests_properties(models/compare_schemes models/compare_recurrence PROPERTIES LABELS slow)
