@@ -240,7 +240,7 @@ static double side_seconds(void *context) {
 }
 
 static Outcome both_measure(Bench *b, const Kernels *kernels, Product *product, double least) {
-    static const double most = 3;
+    static const double most = 1.5;
     Side ours = {.bench = b, .kernels = kernels}, library = {.bench = b, .product = product};
     const Contender contenders[] = {{side_seconds, &ours}, {side_seconds, &library}};
     TurnOptions options = {.threads = b->threads,
