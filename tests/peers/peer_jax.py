@@ -122,7 +122,7 @@ def training(name):
 
 def kernel(name):
     """A forward pass, or with the backward pass to every operand."""
-    if name.startswith(("kda", "moe")):
+    if name.startswith(("kda", "moe", "decode")):
         raise NotImplementedError("no formulation in JAX")
     if name.startswith("attn_res"):
         sources, *rest = cases.depth_case()
