@@ -21,7 +21,7 @@ CASES = {
     "one expert": {"e": 1, "top": 1, "renormalise": "false"},
     "more experts than tokens": {"e": 40, "n": 3, "top": 2},
 }
-# Each of these rounds what is between contractions to bf16, by up to 2^-9 each time.
+# Each of these rounds what is between contractions to bf16, by up to 2^-8 each time: the limit is two and a half of that.
 ROUNDED = ("sigmoid", "all experts", "more experts than tokens")
 LIMIT_ROUNDED = 1e-2
 RATE = 1e-3
