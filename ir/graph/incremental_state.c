@@ -80,6 +80,13 @@ static ValueId rows_last(Incremental *p, ValueId x, AxisId axis, Span span) {
     return incremental_shaped(p, x, axes, v->rank, span);
 }
 
+// Numbers are kept as what is in memory elsewhere, segments as they are.
+static ValueId as_kept(Incremental *p, ValueId x, Span span) {
+    bool rounds =
+        p->request->cache == DTYPE_BF16 && dtype_is_float(graph_value(p->to, x)->type);
+    return rounds ? graph_cast(p->to, x, DTYPE_BF16, span) : x;
+}
+
 // Operand v of an attention, its axis `keys` now p->context.
 static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) {
     if (p->kept[v.i].i) return p->kept[v.i];
@@ -90,7 +97,7 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
     }
     Span span = old->span;
     ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
-    if (p->request->cache == DTYPE_BF16) x = graph_cast(p->to, x, DTYPE_BF16, span);
+    x = as_kept(p, x, span);
     // Each head's rows follow each other, so that they are read as one.
     x = rows_last(p, x, keys, span);
     AxisId axes[MOST];
@@ -132,44 +139,72 @@ static ValueId contracted(Incremental *p, ValueId x, ValueId y, AxisId along, Sp
     return graph_add(p->to, OP_CONTRACT, (ValueId[]){x, y}, 2, attr, span);
 }
 
+// The attention's operands in the graph of a chunk.
+typedef struct {
+    ValueId q, k, v;
+    ValueId query_segment, key_segment;  // {0}: none
+} ChunkOperands;
+
+// bool with the axes of both: is the query of the key's segment?
+static ValueId same_segment(Incremental *p, const ChunkOperands *in, ValueId scores,
+                            Span span) {
+    ValueId key = cut(p, in->key_segment, span);
+    return add2(p, OP_EQ, like(p, in->query_segment, scores, span), like(p, key, scores, span),
+                span);
+}
+
 // With its scores in memory, of all that is live.
-static ValueId attend_in_steps(Incremental *p, const Value *v, ValueId q, ValueId k,
-                               ValueId values) {
+static ValueId attend_in_steps(Incremental *p, const Value *v, const ChunkOperands *in) {
     AxisId width = v->attr.along[0];
     Span span = v->span;
-    k = cut(p, k, span);
-    values = cut(p, values, span);
-    ValueId scores = contracted(p, q, k, width, span);
+    ValueId k = cut(p, in->k, span), values = cut(p, in->v, span);
+    ValueId scores = contracted(p, in->q, k, width, span);
     ValueId scale = graph_const(p->to, v->attr.number, span);
     scores = add2(p, OP_MUL, scores, scale, span);
     ValueId never = like(p, graph_const(p->to, -HUGE_VAL, span), scores, span);
     ValueId seen = like(p, live(p, &v->attr.band, span), scores, span);
+    if (in->key_segment.i)
+        seen = add2(p, OP_AND, seen, same_segment(p, in, scores, span), span);
     GraphAttr along = {.along = &p->live, .along_count = 1};
     ValueId masked = where(p, seen, scores, never, span);
     ValueId weights = graph_add(p->to, OP_SOFTMAX, &masked, 1, along, span);
+    // A query whose segment has no key gets 0.
+    if (in->key_segment.i) weights = where(p, seen, weights, graph_const(p->to, 0, span), span);
     if (p->request->cache == DTYPE_BF16) weights = graph_cast(p->to, weights, DTYPE_BF16, span);
     return contracted(p, weights, values, p->live, span);
 }
 
+static ValueId attend_at_once(Incremental *p, const Value *v, const ChunkOperands *in) {
+    AxisId along[3] = {v->attr.along[0], p->time, p->context};
+    GraphAttr attr = v->attr;
+    attr.along = along;
+    ValueId all[] = {in->q, in->k, in->v, p->position, in->query_segment, in->key_segment};
+    return graph_add(p->to, OP_ATTEND, all, in->key_segment.i ? 6 : 4, attr, v->span);
+}
+
+static ValueId query_operand(Incremental *p, ValueId v, AxisId query, Span span) {
+    ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
+    return as_kept(p, incremental_renamed(p, x, query, p->time, span), span);
+}
+
+static ChunkOperands chunk_operands(Incremental *p, const AttendOperands *a, Span span) {
+    ChunkOperands in = {0};
+    in.k = cached(p, a->k, a->key, "keys");
+    in.v = cached(p, a->v, a->key, "values");
+    in.q = query_operand(p, a->q, a->query, span);
+    if (!a->key_segment.i) return in;
+    in.key_segment = cached(p, a->key_segment, a->key, "segments");
+    in.query_segment = query_operand(p, a->query_segment, a->query, span);
+    return in;
+}
+
 ValueId incremental_attend(Incremental *p, const Value *v) {
     AttendOperands a = attend_operands(p->g, v);
-    Span span = v->span;
-    ValueId k = cached(p, a.k, a.key, "keys"), values = cached(p, a.v, a.key, "values");
-    ValueId q = incremental_renamed(p, incremental_by_rows(p, incremental_use(p, a.q), span),
-                                    a.query, p->time, span);
-    if (p->request->cache == DTYPE_BF16) q = graph_cast(p->to, q, DTYPE_BF16, span);
-    ValueId mixed;
+    ChunkOperands in = chunk_operands(p, &a, v->span);
     int64_t most = p->request->attend_width;
-    if (graph_extent(p->g, a.width) <= most && graph_extent(p->g, a.values) <= most) {
-        AxisId along[3] = {a.width, p->time, p->context};
-        GraphAttr attr = v->attr;
-        attr.along = along;
-        mixed =
-            graph_add(p->to, OP_ATTEND, (ValueId[]){q, k, values, p->position}, 4, attr, span);
-    } else {
-        mixed = attend_in_steps(p, v, q, k, values);
-    }
-    return incremental_renamed(p, mixed, p->time, a.query, span);
+    bool whole = graph_extent(p->g, a.width) <= most && graph_extent(p->g, a.values) <= most;
+    ValueId mixed = whole ? attend_at_once(p, v, &in) : attend_in_steps(p, v, &in);
+    return incremental_renamed(p, mixed, p->time, a.query, v->span);
 }
 
 // ---- shifts and windows

@@ -45,7 +45,6 @@ static const char *attend_refused(const Incremental *p, const Value *v) {
                    ? NULL
                    : "its mask compares positions with another axis";
     if (!queries) return "it attends to all positions at once";
-    if (v->arity > attend_needs(v->op)) return "it attends within segments of a sequence";
     if (v->op == OP_ATTEND_LSE) return "the sums of an attention over positions are wanted";
     return v->attr.band.lo >= 0 ? NULL : "it attends to later positions (causal = false)";
 }

@@ -19,6 +19,10 @@ for m in prenorm attnres_full attnres_block; do check "$root/models/$m.strata" $
 # Latent attention, Kimi Delta Attention and experts. Schemes whose ways through the depth differ most.
 check "$root/models/kimi_linear.strata" --set size=tiny $tiny --set every=2 --set sparse=true --set e=4 --set top=2 --set wide=16
 for r in mudd mhc heads; do check "$root/models/lm.strata" $tiny --set residual=$r; done
+# Sequences that are packed along the positions.
+"$tensors" make in.st tokens:i32:2x16:below256 segment:i32:2x16:below3
+check "$root/tests/models/packed.strata" --threads 1
+inputs in.st
 
 # From an artifact, of more positions.
 expect 0 init $model $small -o p.st

@@ -11,24 +11,39 @@
 
 enum { ROWS = 2, CONTEXT = 7 };
 
-#define HEADER                                                                                  \
+#define HEADER HEADER_WITH("")
+#define HEADER_WITH(LEAVES)                                                                     \
     "graph g\naxis B = 2 runtime\naxis T = 7 runtime\naxis S = 7 runtime of T\n"                \
     "axis vocab = 11\naxis h = 2\naxis r = 3\naxis d = 4\naxis e = 5\naxis K = 3\naxis f = 7\n" \
     "input tokens : i32[B, T] index of vocab\nparam table : f32[vocab, h, d] = normal(1)\n"     \
-    "param wq : f32[h, r, d] = normal(1)\nparam wv : f32[d -> e] = normal(1)\n"                 \
+    "param wq : f32[h, r, d] = normal(1)\nparam wv : f32[d -> e] = normal(1)\n" LEAVES          \
     "%1 = input tokens : i32[B, T]\n%2 = param table : f32[vocab, h, d]\n"                      \
     "%3 = param wq : f32[h, r, d]\n%4 = param wv : f32[d, e]\n"                                 \
     "%5 = gather %2, %1 along (vocab) : f32[B, T, h, d]\n"                                      \
     "%6 = iota along (T) : i32[T]\n%7 = cast %6 : f32[T]\n%8 = const 0.3 : f32[]\n"             \
     "%9 = mul %7, %8 : f32[T]\n%10 = cos %9 : f32[T]\n"                                         \
     "%11 = broadcast %10 to (T, h) : f32[T, h]\n%12 = mul %5, %11 : f32[B, T, h, d]\n"
-#define ATTEND(BAND)                                                                                \
-    HEADER                                                                                          \
+#define ATTEND(BAND) ATTEND_WITH("", "", "17", "", BAND)
+#define ATTEND_WITH(LEAVES, VALUES, RESULT, OPERANDS, BAND)                                         \
+    HEADER_WITH(LEAVES)                                                                             \
     "%13 = broadcast %12 to (B, T, h, r, d) : f32[B, T, h, r, d]\n"                                 \
     "%14 = mul %13, %3 : f32[B, T, h, r, d]\n%15 = rename %12 along (T) to (S) : f32[B, S, h, d]\n" \
-    "%16 = contract %15, %4 along (d) : f32[B, S, h, e]\n"                                          \
-    "%17 = attend %14, %15, %16 0.5 along (d, T, S) " BAND " : f32[B, T, h, r, e]\n"                \
-    "output y = %17\n"
+    "%16 = contract %15, %4 along (d) : f32[B, S, h, e]\n" VALUES "%" RESULT                        \
+    " = attend %14, %15, %16" OPERANDS " 0.5 along (d, T, S) " BAND " : f32[B, T, h, r, e]\n"       \
+    "output y = %" RESULT "\n"
+// Sequences packed behind one another: what they are called may come again.
+#define SEGMENT "input segment : i32[B, T]\n"
+#define PACKED(BAND)                                               \
+    ATTEND_WITH(SEGMENT,                                           \
+                "%17 = input segment : i32[B, T]\n"                \
+                "%18 = rename %17 along (T) to (S) : i32[B, S]\n", \
+                "19", ", %17, %18", BAND)
+// Queries and keys whose segments differ, so that some queries see no key.
+#define PACKED_APART                                                                         \
+    ATTEND_WITH(SEGMENT "input segment_of_keys : i32[B, T]\n",                               \
+                "%17 = input segment : i32[B, T]\n%18 = input segment_of_keys : i32[B, T]\n" \
+                "%19 = rename %18 along (T) to (S) : i32[B, S]\n",                           \
+                "20", ", %17, %19", "band 0, inf")
 
 #define LINEAR                                                                                \
     HEADER "%13 = contract %5, %4 along (d) : f32[B, T, h, e]\n"                              \
@@ -36,6 +51,17 @@ enum { ROWS = 2, CONTEXT = 7 };
            "%16 = reduce_sum %5 along (d) : f32[B, T, h]\n%17 = sigmoid %16 : f32[B, T, h]\n" \
            "%18 = linear %12, %5, %13, %15, %17, %4 0.5 along (d, T) amount 31 "              \
            ": f32[B, T, h, e]\noutput y = %18\n"
+
+// Where the segment changes a sequence begins: the decay forgets what was before.
+#define LINEAR_PACKED                                                                      \
+    HEADER_WITH(SEGMENT)                                                                   \
+    "%13 = contract %5, %4 along (d) : f32[B, T, h, e]\n%14 = input segment : i32[B, T]\n" \
+    "%15 = shift %14 along (T) amount 1 : i32[B, T]\n%16 = ne %14, %15 : bool[B, T]\n"     \
+    "%17 = const -inf : f32[]\n%18 = const -0.2 : f32[]\n"                                 \
+    "%19 = where %16, %17, %18 : f32[B, T]\n"                                              \
+    "%20 = broadcast %19 to (B, T, h) : f32[B, T, h]\n"                                    \
+    "%21 = linear %12, %5, %13, %20, %4 0.5 along (d, T) amount 27 : f32[B, T, h, e]\n"    \
+    "output y = %21\n"
 
 // Keys and values of one narrow value each position; a part of the keys is the same for all
 // heads.
@@ -56,13 +82,14 @@ typedef struct {
     GraphReader r;
     const Graph *whole, *part;
     Evaluation full;
-    double *states[8];  // of the incremental graph's leaves, between chunks
+    double *states[12];  // of the incremental graph's leaves, between chunks
     int64_t chunk, at[ROWS];
 } Case;
 
 static double drawn(const Leaf *leaf, int64_t i) {
     uint64_t at = (uint64_t)i * 31 + leaf->path.len;
-    return leaf->type == DTYPE_I32 ? (double)(rng_u64(5, at) % 11) : rng_normal(5, at);
+    if (leaf->type != DTYPE_I32) return rng_normal(5, at);
+    return (double)(rng_u64(5, at) % (leaf->index_of.i ? 11 : 2));
 }
 
 static void give_all(Case *c) {
@@ -99,7 +126,7 @@ static void open_case(Case *c, const char *text, int64_t chunk, int64_t live) {
     c->part = pass_simplify(g, &c->r.arena);
     assert_true(graph_verify(&c->r.diag, c->part));
     for (uint32_t i = 0; i < c->part->leaves.len; i++) {
-        assert_true(i < 8);
+        assert_true(i < sizeof c->states / sizeof *c->states);
         int64_t n = graph_elements(c->part, c->part->leaf_values.ptr[i]);
         // What lies in a state before the first position must not matter.
         c->states[i] = arena_array(&c->r.arena, double, n);
@@ -108,20 +135,31 @@ static void open_case(Case *c, const char *text, int64_t chunk, int64_t live) {
     }
 }
 
+// The chunk of an input over positions, and something else behind a row's own tokens.
+static void give_chunk(Case *c, Str name, const int64_t count[ROWS], double *x) {
+    uint32_t leaf = 0;
+    while (!str_eq(c->whole->leaves.ptr[leaf].path, name))
+        leaf++;
+    const double *all = evaluation_value(&c->full, c->whole->leaf_values.ptr[leaf]);
+    for (int64_t row = 0; row < ROWS; row++)
+        for (int64_t i = 0; i < c->chunk; i++)
+            x[row * c->chunk + i] = i < count[row] ? all[row * CONTEXT + c->at[row] + i] : 3;
+}
+
 static void give_part(Case *c, Evaluation *e, const int64_t count[ROWS]) {
-    const double *tokens = evaluation_value(&c->full, c->whole->leaf_values.ptr[0]);
+    const Str part = STR("part.");
     for (uint32_t i = 0; i < c->part->leaves.len; i++) {
         const Leaf *leaf = &c->part->leaves.ptr[i];
         double *x = evaluation_leaf(e, i);
         int64_t n = graph_elements(c->part, c->part->leaf_values.ptr[i]);
+        if (str_starts(leaf->path, part))
+            give_chunk(c, (Str){leaf->path.ptr + part.len, leaf->path.len - part.len}, count,
+                       x);
         for (int64_t k = 0; k < n; k++) {
             if (leaf->kind == OP_PARAM) x[k] = drawn(leaf, k);
             if (leaf->kind == OP_STATE) x[k] = c->states[i][k];
             if (str_eq(leaf->path, STR("position"))) x[k] = (double)c->at[k];
             if (str_eq(leaf->path, STR("count"))) x[k] = (double)count[k];
-            if (!str_eq(leaf->path, STR("part.tokens"))) continue;
-            int64_t row = k / c->chunk, i_token = k % c->chunk;
-            x[k] = i_token < count[row] ? tokens[row * CONTEXT + c->at[row] + i_token] : 3;
         }
     }
 }
@@ -174,6 +212,10 @@ static void test_same_as_whole(void **state) {
     static const char *const cases[] = {
         ATTEND("band 0, inf"),
         ATTEND("band 0, 2"),
+        PACKED("band 0, inf"),
+        PACKED("band 0, 2"),
+        PACKED_APART,
+        LINEAR_PACKED,
         LATENT,
         HEADER "%13 = shift %12 along (T) amount 2 : f32[B, T, h, d]\noutput y = %13\n",
         HEADER "%13 = window %12 along (T) to (K) : f32[B, T, h, d, K]\noutput y = %13\n",
@@ -200,7 +242,7 @@ static void test_same_as_whole(void **state) {
                "%15 = shift %14 along (T) amount 1 : f32[B, T, h, d]\noutput y = %15\n",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int64_t chunk = 1; chunk <= 4; chunk += i < 5 ? 1 : 3)
+        for (int64_t chunk = 1; chunk <= 4; chunk += i < 9 ? 1 : 3)
             compare(cases[i], chunk, 0), compare(cases[i], chunk, 4);
 }
 
@@ -208,6 +250,8 @@ static void test_refusals(void **state) {
     (void)state;
     static const char *const rows[][2] = {
         {ATTEND("band -1, inf"), "'attend' cannot be computed token by token: it attends to "
+                                 "later positions (causal = false)"},
+        {PACKED("band -1, inf"), "'attend' cannot be computed token by token: it attends to "
                                  "later positions (causal = false)"},
         {HEADER "%13 = reduce_sum %12 along (T) : f32[B, h, d]\noutput y = %13\n",
          "'reduce_sum' cannot be computed token by token: it takes all positions together"},
@@ -262,6 +306,8 @@ static void test_regions(void **state) {
     (void)state;
     static const char *const cases[] = {
         ATTEND("band 0, inf"),
+        PACKED("band 0, 2"),
+        LINEAR_PACKED,
         LINEAR,
         HEADER "%13 = window %12 along (T) to (K) : f32[B, T, h, d, K]\noutput y = %13\n",
     };

@@ -37,6 +37,15 @@ static void test_kimi_delta(void **state) {
                     (Settings){kda, 1});
 }
 
+static void test_packed(void **state) {
+    (void)state;
+    const char *path = "tests/models/packed.strata";
+    for (int kind = ENTRY_PREFILL; kind <= ENTRY_DECODE; kind++) {
+        plan_check(path, (EntryKind)kind, cpu_level_here(), DTYPE_F32);
+        plan_check(path, (EntryKind)kind, cpu_level_here(), DTYPE_BF16);
+    }
+}
+
 static void test_narrower_machines(void **state) {
     (void)state;
     for (int level = CPU_PORTABLE; level < (int)cpu_level_here(); level++)
@@ -52,10 +61,10 @@ static void test_bf16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prenorm),           cmocka_unit_test(test_attnres_full),
-        cmocka_unit_test(test_attnres_block),     cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_kimi_linear),       cmocka_unit_test(test_kimi_delta),
-        cmocka_unit_test(test_narrower_machines),
+        cmocka_unit_test(test_prenorm),       cmocka_unit_test(test_attnres_full),
+        cmocka_unit_test(test_attnres_block), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_kimi_linear),   cmocka_unit_test(test_kimi_delta),
+        cmocka_unit_test(test_packed),        cmocka_unit_test(test_narrower_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
