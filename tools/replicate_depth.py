@@ -2,8 +2,8 @@
 """replicate_depth.py STRATA TRAIN.txt HELD_OUT.txt OUT: does attention over depth pay, at equal parameters and tokens?
 
 Trains models/lm.strata with five ways to connect sublayers at three sizes, each with its own best learning rate of a
-grid (chosen with seed 0) and then with further seeds, and fits loss = a * compute ** -b to each. OUT keeps every run;
-started again, only what is missing is trained. At the end results.json, results.md and results.svg (docs/results/) are
+grid (chosen with seed 0; the grid grows while its best is at an end) and then with further seeds, and fits loss =
+a * compute ** -b to each. OUT keeps every run; started again, only what is missing is trained. At the end results.json, results.md and results.svg (docs/results/) are
 in OUT.  --workers N runs N trainings at a time, one thread each; --only-report trains nothing.
 """
 import argparse
@@ -78,20 +78,39 @@ class Study:
         return losses
 
 
+def wider(rates, losses):
+    """The rates, and one more beyond the best if that is at an end."""
+    best = min(rates, key=losses.get)
+    if best == rates[0]:
+        return [f"{float(best) / 2:g}", *rates]
+    return [*rates, f"{float(best) * 2:g}"] if best == rates[-1] else rates
+
+
+def grids(s, pool, cells):
+    """Per cell {rate: loss with the first seed}, the best rate of which has neighbours on both sides."""
+    rates = {cell: RATES for cell in cells}
+    while True:
+        losses = s.runs(pool, [(*cell, rate, SEEDS[0]) for cell in cells for rate in rates[cell]])
+        grid = {cell: {rate: losses[(*cell, rate, SEEDS[0])] for rate in rates[cell]} for cell in cells}
+        grown = {cell: wider(rates[cell], grid[cell]) for cell in cells}
+        if grown == rates:
+            return grid
+        rates = grown
+
+
 def study(options):
     """Everything measured: {size: {scheme: {parameters, ff, rates: {rate: loss}, rate, losses: [one a seed]}}}"""
     s = Study(options)
     cells = [(size, scheme) for size in SIZES for scheme in SCHEMES]
     with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
-        grid = s.runs(pool, [(*cell, rate, SEEDS[0]) for cell in cells for rate in RATES])
-        best = {cell: min(RATES, key=lambda rate, cell=cell: grid[(*cell, rate, SEEDS[0])]) for cell in cells}
-        more = s.runs(pool, [(*cell, best[cell], seed) for cell in cells for seed in SEEDS[1:]])
-    losses = grid | more
+        grid = grids(s, pool, cells)
+        best = {cell: min(losses, key=losses.get) for cell, losses in grid.items()}
+        losses = s.runs(pool, [(*cell, best[cell], seed) for cell in cells for seed in SEEDS])
     return {size: {scheme: {
         "ff": s.widths[size, scheme],
         "parameters": s.parameters(size, scheme, s.widths[size, scheme]),
         "tokens": SIZES[size]["steps"] * BATCH * CONTEXT,
-        "rates": {rate: grid[size, scheme, rate, SEEDS[0]] for rate in RATES},
+        "rates": grid[size, scheme],
         "rate": best[size, scheme],
         "losses": [losses[size, scheme, best[size, scheme], seed] for seed in SEEDS],
     } for scheme in SCHEMES} for size in SIZES}
@@ -174,11 +193,12 @@ def picture(results, file):
     curves = []
     for index, (scheme, colour) in enumerate(zip(SCHEMES, COLOURS)):
         cells = [row[scheme] for row in results.values()]
-        points = [(compute_of(cell), *interval(cell["losses"])) for cell in cells]
+        aside = 1.05 ** (index - len(SCHEMES) // 2)  # so that intervals do not hide each other
+        points = [(compute_of(cell) * aside, *interval(cell["losses"])) for cell in cells]
         script += [f"$s{index} << END", *(f"{x} {y} {half}" for x, y, half in points), "END"]
         a, b = fit(cells, [cell["losses"] for cell in cells])
         curves += [f"$s{index} using 1:2:3 with yerrorbars pt 7 ps 0.6 lc rgb '{colour}' notitle",
-                   f"[{points[0][0]}:{points[-1][0]}] {a}*x**{-b} lw 1.5 lc rgb '{colour}' title '{SCHEMES[scheme]}'"]
+                   f"[{compute_of(cells[0])}:{compute_of(cells[-1])}] {a}*x**{-b} lw 1.5 lc rgb '{colour}' title '{SCHEMES[scheme]}'"]
     script.append("plot " + ", ".join(curves))
     subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
 
