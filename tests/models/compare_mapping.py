@@ -117,20 +117,15 @@ def check_steps(strata, random):
     check_types(strata, params, model)
 
 
-def bf16(x):
-    bits = x.view("<u4").astype("<u8")
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype("<u4").view("<f4")
-
-
 def check_types(strata, params, model):
     path = strata.folder / "map.json"
     path.write_text(json.dumps({"rules": [{"ours": "w", "name": "x.w", "dtype": "BF16"}, {"ours": "v", "name": "x.v"},
                                           {"ours": "s", "name": "x.s", "dtype": "F32"}]}))
     got, _, size = read_folder(strata.out(params, model, path))
-    same("types", got, {"x.w": bf16(params["w"]), "x.v": params["v"], "x.s": params["s"]})
+    same("types", got, {"x.w": tensors.bf16(params["w"]), "x.v": params["v"], "x.s": params["s"]})
     assert size == 2 * 30 + 4 * 15
     folder = strata.out(params, model, path, "--dtype", "bf16")
-    rounded = {"w": bf16(params["w"]), "v": bf16(params["v"]), "s": params["s"]}
+    rounded = {"w": tensors.bf16(params["w"]), "v": tensors.bf16(params["v"]), "s": params["s"]}
     same("types", strata.back(folder, model, path), rounded)
     # A folder may hold one file without an index, and a file may be named itself; I32 does for a float.
     alone = strata.folder / "alone"
@@ -225,7 +220,7 @@ def check_kimi(strata, models, random):
     folder = strata.out(published, model, mapping, *plain, "--dtype", "bf16")
     got = read_folder(folder)[0]
     exact = (".A_log", ".dt_bias", "_conv1d.weight", "_correction_bias")
-    same("kimi_linear", got, {name: array if name.endswith(exact) else bf16(np.ascontiguousarray(array))
+    same("kimi_linear", got, {name: array if name.endswith(exact) else tensors.bf16(array)
                               for name, array in kimi_theirs(published).items()})
     same("kimi_linear", strata.back(strata.out(published, model, mapping, *plain), model, mapping, *plain), published)
     new = {name: array for name, array in initial.items() if ".attn_res." in name}

@@ -9,6 +9,7 @@ import numpy as np
 
 import compare
 import tape as tp
+from tensors import bf16
 
 SETTINGS = {"n": 23, "d": 12, "e": 8, "top": 3, "ff": 5, "shared": 7}
 # Also: every expert for every token; one; experts that no token goes to (more of them than slots).
@@ -100,11 +101,6 @@ def evaluate(params, bias, upstream, s):
             "further": further.value, "load": load / load.sum(), "evenness": evenness(load / load.sum()), **{f"grad.{key}": var.grad for key, var in variables.items()}}
 
 
-def as_bf16(x):
-    """To nearest, ties away from zero."""
-    return ((x.astype(np.float32).view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xffff0000)).view(np.float32)
-
-
 def compare_case(strata, report, name, more, rng, dtype="f32"):
     """bf16: numbers that it has, so that routers see just what NumPy sees and choose alike."""
     s = {"scores": "sigmoid", "groups": 1, "kept": 1, "renormalise": "true", "scale": 2.446, "balance": 0,
@@ -115,7 +111,7 @@ def compare_case(strata, report, name, more, rng, dtype="f32"):
     bias = (0.3 * rng.standard_normal(s["e"])).astype(np.float32)
     upstream = rng.standard_normal((s["n"], s["d"])).astype(np.float32)
     if dtype == "bf16":
-        params, upstream = {key: as_bf16(value) for key, value in params.items()}, as_bf16(upstream)
+        params, upstream = {key: bf16(value) for key, value in params.items()}, bf16(upstream)
     limit = compare.LIMIT if dtype == "f32" else LIMIT_ROUNDED
     want = evaluate({key: value.astype(np.float64) for key, value in params.items()}, bias.astype(np.float64),
                     upstream.astype(np.float64), s)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import compare
+from tensors import bf16
 
 SHAPE = {"b": 1, "h": 2, "t": 200, "dk": 32, "dv": 24}  # several chunks, the last not full
 STORED, ROUNDING = {"y", "grad.q", "grad.k", "grad.v"}, 2.0**-8  # rounded once where the storage is bf16
@@ -47,11 +48,6 @@ def recurrence(x, upstream, scale):
 
 
 # ---- inputs. Numbers are exact in bf16 where kernels may hold them so
-
-
-def bf16(x):
-    bits = np.asarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def unit(x):

@@ -6,6 +6,12 @@ import numpy as np
 TYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "<u1", "U16": "<u2"}
 
 
+def bf16(x):
+    """The nearest numbers of bf16, as f32; ties to even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
 def read(path):
     """{name: array}; BF16 becomes f32."""
     with open(path, "rb") as file:
