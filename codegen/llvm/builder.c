@@ -61,6 +61,9 @@ static void function_init(Builder *b, const Diag *lines) {
                    : b->lanes == 8 ? "256"
                                    : "128");
     attribute_flag(b, "nounwind");
+    // Else vectors that leave the registers lie across two cache lines. Register kernels keep
+    // theirs, and need the register that this takes.
+    if (b->program->skeleton == TILE_STREAM) attribute_text(b, "stackrealign", "");
     b->begin = LLVMGetParam(b->function, 1);
     b->end = LLVMGetParam(b->function, 2);
     b->scratch = LLVMGetParam(b->function, 3);
