@@ -53,13 +53,6 @@ static void *partial_new(Arena *arena, int64_t bytes) {
     return memory + (LINE - (uintptr_t)memory % LINE) % LINE;
 }
 
-static bool has_skewed(const Workspace *w) {
-    bool some = false;
-    for (uint32_t i = 0; i < w->tensor_count; i++)
-        some = some || w->tensors[i].skewed;
-    return some;
-}
-
 static void ***bound(Arena *arena, const Workspace *w, const TileKernels *kernels,
                      bool skewed) {
     void **partials = arena_array(arena, void *, kernels->partial_count);
@@ -87,7 +80,7 @@ bool candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidat
     if (level_is_cuda(c->level)) return cuda_candidate_load(diag, arena, w, c);
     c->objects = arena_array(arena, Object, kernels->kernel_count);
     c->args = bound(arena, w, kernels, false);
-    c->skewed = has_skewed(w) ? bound(arena, w, kernels, true) : NULL;
+    c->skewed = workspace_has_skewed(w) ? bound(arena, w, kernels, true) : NULL;
     if (c->skewed) c->runs = 2;
     for (uint32_t k = 0; code && k < kernels->kernel_count; k++) {
         if (object_load(diag, kernels->kernels[k].program->name, code[k].object,

@@ -2,6 +2,8 @@
 //
 //     tensors   set 0: x y ...   set 1: x y ...   ...
 //     entries   "once": set 0    "copy": inputs of set 0 to the others    "time": set 0, 1, ...
+//
+// Where groups of rows may be skewed, they are in sets 1, 3, ...
 #include "autotune/cuda_candidate.h"
 
 #include <string.h>
@@ -104,10 +106,16 @@ static void add_run(const Maker *m, uint32_t set, Steps *steps) {
     }
 }
 
+// The skewed data of tensor i of the plan; NULL: it has the same as in set 0.
+static void *skewed_data(const Workspace *w, uint32_t i) {
+    bool odd = i / w->tensor_count % 2 != 0;
+    return odd ? w->tensors[i % w->tensor_count].skewed : NULL;
+}
+
 static void add_copies(const Maker *m, Steps *steps) {
     uint32_t each = m->w->tensor_count;
     for (uint32_t i = each; i < m->sets * each; i++)
-        if (!m->w->tensors[i % each].written)
+        if (!m->w->tensors[i % each].written && !skewed_data(m->w, i))
             add_step(m, steps, (PlanStep){.kind = STEP_COPY, .arg_count = 2},
                      (uint32_t[]){i % each, i});
 }
@@ -140,6 +148,15 @@ static void choose_counts(Maker *m, LoadedCandidate *c) {
     double sets = rotated_bytes / (double)(workspace_bytes(m->w) + 1);
     m->sets = sets >= c->runs ? c->runs : 1 + (uint32_t)sets;
     if (m->sets > c->runs) m->sets = c->runs;
+    if (!workspace_has_skewed(m->w)) return;
+    c->runs += c->runs % 2;
+    m->sets += m->sets % 2;
+}
+
+static void write_tensor(const LoadedCandidate *c, uint32_t i, const void *data) {
+    const Workspace *w = c->cuda->workspace;
+    memcpy(session_write(c->cuda->session, i), data,
+           (size_t)tensor_bytes(&w->tensors[i % w->tensor_count]));
 }
 
 bool cuda_candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCandidate *c) {
@@ -154,9 +171,9 @@ bool cuda_candidate_load(Diag *diag, Arena *arena, const Workspace *w, LoadedCan
     *c->cuda = (CudaCandidate){.plan = m.plan, .workspace = w};
     if (!session_open(diag, m.plan, 1, &c->cuda->session)) return false;
     for (uint32_t i = 0; i < w->tensor_count; i++)
-        if (!w->tensors[i].written)
-            memcpy(session_write(c->cuda->session, i), w->tensors[i].data,
-                   (size_t)tensor_bytes(&w->tensors[i]));
+        if (!w->tensors[i].written) write_tensor(c, i, w->tensors[i].data);
+    for (uint32_t i = 0; i < m.plan->tensor_count; i++)
+        if (skewed_data(w, i)) write_tensor(c, i, skewed_data(w, i));
     if (session_run(diag, c->cuda->session, &m.plan->entries[ENTRY_COPY])) return true;
     cuda_candidate_unload(c);
     return false;
@@ -171,9 +188,7 @@ bool cuda_candidate_once(Diag *diag, const LoadedCandidate *c) {
     const CudaCandidate *cuda = c->cuda;
     const Workspace *w = cuda->workspace;
     for (uint32_t i = 0; i < w->tensor_count; i++)
-        if (w->tensors[i].written)
-            memcpy(session_write(cuda->session, i), w->tensors[i].data,
-                   (size_t)tensor_bytes(&w->tensors[i]));
+        if (w->tensors[i].written) write_tensor(c, i, w->tensors[i].data);
     if (!session_run(diag, cuda->session, &cuda->plan->entries[ENTRY_ONCE])) return false;
     for (uint32_t i = 0; i < w->tensor_count; i++) {
         if (!w->tensors[i].written) continue;

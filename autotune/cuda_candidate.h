@@ -12,7 +12,8 @@ struct CudaCandidate {
 };
 
 // c->runs says how often one call of cuda_candidate_time runs the candidate. The inputs are
-// those of the workspace. The GPU is used from here on, so this process must not fork any more.
+// those of the workspace, every second time the skewed ones where there are such. The GPU is
+// used from here on, so this process must not fork any more.
 MUST_USE bool cuda_candidate_load(Diag *diag, Arena *arena, const Workspace *w,
                                   LoadedCandidate *c);
 void cuda_candidate_unload(LoadedCandidate *c);

@@ -88,6 +88,13 @@ static size_t tensor_bytes(const WorkspaceTensor *t) {
 
 static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
+bool workspace_has_skewed(const Workspace *w) {
+    bool some = false;
+    for (uint32_t i = 0; i < w->tensor_count; i++)
+        some = some || w->tensors[i].skewed;
+    return some;
+}
+
 int64_t workspace_bytes(const Workspace *w) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < w->tensor_count; i++)

@@ -37,5 +37,6 @@ WorkspaceTensor *workspace_find(const Workspace *w, ValueId value);
 void workspace_fill(Workspace *w, bool positive);
 // Makes every output differ from anything that a kernel may write there.
 void workspace_spoil(Workspace *w);
+bool workspace_has_skewed(const Workspace *w);
 // How much memory all of a region's tensors take together.
 int64_t workspace_bytes(const Workspace *w);

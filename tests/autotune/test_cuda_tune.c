@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "autotune/compile_kernels.h"
+#include "autotune/cuda_candidate.h"
 #include "autotune/cuda_peaks.h"
 #include "autotune/peaks.h"
 #include "autotune/space.h"
@@ -169,6 +170,43 @@ static void best_is_found_and_used(void **state) {
     assert_true(str_eq(plan->kernels[0].object, right));
 }
 
+// Every second set of tensors has the skewed data, and a call runs as many of the one as of the
+// other.
+static void skewed_data_are_timed_too(void **state) {
+    PlanFixture *f = *state;
+    Regions *regions = pass_fuse(planted_model(f), &f->arena);
+    Schedule schedule = schedule_none();
+    Candidate candidate;
+    EmittedKernel code = planted(f, OBJECT_RIGHT);
+    assert_true(
+        candidate_lower(regions, &regions->regions[0], &schedule, &f->arena, &candidate));
+    CudaKernel text;
+    const TileProgram *program = candidate.kernels->kernels[0].program;
+    assert_true(cuda_emit(&f->diag, &f->arena, program, level, NULL, &text));
+    code.launch = text.launch;
+    candidate.code = &code;
+    Workspace w;
+    assert_true(workspace_open(&f->diag, &f->arena, regions, &regions->regions[0], &w));
+    workspace_fill(&w, false);
+    uint32_t x = w.tensors[0].written ? 1 : 0;
+    assert_false(workspace_has_skewed(&w));
+    w.tensors[x].skewed = arena_alloc(&f->arena, PLANTED_COUNT * sizeof(float), 4);
+    memset(w.tensors[x].skewed, 0, PLANTED_COUNT * sizeof(float));
+    LoadedCandidate c = {
+        .candidate = &candidate, .level = level, .least_ns = 1e6 / 3, .diag = &f->diag};
+    assert_true(candidate_load(&f->diag, &f->arena, &w, &c));
+    assert_int_equal(c.runs, 4);
+    for (uint32_t set = 0; set < 4; set++) {
+        const void *got = session_read(&f->diag, c.cuda->session, set * w.tensor_count + x);
+        const void *wanted = set % 2 ? w.tensors[x].skewed : w.tensors[x].data;
+        assert_memory_equal(got, wanted, PLANTED_COUNT * sizeof(float));
+    }
+    candidate_run(&c);
+    assert_false(c.failed);
+    candidate_unload(&c);
+    workspace_close(&w);
+}
+
 // A copy of 256 MiB takes a quarter of a millisecond on the fake.
 static void bandwidth_is_measured_once(void **state) {
     PlanFixture *f = *state;
@@ -203,6 +241,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(slow_code_is_not_run, setup, teardown),
         cmocka_unit_test_setup_teardown(best_is_found_and_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(skewed_data_are_timed_too, setup, teardown),
         cmocka_unit_test_setup_teardown(bandwidth_is_measured_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
