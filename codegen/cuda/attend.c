@@ -13,16 +13,25 @@ static int side_bytes(const CudaAttend *a, bool own) {
 
 // ---- which pairs exist
 
+// Do own points stand at different places among the others?
+static bool own_moves(const CudaAttend *a) { return !a->start || a->start->over; }
+
+// Where an own point stands.
+static const char *place_of(const CudaAttend *a, const char *own) {
+    if (!own_moves(a)) return "start";
+    return a->start ? str_printf(a->w->arena, "start + %s", own).ptr : own;
+}
+
 Str attend_inside(const CudaAttend *a) {
     CudaWriter *w = a->w;
     StrBuf text = {0};
-    if (a->shape.other % a->tiles.other != 0)
-        strbuf_addf(&text, "other < %lld", (long long)a->shape.other);
+    const char *own = place_of(a, "own");
+    if (attend_is_ragged(a)) strbuf_addf(&text, "other < %lld", (long long)a->shape.other);
     if (a->shape.has_lo)
-        strbuf_addf(&text, "%sown - other >= %lld", text.len ? " && " : "",
+        strbuf_addf(&text, "%s%s - other >= %lld", text.len ? " && " : "", own,
                     (long long)a->shape.lo);
     if (a->shape.has_hi)
-        strbuf_addf(&text, "%sown - other <= %lld", text.len ? " && " : "",
+        strbuf_addf(&text, "%s%s - other <= %lld", text.len ? " && " : "", own,
                     (long long)a->shape.hi);
     Str out = str_copy(w->arena, strbuf_view(&text));
     strbuf_release(&text);
@@ -33,14 +42,15 @@ Str attend_inside(const CudaAttend *a) {
 static void masked_print(const CudaAttend *a) {
     if (attend_inside(a).len == 0) return;
     StrBuf text = {0};
-    int own = a->tiles.own, other = a->tiles.other;
-    if (a->shape.other % other != 0)
+    int own = own_moves(a) ? a->tiles.own : 1, other = a->tiles.other;
+    const char *first = place_of(a, "own_first");
+    if (attend_is_ragged(a))
         strbuf_addf(&text, "other_first + %d > %lld", other, (long long)a->shape.other);
     if (a->shape.has_lo)
-        strbuf_addf(&text, "%sown_first - other_first - %d < %lld", text.len ? " || " : "",
+        strbuf_addf(&text, "%s%s - other_first - %d < %lld", text.len ? " || " : "", first,
                     other - 1, (long long)a->shape.lo);
     if (a->shape.has_hi)
-        strbuf_addf(&text, "%sown_first + %d - other_first > %lld", text.len ? " || " : "",
+        strbuf_addf(&text, "%s%s + %d - other_first > %lld", text.len ? " || " : "", first,
                     own - 1, (long long)a->shape.hi);
     cuda_line(a->w, "const bool masked = %.*s;", STR_ARG(strbuf_view(&text)));
     strbuf_release(&text);
@@ -68,25 +78,44 @@ static void task_print(CudaAttend *a) {
     }
 }
 
+// Of those tiles what is dealt to this block: every so many, from the first of its own on. Some
+// at the ends may be none of the band's.
+static void dealt_print(const CudaAttend *a) {
+    long long tiles = a->shape.deal / a->tiles.other, parts = a->shape.parts;
+    Str own = a->at.at[a->dealt];
+    cuda_line(a->w, "const int before = first / %lld;", tiles);
+    cuda_line(a->w, "const int dealt = before + (%.*s + %lld - before %% %lld) %% %lld;",
+              STR_ARG(own), parts, parts, parts);
+    cuda_line(a->w,
+              "const int steps = end > dealt * %lld ? (((end - 1) / %lld - dealt) / %lld + 1) "
+              "* %lld : 0;",
+              tiles, tiles, parts, tiles);
+}
+
 // The tiles of the other side that the band lets this block meet.
 static void walk_print(const CudaAttend *a) {
     CudaWriter *w = a->w;
     long long last = a->shape.other - 1;
     int other = a->tiles.other;
+    const char *place = place_of(a, "own_first");
     Str first = STR("0"),
         count = str_printf(w->arena, "%lld", (long long)parts(last + 1, other));
     if (a->shape.has_hi) {
-        cuda_line(w, "const int least = own_first - (%lld);", (long long)a->shape.hi);
+        cuda_line(w, "const int least = %s - (%lld);", place, (long long)a->shape.hi);
         first = str_printf(w->arena, "(least > 0 ? least : 0) / %d", other);
     }
     if (a->shape.has_lo) {
-        long long end = a->tiles.own - 1 - a->shape.lo;
-        cuda_line(w, "const int most = own_first + (%lld);", end);
+        long long end = (own_moves(a) ? a->tiles.own - 1 : 0) - a->shape.lo;
+        cuda_line(w, "const int most = %s + (%lld);", place, end);
         count = str_printf(w->arena, "most < 0 ? 0 : (most < %lld ? most : %lld) / %d + 1",
                            last, last, other);
     }
     cuda_line(w, "const int first = %.*s;", STR_ARG(first));
     cuda_line(w, "const int end = %.*s;", STR_ARG(count));
+    if (a->dealt >= 0) {
+        dealt_print(a);
+        return;
+    }
     cuda_line(w, "const int count = end > first ? end - first : 0, steps = count * %lld;",
               (long long)a->shape.serial);
 }
@@ -94,11 +123,18 @@ static void walk_print(const CudaAttend *a) {
 // Where a step is, in a scope of its own.
 static void step_print(CudaAttend *a) {
     CudaWriter *w = a->w;
-    long long inner = a->shape.serial;
-    cuda_line(w,
-              inner > 1 ? "const int other_first = (first + step %% count) * %d;"
-                        : "const int other_first = (first + step) * %d;",
-              a->tiles.other);
+    long long inner = a->shape.serial, tiles = a->shape.deal / a->tiles.other;
+    if (a->dealt >= 0)
+        cuda_line(
+            w,
+            "const int other_first = (dealt + step / %lld * %lld) * %lld + step %% %lld * "
+            "%d;",
+            tiles, (long long)a->shape.parts, (long long)a->shape.deal, tiles, a->tiles.other);
+    else
+        cuda_line(w,
+                  inner > 1 ? "const int other_first = (first + step %% count) * %d;"
+                            : "const int other_first = (first + step) * %d;",
+                  a->tiles.other);
     for (uint32_t d = 0; d < w->p->dim_count; d++) {
         const TileDim *dim = &w->p->dims[d];
         if (dim->role != DIM_SERIAL) continue;
@@ -144,7 +180,7 @@ static void sums_declare(const CudaAttend *a) {
     CudaWriter *w = a->w;
     for (int i = 0; i < a->sum_count; i++)
         cuda_line(w, "float sums_%d[%d][%d][4] = {};  // [16 rows][8 columns][of a fragment]",
-                  i, a->tiles.rows, attend_sum_tile(a, &a->sums[i])->width / 8);
+                  i, a->tiles.rows, a->sums[i].width / a->tiles.columns / 8);
     if (!a->top.i) return;
     cuda_line(w, "float top[%d], total[%d] = {};", a->tiles.rows * 2, a->tiles.rows * 2);
     cuda_line(w, "UNROLL for (int r = 0; r < %d; r++) top[r] = -INFINITY;", a->tiles.rows * 2);
@@ -165,6 +201,8 @@ static void walk_steps_print(CudaAttend *a) {
     cuda_line(w, "if (step + %d < steps) fetch(step + %d);", ahead, ahead);
     cuda_line(w, "copy_async_commit();");
     step_print(a);
+    if (a->tiles.columns > 1)
+        cuda_line(w, "const int part_first = other_first + part * %d;", attend_part(&a->tiles));
     masked_print(a);
     for (int i = 0; i < a->score_count; i++)
         attend_score_print(a, i);
@@ -172,9 +210,23 @@ static void walk_steps_print(CudaAttend *a) {
         attend_softmax_print(a);
     else
         attend_weights_print(a);
+    if (a->tiles.columns > 1) attend_weights_share(a);
     for (int i = 0; i < a->sum_count; i++)
         attend_sum_print(a, i);
     cuda_close(w);
+    // Of a block without steps, which nothing is dealt to.
+    if (a->dealt >= 0) cuda_line(w, "copy_async_wait<0>();");
+}
+
+// Warps with the same rows are neighbours.
+static void warp_print(const CudaAttend *a) {
+    int columns = a->tiles.columns;
+    cuda_line(a->w, "const int warp_row = thread / %d * %d;", 32 * columns, a->tiles.rows * 16);
+    if (columns == 1) return;
+    cuda_line(a->w, "const int part = thread / 32 %% %d;", columns);
+    cuda_line(a->w, "float *const of_rows = (float *)(shared + %d);",
+              attend_tile_bytes(&a->shape, &a->tiles) +
+                  attend_weight_bytes(&a->shape, &a->tiles));
 }
 
 static int least_blocks(const CudaAttend *a) {
@@ -196,8 +248,9 @@ bool cuda_attend(CudaWriter *w) {
     cuda_line(w, "DYNAMIC_SHARED(shared);");
     cuda_line(w, "const u32 tiles = shared_address(shared);");
     cuda_line(w, "const int thread = (int)threadIdx.x, lane = thread %% 32;");
-    cuda_line(w, "const int warp_row = thread / 32 * %d;", a.tiles.rows * 16);
+    warp_print(&a);
     task_print(&a);
+    attend_grid_print(&a);
     walk_print(&a);
     fetch_print(&a);
     sums_declare(&a);

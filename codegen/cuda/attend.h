@@ -24,6 +24,8 @@ typedef struct {
 typedef struct {
     TileId dot;
     int weight, other;  // an operand of the sums; a tile
+    int k, width;       // of what is summed; elements, rounded up
+    int column;         // of the tile, where they begin
 } AttendSum;
 
 enum { ATTEND_MOST = 4 };
@@ -41,6 +43,8 @@ typedef struct {
     // is not 0 the score is scores[0] times it.
     TileId top, total;
     double factor;
+    const TileOp *start;  // NULL: queries begin at key 0
+    int dealt;            // the grid dim whose points have keys of their own; -1: none
     AttendShape shape;
     AttendTiles tiles;
     CudaPoint at;  // grid and serial dimensions, where they are known
@@ -50,8 +54,9 @@ typedef struct {
 static inline int64_t attend_extent(const CudaAttend *a, int d) {
     return a->w->p->dims[d].extent;
 }
-static inline const AttendTile *attend_sum_tile(const CudaAttend *a, const AttendSum *s) {
-    return &a->other_tiles[s->other];
+// Do tiles of the other side go beyond its last point?
+static inline bool attend_is_ragged(const CudaAttend *a) {
+    return a->shape.other % (a->dealt < 0 ? a->tiles.other : a->shape.deal) != 0;
 }
 
 // attend_plan.c. False: the program has no such form; the reason is in w->diag.
@@ -66,11 +71,21 @@ void attend_places_print(const CudaAttend *a);
 void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, const char *to);
 void attend_score_print(const CudaAttend *a, int number);
 void attend_sum_print(const CudaAttend *a, int number);
+// Weights of warps that share rows become known to all of them.
+void attend_weights_share(const CudaAttend *a);
+// Until all warps that share rows are here.
+void attend_rows_wait(const CudaAttend *a);
+
+// The first of a step's points that are this warp's, as text.
+static inline const char *attend_part_first(const CudaAttend *a) {
+    return a->tiles.columns > 1 ? "part_first" : "other_first";
+}
 
 // attend.c: the condition that the pair (own, other) exists; empty: always.
 Str attend_inside(const CudaAttend *a);
 
 // attend_value.c
+void attend_grid_print(CudaAttend *a);     // values of the whole block
 void attend_rows_print(CudaAttend *a);     // values at own alone, before the walk
 void attend_softmax_print(CudaAttend *a);  // a step's scores become weights
 void attend_weights_print(CudaAttend *a);  // the same, by the program's maps

@@ -10,21 +10,36 @@
 enum {
     ELEMENT_BYTES = 2,
     OTHER_REGISTERS = 56,  // of a thread, beside sums, scores and weights
+    WALK_REGISTERS = 8,    // for each of a begin and a deal
     MOST_REGISTERS = 232,  // of 255: the count is an estimate
     MOST_STAGES = 4,
+    MOST_COLUMNS = 4,
+    ROW_BYTES = 4,  // of a number that is known of a row
 };
 
 static int least(int x, int y) { return x < y ? x : y; }
 static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
 
-int attend_shared_bytes(const AttendShape *s, const AttendTiles *t) {
+int attend_tile_bytes(const AttendShape *s, const AttendTiles *t) {
     return ELEMENT_BYTES * (t->own * s->own_width + t->stages * t->other * s->other_width);
 }
 
+int attend_weight_bytes(const AttendShape *s, const AttendTiles *t) {
+    return t->columns == 1 ? 0 : ELEMENT_BYTES * s->weights * t->own * t->other;
+}
+
+int attend_shared_bytes(const AttendShape *s, const AttendTiles *t) {
+    int of_rows = t->columns == 1 ? 0 : ROW_BYTES * t->own * t->columns;
+    return attend_tile_bytes(s, t) + attend_weight_bytes(s, t) + of_rows;
+}
+
 int attend_registers(const AttendShape *s, const AttendTiles *t) {
-    int sums = t->rows * s->sum_width / 2, scores = s->scores * t->rows * t->other / 2;
-    int weights = s->weights * t->rows * t->other / 4;
-    return sums + scores + weights + 8 * t->rows + OTHER_REGISTERS;
+    int sums = t->rows * s->sum_width / t->columns / 2;
+    int scores = s->scores * t->rows * attend_part(t) / 2;
+    int weights = s->weights * t->rows * attend_part(t) / 4;
+    int shared = t->columns == 1 ? 0 : 4 * t->rows;
+    int walk = WALK_REGISTERS * ((s->begin > 0) + (s->deal > 0));
+    return sums + scores + weights + shared + walk + 8 * t->rows + OTHER_REGISTERS;
 }
 
 int attend_resident(const AttendShape *s, const AttendTiles *t) {
@@ -43,7 +58,12 @@ const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
         return "a block's tile is 16 to 256 points, of 1 to 8 warps";
     if (t->other < 16 || t->other > 128 || t->other % 16 != 0)
         return "a step is 16 to 128 points, in multiples of 16";
+    if (t->columns != 1 && t->columns != 2 && t->columns != MOST_COLUMNS)
+        return "1, 2 or 4 warps share rows";
+    if (t->other % (16 * t->columns) != 0 || s->least_width % (16 * t->columns) != 0)
+        return "a warp's parts of a step and of the sums are multiples of 16";
     if (t->stages < 2 || t->stages > MOST_STAGES) return "stages are 2 to 4";
+    if (s->deal % t->other != 0) return "a step is of keys that are dealt at once";
     if (attend_shared_bytes(s, t) > cuda_card(s->arch)->shared_most)
         return "the tiles do not fit shared memory";
     if (attend_registers(s, t) > MOST_REGISTERS ||
@@ -55,9 +75,11 @@ const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
 // Of a block whose own points begin at `first`: tiles of the other side that the band has.
 static int64_t steps_of(const AttendShape *s, const AttendTiles *t, int64_t first) {
     int64_t from = 0, to = s->other - 1;
+    first += s->begin;
     if (s->has_hi && first - s->hi > from) from = first - s->hi;
     if (s->has_lo && first + t->own - 1 - s->lo < to) to = first + t->own - 1 - s->lo;
-    return to < from ? 0 : (to / t->other - from / t->other + 1) * s->serial;
+    if (to < from) return 0;
+    return parts((to / t->other - from / t->other + 1) * s->serial, s->parts);
 }
 
 double attend_cycles(const AttendShape *s, const AttendTiles *t) {
@@ -66,7 +88,9 @@ double attend_cycles(const AttendShape *s, const AttendTiles *t) {
     double warps = attend_warps(t), scores = (double)t->own * t->other;
     double products = s->score_width + s->sum_width;
     double multiply = scores * products / card->mma;
-    double read = warps * t->other * products + (double)t->own * s->score_width;
+    double columns = t->columns;
+    double read = warps / columns * t->other * products + columns * t->own * s->score_width;
+    if (t->columns > 1) read += (1 + columns) * s->weights * scores;
     double moved = ELEMENT_BYTES * (read + (double)t->other * s->other_width);
     double step = fmax(multiply, moved / card->shared_bytes) + scores * s->scores / score_rate;
     double steps = 0, longest = 0;  // of all blocks of a point
@@ -106,16 +130,26 @@ static void choices_of(const AttendShape *s, const AttendTiles *wanted, AttendTi
         }
 }
 
-uint32_t attend_choices(const AttendShape *s, const AttendTiles *wanted, AttendTiles *out,
-                        uint32_t most) {
-    Best best = {
-        .out = out, .size = sizeof *out, .most = most, .cycles = cycles_of, .shape = s};
+static void choices_with(const AttendShape *s, const AttendTiles *wanted, int columns,
+                         Best *best) {
     for (int own = 16; own <= 256; own += 16)
         for (int other = 16; other <= 128; other += 16) {
             bool powers = (own & (own - 1)) == 0 && (other & (other - 1)) == 0;
             if (!powers && !wanted->own && !wanted->other) continue;
-            if (fits(own, wanted->own, s->own) && fits(other, wanted->other, s->other))
-                choices_of(s, wanted, (AttendTiles){.own = own, .other = other}, &best);
+            AttendTiles t = {.own = own, .other = other, .columns = columns};
+            if (wanted->other && other != wanted->other) continue;
+            if (fits(own, wanted->own, s->own) && fits(attend_part(&t), 0, s->other))
+                choices_of(s, wanted, t, best);
         }
+}
+
+// Warps that share rows wait for each other: no more of them than registers ask for.
+uint32_t attend_choices(const AttendShape *s, const AttendTiles *wanted, AttendTiles *out,
+                        uint32_t most) {
+    Best best = {
+        .out = out, .size = sizeof *out, .most = most, .cycles = cycles_of, .shape = s};
+    for (int columns = 1; columns <= MOST_COLUMNS && best.count == 0; columns *= 2)
+        if (!wanted->columns || wanted->columns == columns)
+            choices_with(s, wanted, columns, &best);
     return best.count;
 }

@@ -2,7 +2,11 @@
 #include "base/check.h"
 #include "codegen/cuda/attend.h"
 
-enum { FELT = 1 << 28 };  // extents beyond this are none of an int's
+enum {
+    FELT = 1 << 28,  // extents beyond this are none of an int's
+    MOST_WIDTH = 1 << 14,
+    CHUNK = 8,  // elements of 16 bytes
+};
 
 static bool refuse(const CudaAttend *a, const char *why) {
     return diag_fail(a->w->diag, FAIL_ENVIRONMENT, "kernel '%.*s': attention on GPUs needs %s",
@@ -70,6 +74,30 @@ static int tile_add(CudaAttend *a, TileId load, int dim) {
     return (*count)++;
 }
 
+// Is what the sum reads of each point a part of the tile that another dot has?
+static bool is_within(const CudaAttend *a, const AttendTile *t, TileId load, AttendSum *s) {
+    const TileProgram *p = a->w->p;
+    const TileAccess *whole = &tile_op(p, t->load)->access, *part = &tile_op(p, load)->access;
+    if (part->arg != whole->arg || whole->stride[t->k] != 1 || part->stride[s->k] != 1)
+        return false;
+    for (int d = 0; d < (int)p->dim_count; d++)
+        if (d != t->k && d != s->k && part->stride[d] != whole->stride[d]) return false;
+    int64_t column = part->offset - whole->offset;
+    if (column < 0 || column % CHUNK != 0 || column + s->width > t->width) return false;
+    s->column = (int)column;
+    return true;
+}
+
+static bool sum_tile(CudaAttend *a, TileId load, AttendSum *s) {
+    const TileProgram *p = a->w->p;
+    s->k = only_dim(tile_op(p, load)->dims & k_dims(p));
+    s->width = width_of(p->dims[s->k].extent);
+    for (int i = 0; i < a->other_count && is_plain(a->w, tile_op(p, load)); i++)
+        if (is_within(a, &a->other_tiles[i], load, s)) s->other = i;
+    if (s->other < 0) s->other = tile_add(a, load, a->other);
+    return s->other >= 0;
+}
+
 static int weight_add(CudaAttend *a, TileId v) {
     for (int i = 0; i < a->weight_count; i++)
         if (a->weights[i].i == v.i) return i;
@@ -85,9 +113,10 @@ static bool dot_add(CudaAttend *a, uint32_t i) {
     const char *operands = "the operands of its dots as they lie in memory, in 16 bits";
     if (!(dot->over & k_dims(p))) {
         if (!(dot->over >> a->other & 1)) return refuse(a, "sums over one side");
-        AttendSum s = {{i}, weight_add(a, dot->in[0]), tile_add(a, dot->in[1], a->other)};
+        AttendSum s = {{i}, weight_add(a, dot->in[0]), -1, 0, 0, 0};
+        bool found = sum_tile(a, dot->in[1], &s);
         a->sums[a->sum_count++] = s;
-        return s.other >= 0 || refuse(a, operands);
+        return found || refuse(a, operands);
     }
     int first = stands_at(tile_op(p, dot->in[0]), a->own) ? 0 : 1;
     AttendScore s = {
@@ -139,6 +168,7 @@ static bool reduce_add(CudaAttend *a, uint32_t i) {
 static bool op_add(CudaAttend *a, uint32_t i) {
     const TileOp *op = &a->w->p->ops.ptr[i];
     DimSet dims = op->dims;
+    if (op->kind == TILE_START) return true;
     if (op->kind == TILE_DOT) return dot_add(a, i);
     if (op->kind == TILE_REDUCE) return reduce_add(a, i);
     if (op->kind == TILE_STORE)
@@ -161,8 +191,9 @@ static void band_find(CudaAttend *a) {
     bool keys = a->w->p->dims[a->own].role == DIM_N;
     s->lo = !keys ? band.lo : band.hi == BAND_MOST ? BAND_LEAST : -band.hi;
     s->hi = !keys ? band.hi : band.lo == BAND_LEAST ? BAND_MOST : -band.lo;
-    s->has_lo = s->lo > 1 - s->other;
-    s->has_hi = s->hi < s->own - 1;
+    s->has_lo = a->start ? s->lo != BAND_LEAST : s->lo > 1 - s->other;
+    s->has_hi = a->start ? s->hi != BAND_MOST : s->hi < s->own - 1;
+    if (a->start) s->begin = s->other / 2;
 }
 
 static void shape_find(CudaAttend *a) {
@@ -171,6 +202,8 @@ static void shape_find(CudaAttend *a) {
     *s = (AttendShape){.arch = a->w->arch,
                        .points = 1,
                        .serial = 1,
+                       .parts = a->dealt < 0 ? 1 : p->dims[a->dealt].extent,
+                       .deal = p->deal,
                        .own = attend_extent(a, a->own),
                        .other = attend_extent(a, a->other),
                        .scores = a->score_count,
@@ -185,8 +218,11 @@ static void shape_find(CudaAttend *a) {
         s->other_width += a->other_tiles[i].width;
     for (int i = 0; i < a->score_count; i++)
         s->score_width += a->own_tiles[a->scores[i].own].width;
-    for (int i = 0; i < a->sum_count; i++)
-        s->sum_width += attend_sum_tile(a, &a->sums[i])->width;
+    s->least_width = MOST_WIDTH;
+    for (int i = 0; i < a->sum_count; i++) {
+        s->sum_width += a->sums[i].width;
+        if (a->sums[i].width < s->least_width) s->least_width = a->sums[i].width;
+    }
 }
 
 static AttendTiles tiles_wanted(const CudaAttend *a) {
@@ -197,6 +233,7 @@ static AttendTiles tiles_wanted(const CudaAttend *a) {
     return (AttendTiles){.own = own,
                          .other = keys ? bm : bn,
                          .rows = warps > 0 && own > 0 ? own / (16 * warps) : 0,
+                         .columns = (int)tile_knob(p, "warps_n", 0),
                          .stages = (int)tile_knob(p, "stages", 0)};
 }
 
@@ -224,11 +261,17 @@ static bool is_in_range(const CudaAttend *a) {
 static bool program_plan(CudaWriter *w, CudaAttend *a) {
     const TileProgram *p = w->p;
     int m = tile_dim_of(p, DIM_M), n = tile_dim_of(p, DIM_N);
-    *a = (CudaAttend){.w = w, .own = m, .other = n, .type = DTYPE_COUNT};
+    *a = (CudaAttend){.w = w,
+                      .own = m,
+                      .other = n,
+                      .type = DTYPE_COUNT,
+                      .start = tile_start_of(p),
+                      .dealt = tile_dealt_to(p)};
     for (uint32_t i = 1; i < p->ops.len; i++)
         if (p->ops.ptr[i].kind == TILE_DOT && (p->ops.ptr[i].over >> m & 1))
             a->own = n, a->other = m;
-    if (p->deal) return refuse(a, "all keys for each block");
+    if (a->own == n && (p->deal || a->start)) return refuse(a, "keys that all queries see");
+    if (p->deal && serial_dims(p)) return refuse(a, "keys of one head for each block");
     for (uint32_t i = 1; i < p->ops.len; i++)
         if (!op_add(a, i)) return false;
     if (!softmax_fits(a)) return refuse(a, "a softmax over keys");

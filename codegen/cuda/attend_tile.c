@@ -8,6 +8,7 @@
 enum {
     CHUNK = 8,  // elements of 16 bytes
     MOST_UNROLLED = 8,
+    LONG_ROW = 128,
 };
 
 static const char *type_name(const CudaAttend *a) {
@@ -55,7 +56,8 @@ static void chunk_gather(const CudaAttend *a, const AttendTile *t, const CudaPoi
 
 void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, const char *to) {
     CudaWriter *w = a->w;
-    int points = t->dim == a->own ? a->tiles.own : a->tiles.other, row = t->width / CHUNK;
+    bool own = t->dim == a->own;
+    int points = own ? a->tiles.own : a->tiles.other, row = t->width / CHUNK;
     int threads = attend_threads(&a->tiles), all = points * row;
     int64_t extent = attend_extent(a, t->dim), elements = attend_extent(a, t->k);
     cuda_comment(w, tile_op(w->p, t->load));
@@ -68,7 +70,8 @@ void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, co
     if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);
     cuda_line(w, "const int point = %s + row, k = chunk * %d;", first, CHUNK);
     Str inside = {0};
-    if (extent % points != 0) inside = str_printf(w->arena, "point < %lld", (long long)extent);
+    if (own ? extent % points != 0 : attend_is_ragged(a))
+        inside = str_printf(w->arena, "point < %lld", (long long)extent);
     CudaPoint at = a->at;
     at.at[t->dim] = STR("point");
     at.at[t->k] = STR("k");
@@ -99,28 +102,66 @@ static void multiply_print(const CudaAttend *a, Str sums, const char *weights) {
     cuda_close(w);
 }
 
+// ---- warps that share rows
+
+void attend_rows_wait(const CudaAttend *a) {
+    cuda_line(a->w, "named_barrier_sync(1 + thread / %d, %d);", 32 * a->tiles.columns,
+              32 * a->tiles.columns);
+}
+
+// Of fragment f of the warp's rows and 16 points of the step: each lane's four words as they
+// are in its registers, those of all lanes side by side.
+static Str weights_place(const CudaAttend *a, int number, const char *points) {
+    const AttendTiles *t = &a->tiles;
+    int first = attend_tile_bytes(&a->shape, t) +
+                number * attend_weight_bytes(&a->shape, t) / a->shape.weights;
+    return str_printf(a->w->arena,
+                      "shared + %d + (((warp_row / 16 + f) * %d + %s) * 32 + lane) * 16", first,
+                      t->other / 16, points);
+}
+
+void attend_weights_share(const CudaAttend *a) {
+    CudaWriter *w = a->w;
+    int pieces = attend_part(&a->tiles) / 16;
+    Str points = str_printf(w->arena, "part * %d + p", pieces);
+    cuda_open(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
+    cuda_open(w, "UNROLL for (int p = 0; p < %d; p++)", pieces);
+    for (int i = 0; i < a->weight_count; i++) {
+        const char *x = str_printf(w->arena, "weights_%d[f][p]", i).ptr;
+        cuda_line(w, "store_words(%.*s, Words<4>{{%s[0], %s[1], %s[2], %s[3]}});",
+                  STR_ARG(weights_place(a, i, points.ptr)), x, x, x, x);
+    }
+    cuda_close(w);
+    cuda_close(w);
+    attend_rows_wait(a);
+}
+
+// ---- products of a step
+
 // scores[f][j] = own rows . points of the step, over the elements.
 void attend_score_print(const CudaAttend *a, int number) {
     CudaWriter *w = a->w;
     const AttendScore *s = &a->scores[number];
     const AttendTile *own = &a->own_tiles[s->own], *other = &a->other_tiles[s->other];
     cuda_comment(w, tile_op(w->p, s->dot));
-    cuda_line(w, "float scores_%d[%d][%d][4] = {};", number, a->tiles.rows, a->tiles.other / 8);
+    int points = attend_part(&a->tiles);
+    cuda_line(w, "float scores_%d[%d][%d][4] = {};", number, a->tiles.rows, points / 8);
     // Unrolled, long rows would take registers for their addresses.
     cuda_open(w, "%s for (int k = 0; k < %d; k += 16)",
-              own->width > ATTEND_MOST_WIDTH ? "_Pragma(\"unroll 4\")" : "UNROLL", own->width);
+              own->width > LONG_ROW ? "_Pragma(\"unroll 4\")" : "UNROLL", own->width);
     cuda_line(w, "u32 a[%d][4];", a->tiles.rows);
     cuda_line(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
     cuda_line(w,
               "    matrix_load_x4(a[f], tiles + %d + place_%d(warp_row + f * 16 + lane %% 16, "
               "k / 8 + lane / 16));",
               own->offset, own->width);
-    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", a->tiles.other / 16);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", points / 16);
     cuda_line(w, "u32 b[4];");
+    Str part = a->tiles.columns > 1 ? str_printf(w->arena, "part * %d + ", points) : STR("");
     cuda_line(w,
-              "matrix_load_x4(b, tiles + stage + %d + place_%d(j * 16 + lane %% 8 + lane / 16 "
-              "* 8, k / 8 + lane / 8 %% 2));",
-              other->offset, other->width);
+              "matrix_load_x4(b, tiles + stage + %d + place_%d(%.*sj * 16 + lane %% 8 + lane / "
+              "16 * 8, k / 8 + lane / 8 %% 2));",
+              other->offset, other->width, STR_ARG(part));
     multiply_print(a, str_printf(w->arena, "scores_%d", number), "a[f]");
     cuda_close(w);
     cuda_close(w);
@@ -130,17 +171,28 @@ void attend_score_print(const CudaAttend *a, int number) {
 void attend_sum_print(const CudaAttend *a, int number) {
     CudaWriter *w = a->w;
     const AttendSum *s = &a->sums[number];
-    const AttendTile *tile = attend_sum_tile(a, s);
+    const AttendTile *tile = &a->other_tiles[s->other];
+    int columns = a->tiles.columns, width = s->width / columns;
+    bool shared = columns > 1;
     cuda_comment(w, tile_op(w->p, s->dot));
     cuda_open(w, "UNROLL for (int p = 0; p < %d; p++)", a->tiles.other / 16);
-    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", tile->width / 16);
+    if (shared) {
+        cuda_line(w, "Words<4> weights[%d];", a->tiles.rows);
+        cuda_line(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
+        cuda_line(w, "    weights[f] = load_words<4>(%.*s);",
+                  STR_ARG(weights_place(a, s->weight, "p")));
+    }
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", width / 16);
     cuda_line(w, "u32 b[4];");
+    Str part = shared ? str_printf(w->arena, "part * %d + ", width / CHUNK) : STR("");
+    if (s->column) part = str_printf(w->arena, "%.*s%d + ", STR_ARG(part), s->column / CHUNK);
     cuda_line(w,
-              "matrix_load_x4_turned(b, tiles + stage + %d + place_%d(p * 16 + lane %% 16, j "
-              "* 2 + lane / 16));",
-              tile->offset, tile->width);
+              "matrix_load_x4_turned(b, tiles + stage + %d + place_%d(p * 16 + lane %% 16, "
+              "%.*sj * 2 + lane / 16));",
+              tile->offset, tile->width, STR_ARG(part));
+    Str weights = str_printf(w->arena, "weights_%d[f][p]", s->weight);
     multiply_print(a, str_printf(w->arena, "sums_%d", number),
-                   str_printf(w->arena, "weights_%d[f][p]", s->weight).ptr);
+                   shared ? "weights[f].w" : weights.ptr);
     cuda_close(w);
     cuda_close(w);
 }

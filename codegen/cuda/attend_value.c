@@ -58,6 +58,8 @@ static bool *all_kept(const CudaAttend *a) {
 }
 
 static int rows_of(const CudaAttend *a) { return a->tiles.rows * 2; }
+// Pairs of others of which a thread has scores with a row.
+static int pairs_of(const CudaAttend *a) { return attend_part(&a->tiles) / 8; }
 
 static void own_print(const CudaAttend *a, bool inside) {
     int64_t extent = attend_extent(a, a->own);
@@ -86,14 +88,25 @@ static void rows_keep(CudaAttend *a, Values *v, const bool *which) {
     cuda_close(w);
 }
 
-void attend_rows_print(CudaAttend *a) {
-    a->rows = values_new(a->w);
+// What anything is computed of.
+static bool *wanted_by_any(const CudaAttend *a) {
     bool *wanted = wanted_by(a, true), *results = wanted_by(a, false);
     for (uint32_t i = 1; i < op_count(a); i++)
         wanted[i] = wanted[i] || results[i];
+    if (a->start) values_mark(a->w->p, a->start->in[0], wanted);
+    return wanted;
+}
+
+void attend_grid_print(CudaAttend *a) {
+    a->rows = values_new(a->w);
     Run grid = {.along = -1, .width = 1, .first = a->at};
-    values_print(&a->rows, &grid, marked_at(a, wanted, AT_GRID, false), all_kept(a));
-    rows_keep(a, &a->rows, marked_at(a, wanted, AT_OWN, false));
+    values_print(&a->rows, &grid, marked_at(a, wanted_by_any(a), AT_GRID, false), all_kept(a));
+    if (a->start)
+        cuda_line(a->w, "const int start = %.*s;", STR_ARG(a->rows.known[a->start->in[0].i]));
+}
+
+void attend_rows_print(CudaAttend *a) {
+    rows_keep(a, &a->rows, marked_at(a, wanted_by_any(a), AT_OWN, false));
 }
 
 // ---- scores
@@ -104,16 +117,15 @@ static Values others_open(CudaAttend *a, const bool *wanted) {
     Values v = values_inside(&a->rows);
     bool *which = marked_at(a, wanted, AT_OTHER, false);
     const bool *kept = all_kept(a);
-    int64_t extent = attend_extent(a, a->other);
-    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", a->tiles.other / 8);
+    long long extent = (long long)attend_extent(a, a->other);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", pairs_of(a));
     values_declare(w, which, kept, 2);
     cuda_open(w, "UNROLL for (int e = 0; e < 2; e++)");
-    cuda_line(w, "const int point = other_first + j * 8 + lane %% 4 * 2 + e;");
-    if (extent % a->tiles.other == 0)
-        cuda_line(w, "const int other = point;");
+    cuda_line(w, "const int point = %s + j * 8 + lane %% 4 * 2 + e;", attend_part_first(a));
+    if (attend_is_ragged(a))
+        cuda_line(w, "const int other = point < %lld ? point : %lld;", extent, extent - 1);
     else
-        cuda_line(w, "const int other = point < %lld ? point : %lld;", (long long)extent,
-                  (long long)extent - 1);
+        cuda_line(w, "const int other = point;");
     Run run = {.along = -1, .width = 1, .first = a->at, .slot = STR("e")};
     run.first.at[a->other] = STR("other");
     values_print(&v, &run, which, kept);
@@ -129,7 +141,7 @@ static void pairs_open(const CudaAttend *a) {
 
 static void others_of_pair_open(const CudaAttend *a) {
     cuda_open(a->w, "UNROLL for (int e = 0; e < 2; e++)");
-    cuda_line(a->w, "const int other = other_first + j * 8 + lane %% 4 * 2 + e;");
+    cuda_line(a->w, "const int other = %s + j * 8 + lane %% 4 * 2 + e;", attend_part_first(a));
 }
 
 // Values at own and other: those that are wanted, of the pair e.
@@ -147,7 +159,8 @@ static void pair_print(CudaAttend *a, Values *v, const bool *wanted) {
 
 static void weights_declare(const CudaAttend *a) {
     for (int i = 0; i < a->weight_count; i++)
-        cuda_line(a->w, "u32 weights_%d[%d][%d][4];", i, a->tiles.rows, a->tiles.other / 16);
+        cuda_line(a->w, "u32 weights_%d[%d][%d][4];", i, a->tiles.rows,
+                  attend_part(&a->tiles) / 16);
 }
 
 static void weight_pack(const CudaAttend *a, int i) {
@@ -163,7 +176,7 @@ static void weights_mask(const CudaAttend *a) {
     Str inside = attend_inside(a);
     if (inside.len == 0) return;
     cuda_open(w, "if (masked)");
-    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", a->tiles.other / 8);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", pairs_of(a));
     pairs_open(a);
     cuda_line(w, "u32 kept = 0;");
     others_of_pair_open(a);
@@ -221,7 +234,7 @@ static void scores_mask(const CudaAttend *a) {
     Str inside = attend_inside(a);
     if (inside.len == 0) return;
     cuda_open(w, "if (masked)");
-    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", a->tiles.other / 8);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", pairs_of(a));
     pairs_open(a);
     others_of_pair_open(a);
     cuda_line(w, "if (!(%.*s)) scores_0[r / 2][j][r %% 2 * 2 + e] = -INFINITY;",
@@ -230,32 +243,50 @@ static void scores_mask(const CudaAttend *a) {
         cuda_close(w);
 }
 
+// What each of the warps that share a row has as x is known to all as of_row[part]. Closes the
+// loop over the rows and opens it again.
+static void row_share(const CudaAttend *a, const char *x) {
+    CudaWriter *w = a->w;
+    Str row =
+        str_printf(w->arena, "of_rows + (warp_row + lane / 4 + r * 8) * %d", a->tiles.columns);
+    cuda_line(w, "if (lane %% 4 == 0) (%.*s)[part] = %s;", STR_ARG(row), x);
+    cuda_close(w);
+    attend_rows_wait(a);
+    cuda_open(w, "UNROLL for (int r = 0; r < %d; r++)", rows_of(a));
+    cuda_line(w, "const float *const of_row = %.*s;", STR_ARG(row));
+}
+
 // top and total are of all steps so far; all sums are relative to the row's maximum. exp(x) is
 // 2^(x log2 e), and log2 e goes with the factor.
 void attend_softmax_print(CudaAttend *a) {
     const double log2_e = 1.4426950408889634;
     CudaWriter *w = a->w;
-    int pairs = a->tiles.other / 8;
+    int columns = a->tiles.columns;
     if (a->factor == 0) scores_map(a);
     scores_mask(a);
     weights_declare(a);
     Str factor = cuda_number(w, (a->factor != 0 ? a->factor : 1) * log2_e, DTYPE_F32);
     cuda_open(w, "UNROLL for (int r = 0; r < %d; r++)", rows_of(a));
     cuda_line(w, "float most = top[r];");
-    cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", pairs * 2);
+    cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", pairs_of(a) * 2);
     cuda_line(w, "    most = fmaxf(most, scores_0[r / 2][i / 2][r %% 2 * 2 + i %% 2]);");
     cuda_line(w, "most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));");
     cuda_line(w, "most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));");
+    if (columns > 1) {
+        row_share(a, "most");
+        cuda_line(w, "float most = of_row[0];");
+        cuda_line(w, "UNROLL for (int i = 1; i < %d; i++) most = fmaxf(most, of_row[i]);",
+                  columns);
+    }
     cuda_line(w, "const float base = most == -INFINITY ? 0.0f : most * %.*s;", STR_ARG(factor));
     cuda_line(w, "const float decay = exp2_of(fmaf(top[r], %.*s, -base));", STR_ARG(factor));
     cuda_line(w, "top[r] = most;");
     cuda_line(w, "total[r] *= decay;");
     for (int i = 0; i < a->sum_count; i++) {
-        cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)",
-                  attend_sum_tile(a, &a->sums[i])->width / 4);
+        cuda_line(w, "UNROLL for (int i = 0; i < %d; i++)", a->sums[i].width / columns / 4);
         cuda_line(w, "    sums_%d[r / 2][i / 2][r %% 2 * 2 + i %% 2] *= decay;", i);
     }
-    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", pairs);
+    cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", pairs_of(a));
     cuda_line(w, "float pair_0[2];");
     cuda_open(w, "UNROLL for (int e = 0; e < 2; e++)");
     cuda_line(w, "pair_0[e] = exp2_of(fmaf(scores_0[r / 2][j][r %% 2 * 2 + e], %.*s, -base));",
@@ -272,9 +303,16 @@ void attend_softmax_print(CudaAttend *a) {
 static void softmax_finish(CudaAttend *a) {
     CudaWriter *w = a->w;
     if (!a->top.i) return;
-    cuda_line(w, "UNROLL for (int r = 0; r < %d; r++)", rows_of(a));
-    cuda_line(w, "    for (int lanes = 1; lanes <= 2; lanes *= 2)");
-    cuda_line(w, "        total[r] += __shfl_xor_sync(~0U, total[r], lanes);");
+    int columns = a->tiles.columns;
+    cuda_open(w, "UNROLL for (int r = 0; r < %d; r++)", rows_of(a));
+    cuda_line(w, "for (int lanes = 1; lanes <= 2; lanes *= 2)");
+    cuda_line(w, "    total[r] += __shfl_xor_sync(~0U, total[r], lanes);");
+    if (columns > 1) {
+        row_share(a, "total[r]");
+        cuda_line(w, "total[r] = of_row[0];");
+        cuda_line(w, "UNROLL for (int i = 1; i < %d; i++) total[r] += of_row[i];", columns);
+    }
+    cuda_close(w);
     double factor = a->factor != 0 ? a->factor : 1;
     a->rows.known[a->top.i] = str_printf(w->arena, "fmaxf(top[r] * %.*s, -3.40282347e38f)",
                                          STR_ARG(cuda_number(w, factor, DTYPE_F32)));
@@ -287,7 +325,9 @@ static void row_open(const CudaAttend *a, bool one_lane) {
     own_print(a, true);
     Str inside = str_printf(a->w->arena, "own < %lld", (long long)extent);
     if (extent % a->tiles.own == 0) inside = STR("true");
-    cuda_open(a->w, "if (%.*s%s)", STR_ARG(inside), one_lane ? " && lane % 4 == 0" : "");
+    const char *only =
+        a->tiles.columns > 1 ? " && part == 0 && lane % 4 == 0" : " && lane % 4 == 0";
+    cuda_open(a->w, "if (%.*s%s)", STR_ARG(inside), one_lane ? only : "");
 }
 
 static void row_store(const CudaAttend *a, const TileOp *op) {
@@ -324,15 +364,15 @@ static void result_store(CudaAttend *a, const TileOp *op) {
     kept[op->in[0].i] = true;
     Values v = values_inside(&a->rows);
     bool *which = arena_array(w->arena, bool, op_count(a));
-    int width = 0, k = -1;
+    int width = 0, k = -1, columns = a->tiles.columns;
     for (uint32_t i = 1; i < op_count(a); i++)
         which[i] = wanted[i] && place_of(a, i) == AT_RESULT;
     for (int i = 0; i < a->sum_count; i++) {
         v.known[a->sums[i].dot.i] =
             str_printf(w->arena, "sums_%d[r / 2][j][r %% 2 * 2 + e]", i);
         if (!wanted[a->sums[i].dot.i]) continue;
-        width = attend_sum_tile(a, &a->sums[i])->width;
-        k = attend_sum_tile(a, &a->sums[i])->k;
+        width = a->sums[i].width / columns;
+        k = a->sums[i].k;
     }
     ASSERT(k >= 0);
     int64_t extent = attend_extent(a, k);
@@ -343,8 +383,10 @@ static void result_store(CudaAttend *a, const TileOp *op) {
     if (!run.wide) run.only = str_printf(w->arena, "k + e < %lld", (long long)extent);
     row_open(a, false);
     cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", width / 8);
-    cuda_line(w, "const int k = j * 8 + lane %% 4 * 2;");
-    if (extent % width != 0) cuda_line(w, "if (k >= %lld) break;", (long long)extent);
+    Str part = columns > 1 ? str_printf(w->arena, "part * %d + ", width) : STR("");
+    cuda_line(w, "const int k = %.*sj * 8 + lane %% 4 * 2;", STR_ARG(part));
+    if (extent % (width * columns) != 0)
+        cuda_line(w, "if (k >= %lld) break;", (long long)extent);
     values_declare(w, which, kept, run.width);
     values_print(&v, &run, which, kept);
     run_store(a, op, &run, &v);

@@ -118,6 +118,7 @@ static void set_tiles(Attend *a) {
     if (s->bn) tile_knob_set(a->w->program, "bn", s->bn);
     if (s->stages) tile_knob_set(a->w->program, "stages", s->stages);
     if (s->warps_m) tile_knob_set(a->w->program, "warps_m", s->warps_m);
+    if (s->warps_n) tile_knob_set(a->w->program, "warps_n", s->warps_n);
 }
 
 // ---- values

@@ -21,30 +21,41 @@ static void fixture_open(Fixture *f, bool quick) {
 // below 1 in magnitude and errors add up like random steps.
 static CudaCheck check_of(const AttendCase *c) {
     int64_t terms = c->T * c->groups > c->S ? c->T * c->groups : c->S;
-    return (CudaCheck){.range = 0.5, .tolerance = 0x1p-9 * 2 * sqrt((double)terms)};
+    return (CudaCheck){.range = 0.5,
+                       .whole = c->S,  // where queries start
+                       .tolerance = 0x1p-9 * 2 * sqrt((double)terms)};
 }
 
-static void add(Fixture *f, const AttendCase *c, bool gradients, IsaLevel arch, DType type) {
+typedef struct {
+    IsaLevel arch;
+    DType type;
+    int32_t columns;  // warps that share rows; 0: as many as are chosen
+} Target;
+
+static void add(Fixture *f, const AttendCase *c, bool gradients, Target target) {
     Arena *arena = &f->bench.arena;
     Regions *regions = pass_fuse(attend_case_graph(arena, c, gradients), arena);
     assert_int_equal(regions->count, 1);
     Schedule schedule = schedule_none();
     schedule.bm = c->bm;
     schedule.bn = c->bn;
+    schedule.warps_n = target.columns;
+    schedule.parts = c->parts;
     schedule.split = 1;
     TileKernels *kernels = region_to_tile(regions, &regions->regions[0], &schedule, arena);
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
         TileProgram *p = arena_new(arena, TileProgram);
         *p = *kernels->kernels[i].program;
-        attend_case_narrow(p, type);
-        cuda_bench_add(&f->cuda, cuda_attend, p, arch, check_of(c));
+        attend_case_narrow(p, target.type);
+        cuda_bench_add(&f->cuda, p->skeleton == TILE_ATTEND ? cuda_attend : cuda_stream, p,
+                       target.arch, check_of(c));
     }
 }
 
-static void add_both(Fixture *f, const AttendCase *c, uint64_t number) {
+static void add_both(Fixture *f, const AttendCase *c, uint64_t number, int32_t columns) {
     IsaLevel arch = (IsaLevel)(CUDA_SM80 + number % 3);
-    add(f, c, false, arch, number % 4 == 3 ? DTYPE_F16 : DTYPE_BF16);
-    add(f, c, true, arch, DTYPE_BF16);
+    add(f, c, false, (Target){arch, number % 4 == 3 ? DTYPE_F16 : DTYPE_BF16, columns});
+    add(f, c, true, (Target){arch, DTYPE_BF16, columns});
 }
 
 static void run_and_close(Fixture *f) {
@@ -56,7 +67,7 @@ static void check_cases(const AttendCase *cases, size_t count, bool quick) {
     Fixture f;
     fixture_open(&f, quick);
     for (size_t i = 0; i < count; i++)
-        add_both(&f, &cases[i], i);
+        add_both(&f, &cases[i], i, 0);
     run_and_close(&f);
 }
 
@@ -104,6 +115,92 @@ static void test_schedules(void **state) {
         {36, 30, 5, 8, 1, 1, ALL, false, 16, 16, 1, false, false, 0},
     };
     check_cases(cases, COUNT(cases), false);
+}
+
+// Queries that begin at a key of their own, a single one of several heads among them, and keys
+// that are dealt to blocks, some of which have none that a query sees.
+static void test_starts(void **state) {
+    (void)state;
+    static const AttendCase cases[] = {
+        {1, 100, 20, 24, 2, 5, CAUSAL, false, 0, 32, 1, true, false, 0},
+        {9, 70, 16, 24, 1, 2, CAUSAL, false, 0, 0, 1, true, false, 0},
+        {20, 90, 16, 24, 1, 1, {0, 30}, true, 16, 16, 1, true, false, 0},
+        {1, 300, 16, 24, 1, 3, CAUSAL, false, 0, 0, 1, true, false, 3},
+        {1, 150, 16, 24, 2, 4, {0, 40}, false, 0, 32, 1, true, false, 4},
+        {7, 70, 64, 64, 1, 1, CAUSAL, true, 0, 32, 1, true, false, 2},
+    };
+    Fixture f;
+    fixture_open(&f, true);
+    for (size_t i = 0; i < COUNT(cases); i++)
+        add(&f, &cases[i], false,
+            (Target){(IsaLevel)(CUDA_SM80 + i % 3), DTYPE_BF16, i == 5 ? 2 : 0});
+    run_and_close(&f);
+}
+
+// Heads h of one query a row b, which begins anywhere; values are part of the keys, and these
+// are dealt to two blocks.
+static const TileProgram *latent(Fixture *f, int heads, int keys, int d, int e, int at) {
+    static const char text[] =
+        "tile latent attend\n  grid b = 3\n  grid p = 2\n  m h = %d\n  n s = %d\n  k d = %d\n"
+        "  k e = %d\n  band 0, inf\n  deal 64\n"
+        "  arg q: bf16[%d]\n  arg key: bf16[%d]\n  arg begin: i32[3]\n  arg y: f32[%d]\n"
+        "  %%1 = load begin[b] : i32 (b)\n  start %%1 : i32 (b)\n"
+        "  %%3 = load q[b*%d + h*%d + d] : f32 (b, h, d)\n"
+        "  %%4 = load key[b*%d + s*%d + d] if 0 <= p < 2 : f32 (b, p, s, d)\n"
+        "  %%5 = dot %%3, %%4 over (d) : f32 (b, p, h, s)\n"
+        "  %%6 = reduce_max %%5 over (s) : f32 (b, p, h)\n"
+        "  %%7 = map sub %%5, %%6 : f32 (b, p, h, s)\n"
+        "  %%8 = map exp %%7 : f32 (b, p, h, s)\n"
+        "  %%9 = reduce_sum %%8 over (s) : f32 (b, p, h)\n"
+        "  %%10 = const 1e-30 : f32 ()\n  %%11 = map max %%9, %%10 : f32 (b, p, h)\n"
+        "  %%12 = load key[b*%d + s*%d + e + %d] : f32 (b, s, e)\n"
+        "  %%13 = dot %%8, %%12 over (s) : f32 (b, p, h, e)\n"
+        "  %%14 = map div %%13, %%11 : f32 (b, p, h, e)\n"
+        "  store y[b*%d + p*%d + h*%d + e] = %%14 : f32 (b, p, h, e)\n";
+    int all = keys * d, result = heads * e;
+    Str t = str_printf(&f->bench.arena, text, heads, keys, d, e, 3 * heads * d, 3 * all,
+                       6 * result, heads * d, d, all, d, all, d, at, 2 * result, result, e);
+    return bench_program(&f->bench, t.ptr);
+}
+
+static void test_latent(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_open(&f, true);
+    CudaCheck check = {.range = 0.5, .whole = 150, .tolerance = 0x1p-9 * 2 * sqrt(150)};
+    cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 5, 150, 40, 24, 0), CUDA_SM80, check);
+    cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 18, 150, 72, 40, 32), CUDA_SM90A, check);
+    cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 3, 150, 576, 512, 0), CUDA_SM100A, check);
+    run_and_close(&f);
+}
+
+// Two or four warps with the same rows, and parts of the columns that are padding alone.
+static void test_shared_rows(void **state) {
+    (void)state;
+    static const AttendCase cases[] = {
+        {65, 65, 24, 40, 1, 2, CAUSAL, false, 32, 32, 1, false, false, 0},
+        {40, 50, 64, 33, 1, 1, ALL, false, 64, 64, 1, false, false, 0},
+        {33, 33, 30, 20, 2, 1, {0, 9}, true, 32, 32, 1, false, false, 0},
+    };
+    Fixture f;
+    fixture_open(&f, true);
+    for (size_t i = 0; i < COUNT(cases); i++)
+        add_both(&f, &cases[i], i, i == 1 ? 4 : 2);
+    run_and_close(&f);
+    fixture_open(&f, false);
+    const AttendCase one = {40, 40, 20, 24, 1, 2, CAUSAL, false, 32, 32, 1, false, false, 0};
+    add_both(&f, &one, 1, 2);
+    run_and_close(&f);
+}
+
+// Widths of latent attention, with the tiles that are chosen for them.
+static void test_wide(void **state) {
+    (void)state;
+    static const AttendCase cases[] = {
+        {40, 40, 192, 128, 1, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {35, 20, 150, 256, 1, 2, ALL, false, 0, 0, 1, false, false, 0},
+    };
+    check_cases(cases, COUNT(cases), true);
 }
 
 // Several sequences in one: a query sees keys of its own number only, perhaps none of a tile.
@@ -164,15 +261,20 @@ static void test_compiles(void **state) {
         {256, 256, 32, 32, 4, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
         {2048, 2048, 64, 64, 4, 4, CAUSAL, false, 0, 0, 1, false, false, 0},
         {2048, 2048, 128, 128, 2, 4, {0, 511}, false, 0, 0, 1, false, false, 0},
-        {2048, 2048, 192, 64, 2, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {2048, 2048, 192, 128, 2, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {2048, 2048, 256, 256, 2, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
+        {128, 4096, 128, 128, 4, 4, CAUSAL, false, 0, 0, 1, true, false, 2},
     };
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         Fixture f;
         fixture_open(&f, true);
         for (size_t i = 0; i < COUNT(cases); i++) {
-            add(&f, &cases[i], false, (IsaLevel)arch, DTYPE_BF16);
-            add(&f, &cases[i], true, (IsaLevel)arch, DTYPE_BF16);
+            add(&f, &cases[i], false, (Target){(IsaLevel)arch, DTYPE_BF16, 0});
+            if (!cases[i].start)
+                add(&f, &cases[i], true, (Target){(IsaLevel)arch, DTYPE_BF16, 0});
         }
+        cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 32, 4096, 576, 512, 0), (IsaLevel)arch,
+                       (CudaCheck){.range = 1});
         cuda_bench_compile(&f.cuda, (IsaLevel)arch);
         bench_close(&f.bench);
     }
@@ -200,7 +302,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths),   cmocka_unit_test(test_bands),
         cmocka_unit_test(test_schedules), cmocka_unit_test(test_widths_and_layouts),
-        cmocka_unit_test(test_segments),  cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_segments),  cmocka_unit_test(test_shared_rows),
+        cmocka_unit_test(test_wide),      cmocka_unit_test(test_starts),
+        cmocka_unit_test(test_latent),    cmocka_unit_test(test_compiles),
         cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,26 +49,23 @@ static const char sum_of_parts[] = "tile sum stream\nserial p = 3\ncol c = 2880\
                                    "%2 = reduce_sum %1 over (p) : f32 (c)\n"
                                    "store y[c] = %2 : f32 (c)\n";
 
-// Causal attention of 40 queries and keys, three tiles of keys in two stages.
-static const char attention[] = "tile attention attend\n"
-                                "grid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"
-                                "band 0, inf\n"
-                                "arg q: bf16[1280]\narg key: bf16[1280]\narg v: bf16[1920]\n"
-                                "arg y: f32[1920]\nknob bm = 32\nknob bn = 16\n"
-                                "knob warps_m = 2\nknob stages = 2\n"
-                                "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"
-                                "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"
-                                "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n"
-                                "%4 = const 0.5 : f32 ()\n"
-                                "%5 = map mul %3, %4 : f32 (h, t, s)\n"
-                                "%6 = reduce_max %5 over (s) : f32 (h, t)\n"
-                                "%7 = map sub %5, %6 : f32 (h, t, s)\n"
-                                "%8 = map exp %7 : f32 (h, t, s)\n"
-                                "%9 = reduce_sum %8 over (s) : f32 (h, t)\n"
-                                "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"
-                                "%11 = dot %8, %10 over (s) : f32 (h, t, e)\n"
-                                "%12 = map div %11, %9 : f32 (h, t, e)\n"
-                                "store y[h*960 + t*24 + e] = %12 : f32 (h, t, e)\n";
+// Causal attention of 40 queries and keys, tiles of keys in two stages.
+#define ATTENTION(knobs)                                                              \
+    "tile attention attend\ngrid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"     \
+    "band 0, inf\narg q: bf16[1280]\narg key: bf16[1280]\narg v: bf16[1920]\n"        \
+    "arg y: f32[1920]\nknob bm = 32\nknob warps_m = 2\nknob stages = 2\n" knobs       \
+    "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"                                 \
+    "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"                               \
+    "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n%4 = const 0.5 : f32 ()\n"             \
+    "%5 = map mul %3, %4 : f32 (h, t, s)\n"                                           \
+    "%6 = reduce_max %5 over (s) : f32 (h, t)\n%7 = map sub %5, %6 : f32 (h, t, s)\n" \
+    "%8 = map exp %7 : f32 (h, t, s)\n%9 = reduce_sum %8 over (s) : f32 (h, t)\n"     \
+    "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"                                \
+    "%11 = dot %8, %10 over (s) : f32 (h, t, e)\n"                                    \
+    "%12 = map div %11, %9 : f32 (h, t, e)\n"                                         \
+    "store y[h*960 + t*24 + e] = %12 : f32 (h, t, e)\n"
+static const char attention[] = ATTENTION("knob bn = 16\n");
+static const char attention_of_two[] = ATTENTION("knob bn = 32\nknob warps_n = 2\n");
 
 // The gradients of such: of queries, and of keys with values.
 #define GRADIENTS(name, results)                                                        \
@@ -271,6 +268,24 @@ static const Mutation in_attention[] = {
     PLANT("k / 8 + lane / 8 % 2)", "k / 8 + 1 - lane / 8 % 2)", "wrong"),
     PLANT("lanes <= 2", "lanes <= 1", "wrong"),
     PLANT("/ 1 % 2;  // h", "/ 1 % 1;  // h", NULL),
+};
+
+// Of two warps that share rows: what each gives to the other, and when.
+static const Mutation in_attention_of_two[] = {
+    PLANT("named_barrier_sync(1 + thread / 64, 64);\n        UNROLL for (int r",
+          "UNROLL for (int r", "race"),
+    PLANT("named_barrier_sync(1 + thread / 64, 64);\n        // %11", "// %11", "race"),
+    PLANT("named_barrier_sync(1 + thread / 64, 64);\n    UNROLL for (int r",
+          "UNROLL for (int r", "race"),
+    PLANT("[part] = most;", "[0] = most;", "race"),
+    PLANT("float most = of_row[0];", "float most = of_row[part];", "wrong"),
+    PLANT("total[r] += of_row[i];", "total[r] += 0.0f;", "wrong"),
+    PLANT("part * 1 + p)", "p)", "race"),
+    PLANT("part_first = other_first + part * 16", "part_first = other_first", "wrong"),
+    PLANT("(part * 16 + j * 16 + lane", "(j * 16 + lane", "wrong"),
+    PLANT("part * 2 + j * 2 + lane", "j * 2 + lane", "wrong"),
+    PLANT("k = part * 16 + j * 8", "k = j * 8", "race"),
+    PLANT("thread / 64 * 16", "thread / 32 * 16", NULL),
 };
 
 // Groups of rows: which tile a block has, and what is of no group or of the next one.
@@ -526,6 +541,8 @@ static void bugs_in_attention(void **state) {
     (void)state;
     expect_noticed((Program){attention, CUDA_SM80, 0x1p-7, NULL}, in_attention,
                    COUNT(in_attention));
+    expect_noticed((Program){attention_of_two, CUDA_SM80, 0x1p-7, NULL}, in_attention_of_two,
+                   COUNT(in_attention_of_two));
 }
 
 static void bugs_in_gradients_of_attention(void **state) {
