@@ -73,17 +73,27 @@ static double rounding_of(DType t) {
     return t == DTYPE_BF16 ? 0x1p-7 : t == DTYPE_F16 ? 0x1p-10 : 0;
 }
 
-static void compare(const CudaCase *c, const CudaKernel *kernel, uint32_t i, const void *got,
-                    const void *expected) {
+static double limit_of(const CudaCase *c, const TileArg *arg, double expected,
+                       const void *limits, int64_t k) {
+    double rounding = rounding_of(arg->type);
+    if (!c->check.limits) return (c->check.tolerance + rounding) * (1 + fabs(expected));
+    return dtype_get(arg->type, limits, k) * (1 + rounding) + rounding * fabs(expected);
+}
+
+typedef struct {
+    const void *got, *expected, *limits;
+} Results;
+
+static void compare(const CudaCase *c, const CudaKernel *kernel, uint32_t i, Results r) {
     const TileArg *arg = &c->program->args.ptr[i];
-    double tolerance = c->check.tolerance + rounding_of(arg->type);
     for (int64_t k = 0; k < arg->elements; k++) {
-        double g = dtype_get(arg->type, got, k), e = dtype_get(arg->type, expected, k);
+        double g = dtype_get(arg->type, r.got, k), e = dtype_get(arg->type, r.expected, k);
         if (g == e || (isnan(g) && isnan(e))) continue;
-        if (dtype_is_float(arg->type) && fabs(g - e) <= tolerance * (1 + fabs(e))) continue;
+        double limit = limit_of(c, arg, e, r.limits, k);
+        if (dtype_is_float(arg->type) && fabs(g - e) <= limit) continue;
         print_error("%.*s\n", STR_ARG(kernel->text));
-        fail_msg("%.*s: %.*s[%lld] is %.9g instead of %.9g", STR_ARG(c->program->name),
-                 STR_ARG(arg->name), (long long)k, g, e);
+        fail_msg("%.*s: %.*s[%lld] is %.9g instead of %.9g within %.3g",
+                 STR_ARG(c->program->name), STR_ARG(arg->name), (long long)k, g, e, limit);
     }
 }
 
@@ -91,7 +101,11 @@ static void case_run(CudaBench *b, const Simt *simt, uint32_t number) {
     const CudaCase *c = &b->cases.ptr[number];
     const TileProgram *p = c->program;
     Arena arena = {0};
-    Arguments expected = arguments_new(&arena, c), got = arguments_new(&arena, c);
+    Arguments expected = arguments_new(&arena, c), got = arguments_new(&arena, c), limits = {0};
+    if (c->check.limits) {
+        limits = arguments_new(&arena, c);
+        c->check.limits(p, expected.data, limits.data);
+    }
     tile_interpret(p, expected.data);
     SimtArg args[MAX_ARGS];
     for (uint32_t i = 0; i < p->args.len; i++)
@@ -102,7 +116,8 @@ static void case_run(CudaBench *b, const Simt *simt, uint32_t number) {
                        : simt_check(&b->bench->diag, simt, number, args, p->args.len);
     if (!ok) fail_diag(&b->bench->diag, b->kernels.ptr[number].text);
     for (uint32_t i = 0; i < p->args.len; i++)
-        compare(c, &b->kernels.ptr[number], i, got.data[i], expected.data[i]);
+        compare(c, &b->kernels.ptr[number], i,
+                (Results){got.data[i], expected.data[i], limits.data[i]});
     arena_release(&arena);
 }
 

@@ -11,10 +11,15 @@ typedef bool (*CudaSkeleton)(CudaWriter *w);
 // Puts what must not be random into arguments that are filled.
 typedef void (*CudaPrepare)(const TileProgram *p, void *const *args);
 
+// For every element of the arguments that p writes, how far it may be off; in arrays of the
+// arguments' types.
+typedef void (*CudaLimits)(const TileProgram *p, void *const *args, void *const *limits);
+
 typedef struct {
     double range;  // reals from (-range, range); whole numbers from [0, whole)
     int64_t whole;
     double tolerance;     // of f32 results: |got - expected| <= tolerance * (1 + |expected|)
+    CudaLimits limits;    // in place of it; NULL: none
     int in_place[2];      // arguments that are the same memory; both 0: none are
     CudaPrepare prepare;  // NULL: nothing is left to do
 } CudaCheck;

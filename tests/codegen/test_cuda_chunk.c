@@ -2,6 +2,7 @@
 // attention and of its gradients become, over ragged lengths, tiles and widths, against the
 // interpreter, and through NVRTC.
 #include "tests/codegen/chunk_case.h"
+#include "tests/codegen/chunk_limits.h"
 #include "tests/codegen/cuda_bench.h"
 
 typedef struct {
@@ -21,18 +22,13 @@ static void run_and_close(Fixture *f) {
 
 #define COUNT(array) (sizeof array / sizeof *array)
 
-// Products of f32 are right to 2^-21; sums have some thousand terms.
-static const CudaCheck exact = {.range = 1, .tolerance = 3e-5};
-
-// With 16-bit arguments factors have 11 bits. Errors of sums of a hundred products, each below
-// 1, add up like random steps.
-static const CudaCheck rounded = {.range = 1, .tolerance = 0x1p-11 * 2 * 10};
+static const CudaCheck check = {.range = 1, .limits = chunk_limits};
 
 static const ChunkShape shapes[] = {
     {1, 1, 16, 16}, {7, 3, 5, 9}, {65, 64, 33, 24}, {100, 40, 24, 16}, {31, 31, 16, 70},
 };
 
-static void check_text(ChunkText text, CudaCheck check) {
+static void check_text(ChunkText text) {
     Fixture f;
     fixture_open(&f, true);
     for (size_t i = 0; i < COUNT(shapes); i++)
@@ -43,42 +39,43 @@ static void check_text(ChunkText text, CudaCheck check) {
 
 static void test_dots(void **state) {
     (void)state;
-    check_text(CHUNK_DOTS, rounded);
+    check_text(CHUNK_DOTS);
 }
 
 static void test_decayed_dots(void **state) {
     (void)state;
-    check_text(CHUNK_DECAYED, exact);
-    check_text(CHUNK_DECAYED_BY_TOKENS, exact);
+    check_text(CHUNK_DECAYED);
+    check_text(CHUNK_DECAYED_BY_TOKENS);
 }
 
 static void test_scans_and_sums(void **state) {
     (void)state;
-    check_text(CHUNK_SCANS, exact);
-    check_text(CHUNK_SCANS_OF_TOKENS, exact);
-    check_text(CHUNK_SUMS, exact);
+    check_text(CHUNK_SCANS);
+    check_text(CHUNK_SCANS_OF_TOKENS);
+    check_text(CHUNK_SUMS);
 }
 
 static void test_solves(void **state) {
     (void)state;
-    check_text(CHUNK_SOLVES, exact);
+    check_text(CHUNK_SOLVES);
 }
 
 static void test_gated_delta(void **state) {
     (void)state;
-    check_text(CHUNK_GATED_DELTA, rounded);
-    check_text(CHUNK_GATED_DELTA_BACK, rounded);
+    check_text(CHUNK_GATED_DELTA);
+    check_text(CHUNK_GATED_DELTA_BACK);
 }
 
 // Arguments are small: keys that are longer than 1, or tokens that grow, would let states grow
 // without bound.
 static void add_region(Fixture *f, const ChunkShape *x, int64_t bits, bool wide,
                        bool gradients) {
-    const CudaCheck check = {.range = 0.25, .tolerance = 3e-5};
+    CudaCheck small = check;
+    small.range = 0.25;
     TileKernels *kernels = chunk_case_region(&f->bench, x, bits, wide, gradients);
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         cuda_bench_add(&f->cuda, cuda_chunk, kernels->kernels[i].program,
-                       (IsaLevel)(CUDA_SM80 + f->cuda.cases.len % 3), check);
+                       (IsaLevel)(CUDA_SM80 + f->cuda.cases.len % 3), small);
 }
 
 // Every member, by what it is made of.
@@ -131,7 +128,7 @@ static void test_schedules(void **state) {
     fixture_open(&f, false);
     const ChunkShape x = {20, 17, 16, 8};
     cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, CHUNK_GATED_DELTA_BACK, &x),
-                   CUDA_SM80, rounded);
+                   CUDA_SM80, check);
     add_region(&f, &x, CHUNK_EVERYTHING, true, true);
     add_region(&f, &x, CHUNK_EVERYTHING, false, true);
     run_and_close(&f);

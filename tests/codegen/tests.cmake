@@ -26,7 +26,8 @@ strata_test(codegen/cuda_grouped codegen/test_cuda_grouped.c codegen/grouped_cas
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_attend codegen/test_cuda_attend.c codegen/attend_case.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
-strata_test(codegen/cuda_chunk codegen/test_cuda_chunk.c codegen/chunk_case.c codegen/cuda_bench.c ir/tile_bench.c
+strata_test(codegen/cuda_chunk codegen/test_cuda_chunk.c codegen/chunk_case.c codegen/chunk_limits.c codegen/cuda_bench.c
+    ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_parts codegen/test_cuda_parts.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
