@@ -19,6 +19,7 @@ enum {
     NEAR_BYTES = 256 << 10,     // of memory that one pass over k may spread
     ALIAS_BYTES = 4096,         // rows this far apart meet in one set of the first-level cache
     FIRST_BYTES = 32 << 10,     // of the first-level cache, for a panel
+    FIRST_WAYS = 12,            // of it, lines that may meet in a set
     PARTIAL_BYTES = 512 << 10,  // of it, for partial sums that pass through
     GROUP_BYTES = 256 << 10,    // of it, for the panels of a group
     PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
@@ -54,6 +55,7 @@ static const double cycles_a_task = 2000;
 static const double cycles_a_kernel = 3000;    // until all threads are at the second one
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
+static const double lines_again = 1.25;        // times as long from memory, where cols_alias
 static const double shared_bytes_a_cycle = 8;  // written by one thread, read by another
 
 // ---- shape
@@ -266,12 +268,23 @@ static double sets_share(const Task *t) {
     return fmin(1, t->cols * ELEMENT_BYTES / fmin((double)power, WAY_BYTES));
 }
 
+// Do rows of cols that are read in place meet in the first-level cache? Then lines of the next
+// cols, which come with each, are gone before they are needed.
+static bool cols_alias(const Task *t) {
+    const ContractOperand *b = &t->c->b;
+    double elements = (double)(t->c->k * t->c->n);
+    double pitch = fabs((double)b->along) * (double)b->bytes / elements;
+    bool rows = !t->pack_b && b->across == 1 && fmin(t->s->kc, (double)t->c->k) > FIRST_WAYS;
+    return rows && fmod(pitch, ALIAS_BYTES) == 0;
+}
+
 // How long it takes to read so many bytes of the operands: they are in the second-level cache
 // since the last call as far as they find room there.
 static double read_cost(const Task *t, double bytes) {
     double all = (double)(t->c->a.bytes + t->c->b.bytes) * t->c->parts / t->c->threads;
     double room = CLOSE_BYTES * sets_share(t), far = fmin(1, fmax(0, all - room) / room);
-    return bytes * (far / bytes_a_cycle + (1 - far) / close_bytes_a_cycle);
+    double late = cols_alias(t) ? lines_again : 1;
+    return bytes * (far * late / bytes_a_cycle + (1 - far) / close_bytes_a_cycle);
 }
 
 // What streams by from far memory, if that takes longer than the sums.
