@@ -153,3 +153,20 @@ void cuda_bench_compile(CudaBench *b, IsaLevel arch) {
                  STR_ARG(code.notes));
     }
 }
+
+// ---- fixtures
+
+void cuda_fixture_open(CudaFixture *f) {
+    bench_open(&f->bench);
+    f->cuda = (CudaBench){.bench = &f->bench};
+}
+
+void cuda_fixture_run(CudaFixture *f) {
+    cuda_bench_run(&f->cuda);
+    bench_close(&f->bench);
+}
+
+void cuda_fixture_compile(CudaFixture *f, IsaLevel arch) {
+    cuda_bench_compile(&f->cuda, arch);
+    bench_close(&f->bench);
+}

@@ -43,3 +43,13 @@ void cuda_bench_add(CudaBench *b, CudaSkeleton skeleton, const TileProgram *p, I
 void cuda_bench_run(CudaBench *b);
 // Compiles all with NVRTC: no spills, no stack, no notes. Skips where there is none.
 void cuda_bench_compile(CudaBench *b, IsaLevel arch);
+
+// A test's own.
+typedef struct {
+    TileBench bench;
+    CudaBench cuda;
+} CudaFixture;
+void cuda_fixture_open(CudaFixture *f);
+// Each closes f.
+void cuda_fixture_run(CudaFixture *f);
+void cuda_fixture_compile(CudaFixture *f, IsaLevel arch);

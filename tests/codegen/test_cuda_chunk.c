@@ -5,19 +5,9 @@
 #include "tests/codegen/chunk_limits.h"
 #include "tests/codegen/cuda_bench.h"
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f, bool quick) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench, .quick = quick};
-}
-
-static void run_and_close(Fixture *f) {
-    cuda_bench_run(&f->cuda);
-    bench_close(&f->bench);
+static void fixture_open(CudaFixture *f, bool quick) {
+    cuda_fixture_open(f);
+    f->cuda.quick = quick;
 }
 
 #define COUNT(array) (sizeof array / sizeof *array)
@@ -29,12 +19,12 @@ static const ChunkShape shapes[] = {
 };
 
 static void check_text(ChunkText text) {
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     for (size_t i = 0; i < COUNT(shapes); i++)
         cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, text, &shapes[i]),
                        (IsaLevel)(CUDA_SM80 + i % 3), check);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_dots(void **state) {
@@ -68,7 +58,7 @@ static void test_gated_delta(void **state) {
 
 // Arguments are small: keys that are longer than 1, or tokens that grow, would let states grow
 // without bound.
-static void add_region(Fixture *f, const ChunkShape *x, int64_t bits, bool wide,
+static void add_region(CudaFixture *f, const ChunkShape *x, int64_t bits, bool wide,
                        bool gradients) {
     CudaCheck small = check;
     small.range = 0.25;
@@ -79,7 +69,7 @@ static void add_region(Fixture *f, const ChunkShape *x, int64_t bits, bool wide,
 }
 
 // Every member, by what it is made of.
-static void add_members(Fixture *f, const ChunkShape *x, bool gradients) {
+static void add_members(CudaFixture *f, const ChunkShape *x, bool gradients) {
     add_region(f, x, 0, false, gradients);
     add_region(f, x, LINEAR_HAS_DECAY, false, gradients);
     add_region(f, x, LINEAR_HAS_DECAY, true, gradients);
@@ -91,20 +81,20 @@ static void add_members(Fixture *f, const ChunkShape *x, bool gradients) {
 
 static void test_members(void **state) {
     (void)state;
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     add_members(&f, &(ChunkShape){50, 32, 20, 17}, false);
     add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, false);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_gradients(void **state) {
     (void)state;
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     add_members(&f, &(ChunkShape){50, 32, 20, 17}, true);
     add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, true);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // In f32, where rooms are largest, as wide as heads are.
@@ -112,26 +102,25 @@ static void test_compiles(void **state) {
     (void)state;
     const ChunkShape x = {256, 16, 128, 128};
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
-        Fixture f;
+        CudaFixture f;
         fixture_open(&f, true);
         add_region(&f, &x, CHUNK_EVERYTHING, true, false);
         add_region(&f, &x, CHUNK_EVERYTHING, true, true);
-        cuda_bench_compile(&f.cuda, (IsaLevel)arch);
-        bench_close(&f.bench);
+        cuda_fixture_compile(&f, (IsaLevel)arch);
     }
 }
 
 // In all schedules of the machine: results are the same bits.
 static void test_schedules(void **state) {
     (void)state;
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, false);
     const ChunkShape x = {20, 17, 16, 8};
     cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, CHUNK_GATED_DELTA_BACK, &x),
                    CUDA_SM80, check);
     add_region(&f, &x, CHUNK_EVERYTHING, true, true);
     add_region(&f, &x, CHUNK_EVERYTHING, false, true);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 int main(void) {

@@ -4,16 +4,6 @@
 #include "tests/codegen/cuda_bench.h"
 #include "tests/codegen/grouped_case.h"
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench};
-}
-
 static IsaLevel arch_at(size_t i) { return (IsaLevel)(CUDA_SM80 + i % 3); }
 
 // Sums of at most 150 products of numbers below 2.
@@ -22,7 +12,7 @@ static CudaCheck check_of(CudaPrepare prepare) {
         .range = 2, .whole = 10, .tolerance = 154 * 0x1p-23 * 4, .prepare = prepare};
 }
 
-static void run_and_close(Fixture *f) {
+static void run_and_close(CudaFixture *f) {
     cuda_bench_run(&f->cuda);
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
         cuda_bench_compile(&f->cuda, (IsaLevel)arch);
@@ -43,7 +33,7 @@ enum { CASES = sizeof cases / sizeof *cases };
 static const CudaPrepare prepares[] = {grouped_prepare, grouped_prepare_one,
                                        grouped_prepare_none};
 
-static void add_cases(Fixture *f, Str (*text_of)(Arena *arena, const GroupedCase *c),
+static void add_cases(CudaFixture *f, Str (*text_of)(Arena *arena, const GroupedCase *c),
                       size_t first, size_t step) {
     for (size_t i = first; i < CASES; i += step)
         for (size_t k = 0; k < (i < 2 ? 3 : 1); k++) {
@@ -55,8 +45,8 @@ static void add_cases(Fixture *f, Str (*text_of)(Arena *arena, const GroupedCase
 
 static void test_at(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add_cases(&f, grouped_at_text, 0, 2);
     add_cases(&f, grouped_turned_text, 1, 2);
     run_and_close(&f);
@@ -64,16 +54,16 @@ static void test_at(void **state) {
 
 static void test_epilogue(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add_cases(&f, grouped_epilogue_text, 0, 2);
     run_and_close(&f);
 }
 
 static void test_into(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add_cases(&f, grouped_into_text, 0, 1);
     run_and_close(&f);
 }
@@ -124,8 +114,8 @@ static void prepare_alone(const TileProgram *p, void *const *args) {
 
 static void test_other_groups(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     cuda_bench_add(&f.cuda, cuda_loop_cp, bench_program(&f.bench, many_text), CUDA_SM80,
                    check_of(prepare_many));
     cuda_bench_add(&f.cuda, cuda_loop_cp, bench_program(&f.bench, alone_text), CUDA_SM80,
@@ -133,7 +123,8 @@ static void test_other_groups(void **state) {
     run_and_close(&f);
 }
 
-static void order_add(Fixture *f, int rows, int groups, const char *positions, int64_t keys) {
+static void order_add(CudaFixture *f, int rows, int groups, const char *positions,
+                      int64_t keys) {
     Str text = grouped_order_text(&f->bench.arena, rows, groups, positions);
     CudaCheck check = {.range = 1, .whole = keys};
     cuda_bench_add(&f->cuda, cuda_order, bench_program(&f->bench, text.ptr), CUDA_SM80, check);
@@ -142,8 +133,8 @@ static void order_add(Fixture *f, int rows, int groups, const char *positions, i
 // Some keys are of no group; many are equal; parts of warps that are short, or empty.
 static void test_order(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     f.cuda.quick = true;
     order_add(&f, 150, 6, "r", 8);
     order_add(&f, 150, 6, "r / 3", 6);

@@ -9,16 +9,6 @@ typedef struct {
     const char *knobs, *type;
 } Shape;
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench};
-}
-
 // Each product is exact or rounded once and each of k sums once; values are below 2 in
 // magnitude.
 static CudaCheck check_of(int64_t k) {
@@ -47,19 +37,14 @@ static const char *contraction(TileBench *b, const Shape *s, const char *args,
     return text.ptr;
 }
 
-static void add_text(Fixture *f, const char *text, IsaLevel arch, CudaCheck check) {
+static void add_text(CudaFixture *f, const char *text, IsaLevel arch, CudaCheck check) {
     cuda_bench_add(&f->cuda, cuda_loop_cp, bench_program(&f->bench, text), arch, check);
 }
 
-static void add_plain(Fixture *f, const Shape *s, IsaLevel arch) {
+static void add_plain(CudaFixture *f, const Shape *s, IsaLevel arch) {
     Str store = str_printf(&f->bench.arena, "store y[m*%lld + n] = %%3 : f32 (m, n)\n",
                            (long long)s->n);
     add_text(f, contraction(&f->bench, s, "", store.ptr), arch, check_of(s->k));
-}
-
-static void run_and_close(Fixture *f) {
-    cuda_bench_run(&f->cuda);
-    bench_close(&f->bench);
 }
 
 // ---- shapes
@@ -79,8 +64,8 @@ static const char *const some_knobs[] = {
 enum { KNOBS = sizeof some_knobs / sizeof *some_knobs };
 
 static void odd_shapes(const char *type) {
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     f.cuda.quick = true;
     for (uint64_t i = 0; i < 48; i++) {
         Shape s = {.m = draw(1, i, 90), .n = draw(2, i, 90), .k = draw(3, i, 90), .type = type};
@@ -95,7 +80,7 @@ static void odd_shapes(const char *type) {
         s.knobs = some_knobs[i / 8 % KNOBS];
         add_plain(&f, &s, arch_at(i));
     }
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_odd_shapes_bf16(void **state) {
@@ -115,8 +100,8 @@ static void test_odd_shapes_f32(void **state) {
 
 static void test_extents_of_one(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     f.cuda.quick = true;
     for (int i = 0; i < 32; i++) {
         Shape s = {.m = i & 1 ? 1 : 24, .n = i & 2 ? 1 : 40, .k = i & 4 ? 1 : 48};
@@ -125,13 +110,13 @@ static void test_extents_of_one(void **state) {
         s.type = i % 3 == 0 ? "f32" : "bf16";
         add_plain(&f, &s, arch_at((uint64_t)i));
     }
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_thin(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     f.cuda.quick = true;
     for (int i = 0; i < 12; i++) {
         Shape s = {.m = 1 + i % 9, .n = 304 + i % 2, .k = 136 + i % 3 * 8};
@@ -143,7 +128,7 @@ static void test_thin(void **state) {
         turned.type = s.type;
         add_plain(&f, &turned, arch_at((uint64_t)i));
     }
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Every legal form of the larger tiles: two columns and three rows of them.
@@ -155,8 +140,8 @@ static void test_large_tiles(void **state) {
         "knob bm = 64\nknob bn = 128\nknob bk = 32\nknob stages = 4\n",
         "knob bm = 128\nknob bn = 128\nknob bk = 32\nknob warps_m = 2\nknob warps_n = 2\n",
     };
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (uint64_t i = 0; i < 8; i++) {
         Shape s = {.m = 264, .n = 136, .k = 104, .a_by_k = i & 1, .b_by_n = i & 2};
         s.knobs = knobs[i % 4];
@@ -164,12 +149,12 @@ static void test_large_tiles(void **state) {
         if (i == 7) s.knobs = knobs[1];  // sums of f32 need more threads
         add_plain(&f, &s, CUDA_SM90A);
     }
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // ---- batches and several k
 
-static Str typed(Fixture *f, const char *text, const char *type) {
+static Str typed(CudaFixture *f, const char *text, const char *type) {
     StrBuf out = {0};
     for (const char *c = text; *c; c++)
         if (*c == '?')
@@ -182,12 +167,12 @@ static Str typed(Fixture *f, const char *text, const char *type) {
 }
 
 // With bf16 or f32 in place of each '?'.
-static void add_both(Fixture *f, const char *text, int64_t k, IsaLevel arch) {
+static void add_both(CudaFixture *f, const char *text, int64_t k, IsaLevel arch) {
     add_text(f, typed(f, text, "bf16").ptr, arch, check_of(k));
     add_text(f, typed(f, text, "f32").ptr, arch, check_of(k));
 }
 
-static void add_batches(Fixture *f, IsaLevel arch) {
+static void add_batches(CudaFixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\ngrid g = 3\ngrid h = 2\nm m = 24\nn n = 40\nk k = 16\n"
              "arg a: ?[2304]\narg b: ?[1280]\narg y: ?[5760]\n"
@@ -198,7 +183,7 @@ static void add_batches(Fixture *f, IsaLevel arch) {
              16, arch);
 }
 
-static void add_several_k(Fixture *f, IsaLevel arch) {
+static void add_several_k(CudaFixture *f, IsaLevel arch) {
     static const char text[] = "tile t loop\nm m = 13\nn n = %d\nk j = 6 tile 1\nk k = %d\n"
                                "arg a: ?[%d]\narg b: ?[%d]\narg y: f32[%d]\n"
                                "%%1 = load a[m*%d + j*%d + k] : f32 (m, j, k)\n"
@@ -214,7 +199,7 @@ static void add_several_k(Fixture *f, IsaLevel arch) {
     }
 }
 
-static void add_three_k(Fixture *f, IsaLevel arch) {
+static void add_three_k(CudaFixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\nm m = 5\nn n = 18\nk i = 3 tile 1\nk j = 5 tile 1\nk k = 8\n"
              "arg a: ?[600]\narg b: ?[2160]\narg y: f32[90]\n"
@@ -227,7 +212,7 @@ static void add_three_k(Fixture *f, IsaLevel arch) {
 
 // ---- what stands after the dot
 
-static void add_epilogue(Fixture *f, const char *args, const char *epilogue, IsaLevel arch,
+static void add_epilogue(CudaFixture *f, const char *args, const char *epilogue, IsaLevel arch,
                          CudaCheck more) {
     static const char *const types[] = {"bf16", "f32"};
     for (int i = 0; i < 6; i++) {
@@ -256,7 +241,7 @@ static void add_epilogue(Fixture *f, const char *args, const char *epilogue, Isa
     }
 }
 
-static void add_gate(Fixture *f, IsaLevel arch) {
+static void add_gate(CudaFixture *f, IsaLevel arch) {
     add_epilogue(f, "arg up: bf16[$]\n",
                  "%4 = map sigmoid %3 : f32 (m, n)\n"
                  "%5 = map mul %3, %4 : f32 (m, n)\n"
@@ -266,7 +251,7 @@ static void add_gate(Fixture *f, IsaLevel arch) {
                  arch, (CudaCheck){0});
 }
 
-static void add_residual_in_place(Fixture *f, IsaLevel arch) {
+static void add_residual_in_place(CudaFixture *f, IsaLevel arch) {
     add_epilogue(f, "arg r: f32[$]\narg z: f32[$]\n",
                  "%4 = load y[m*# + n] : f32 (m, n)\n"
                  "%5 = map add %3, %4 : f32 (m, n)\n"
@@ -277,7 +262,7 @@ static void add_residual_in_place(Fixture *f, IsaLevel arch) {
                  arch, (CudaCheck){.in_place = {3, 4}});
 }
 
-static void add_bias_and_scale(Fixture *f, IsaLevel arch) {
+static void add_bias_and_scale(CudaFixture *f, IsaLevel arch) {
     add_epilogue(f, "arg bias: bf16[#]\narg scale: f32[23]\narg all: f32[1]\n",
                  "%4 = load bias[n] : f32 (n)\n"
                  "%5 = load scale[m] : f32 (m)\n"
@@ -290,7 +275,7 @@ static void add_bias_and_scale(Fixture *f, IsaLevel arch) {
                  arch, (CudaCheck){0});
 }
 
-static void add_mask_by_index(Fixture *f, IsaLevel arch) {
+static void add_mask_by_index(CudaFixture *f, IsaLevel arch) {
     add_epilogue(f, "arg w: f32[106]\narg j: i32[#]\narg v: bf16[$]\narg row: i32[23]\n",
                  "%4 = index m : i32 (m)\n"
                  "%5 = index n / 2 % 20 + 3 : i32 (n)\n"
@@ -313,7 +298,7 @@ static void add_mask_by_index(Fixture *f, IsaLevel arch) {
 
 // ---- what stands before it
 
-static void add_prologue(Fixture *f, IsaLevel arch) {
+static void add_prologue(CudaFixture *f, IsaLevel arch) {
     static const char text[] = "tile t loop\nm m = 14\nn n = %d\nk k = %d\n"
                                "arg a: f32[%d]\narg b: bf16[%d]\narg y: f32[%d]\n"
                                "arg s: f32[14]\narg g: f32[%d]\narg h: f32[%d]\n%s"
@@ -341,7 +326,7 @@ static void add_prologue(Fixture *f, IsaLevel arch) {
 }
 
 // Rows of both operands picked by an index, as in a mixture of experts; two of them shifted.
-static void add_gathers(Fixture *f, IsaLevel arch) {
+static void add_gathers(CudaFixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\ngrid e = 3\nm m = 7\nn n = 24\nk k = 16\n"
              "arg x: ?[160]\narg j: i32[7]\narg w: ?[3840]\narg pick: i32[3]\narg y: f32[504]\n"
@@ -363,7 +348,7 @@ static void add_gathers(Fixture *f, IsaLevel arch) {
              16, arch);
 }
 
-static void add_operands_without_rows(Fixture *f, IsaLevel arch) {
+static void add_operands_without_rows(CudaFixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\ngrid g = 4\nm m = 1\nn n = 1\nk k = 33\n"
              "arg a: ?[132]\narg b: ?[33]\narg y: f32[4]\n"
@@ -387,7 +372,7 @@ static void add_operands_without_rows(Fixture *f, IsaLevel arch) {
 }
 
 // An operand that is a number: a sum over k.
-static void add_sum_by_dot(Fixture *f, IsaLevel arch) {
+static void add_sum_by_dot(CudaFixture *f, IsaLevel arch) {
     add_both(f,
              "tile t loop\nm m = 19\nn n = 1\nk k = 43\narg a: ?[817]\narg y: f32[19]\n"
              "%1 = load a[m*43 + k] : f32 (m, k)\n"
@@ -398,7 +383,7 @@ static void add_sum_by_dot(Fixture *f, IsaLevel arch) {
              43 * 43, arch);
 }
 
-typedef void (*Adder)(Fixture *f, IsaLevel arch);
+typedef void (*Adder)(CudaFixture *f, IsaLevel arch);
 static const Adder adders[] = {
     add_batches,        add_several_k,     add_three_k,  add_gate,    add_residual_in_place,
     add_bias_and_scale, add_mask_by_index, add_prologue, add_gathers, add_operands_without_rows,
@@ -409,16 +394,16 @@ enum { ADDERS = sizeof adders / sizeof *adders };
 static void test_forms(void **state) {
     (void)state;
     for (uint64_t i = 0; i < ADDERS; i++) {
-        Fixture f;
-        fixture_open(&f);
+        CudaFixture f;
+        cuda_fixture_open(&f);
         adders[i](&f, arch_at(i));
-        run_and_close(&f);
+        cuda_fixture_run(&f);
     }
 }
 
 // ---- NVRTC
 
-static void compile_shapes(Fixture *f, IsaLevel arch) {
+static void compile_shapes(CudaFixture *f, IsaLevel arch) {
     static const Shape shapes[] = {
         {.m = 4096, .n = 4096, .k = 4096, .a_by_k = true, .b_by_n = false},
         {.m = 1000, .n = 1000, .k = 1000, .a_by_k = false, .b_by_n = true},
@@ -433,8 +418,8 @@ static void compile_shapes(Fixture *f, IsaLevel arch) {
 }
 
 static void compile_all(IsaLevel arch) {
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     compile_shapes(&f, arch);
     for (int i = 0; i < ADDERS; i++) {
         uint32_t before = f.cuda.kernels.len;
@@ -445,8 +430,7 @@ static void compile_all(IsaLevel arch) {
             f.cuda.kernels.len = before + 2;
         }
     }
-    cuda_bench_compile(&f.cuda, arch);
-    bench_close(&f.bench);
+    cuda_fixture_compile(&f, arch);
 }
 
 static void test_compiles_sm_80(void **state) {

@@ -5,16 +5,6 @@
 #include "ir/region_to_tile.h"
 #include "tests/codegen/cuda_bench.h"
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench};
-}
-
 // r[m, n] = sum over k of a[k, m] * b[k, n]: the gradient of a weight, k being tokens.
 typedef struct {
     int64_t m, n, k;
@@ -53,7 +43,7 @@ static const TileKernels *kernels_of(Arena *arena, const Gradient *x) {
 }
 
 // Each product is exact, or rounded once as each of k sums is; values are below 2 in magnitude.
-static void add(Fixture *f, CudaSkeleton skeleton, IsaLevel arch, Gradient x) {
+static void add(CudaFixture *f, CudaSkeleton skeleton, IsaLevel arch, Gradient x) {
     const TileKernels *k = kernels_of(&f->bench.arena, &x);
     CudaCheck check = {
         .range = 2, .whole = 10, .tolerance = (double)(x.k / x.parts + 4) * 0x1p-23 * 4};
@@ -63,39 +53,33 @@ static void add(Fixture *f, CudaSkeleton skeleton, IsaLevel arch, Gradient x) {
     cuda_bench_add(&f->cuda, cuda_stream, k->kernels[1].program, arch, check);
 }
 
-static void run_and_close(Fixture *f) {
-    cuda_bench_run(&f->cuda);
-    bench_close(&f->bench);
-}
-
 // A part that no step divides ends with zeros, not with what the next part begins with.
 static void test_warpgroups(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add(&f, cuda_loop_ws, CUDA_SM90A,
         (Gradient){72, 136, 400, 4, DTYPE_BF16, DTYPE_F32, false});
     add(&f, cuda_loop_ws, CUDA_SM90A, (Gradient){64, 40, 512, 2, DTYPE_BF16, DTYPE_BF16, true});
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_copies(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add(&f, cuda_loop_cp, CUDA_SM80, (Gradient){72, 40, 400, 4, DTYPE_BF16, DTYPE_F32, false});
     add(&f, cuda_loop_cp, CUDA_SM80, (Gradient){33, 50, 210, 3, DTYPE_BF16, DTYPE_BF16, true});
     add(&f, cuda_loop_cp, CUDA_SM100A, (Gradient){40, 24, 180, 5, DTYPE_F32, DTYPE_F32, true});
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void compile(CudaSkeleton skeleton, IsaLevel arch, DType type) {
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add(&f, skeleton, arch, (Gradient){1024, 1024, 32768, 4, type, DTYPE_F32, false});
     add(&f, skeleton, arch, (Gradient){768, 512, 8192, 8, type, DTYPE_BF16, true});
-    cuda_bench_compile(&f.cuda, arch);
-    bench_close(&f.bench);
+    cuda_fixture_compile(&f, arch);
 }
 
 static void test_compiles(void **state) {

@@ -2,30 +2,18 @@
 // guards, row numbers and storage types, against the interpreter on the CPU and through NVRTC.
 #include "tests/codegen/cuda_bench.h"
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench};
-}
-
 // Runs what was added on the CPU, and compiles some of it for the architecture that it was
 // written for.
-static void run_and_close(Fixture *f, IsaLevel arch) {
+static void run_and_close(CudaFixture *f, IsaLevel arch) {
     cuda_bench_run(&f->cuda);
     if (f->cuda.kernels.len > 4) f->cuda.kernels.len = 4;
-    cuda_bench_compile(&f->cuda, arch);
-    bench_close(&f->bench);
+    cuda_fixture_compile(f, arch);
 }
 
 // For many kernels of one kind.
-static void run_once_and_close(Fixture *f) {
+static void run_once_and_close(CudaFixture *f) {
     f->cuda.quick = true;
-    cuda_bench_run(&f->cuda);
-    bench_close(&f->bench);
+    cuda_fixture_run(f);
 }
 
 // Functions are good to a few units in the last place of f32; `terms` are added up.
@@ -33,11 +21,11 @@ static CudaCheck check_of(int64_t terms) {
     return (CudaCheck){.range = 2, .whole = 10, .tolerance = (double)(terms + 8) * 0x1p-23};
 }
 
-static void add(Fixture *f, const TileProgram *p, IsaLevel arch, CudaCheck check) {
+static void add(CudaFixture *f, const TileProgram *p, IsaLevel arch, CudaCheck check) {
     cuda_bench_add(&f->cuda, cuda_stream, p, arch, check);
 }
 
-static void add_text(Fixture *f, const char *text, IsaLevel arch, CudaCheck check) {
+static void add_text(CudaFixture *f, const char *text, IsaLevel arch, CudaCheck check) {
     add(f, bench_program(&f->bench, text), arch, check);
 }
 
@@ -64,8 +52,8 @@ static void softmax_of_every_width(void **state) {
     static const int64_t widths[] = {1,  2,  3,   4,   5,   7,   8,    9,   12,
                                      15, 16, 17,  20,  31,  32,  33,   40,  63,
                                      64, 65, 100, 128, 250, 256, 1000, 1030};
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         add_text(&f, softmax_text(&f.bench, 5, widths[i], ""), CUDA_SM80, check_of(widths[i]));
     run_once_and_close(&f);
@@ -83,8 +71,8 @@ static void softmax_of_every_shape(void **state) {
         "knob keep = 0\nknob blocks = 1\nknob nt = 1\n",
         "knob threads = 32\nknob keep = 0\nknob rows = 2\n",
     };
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++) {
         add_text(&f, softmax_text(&f.bench, 7, 48, knobs[i]), CUDA_SM90A, check_of(48));
         add_text(&f, softmax_text(&f.bench, 3, 516, knobs[i]), CUDA_SM90A, check_of(516));
@@ -105,8 +93,8 @@ static void norms_of_every_type(void **state) {
     (void)state;
     static const char *const types[] = {"f32", "bf16", "f16"};
     static const int64_t widths[] = {7, 16, 42, 64, 512};
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (int i = 0; i < 15; i++) {
         long long n = widths[i / 3];
         const char *x = types[i % 3], *w = types[(i + 1) % 3];
@@ -135,8 +123,8 @@ static void copies(void **state) {
     (void)state;
     static const char *const types[][2] = {{"bf16", "bf16"}, {"f16", "f32"},  {"f32", "f16"},
                                            {"bf16", "f32"},  {"f16", "bf16"}, {"f32", "f32"}};
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (int i = 0; i < 6; i++)
         add_text(&f,
                  str_printf(&f.bench.arena,
@@ -218,8 +206,8 @@ static TileProgram *depth_new(Arena *arena, const Depth *depth) {
 
 static void attention_over_depth(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     static const Depth depths[] = {
         {1, 3, 5, DTYPE_F32},    {2, 3, 48, DTYPE_BF16},  {5, 3, 200, DTYPE_F32},
         {8, 2, 256, DTYPE_BF16}, {20, 2, 264, DTYPE_F32}, {16, 2, 1024, DTYPE_BF16},
@@ -233,8 +221,8 @@ static void attention_over_depth(void **state) {
 // Rows that the copy engine brings to shared memory, several for each block.
 static void rows_by_the_copy_engine(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     static const Depth depths[] = {
         {2, 7, 520, DTYPE_BF16}, {3, 5, 1024, DTYPE_F32}, {5, 4, 1032, DTYPE_F16}};
     for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
@@ -260,12 +248,11 @@ static void attention_over_depth_of_real_size(void **state) {
                                    {16, 32768, 2048, DTYPE_BF16}, {32, 32768, 2048, DTYPE_BF16},
                                    {16, 4096, 4096, DTYPE_BF16},  {8, 32768, 2048, DTYPE_F32}};
     for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
-        Fixture f;
-        fixture_open(&f);
+        CudaFixture f;
+        cuda_fixture_open(&f);
         IsaLevel arch = (IsaLevel)(CUDA_SM80 + i % 3);
         add(&f, depth_new(&f.bench.arena, &depths[i]), arch, check_of(0));
-        cuda_bench_compile(&f.cuda, arch);
-        bench_close(&f.bench);
+        cuda_fixture_compile(&f, arch);
     }
 }
 
@@ -310,8 +297,8 @@ static const char *softmax_rows_text(TileBench *b, long long n, const char *knob
 static void sums_over_rows(void **state) {
     (void)state;
     static const int64_t widths[] = {1, 6, 16, 24, 90, 300};
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (int i = 0; i < 6; i++) {
         const char *knobs = i % 3 == 2 ? "knob keep = 0\n" : "";
         add_text(&f, sums_text(&f.bench, widths[i], knobs), CUDA_SM80, check_of(5 * widths[i]));
@@ -334,8 +321,8 @@ static void sums_over_rows(void **state) {
 
 static void guards_and_indices(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add_text(&f,
              "tile guards stream\n  grid t = 7\n  col c = 45\n"
              "  arg x: f32[315]\n  arg h: bf16[315]\n  arg y: f32[315]\n  arg z: f32[315]\n"
@@ -395,8 +382,8 @@ static void guards_and_indices(void **state) {
 static void tiles_and_strides(void **state) {
     (void)state;
     static const int tiles[] = {1, 64, 333};
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (int i = 0; i < 3; i++)
         add_text(&f,
                  str_printf(
@@ -429,8 +416,8 @@ static void tiles_and_strides(void **state) {
 
 static void rows_by_number(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     CudaCheck check = {.range = 2, .whole = 13, .tolerance = 1e-5};
     add_text(&f,
              "tile gathers stream\n  grid t = 11\n  col c = 40\n"
@@ -479,8 +466,8 @@ static void rows_by_number(void **state) {
 // One thread stores a sum where all threads of the row load: they must all have done so.
 static void scalars_in_place(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (int i = 0; i < 2; i++)
         add_text(&f,
                  str_printf(&f.bench.arena,

@@ -17,16 +17,6 @@ typedef struct {
     int value;                // the number of what is stored; 0: the dot
 } Product;
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench};
-}
-
 // Each product is exact and each of k sums rounded once; values are below 2 in magnitude.
 static CudaCheck check_of(int64_t k) {
     return (CudaCheck){.range = 2, .whole = 10, .tolerance = (double)(k + 4) * 0x1p-23 * 4};
@@ -63,23 +53,20 @@ static const char *text_of(TileBench *b, const Product *s) {
     return text.ptr;
 }
 
-static void add_text(Fixture *f, const char *text, CudaCheck check) {
+static void add_text(CudaFixture *f, const char *text, CudaCheck check) {
     cuda_bench_add(&f->cuda, cuda_loop_ws, bench_program(&f->bench, text), CUDA_SM90A, check);
 }
 
-static void add(Fixture *f, Product s) { add_text(f, text_of(&f->bench, &s), check_of(s.k)); }
-
-static void run_and_close(Fixture *f) {
-    cuda_bench_run(&f->cuda);
-    bench_close(&f->bench);
+static void add(CudaFixture *f, Product s) {
+    add_text(f, text_of(&f->bench, &s), check_of(s.k));
 }
 
 // ---- on the CPU
 
 static void test_operands(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (int i = 0; i < 8; i++)
         add(&f, (Product){.points = 1 + i % 2,
                           .m = 200,
@@ -91,20 +78,20 @@ static void test_operands(void **state) {
                           .out = i % 3 == 1 ? "f16" : "bf16",
                           .knobs = i & 4 ? "bm = 128, bn = 80, stages = 2, cluster = 2"
                                          : "bm = 128, bn = 72, stages = 3, cluster = 1"});
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_tails(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add(&f, (Product){.m = 1, .n = 8, .k = 8});
     add(&f, (Product){.m = 65, .n = 137, .k = 64, .out = "f32"});
     add(&f, (Product){.m = 130, .n = 137, .k = 200, .knobs = "bm = 64, bn = 48"});
     add(&f, (Product){.m = 8, .n = 24, .k = 520, .across_a = true, .across_b = true});
     add(&f, (Product){.m = 72, .n = 1, .k = 40, .out = "f32"});
     add(&f, (Product){.m = 300, .n = 8, .k = 1, .across_a = true, .across_b = true});
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_tiles(void **state) {
@@ -119,8 +106,8 @@ static void test_tiles(void **state) {
         "bm = 128, bn = 64, turns = 2, stages = 3, cluster = 1",
         "bm = 64, bn = 64, turns = 2, stages = 2, cluster = 2, order = 2",
     };
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)
         add(&f, (Product){.m = 264,
                           .n = 80,
@@ -128,7 +115,7 @@ static void test_tiles(void **state) {
                           .across_a = i & 1,
                           .across_b = !(i & 2),
                           .knobs = knobs[i]});
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Few blocks, so that each goes on to other tiles in the middle of the ring.
@@ -141,8 +128,8 @@ static void test_many_tiles(void **state) {
         "bm = 64, bn = 16, consumers = 2, turns = 2, stages = 3, cluster = 2",
         "bm = 128, bn = 64, consumers = 2, stages = 3, cluster = 2",
     };
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     for (uint32_t i = 0; i < sizeof knobs / sizeof *knobs; i++) {
         add(&f, (Product){.points = 2,
                           .m = 136,
@@ -153,13 +140,13 @@ static void test_many_tiles(void **state) {
                           .knobs = knobs[i]});
         f.cuda.kernels.ptr[i].launch.blocks = 2;
     }
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 static void test_epilogues(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     Product s = {.points = 2, .m = 130, .n = 88, .k = 72, .knobs = "bm = 128, bn = 64"};
     s.epilogue = "%4 = map sigmoid %3 : f32 (g, m, n)\n%5 = map mul %3, %4 : f32 (g, m, n)\n";
     s.value = 5;
@@ -178,15 +165,15 @@ static void test_epilogues(void **state) {
                  "store z[g*11440 + m + n*130] = %4 : f32 (g, m, n)\n";
     s.value = 3;
     add(&f, s);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // y += a b, where y is loaded and stored in place; where 64 does not divide bn, columns are
 // stored twice.
 static void test_in_place(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     Product s = {.m = 130, .n = 160, .k = 72, .knobs = "bm = 64, bn = 80"};
     s.args = "arg x: bf16[20800]\n";
     s.epilogue = "%4 = load x[m*160 + n] : f32 (m, n)\n%5 = map add %3, %4 : f32 (g, m, n)\n";
@@ -195,15 +182,15 @@ static void test_in_place(void **state) {
     check.in_place[0] = 2;
     check.in_place[1] = 3;
     add_text(&f, text_of(&f.bench, &s), check);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Queries of 2 x 3 heads and keys of 2, in a batch: the queries are moved by three grid
 // dimensions, of which two are one; the rows of a head lie in between those of the others.
 static void test_strides(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     add_text(&f,
              "tile t loop\ngrid b = 2\ngrid s = 2\ngrid h = 3\nm q = 72\nn t = 40\nk d = 64\n"
              "arg a: bf16[55296]\narg b: bf16[10240]\narg y: bf16[34560]\n"
@@ -248,7 +235,7 @@ static void test_strides(void **state) {
              "%3 = dot %1, %2 over (b, t) : f32 (i, j)\n"
              "store y[i*24 + j] = %3 : f32 (i, j)\n",
              check_of(120));
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Sums are made in the order of k whatever the tiles are: results are the same in every bit.
@@ -261,8 +248,8 @@ static void test_same_bits(void **state) {
         "bm = 192, bn = 64, consumers = 3, stages = 4, cluster = 1",
     };
     enum { TRIALS = sizeof knobs / sizeof *knobs };
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     Product s = {.m = 72, .n = 96, .k = 200, .out = "f32"};
     for (int i = 0; i < TRIALS; i++) {
         s.knobs = knobs[i];
@@ -299,8 +286,8 @@ static void test_compiles(void **state) {
         "bm = 64, bn = 256, consumers = 1, cluster = 1",
         "bm = 64, bn = 24, consumers = 1, cluster = 1",
     };
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     Product s = {.points = 3, .m = 1000, .n = 720, .k = 520, .args = "arg r: f32[720]\n"};
     s.epilogue = "%4 = load r[n] : f32 (n)\n%5 = map add %3, %4 : f32 (g, m, n)\n"
                  "%6 = map exp %5 : f32 (g, m, n)\n";
@@ -313,15 +300,14 @@ static void test_compiles(void **state) {
         s.type = i == 4 ? "f16" : "bf16";
         add(&f, s);
     }
-    cuda_bench_compile(&f.cuda, CUDA_SM90A);
-    bench_close(&f.bench);
+    cuda_fixture_compile(&f, CUDA_SM90A);
 }
 
 // Products of a step of k and copies stand in the machine code once: nothing was unrolled.
 static void test_machine_code(void **state) {
     (void)state;
-    Fixture f;
-    fixture_open(&f);
+    CudaFixture f;
+    cuda_fixture_open(&f);
     if (nvrtc_version(&f.bench.arena).len == 0) {
         bench_close(&f.bench);
         skip();
