@@ -29,6 +29,7 @@ enum {
     SAFE_ROWS = 8,              // that many others
     PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
     FEW_BLOCKS = 4,             // fewer cannot copy the next panel beside the sums
+    UNIT = 16,                  // rows of a group, or k, in multiples of it
     MOST_TASKS = 256,           // of more the last ones are too small to matter
 };
 
@@ -40,6 +41,7 @@ static const double cycles_to_turn = 0.5;     // an element that is transposed o
 static const double cycles_of_rows = 0.7;     // an element of rows that do not lie along k
 static const double cycles_spread = 0.5;      // more for both, into more than ROWS_BYTES
 static const double cycles_to_compute = 2;    // an element of an operand with a prologue
+static const double cycles_to_gather = 8;     // a vector of a block's rows, of gathered k
 static const double cycles_a_sum = 2;         // epilogue and store of a vector
 static const double cycles_between = 1.5;     // a vector of sums kept until the next step of k
 static const double cycles_a_block = 40;      // start and end of a register block
@@ -72,13 +74,25 @@ static const TileOp *main_load(const TileProgram *p, TileId v) {
     return best;
 }
 
+// Rows (not cols) that are gathered can be read in place if each lies densely along k.
+static bool is_in_place(const TileProgram *p, const TileOp *gather, int across, int k) {
+    DimSet number = tile_op(p, gather->in[0])->dims;
+    return p->dims[across].role == DIM_M && gather->access.stride[k] == 1 &&
+           (number >> k & 1) == 0 && p->args.ptr[gather->access.arg].type == DTYPE_F32;
+}
+
 static ContractOperand operand_of(const TileProgram *p, TileId v, int across, int k) {
     const TileOp *op = tile_op(p, v), *load = main_load(p, v);
     if (load == NULL) return (ContractOperand){0};
     bool guarded = load->access.guard[0].dim >= 0 || load->access.guard[1].dim >= 0;
-    ContractOperand o = {.direct = op == load && op->kind == TILE_LOAD && !guarded,
+    ContractOperand o = {.direct = op == load && !guarded,
                          .across = load->access.stride[across],
                          .along = load->access.stride[k]};
+    if (load->kind == TILE_GATHER) {
+        o.gathered = o.direct && o.along != 1;
+        o.direct = o.direct && is_in_place(p, load, across, k);
+        o.across = load->index_stride;
+    }
     double bytes = (double)dtype_bytes(p->args.ptr[load->access.arg].type);
     for (uint32_t d = 0; d < p->dim_count; d++)
         if (p->dims[d].role != DIM_GRID && load->access.stride[d] != 0)
@@ -93,14 +107,18 @@ static const TileOp *dot_of(const TileProgram *p) {
     BUG("a LOOP program without a dot");
 }
 
-// Groups of rows: each has about as many as the others.
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Groups of rows: each has about as many as the others. A quarter more, so that most find room
+// in one tile: another one would copy all cols again for a few rows.
 static void share_groups(const TileProgram *p, ContractShape *c, int m) {
     for (uint32_t i = 1; i < p->ops.len; i++) {
         if (p->ops.ptr[i].kind != TILE_LIMIT) continue;
         bool of_rows = p->ops.ptr[i].over >> m & 1;
         int64_t *shared = of_rows ? &c->m : &c->k, groups = c->points;
-        *shared = (*shared + groups - 1) / groups;
-        if (!of_rows) c->inner_k = (c->inner_k + groups - 1) / groups;
+        int64_t mean = (*shared + groups - 1) / groups;
+        *shared = least(*shared, (mean * 5 / 4 + UNIT - 1) / UNIT * UNIT);
+        if (!of_rows) c->inner_k = c->k;
     }
 }
 
@@ -228,9 +246,8 @@ static double blocks_cost(const Task *t) {
 static double rows_packing_cost(const Task *t) {
     const ContractOperand *a = &t->c->a;
     double held = t->rows * fmin(t->s->kc, (double)t->c->k) * ELEMENT_BYTES;
-    double each = !a->direct      ? cycles_to_compute
-                  : a->along == 1 ? cycles_to_copy
-                                  : cycles_of_rows;
+    double computed = a->gathered ? cycles_to_gather / t->s->mr : cycles_to_compute;
+    double each = !a->direct ? computed : a->along == 1 ? cycles_to_copy : cycles_of_rows;
     if (a->direct && held > ROWS_BYTES) each += cycles_spread;
     return t->pack_a ? (double)t->c->k * t->rows * each : 0;
 }

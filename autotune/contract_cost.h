@@ -6,6 +6,7 @@
 
 typedef struct {
     bool direct;     // read from memory as it is, without guards or maps
+    bool gathered;   // likewise, but each k is a row somewhere
     int64_t across;  // stride along m (of a) or n (of b), in elements
     int64_t along;   // stride along the innermost k
     int64_t bytes;   // of what one point of the grid reads

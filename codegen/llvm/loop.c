@@ -40,10 +40,19 @@ static bool walks_along(const Contract *c, TileId v, int d) {
     return false;
 }
 
+// A gather whose vectors lie in one row.
+static bool is_by_number(const Contract *c, const Operand *o) {
+    const TileOp *op = tile_op(c->p, o->value);
+    int along = o->along_k ? c->k_last : o->dim;
+    return op->kind == TILE_GATHER && !is_guarded(op) && op->access.stride[along] == 1 &&
+           (tile_op(c->p, op->in[0])->dims & dim_bit(along)) == 0;
+}
+
 static void operand_plan(const Contract *c, Operand *o, TileId v, int dim) {
     const TileOp *op = tile_op(c->p, v);
     *o = (Operand){.value = v, .dim = dim, .type = DTYPE_F32};
     o->along_k = c->dot_form || (walks_along(c, v, c->k_last) && !walks_along(c, v, dim));
+    o->by_number = is_by_number(c, o);
     if (op->kind != TILE_LOAD || is_guarded(op)) return;
     o->plain = true;
     if (c->dot_form && op->access.stride[c->k_last] != 1) return;
@@ -131,10 +140,23 @@ static int64_t group_size(const Contract *c) {
     return size;
 }
 
+// Rows that lie densely along k, each somewhere.
+static bool are_rows_gathered(const Contract *c) {
+    const TileOp *op = tile_op(c->p, c->rows.value);
+    if (!c->rows.by_number || !c->rows.along_k || c->dot_form || c->k_inside < c->k_last)
+        return false;
+    bool whole = c->p->args.ptr[op->access.arg].type == DTYPE_F32;
+    for (int d = c->k_first; d <= c->k_last; d++)
+        whole = whole && (tile_op(c->p, op->in[0])->dims & dim_bit(d)) == 0;
+    return whole;
+}
+
 static void packing_plan(Contract *c) {
     Builder *b = c->b;
     const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
-    c->rows.packed = c->rows.load == NULL || tile_knob(c->p, "pack_a", -1) == 1;
+    bool gathered = are_rows_gathered(c), in_place = c->rows.load != NULL || gathered;
+    c->rows.packed = !in_place || tile_knob(c->p, "pack_a", -1) == 1;
+    if (gathered && !c->rows.packed) c->no_row = build_scratch(b, c->k_pitch * 4);
     c->cols.packed = c->cols.load == NULL || (!c->dot_form && cols_want_packing(c));
     // Rows in place stream by for every panel, which stays in the cache; copies of rows do
     // better to stay there themselves.
@@ -249,13 +271,16 @@ typedef struct {
 static int64_t panel_cols(const Contract *c) { return (int64_t)c->nv * c->lanes; }
 
 // Where the cols of the panel after the one at `col` begin in memory. Behind the last panel it
-// is the first one of the next step of k.
+// is the first one of the next step of k; of groups, which have but one, mostly of the next
+// group.
 static IrValue next_in_place(const Contract *c, IrValue col) {
     Builder *b = c->b;
     const Operand *o = &c->cols;
-    if (o->load == NULL || c->dot_form || o->load->access.stride[c->col] != 1) return NULL;
-    Walk first = walk_in_place(c, o, build_i64(b, 0));
-    IrValue end = build_iadd(b, col, build_i64(b, panel_cols(c)));
+    bool in_place = o->load != NULL && o->load->access.stride[c->col] == 1;
+    if (c->dot_form || (!in_place && !any_blocks_ask(c))) return NULL;
+    IrValue end = build_iadd(b, col, build_i64(b, c->group * panel_cols(c)));
+    IrValue over = LLVMBuildNSWSub(b->at, end, c->col_count, "");
+    Walk first = walk_in_place(c, o, c->group > 1 ? over : build_i64(b, 0));
     IrValue step = walk_on(c, &first, first.base, c->k_count, c->k_last);
     return build_select(b, build_icmp(b, LLVMIntSLT, end, c->col_count),
                         walk_in_place(c, o, end).base, step);
@@ -300,7 +325,7 @@ static void group_block(Contract *c, const Group *g, Block *block, BlockRole rol
     block->copies = role == BLOCK_COPIES;
     if (role == BLOCK_HELPS)
         next_help(c, g, block);
-    else if (!c->cols.packed)
+    else if (!c->cols.packed || any_blocks_ask(c))
         block->next = next_in_place(c, block->col);
     block_emit(c, block);
     panels_end(c, g, &loop);
@@ -475,9 +500,20 @@ static void task_limit(Contract *c) {
     *points = smaller(b, *points, whole_pieces(b, up, piece));
 }
 
+static void no_row_clear(const Contract *c) {
+    Builder *b = c->b;
+    if (c->no_row == NULL) return;
+    Loop loop = {.count = 0};
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->k_pitch), c->lanes);
+    build_store(b, build_f32(b, 0, c->lanes), build_gep(b, b->f32, c->no_row, loop.index),
+                (unsigned)c->lanes * 4);
+    loop_end(b, &loop);
+}
+
 bool loop_emit(Builder *b) {
     Contract c;
     if (!contract_plan(&c, b)) return false;
+    no_row_clear(&c);
     Loop task = {.count = 0};
     loop_begin(b, &task, b->begin, b->end, 1);
     c.at = place_new(&c);

@@ -27,6 +27,7 @@ typedef struct {
     bool packed;         // the register kernel reads a copy in close memory
     bool along_k;        // the copy is made by vectors along the innermost k
     bool plain;          // a load without guards, so that its memory can be asked for early
+    bool by_number;      // a gather of rows (or, of the other operand, k) by their number
     DType type;          // of the elements that the register kernel reads
     IrValue copy;        // NULL unless packed
 } Operand;
@@ -51,6 +52,7 @@ typedef struct {
     int64_t group;       // panels that each block of rows meets before the next block
     bool dot_form;       // see loop_dot.c
     IrValue turned;      // there: sums of a block, [rows][lanes]
+    IrValue no_row;      // zeros, what a row that is gathered in place and is none consists of
     bool rolled;         // the epilogue is a loop over the rows of a block
     IrValue partial;     // partial sums of the task
     IrValue spill;       // the sums of a block, for a rolled epilogue
@@ -77,6 +79,9 @@ IrValue value_all(const Contract *c, TileId v, Place *at);  // spread over the l
 void place_prepare(const Contract *c, Place *at, TileId v, DimSet known);
 // Element that an access reaches at the place, without row number.
 IrValue place_pointer(const Contract *c, const TileOp *op, Place *at);
+// `pointer` moved to the row that a gather reads at the place; anywhere if there is none.
+IrValue place_row(const Contract *c, const TileOp *op, IrValue pointer, Place *at);
+IrValue place_has_row(const Contract *c, const TileOp *op, Place *at);
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
 // Lanes below an i64; NULL if all always are.
 IrValue mask_below(Builder *b, IrValue count, int lanes);
@@ -106,6 +111,9 @@ typedef struct {
     IrValue base;
     int64_t across;               // between rows or cols
     int64_t step[TILE_MAX_DIMS];  // between indices of each k
+    // Of rows that are gathered in place: where each begins, and then those of the next block;
+    // base is how many elements behind that, an i64. NULL: `across` apart.
+    IrValue *each;
 } Walk;
 IrValue walk_on(const Contract *c, const Walk *w, IrValue base, IrValue index, int k);
 // From `first` rows or cols after the start of the task on, in the operand's own memory.
@@ -117,6 +125,7 @@ typedef struct {
     IrValue copy;  // where it is copied to; NULL: it is only asked for
     int fast;      // k that are asked for every ku k
     int share;     // or k that are copied, or cols along k that are asked for
+    IrValue k;     // or of every ku k this one, whose row is gathered; NULL: none
 } Ahead;
 void ahead_plan(Ahead *a, const Contract *c, const Block *block);
 void ahead_on(Ahead *a, const Contract *c, IrValue index, int k);  // like walk_on
@@ -127,7 +136,8 @@ bool rows_stream(const Contract *c);  // the second-level cache does not hold th
 void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index);
 // The first blocks of a panel that do something for the next one; 0: none does.
 int helping_blocks(const Contract *c);
-bool blocks_copy(const Contract *c);  // they copy it
+bool blocks_copy(const Contract *c);     // they copy it
+bool any_blocks_ask(const Contract *c);  // all ask for it: how many there are is not known
 
 // loop_dot.c: adds the sums of a block whose operands both lie along k: vectors walk k, and
 // their lanes are summed at the end.

@@ -5,10 +5,12 @@
 //   * Cols that are copied: the first blocks of a panel copy the next panel. Block i copies k
 //     i, i + ku, i + 2 ku, ... Where the cols lie along k it asks for a few of them.
 //   * Cols that are read in place by few blocks: each asks for a run of k of the next panel,
-//     `fast` of them every ku of its own.
-//   * Rows that are read in place and do not stay in the second-level cache: each block asks
-//   for
-//     those of the next one.
+//     `fast` of them every ku of its own. So do blocks whose number is known only when the
+//     kernel runs (a group of rows) of cols that are copied.
+//   * Cols whose k are rows that are gathered: the first blocks ask for the next panel, block i
+//     for the k that block i would copy.
+//   * Rows that are read in place and do not stay in the second-level cache, or are gathered:
+//     each block asks for those of the next one.
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 
@@ -57,8 +59,22 @@ static bool blocks_ask(const Contract *c) {
     return are_copied(c) && c->cols.along_k && blocks_at_least(c) * MOST_COLS >= cols;
 }
 
+// For the k of rows by number.
+static bool blocks_ask_by_number(const Contract *c) {
+    const TileOp *op = tile_op(c->p, c->cols.value);
+    return c->cols.packed && c->cols.by_number && c->one_group && !c->cols.along_k &&
+           c->k_inside == c->k_last &&
+           (tile_op(c->p, op->in[0])->dims & dim_bit(c->k_last)) != 0 &&
+           blocks_at_least(c) >= c->ku;
+}
+
+bool any_blocks_ask(const Contract *c) {
+    return c->limited == c->row && are_copied(c) && !blocks_copy(c);
+}
+
 int helping_blocks(const Contract *c) {
     int64_t blocks = blocks_at_least(c), cols = (int64_t)c->nv * c->lanes;
+    if (blocks_ask_by_number(c)) return c->ku;
     if (blocks_copy(c)) return c->ku / share_of(c->ku, blocks);
     return blocks_ask(c) ? share_of(cols, share_of(cols, blocks)) : 0;
 }
@@ -74,14 +90,20 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
     a->walk = walk_in_place(c, &c->cols, block->col);
     a->walk.base = block->next;
     a->copy = block->next_copy;
-    if (a->copy != NULL) {
+    if (blocks_ask_by_number(c)) {
+        a->k = block->number;
+    } else if (a->copy != NULL) {
         a->share = share_of(c->ku, blocks_at_least(c));
         IrValue k = build_imul(b, block->number, a->share);
         a->walk.base = bytes_from(b, a->walk.base, k, step_bytes(a, c));
         a->copy = bytes_from(b, a->copy, k, (int64_t)c->nv * c->lanes * 4);
     } else if (c->cols.along_k) {
-        a->share = share_of((int64_t)c->nv * c->lanes, blocks_at_least(c));
-        IrValue col = build_imul(b, block->number, a->share);
+        int64_t cols = (int64_t)c->nv * c->lanes;
+        bool any = any_blocks_ask(c);
+        a->share = any ? MOST_COLS : share_of(cols, blocks_at_least(c));
+        IrValue number = block->number;
+        if (any) number = LLVMBuildURem(b->at, number, build_i64(b, cols / MOST_COLS), "");
+        IrValue col = build_imul(b, number, a->share);
         a->walk.base =
             bytes_from(b, a->walk.base, col, a->walk.across * element_bytes(&a->walk));
     } else if (block->rows >= LEAST_ROWS) {
@@ -154,8 +176,20 @@ static void col_ask(const Ahead *a, const Contract *c, IrValue index, int i) {
     ask(c, at, i * a->walk.across * element_bytes(&a->walk), false);
 }
 
+// The row of memory that a->k behind `index` is.
+static void row_ask(const Ahead *a, const Contract *c, IrValue index) {
+    Place at = place_inside(c, &c->at);
+    IrValue k = build_iadd(c->b, index, a->k);
+    at.index[c->k_last] = build_iadd(c->b, at.index[c->k_last], k);
+    IrValue row = place_row(c, tile_op(c->p, c->cols.value), a->walk.base, &at);
+    int64_t bytes = (int64_t)c->nv * c->lanes * element_bytes(&a->walk);
+    for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
+        ask(c, row, byte, false);
+}
+
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u) {
     if (a->fast > 0) fast_step(a, c, index, u);
+    if (a->k != NULL && u == 0) row_ask(a, c, index);
     for (int i = u; i < a->share; i += c->ku) {
         if (a->copy != NULL)
             k_copy(a, c, index, i);
@@ -176,6 +210,12 @@ bool rows_stream(const Contract *c) {
 // A line has k for several turns of ku; each turn asks for those of other rows.
 void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
     Builder *b = c->b;
+    if (rows->each != NULL) {
+        IrType type = element_type(b, rows->type);
+        for (int i = count; i < 2 * count; i++)
+            ask(c, build_gep(b, type, rows->each[i], rows->base), 0, false);
+        return;
+    }
     if (c->rows.packed || rows->step[c->k_last] != 1 || !rows_stream(c)) return;
     int64_t turns = LINE_BYTES / (c->ku * element_bytes(rows));
     if (turns < 1) turns = 1;

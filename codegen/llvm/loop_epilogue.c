@@ -34,18 +34,29 @@ static void point_finish(const Contract *c, Place *at, IrValue sum) {
     }
 }
 
-// Asks for the place of one vector of the block's results.
+// Does an operation read or write, for each row of a block, a run of memory along its cols?
+static bool meets_memory(const Contract *c, const TileOp *op) {
+    bool numbered = op->kind == TILE_GATHER || op->kind == TILE_SCATTER;
+    if (op->kind != TILE_LOAD && op->kind != TILE_STORE && !numbered) return false;
+    if (numbered && tile_op(c->p, op->in[0])->dims & dim_bit(c->col)) return false;
+    return op->access.stride[c->col] == 1 && (op->dims & dim_bit(c->row)) != 0;
+}
+
+// Asks for the memory that one vector of the block's results meets.
 void epilogue_ask(Contract *c, const Block *k, IrValue row, IrValue vector) {
     Builder *b = c->b;
     Place at = place_inside(c, &c->at);
     at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, k->row, row));
     at.index[c->col] = build_iadd(b, at.index[c->col], k->col);
-    for (uint32_t i = c->dot.i + 1; i < c->p->ops.len; i++) {
+    for (uint32_t i = 1; i < c->p->ops.len; i++) {
         const TileOp *op = &c->p->ops.ptr[i];
-        if (op->kind != TILE_STORE || op->access.stride[c->col] != 1) continue;
+        if (!meets_memory(c, op)) continue;
         int64_t bytes = c->lanes * (int64_t)dtype_bytes(c->p->args.ptr[op->access.arg].type);
         IrValue first = place_pointer(c, op, &at);
-        build_prefetch(b, build_gep(b, b->i8, first, build_imul(b, vector, bytes)), true, 3);
+        if (op->kind == TILE_GATHER || op->kind == TILE_SCATTER)
+            first = place_row(c, op, first, &at);
+        build_prefetch(b, build_gep(b, b->i8, first, build_imul(b, vector, bytes)),
+                       tile_op_writes(op->kind), 3);
     }
 }
 

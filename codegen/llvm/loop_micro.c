@@ -42,9 +42,27 @@ Walk walk_in_place(const Contract *c, const Operand *o, IrValue first) {
     return w;
 }
 
+static Walk walk_gathered(const Contract *c, const Block *k) {
+    Builder *b = c->b;
+    const TileOp *op = tile_op(c->p, c->rows.value);
+    Walk w = {.type = c->rows.type, .base = build_i64(b, 0)};
+    w.step[c->k_last] = 1;
+    w.each = arena_array(b->arena, IrValue, (size_t)k->rows * 2);
+    for (int i = 0; i < 2 * k->rows; i++) {
+        Place at = place_inside(c, &c->at);
+        at.index[c->row] = build_iadd(b, at.index[c->row], k->row);
+        at.shift[c->row] = i;
+        w.each[i] = place_row(c, op, place_pointer(c, op, &at), &at);
+        if (i < k->rows)
+            w.each[i] = build_select(b, place_has_row(c, op, &at), w.each[i], c->no_row);
+    }
+    return w;
+}
+
 static Walk walk_rows(const Contract *c, const Block *k) {
     Builder *b = c->b;
     const Operand *o = &c->rows;
+    if (!o->packed && o->load == NULL) return walk_gathered(c, k);
     if (!o->packed) return walk_in_place(c, o, k->row);
     Walk w = {.type = DTYPE_F32, .across = o->along_k ? c->row_pitch : 1};
     for (int d = c->k_inside; d <= c->k_last; d++)
@@ -76,6 +94,13 @@ static IrValue load_vector(const Micro *m, const Walk *w, IrValue at, int j) {
     return element_load(c->b, w->type, pointer, c->lanes, mask);
 }
 
+static IrValue row_pointer(const Contract *c, const Walk *rows, int i) {
+    if (rows->each != NULL)
+        return build_gep(c->b, element_type(c->b, rows->type), rows->each[i], rows->base);
+    return build_gep_bytes(c->b, rows->base,
+                           i * rows->across * (int64_t)dtype_bytes(rows->type));
+}
+
 // One k; the bases of the walks are there.
 static void k_step(Micro *m, const Walks *at) {
     const Contract *c = m->c;
@@ -90,8 +115,7 @@ static void k_step(Micro *m, const Walks *at) {
         build_store(b, x[j], to, (unsigned)bytes_a_vector);
     }
     for (int i = 0; i < m->block->rows; i++) {
-        int64_t bytes = i * rows->across * (int64_t)dtype_bytes(rows->type);
-        IrValue a = element_load(b, rows->type, build_gep_bytes(b, rows->base, bytes), 1, NULL);
+        IrValue a = element_load(b, rows->type, row_pointer(c, rows, i), 1, NULL);
         a = build_splat(b, a, c->lanes);
         for (int j = 0; j < vectors; j++) {
             IrValue *sum = &m->sums[i * vectors + j];
@@ -117,7 +141,11 @@ static void sums_loop_end(Micro *m, Loop *loop) {
 
 static Walks walks_on(const Micro *m, const Walks *w, IrValue index, int d) {
     Walks on = *w;
-    on.rows.base = walk_on(m->c, &w->rows, w->rows.base, index, d);
+    if (w->rows.each != NULL)
+        on.rows.base =
+            build_iadd(m->c->b, w->rows.base, build_imul(m->c->b, index, w->rows.step[d]));
+    else
+        on.rows.base = walk_on(m->c, &w->rows, w->rows.base, index, d);
     on.cols.base = walk_on(m->c, &w->cols, w->cols.base, index, d);
     if (m->block->copies) on.copy.base = walk_on(m->c, &w->copy, w->copy.base, index, d);
     return on;

@@ -107,6 +107,7 @@ typedef struct {
     int pitch;            // elements of one k
     int early;            // k before it is read memory is asked for
     IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
+    const Place *k;       // what is known at each of FEW_K k; NULL: nothing
 } Strip;
 
 // The rows of memory that follow are far from each other: nothing but this fetches them early.
@@ -125,7 +126,13 @@ static void strip_steps(Contract *c, const Strip *s, const Place *outer, IrValue
     to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
     for (int i = 0; i < count; i++)
         for (int j = 0; j < s->vectors; j++) {
-            Place at = place_inside(c, &s->places[j]);
+            Place at = s->places[j];
+            if (s->k != NULL) {
+                at.pointer = s->k[i].pointer;
+                at.one = s->k[i].one;
+                at.all = s->k[i].all;
+            }
+            at = place_inside(c, &at);
             memcpy(at.index, outer->index, sizeof at.index);
             at.index[c->k_last] = build_iadd(b, outer->index[c->k_last], k);
             at.shift[c->k_last] = i;
@@ -188,12 +195,35 @@ static int lanes_of_rows(const Contract *c) {
     return lanes;
 }
 
+// Do the k of every step come in whole runs of FEW_K? A limit is rounded up to ku.
+static bool few_are_whole(const Contract *c) {
+    const TileDim *k = &c->p->dims[c->k_last];
+    if (c->limited == c->k_last)
+        return c->ku % FEW_K == 0 && k->tile % FEW_K == 0 && k->extent % FEW_K == 0;
+    return LLVMIsAConstantInt(c->k_count) && LLVMConstIntGetSExtValue(c->k_count) % FEW_K == 0;
+}
+
+// The numbers of a few rows that are gathered, one for each k from `first` on.
+static void numbers_prepare(Contract *c, const Place *outer, IrValue first,
+                            Place places[FEW_K]) {
+    const TileOp *op = tile_op(c->p, c->rows.value);
+    for (int i = 0; i < FEW_K; i++) {
+        places[i] = place_inside(c, outer);
+        places[i].index[c->k_last] = build_iadd(c->b, outer->index[c->k_last], first);
+        places[i].shift[c->k_last] = i;
+        value_one(c, op->in[0], &places[i]);
+    }
+}
+
 // A few k of all blocks before the next few, so that memory is read in runs of rows.
 static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     Builder *b = c->b;
     const RowRun *run = context;
     Loop few = {.count = 0}, rows = {.count = 0};
+    bool whole = few_are_whole(c) && (c->rows.load != NULL || c->rows.by_number);
+    Place numbers[FEW_K];
     loop_begin(b, &few, build_i64(b, 0), c->k_count, FEW_K);
+    if (whole && c->rows.by_number) numbers_prepare(c, outer, few.index, numbers);
     IrValue end = build_iadd(b, few.index, build_i64(b, FEW_K));
     end = build_select(b, build_icmp(b, LLVMIntSLT, end, c->k_count), end, c->k_count);
     loop_begin(b, &rows, build_i64(b, 0), run->count, c->mr);
@@ -207,8 +237,7 @@ static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, run->first, rows.index));
     strip_prepare(c, &s, &at);
     IrValue block = build_gep(b, b->f32, to, build_imul(b, rows.index, c->row_pitch));
-    bool whole = LLVMIsAConstantInt(c->k_count) &&
-                 LLVMConstIntGetSExtValue(c->k_count) % FEW_K == 0 && c->rows.load != NULL;
+    if (whole && c->rows.by_number) s.k = numbers;
     if (whole)
         strip_steps(c, &s, &at, block, few.index, FEW_K);
     else

@@ -135,6 +135,17 @@ IrValue place_pointer(const Contract *c, const TileOp *op, Place *at) {
     return shift == 0 ? *known : LLVMBuildGEP2(b->at, type, *known, &by, 1, "");
 }
 
+IrValue place_row(const Contract *c, const TileOp *op, IrValue pointer, Place *at) {
+    Builder *b = c->b;
+    IrValue number = LLVMBuildSExt(b->at, value_one(c, op->in[0], at), b->i64, "");
+    IrValue offset = build_imul(b, number, op->index_stride);
+    return LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), pointer, &offset, 1, "");
+}
+
+IrValue place_has_row(const Contract *c, const TileOp *op, Place *at) {
+    return row_number_condition(c->b, op, value_one(c, op->in[0], at));
+}
+
 // One pointer a lane, `stride` elements apart; `number` is a vector of row numbers or NULL.
 static IrValue lane_pointers(const Contract *c, const TileOp *op, IrValue pointer,
                              IrValue number, const Place *at) {
@@ -184,11 +195,8 @@ static Reach reach_of(const Contract *c, const TileOp *op, Place *at, bool vecto
         r.mask = both(b, r.mask, row_number_condition(b, op, r.number));
         return r;
     }
-    IrValue number = value_one(c, op->in[0], at);
-    r.where = both(b, r.where, row_number_condition(b, op, number));
-    IrValue offset = build_imul(b, LLVMBuildSExt(b->at, number, b->i64, ""), op->index_stride);
-    r.pointer =
-        LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), r.pointer, &offset, 1, "");
+    r.where = both(b, r.where, place_has_row(c, op, at));
+    r.pointer = place_row(c, op, r.pointer, at);
     return r;
 }
 
@@ -259,10 +267,8 @@ IrValue value_all(const Contract *c, TileId v, Place *at) {
 // The place of a row whose number is known; none if that is no row.
 static IrValue row_mask(const Contract *c, const TileOp *op, Place *at, IrValue *pointer) {
     Builder *b = c->b;
-    IrValue number = value_one(c, op->in[0], at);
-    IrValue offset = build_imul(b, LLVMBuildSExt(b->at, number, b->i64, ""), op->index_stride);
-    *pointer = LLVMBuildGEP2(b->at, element_type(b, arg_type(c, op)), *pointer, &offset, 1, "");
-    return build_splat(b, row_number_condition(b, op, number), at->lanes);
+    *pointer = place_row(c, op, *pointer, at);
+    return build_splat(b, place_has_row(c, op, at), at->lanes);
 }
 
 void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at) {

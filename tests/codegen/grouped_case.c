@@ -90,7 +90,7 @@ Str grouped_into_text(Arena *arena, const GroupedCase *s) {
         args_text(arena, s, GROUPED_TOKENS * d, GROUPED_ROWS * c, GROUPED_GROUPS * d * c);
     return str_printf(
         arena,
-        "tile into loop\n  grid g = 4\n  m d = %d\n  n c = %d\n  k r = 150 tile %d\n%.*s%s"
+        "tile into loop\n  grid g = 4\n  m d = %d\n  n c = %d\n  k r = 152 tile %d\n%.*s%s"
         "  %%13 = gather x[d] at %%10*%d of 50 : f32 (g, d, r)\n"
         "  %%14 = gather w[c] at %%12*%d of 150 : f32 (g, c, r)\n"
         "  %%15 = dot %%13, %%14 over (r) : f32 (g, d, c)\n"

@@ -17,7 +17,8 @@ Str grouped_at_text(Arena *arena, const GroupedCase *c);
 Str grouped_turned_text(Arena *arena, const GroupedCase *c);
 // z[row] = a[row] * scale[row] * sigmoid of what y[row] is, and y, in one kernel.
 Str grouped_epilogue_text(Arena *arena, const GroupedCase *c);
-// y[group] = sum over its rows of x[token of the row] outer w[row]
+// y[group] = sum over its rows of x[token of the row] outer w[row]; k goes on behind the last
+// row, to a multiple of what is unrolled.
 Str grouped_into_text(Arena *arena, const GroupedCase *c);
 // Positions ("r", "r / 3") by keys, in groups [0, groups).
 Str grouped_order_text(Arena *arena, int rows, int groups, const char *positions);

@@ -22,6 +22,12 @@ static void test_at(void **state) {
     check(grouped_at_text, (GroupedCase){48, 33, 64, "  knob pack_b = 1\n", "f32"});
     check(grouped_at_text, (GroupedCase){7, 5, 3, "  knob mr = 4\n  knob nv = 1\n", "f32"});
     check(grouped_at_text, (GroupedCase){64, 128, 1, "", "f32"});
+    // Panels that blocks ask for, of cols that are copied; rows that are copied, not gathered.
+    const char *const panels = "  knob pack_b = 1\n  knob nv = 1\n  knob mr = 4\n";
+    check(grouped_at_text, (GroupedCase){150, 33, 70, panels, "f32"});
+    check(grouped_turned_text, (GroupedCase){150, 33, 70, panels, "f32"});
+    check(grouped_at_text, (GroupedCase){150, 33, 70, "  knob pack_a = 1\n", "f32"});
+    check(grouped_at_text, (GroupedCase){150, 33, 70, "", "bf16"});
 }
 
 static void test_epilogue(void **state) {
@@ -39,6 +45,7 @@ static void test_into(void **state) {
     check(grouped_into_text, (GroupedCase){150, 33, 70, "", "f32"});
     check(grouped_into_text, (GroupedCase){40, 16, 64, "", "f32"});
     check(grouped_into_text, (GroupedCase){16, 7, 5, "  knob ku = 4\n", "f32"});
+    check(grouped_into_text, (GroupedCase){64, 70, 40, "  knob nv = 1\n  knob mr = 6\n", "f32"});
 }
 
 // Keys outside of [0, 6) are of no group; values are positions on an inner axis of three.
