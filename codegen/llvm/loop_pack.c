@@ -107,7 +107,7 @@ typedef struct {
     int pitch;            // elements of one k
     int early;            // k before it is read memory is asked for
     IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
-    const Place *k;       // what is known at each of FEW_K k; NULL: nothing
+    const Place *k;       // FEW_K k and what is known at each; NULL: nothing
 } Strip;
 
 // The rows of memory that follow are far from each other: nothing but this fetches them early.
@@ -119,22 +119,33 @@ static void strip_ask(Contract *c, const Strip *s, Place *at) {
     build_prefetch(c->b, build_gep_bytes(c->b, place_pointer(c, op, at), bytes), false, 3);
 }
 
+// The k that is i behind `first`, with its row's number, if the operand's k are rows by number.
+static Place place_of_k(const Contract *c, const Operand *o, const Place *outer, IrValue first,
+                        int i) {
+    Place at = place_inside(c, outer);
+    at.index[c->k_last] = build_iadd(c->b, outer->index[c->k_last], first);
+    at.shift[c->k_last] = i;
+    if (o->by_number) value_one(c, tile_op(c->p, o->value)->in[0], &at);
+    return at;
+}
+
 // `count` k from k on.
 static void strip_steps(Contract *c, const Strip *s, const Place *outer, IrValue to, IrValue k,
                         int count) {
     Builder *b = c->b;
     to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        Place here = s->k != NULL ? s->k[i] : place_of_k(c, s->operand, outer, k, i);
         for (int j = 0; j < s->vectors; j++) {
             Place at = s->places[j];
-            if (s->k != NULL) {
-                at.pointer = s->k[i].pointer;
-                at.one = s->k[i].one;
-                at.all = s->k[i].all;
+            if (s->operand->by_number) {
+                at.pointer = here.pointer;
+                at.one = here.one;
+                at.all = here.all;
             }
             at = place_inside(c, &at);
             memcpy(at.index, outer->index, sizeof at.index);
-            at.index[c->k_last] = build_iadd(b, outer->index[c->k_last], k);
+            at.index[c->k_last] = here.index[c->k_last];
             at.shift[c->k_last] = i;
             strip_ask(c, s, &at);
             IrValue x = value_all(c, s->operand->value, &at);
@@ -142,6 +153,7 @@ static void strip_steps(Contract *c, const Strip *s, const Place *outer, IrValue
             int64_t bytes = ((int64_t)i * s->pitch + (int64_t)j * s->lanes) * 4;
             build_store_masked(b, x, build_gep_bytes(b, to, bytes), 4, mask);
         }
+    }
 }
 
 // k in [from, end).
@@ -203,27 +215,16 @@ static bool few_are_whole(const Contract *c) {
     return LLVMIsAConstantInt(c->k_count) && LLVMConstIntGetSExtValue(c->k_count) % FEW_K == 0;
 }
 
-// The numbers of a few rows that are gathered, one for each k from `first` on.
-static void numbers_prepare(Contract *c, const Place *outer, IrValue first,
-                            Place places[FEW_K]) {
-    const TileOp *op = tile_op(c->p, c->rows.value);
-    for (int i = 0; i < FEW_K; i++) {
-        places[i] = place_inside(c, outer);
-        places[i].index[c->k_last] = build_iadd(c->b, outer->index[c->k_last], first);
-        places[i].shift[c->k_last] = i;
-        value_one(c, op->in[0], &places[i]);
-    }
-}
-
 // A few k of all blocks before the next few, so that memory is read in runs of rows.
 static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     Builder *b = c->b;
     const RowRun *run = context;
     Loop few = {.count = 0}, rows = {.count = 0};
     bool whole = few_are_whole(c) && (c->rows.load != NULL || c->rows.by_number);
-    Place numbers[FEW_K];
+    Place ks[FEW_K];
     loop_begin(b, &few, build_i64(b, 0), c->k_count, FEW_K);
-    if (whole && c->rows.by_number) numbers_prepare(c, outer, few.index, numbers);
+    for (int i = 0; i < FEW_K && whole; i++)
+        ks[i] = place_of_k(c, &c->rows, outer, few.index, i);
     IrValue end = build_iadd(b, few.index, build_i64(b, FEW_K));
     end = build_select(b, build_icmp(b, LLVMIntSLT, end, c->k_count), end, c->k_count);
     loop_begin(b, &rows, build_i64(b, 0), run->count, c->mr);
@@ -237,7 +238,7 @@ static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, run->first, rows.index));
     strip_prepare(c, &s, &at);
     IrValue block = build_gep(b, b->f32, to, build_imul(b, rows.index, c->row_pitch));
-    if (whole && c->rows.by_number) s.k = numbers;
+    s.k = whole ? ks : NULL;
     if (whole)
         strip_steps(c, &s, &at, block, few.index, FEW_K);
     else
