@@ -93,12 +93,9 @@ static void orthonormalise(double *vectors, int64_t count, int64_t length) {
 // the vectors: columns are orthonormal in a tall matrix, rows in a wide one.
 static void draw_orthogonal(const PlanTensor *t, uint64_t stream, int64_t first, Arena *scratch,
                             void *out) {
-    int64_t rows = 1;
-    for (uint32_t i = 0; i < t->input_count; i++)
-        rows *= t->shape[t->batch_count + i];
-    int64_t columns = 1;
-    for (uint32_t i = t->batch_count + t->input_count; i < t->rank; i++)
-        columns *= t->shape[i];
+    uint32_t inner = t->batch_count + t->input_count;
+    int64_t rows = extents_product(t->shape + t->batch_count, t->input_count),
+            columns = extents_product(t->shape + inner, t->rank - inner);
     bool tall = rows >= columns;
     int64_t count = tall ? columns : rows, length = tall ? rows : columns;
     ArenaMark mark = arena_mark(scratch);
@@ -127,9 +124,7 @@ void init_tensor(const PlanTensor *t, uint64_t seed, void *out) {
             dtype_set(t->type, out, i, transformed(&t->init, drawn(t, stream, i)));
         return;
     }
-    int64_t batches = 1;
-    for (uint32_t i = 0; i < t->batch_count; i++)
-        batches *= t->shape[i];
+    int64_t batches = extents_product(t->shape, t->batch_count);
     Arena scratch = {0};
     for (int64_t b = 0; b < batches; b++)
         draw_orthogonal(t, stream, b * (count / batches), &scratch, out);

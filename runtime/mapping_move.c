@@ -2,11 +2,14 @@
 // its sides exchanged.
 #include "runtime/mapping.h"
 
+typedef struct {
+    int64_t strides[PLAN_RANK_MAX], first;  // elements
+} View;
+
 // The same elements, as a part of what is before a move and of what is after it.
 typedef struct {
     Shape shape;
-    int64_t before[PLAN_RANK_MAX], after[PLAN_RANK_MAX];  // strides
-    int64_t before_first, after_first;
+    View before, after;
 } Views;
 
 static void strides_of(const Shape *s, int64_t *out) {
@@ -23,24 +26,24 @@ static Views views_of(const Move *m, int64_t part) {
     strides_of(&m->after, after);
     if (step->kind == MAP_STACK) {
         v.shape = m->before;
-        v.after_first = part * after[step->axis];
+        v.after.first = part * after[step->axis];
     } else if (step->kind == MAP_SLICE) {
-        v.before_first = m->begin * before[step->axis];
+        v.before.first = m->begin * before[step->axis];
     } else if (step->kind == MAP_RESHAPE) {
         v.shape = (Shape){.rank = 1, .extents = {shape_count(&m->after)}};
-        v.before[0] = v.after[0] = 1;
+        v.before.strides[0] = v.after.strides[0] = 1;
         return v;
     }
     for (uint32_t i = 0; i < v.shape.rank; i++) {
         bool behind = step->kind == MAP_STACK && i >= step->axis;
-        v.after[i] = after[i + behind];
-        v.before[i] = before[step->kind == MAP_TRANSPOSE ? step->order[i] : i];
+        v.after.strides[i] = after[i + behind];
+        v.before.strides[i] = before[step->kind == MAP_TRANSPOSE ? step->order[i] : i];
     }
     return v;
 }
 
 typedef struct {
-    const int64_t *to_strides, *from_strides;  // elements
+    const View *to, *from;
     const Shape *shape;
     size_t bytes;
 } Copy;
@@ -48,7 +51,7 @@ typedef struct {
 static void copy_line(const Copy *c, char *to, const char *from) {
     uint32_t last = c->shape->rank - 1;
     int64_t n = c->shape->extents[last], bytes = (int64_t)c->bytes;
-    int64_t to_step = c->to_strides[last] * bytes, from_step = c->from_strides[last] * bytes;
+    int64_t to_step = c->to->strides[last] * bytes, from_step = c->from->strides[last] * bytes;
     if (to_step == bytes && from_step == bytes) {
         memcpy(to, from, (size_t)n * c->bytes);
         return;
@@ -73,25 +76,25 @@ static void copy_axis(const Copy *c, uint32_t axis, char *to, const char *from) 
         return;
     }
     for (int64_t i = 0; i < c->shape->extents[axis]; i++) {
-        copy_axis(c, axis + 1, to + i * c->to_strides[axis] * (int64_t)c->bytes,
-                  from + i * c->from_strides[axis] * (int64_t)c->bytes);
+        copy_axis(c, axis + 1, to + i * c->to->strides[axis] * (int64_t)c->bytes,
+                  from + i * c->from->strides[axis] * (int64_t)c->bytes);
     }
+}
+
+static void copy(const Copy *c, void *to, const void *from) {
+    int64_t bytes = (int64_t)c->bytes;
+    copy_axis(c, 0, (char *)to + c->to->first * bytes,
+              (const char *)from + c->from->first * bytes);
 }
 
 void move_forward(const Move *m, int64_t part, size_t bytes, const void *before, void *after) {
     Views v = views_of(m, part);
-    Copy c = {
-        .to_strides = v.after, .from_strides = v.before, .shape = &v.shape, .bytes = bytes};
-    copy_axis(&c, 0, (char *)after + v.after_first * (int64_t)bytes,
-              (const char *)before + v.before_first * (int64_t)bytes);
+    copy(&(Copy){&v.after, &v.before, &v.shape, bytes}, after, before);
 }
 
 void move_back(const Move *m, int64_t part, size_t bytes, const void *after, void *before) {
     Views v = views_of(m, part);
-    Copy c = {
-        .to_strides = v.before, .from_strides = v.after, .shape = &v.shape, .bytes = bytes};
-    copy_axis(&c, 0, (char *)before + v.before_first * (int64_t)bytes,
-              (const char *)after + v.after_first * (int64_t)bytes);
+    copy(&(Copy){&v.before, &v.after, &v.shape, bytes}, before, after);
 }
 
 const void *moves_back(Arena *arena, const Fill *fill, int64_t part, size_t bytes,

@@ -21,12 +21,7 @@ typedef struct {
 
 // ---- shapes
 
-int64_t shape_count(const Shape *s) {
-    int64_t count = 1;
-    for (uint32_t i = 0; i < s->rank; i++)
-        count *= s->extents[i];
-    return count;
-}
+int64_t shape_count(const Shape *s) { return extents_product(s->extents, s->rank); }
 
 bool shape_eq(const Shape *a, const Shape *b) {
     bool same = a->rank == b->rank;

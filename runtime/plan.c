@@ -27,12 +27,14 @@ int plan_tensor_find(const Plan *plan, TensorKind kind, Str name) {
     return -1;
 }
 
-int64_t plan_tensor_count(const PlanTensor *t) {
-    int64_t count = 1;
-    for (uint32_t i = 0; i < t->rank; i++)
-        count *= t->shape[i];
-    return count;
+int64_t extents_product(const int64_t *extents, uint32_t rank) {
+    int64_t product = 1;
+    for (uint32_t i = 0; i < rank; i++)
+        product *= extents[i];
+    return product;
 }
+
+int64_t plan_tensor_count(const PlanTensor *t) { return extents_product(t->shape, t->rank); }
 
 int64_t plan_tensor_bytes(const PlanTensor *t) {
     return plan_tensor_count(t) * (int64_t)dtype_bytes(t->type);

@@ -235,12 +235,7 @@ bool safetensors_metadata(const TensorFile *file, const char *key, Str *value) {
     return false;
 }
 
-int64_t stored_count(const StoredTensor *t) {
-    int64_t count = 1;
-    for (uint32_t i = 0; i < t->rank; i++)
-        count *= t->shape[i];
-    return count;
-}
+int64_t stored_count(const StoredTensor *t) { return extents_product(t->shape, t->rank); }
 
 StoredTensor stored_of(const PlanTensor *t, const void *data) {
     return (StoredTensor){
