@@ -29,6 +29,7 @@ struct alignas(128) TensorMap {  // CUtensorMap
 #define KERNEL_RESIDENT(t, n)  extern "C" __global__ void __launch_bounds__(t, n)
 #define CLUSTER(blocks)        __cluster_dims__(blocks, 1, 1)
 #define MAP_ARGUMENT           const __grid_constant__ TensorMap
+#define TABLE                  static const
 #define DYNAMIC_SHARED(name)   extern __shared__ __align__(1024) u8 name[]
 #ifndef INFINITY  // where no math.h brings it
 #define INFINITY               __uint_as_float(0x7f800000U)

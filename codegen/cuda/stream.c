@@ -90,12 +90,25 @@ static bool store_waits(const Stream *s, const TileOp *store) {
     return false;
 }
 
+static void store_write(Stream *s, const TileOp *op, Str value) {
+    CudaWriter *w = s->w;
+    int64_t step = s->scalars.step[op - s->plan.p->ops.ptr];
+    if (step == 0) {
+        cuda_store(w, op, &s->at, value);
+        return;
+    }
+    DType type = s->plan.p->args.ptr[op->access.arg].type;
+    cuda_line(w, "(%.*s)[(i64)at * %lld] = %.*s;",
+              STR_ARG(cuda_address(w, op, &s->at, (Str){0})), (long long)step,
+              STR_ARG(cuda_narrow(w, type, value)));
+}
+
 void stream_scalar_store(Stream *s, uint32_t i) {
     const TileOp *op = stream_op(s, i);
     cuda_comment(s->w, op);
     Str value = stream_scalar_text(s, op->in[op->arity - 1]);
     if (op->kind == TILE_STORE) {
-        cuda_store(s->w, op, &s->at, value);
+        store_write(s, op, value);
         return;
     }
     CudaScatter what = {.row = stream_scalar_text(s, op->in[0]), .value = value};

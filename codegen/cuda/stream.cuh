@@ -193,12 +193,14 @@ template <class F, int K> DEVICE void lanes_reduce_to(float *to, const float *x,
     int lane = threadIdx.x % 32, value = lane / share;
     if (lane % share == 0 && value < K) to[value] = first ? mine : F::of(to[value], mine);
 }
-// What each warp has, `stride` from the one before, combined in their order.
-template <class F, int WARPS> DEVICE void warps_reduce(float *to, const float *from, int stride, int count) {
+// What each warp has, `stride` from the one before, combined in their order. Value k goes to place k,
+// or to places[k].
+template <class F, int WARPS>
+DEVICE void warps_reduce(float *to, const u16 *places, const float *from, int stride, int count) {
     NO_UNROLL for (int k = threadIdx.x; k < count; k += 32 * WARPS) {
         float all = from[k];
         UNROLL for (int warp = 1; warp < WARPS; warp++) all = F::of(all, from[warp * stride + k]);
-        to[k] = all;
+        to[places ? places[k] : k] = all;
     }
 }
 

@@ -53,6 +53,7 @@ typedef struct {
     int64_t *step;  // by TileId: from lane to lane, of its place or of what is loaded; mostly 0
     int count;      // words that have been given away
     int reduced[2];  // of each warp, sums and maxima of the pass that is being written
+    uint32_t *sums;  // which they are, in the warps' order
     bool waited;     // the block has waited since this iteration of the loop began
 } StreamScalars;
 
@@ -105,10 +106,10 @@ void scalars_start(Stream *s);
 void scalars_of_warp(Stream *s, const uint32_t *sums, int count, Str first);
 void scalars_of_block(Stream *s);              // of all its warps
 int scalars_place_new(Stream *s, uint32_t i);  // gives it the next
-void scalars_store(Stream *s, const uint32_t *stores, int count);
 
-// stream_lanes.c: what is computed of them in a round
+// stream_lanes.c: what is computed of them in a round, and what is stored
 void scalars_write_shared(Stream *s, const Level *l, int round);
+void scalars_store(Stream *s, const uint32_t *stores, int count);
 
 // stream_shape.c
 int stream_width(const StreamPlan *s);  // of the widest vectors that are of use

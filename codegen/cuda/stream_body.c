@@ -205,6 +205,18 @@ void pass_load_all(Pass *pass) {
 // Sums over rows that do not stay in registers lie in shared memory, by col.
 static Str sum_index(Stream *s) { return s->shape.resident ? STR("i") : cols_name(s); }
 
+// Once for each element.
+static Str unpacked_again(Pass *pass, TileId v) {
+    Stream *s = pass->s;
+    Str name = cuda_name(s->w, v);
+    Str float_name = str_printf(s->w->arena, "%.*s_again", STR_ARG(name));
+    if (!pass->again[v.i])
+        cuda_line(s->w, "const float %.*s = bf16_again(%.*s, i);", STR_ARG(float_name),
+                  STR_ARG(name));
+    pass->again[v.i] = true;
+    return float_name;
+}
+
 static Str element_text(Pass *pass, TileId v) {
     Stream *s = pass->s;
     if (!s->plan.ops[v.i].col) return stream_scalar_text(s, v);
@@ -217,10 +229,8 @@ static Str element_text(Pass *pass, TileId v) {
     case FORM_ARRAY: return str_printf(s->w->arena, "%.*s[i]", STR_ARG(name));
     case FORM_PACKED: {
         bool half = s->plan.p->args.ptr[op->access.arg].type == DTYPE_F16;
-        return str_printf(s->w->arena, "%s(%.*s, i)",
-                          half                   ? "f16_at"
-                          : pass_left(pass, v.i) ? "bf16_again"
-                                                 : "bf16_at",
+        if (!half && pass_left(pass, v.i)) return unpacked_again(pass, v);
+        return str_printf(s->w->arena, "%s(%.*s, i)", half ? "f16_at" : "bf16_at",
                           STR_ARG(name));
     }
     case FORM_NONE: break;
@@ -247,8 +257,8 @@ static bool computes_here(const Pass *pass, uint32_t i) {
 
 static void value_write(Pass *pass, uint32_t i) {
     Stream *s = pass->s;
-    cuda_comment(s->w, op_at(pass, i));
     Str name = cuda_name(s->w, (TileId){i}), value = value_text(pass, i);
+    cuda_comment(s->w, op_at(pass, i));
     if (pass->form[i] == FORM_ARRAY)
         cuda_line(s->w, "%.*s[i] = %.*s;", STR_ARG(name), STR_ARG(value));
     else
@@ -266,9 +276,10 @@ static void reduce_write(Pass *pass, uint32_t i) {
                   : str_printf(s->w->arena, "%.*s[%.*s]", STR_ARG(name), STR_ARG(sum_index(s)));
     // What lies beside the row may hold anything, but it must not be added to a sum of cols.
     Str only = over_rows ? (Str){0} : tail_text(s, cols_name(s));
+    Str x = element_text(pass, op->in[0]);
     cuda_comment(s->w, op);
     cuda_line(s->w, "%s%.*s%s%.*s", only.len ? "if (" : "", STR_ARG(only), only.len ? ") " : "",
-              STR_ARG(stream_add(s->w, op, sum, element_text(pass, op->in[0]))));
+              STR_ARG(stream_add(s->w, op, sum, x)));
 }
 
 static bool reduces_at_element(const Pass *pass, uint32_t i) {
@@ -295,6 +306,7 @@ void pass_elements(Pass *pass) {
         col = col || names_col(pass, i);
     }
     if (!any) return;
+    pass->again = arena_array(s->w->arena, bool, op_count(s));
     cuda_open(s->w, "UNROLL for (int i = 0; i < %d; i++)", s->shape.width * s->shape.steps);
     if (col) {
         Str name = cols_name(s);

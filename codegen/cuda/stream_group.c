@@ -111,9 +111,8 @@ static bool is_of_all_rows(const Stream *s, uint32_t i) {
 }
 
 // Such values that several groups need, for what is not of their kind.
-static bool *values_before(const Pass *pass, const Pass *each) {
+static void values_of_all_rows(const Pass *pass, const Pass *each, bool *before) {
     const Stream *s = pass->s;
-    bool *before = arena_array(s->w->arena, bool, op_count(s));
     for (uint32_t i = 1; i < op_count(s); i++) {
         const TileOp *op = stream_op(s, i);
         bool user = (pass->in[i] || pass_ends(pass, i)) && !is_of_all_rows(s, i);
@@ -124,7 +123,44 @@ static bool *values_before(const Pass *pass, const Pass *each) {
                 before[in] = true;
         }
     }
-    return before;
+}
+
+// By TileId: is it an operand of one operation in some group, and of another in another?
+static bool *operands_apart(const Pass *pass, const Pass *each) {
+    const Stream *s = pass->s;
+    bool *apart = arena_array(s->w->arena, bool, op_count(s));
+    uint32_t *user = arena_array(s->w->arena, uint32_t, op_count(s));
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        int group;
+        bool end = pass_ends(pass, i);
+        if (!end && users_of(pass, each, i, &group) == 0) continue;
+        for (uint32_t k = 0; k < stream_op(s, i)->arity; k++) {
+            uint32_t in = stream_op(s, i)->in[k].i;
+            apart[in] = apart[in] || (user[in] && user[in] != i);
+            user[in] = i;
+        }
+    }
+    return apart;
+}
+
+// Values that take much work and that several groups need: the mix that a gradient goes
+// through.
+static void values_of_much_work(const Pass *pass, const Pass *each, bool *before) {
+    enum { LEAST_WORK = 16 };
+    const Stream *s = pass->s;
+    const bool *apart = operands_apart(pass, each);
+    int *work = arena_array(s->w->arena, int, op_count(s));
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if (op->kind != TILE_MAP || !s->plan.ops[i].col || !pass->in[i] || before[i]) continue;
+        work[i] = 1;
+        for (uint32_t k = 0; k < op->arity; k++)
+            work[i] += work[i] < LEAST_WORK ? work[op->in[k].i] : 0;
+        int group;
+        if (work[i] < LEAST_WORK || !apart[i] || users_of(pass, each, i, &group) < 2) continue;
+        before[i] = true;
+        work[i] = 0;
+    }
 }
 
 // Loads that are made before all groups.
@@ -161,7 +197,9 @@ void groups_write(Pass *pass) {
     Pass *each = arena_array(s->w->arena, Pass, (size_t)pass->groups + 1);
     for (int g = 0; g < pass->groups; g++)
         each[g] = pass_of_group(pass, g, NULL);
-    const bool *values = values_before(pass, each);
+    bool *values = arena_array(s->w->arena, bool, op_count(s));
+    values_of_all_rows(pass, each, values);
+    values_of_much_work(pass, each, values);
     for (int g = 0; g < pass->groups; g++)
         each[g] = pass_of_group(pass, g, values);
     bool *there = loads_before(pass, each);

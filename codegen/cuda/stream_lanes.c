@@ -11,6 +11,7 @@
 // A value's *cone* is what it is computed from that is neither ready in shared memory nor
 // constant.
 #include "codegen/cuda/stream.h"
+#include "ir/tile/tile_access.h"
 
 enum { LANES = 32 };
 
@@ -139,9 +140,10 @@ static bool ops_match(Match *m, const Cone *x, const Cone *y, uint32_t t) {
     const TileOp *a = stream_op(m->r->s, x->ops[t]), *b = stream_op(m->r->s, y->ops[t]);
     if (a->kind != b->kind || a->fn != b->fn || a->type != b->type || a->arity != b->arity)
         return false;
-    bool loads = a->kind == TILE_LOAD || a->kind == TILE_GATHER;
-    if (loads && !(same_access(a, b) &&
-                   distance_note(m, x->ops[t], b->access.offset - a->access.offset)))
+    bool accesses = tile_op_accesses(a->kind);
+    if (a->kind == TILE_SCATTER) return x == y;
+    if (accesses && !(same_access(a, b) &&
+                      distance_note(m, x->ops[t], b->access.offset - a->access.offset)))
         return false;
     if (a->kind == TILE_INDEX && !same_guard(&a->access.guard[0], &b->access.guard[0]))
         return false;
@@ -180,11 +182,16 @@ static void steps_forget(Match *m, const Cone *x) {
 static void run_write(const Round *r, const Cone *cone, const uint32_t *values, int count,
                       int warp) {
     Stream *s = r->s;
+    cuda_open(s->w, "if (const int at = (int)threadIdx.x - %d; (u32)at < %dU)", warp * LANES,
+              count);
+    if (tile_op_writes(stream_op(s, values[0])->kind)) {
+        stream_scalar_store(s, values[0]);
+        cuda_close(s->w);
+        return;
+    }
     int first = scalars_place_new(s, values[0]);
     for (int k = 1; k < count; k++)
         scalars_place_new(s, values[k]);
-    cuda_open(s->w, "if (const int at = (int)threadIdx.x - %d; (u32)at < %dU)", warp * LANES,
-              count);
     cone_write(r, cone);
     cuda_line(s->w, "scalars[%d%s] = %.*s;", first, count > 1 ? " + at" : "",
               STR_ARG(cuda_name(s->w, (TileId){values[0]})));
@@ -192,12 +199,9 @@ static void run_write(const Round *r, const Cone *cone, const uint32_t *values, 
     cone_forget(r, cone);
 }
 
-// These values in runs, which warps take in turn.
-static void values_write(const Round *r, const uint32_t *values, int count) {
+// These values, or stores, in runs, which warps take in turn.
+static void runs_write(const Round *r, const uint32_t *values, int count) {
     Stream *s = r->s;
-    if (count == 0) return;
-    // Those who are behind may still read the places.
-    if (!s->scalars.waited) cuda_line(s->w, "__syncthreads();");
     Arena *arena = s->w->arena;
     uint32_t n = op_count(s), run[LANES];
     Match match = {.r = r,
@@ -222,6 +226,14 @@ static void values_write(const Round *r, const uint32_t *values, int count) {
         run_write(r, &cones[k], run, length, runs++ % (s->shape.threads / LANES));
         steps_forget(&match, &cones[k]);
     }
+}
+
+static void values_write(const Round *r, const uint32_t *values, int count) {
+    Stream *s = r->s;
+    if (count == 0) return;
+    // Those who are behind may still read the places.
+    if (!s->scalars.waited) cuda_line(s->w, "__syncthreads();");
+    runs_write(r, values, count);
     cuda_line(s->w, "__syncthreads();");
     s->scalars.waited = true;
     for (int k = 0; k < count; k++)
@@ -336,4 +348,11 @@ void scalars_write_shared(Stream *s, const Level *l, int round) {
         if (!r.ready[values[k]]) values[left++] = values[k];
     values_write(&r, values, left);
     rest_write(&r, rest);
+}
+
+// All that they store is there already.
+void scalars_store(Stream *s, const uint32_t *stores, int count) {
+    bool *none = arena_array(s->w->arena, bool, op_count(s));
+    Round r = {.s = s, .here = none, .later = none, .ready = none};
+    runs_write(&r, stores, count);
 }

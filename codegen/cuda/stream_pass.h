@@ -19,6 +19,7 @@ typedef struct {
     bool *in;      // operations at the cols that this pass computes or reads
     bool *stored;  // values that it stores
     Form *form;    // of what it computes or reads
+    bool *again;   // packed values of earlier passes that the element has unpacked
     // A pass in groups (stream_group.c): by end, its group; NULL: all is one. `there`: what was
     // loaded before the groups.
     const int *group;

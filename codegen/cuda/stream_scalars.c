@@ -4,9 +4,6 @@
 // and then added up over the warps. Of all others, those that are needed later than where they
 // are computed have a place (stream_lanes.c).
 #include "codegen/cuda/stream.h"
-#include "ir/tile/tile_access.h"
-
-enum { LEAST_STORES = 8 };
 
 static uint32_t op_count(const Stream *s) { return s->plan.p->ops.len; }
 
@@ -28,7 +25,8 @@ void scalars_start(Stream *s) {
     uint32_t n = op_count(s);
     s->scalars = (StreamScalars){.place = arena_array(s->w->arena, int, n),
                                  .local = arena_array(s->w->arena, bool, n),
-                                 .step = arena_array(s->w->arena, int64_t, n)};
+                                 .step = arena_array(s->w->arena, int64_t, n),
+                                 .sums = arena_array(s->w->arena, uint32_t, n)};
     for (uint32_t i = 0; i < n; i++)
         s->scalars.place[i] = -1;
     if (!s->shape.shares) return;
@@ -54,7 +52,7 @@ int scalars_place_new(Stream *s, uint32_t i) {
 void scalars_of_warp(Stream *s, const uint32_t *sums, int count, Str first) {
     StrBuf list = {0};
     for (int k = 0; k < count; k++) {
-        scalars_place_new(s, sums[k]);
+        s->scalars.sums[s->scalars.reduced[0] + s->scalars.reduced[1] + k] = sums[k];
         strbuf_addf(&list, "%s%.*s", k ? ", " : "",
                     STR_ARG(cuda_name(s->w, (TileId){sums[k]})));
     }
@@ -69,34 +67,45 @@ void scalars_of_warp(Stream *s, const uint32_t *sums, int count, Str first) {
     strbuf_release(&list);
 }
 
+// Gives `count` sums of the warps, from `first` on, places in the order of the program: so what
+// is alike lies in even steps, whatever the groups are. The table of places; empty: they lie as
+// warps have them.
+static Str places_of_sums(Stream *s, int first, int count) {
+    const uint32_t *sums = s->scalars.sums + first;
+    bool *has = arena_array(s->w->arena, bool, op_count(s)), in_order = true;
+    int start = s->scalars.count;
+    for (int k = 0; k < count; k++)
+        has[sums[k]] = true;
+    for (uint32_t i = 1; i < op_count(s); i++)
+        if (has[i]) scalars_place_new(s, i);
+    StrBuf list = {0};
+    for (int k = 0; k < count; k++) {
+        int place = s->scalars.place[sums[k]] - start;
+        in_order = in_order && place == k;
+        strbuf_addf(&list, "%s%d", k ? ", " : "", place);
+    }
+    Str name = in_order ? (Str){0} : str_printf(s->w->arena, "places_%u", sums[0]);
+    if (!in_order)
+        cuda_line(s->w, "TABLE u16 %.*s[%d] = {%s};", STR_ARG(name), count, list.ptr);
+    strbuf_release(&list);
+    return name;
+}
+
 void scalars_of_block(Stream *s) {
     static const char *const combine[] = {"Sum", "Max"};
-    int *reduced = s->scalars.reduced, all = reduced[0] + reduced[1];
-    if (all == 0) return;
+    int *reduced = s->scalars.reduced;
+    if (reduced[0] + reduced[1] == 0) return;
     cuda_line(s->w, "__syncthreads();");
-    for (int k = 0, first = 0; k < 2; first += reduced[k++])
-        if (reduced[k] > 0)
-            cuda_line(s->w, "warps_reduce<%s, %d>(scalars + %d, scalars + %d, %d, %d);",
-                      combine[k], s->shape.threads / 32, s->scalars.count - all + first,
-                      s->needs.shared_scalars + first, s->needs.shared_sums, reduced[k]);
+    for (int k = 0, first = 0; k < 2; first += reduced[k++]) {
+        if (reduced[k] == 0) continue;
+        int to = s->scalars.count;
+        Str places = places_of_sums(s, first, reduced[k]);
+        if (places.len == 0) places = STR("nullptr");
+        cuda_line(s->w, "warps_reduce<%s, %d>(scalars + %d, %.*s, scalars + %d, %d, %d);",
+                  combine[k], s->shape.threads / 32, to, STR_ARG(places),
+                  s->needs.shared_scalars + first, s->needs.shared_sums, reduced[k]);
+    }
     cuda_line(s->w, "__syncthreads();");
     s->scalars.waited = true;
     reduced[0] = reduced[1] = 0;
-}
-
-// ---- stores
-
-static int share_of(const Stream *s, int count, int least) {
-    int warps = s->shape.threads / 32, each = (count - 1) / warps + 1;
-    return each > least ? each : least;
-}
-
-void scalars_store(Stream *s, const uint32_t *stores, int count) {
-    int each = share_of(s, count, LEAST_STORES);
-    for (int first = 0; first < count; first += each) {
-        cuda_open(s->w, "if (lane == %d)", first / each * 32);
-        for (int k = first; k < count && k < first + each; k++)
-            stream_scalar_store(s, stores[k]);
-        cuda_close(s->w);
-    }
 }

@@ -43,6 +43,7 @@ struct alignas(128) TensorMap {
 #define KERNEL_RESIDENT(t, n) extern "C" void
 #define CLUSTER(blocks)
 #define MAP_ARGUMENT          const TensorMap
+#define TABLE                 const
 #define DYNAMIC_SHARED(name)  u8 *const name = (u8 *)SIMT(dynamic_shared)
 #define UNROLL
 #define NO_UNROLL
