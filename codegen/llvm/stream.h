@@ -17,6 +17,7 @@ enum {
 typedef struct {
     IrValue value;     // no col: the scalar
     IrValue splat;     // of the scalar, made before the current pass
+    IrValue near;      // of the scalar, in close memory; NULL: the splat has a register
     IrValue variable;  // accumulator of a scalar
     IrValue row;       // accumulator of the cols, in close memory
     IrValue early;     // close memory of a value that all rows share; NULL: made as needed

@@ -31,22 +31,56 @@ static int slot_lanes(const Stream *s, int slot) {
 
 // ---- before the loop
 
+// It is spread over a vector where it meets the cols.
+static bool is_row_scalar(const Stream *s, TileId v) {
+    return !s->plan.ops[v.i].col && tile_op(s->plan.p, v)->kind != TILE_CONST;
+}
+
 static void operand_splat(Stream *s, TileId v) {
     StreamOp *so = &s->ops[v.i];
-    if (s->plan.ops[v.i].col || tile_op(s->plan.p, v)->kind == TILE_CONST) return;
+    if (!is_row_scalar(s, v)) return;
     so->splat = build_splat(s->b, so->value, s->b->lanes);
+}
+
+// Does the sweep make something of the operation's operands?
+static bool op_is_made(const Sweep *sweep, uint32_t i) {
+    bool starts = sweep_computes(sweep, i) && op_at(sweep->s, i)->kind != TILE_REDUCE;
+    return starts || sweep_ends(sweep, i);
 }
 
 static void op_prepare(Sweep *sweep, uint32_t i) {
     Stream *s = sweep->s;
     const TileOp *op = op_at(s, i);
-    bool starts = sweep_computes(sweep, i) && op->kind != TILE_REDUCE;
-    bool ends = sweep_ends(sweep, i);
-    if (!starts && !ends) return;
+    if (!op_is_made(sweep, i)) return;
     if (op->kind == TILE_LOAD || op->kind == TILE_GATHER || tile_op_writes(op->kind))
         access_prepare(s, i);
     for (uint32_t k = 0; k < op->arity; k++)
         operand_splat(s, op->in[k]);
+}
+
+// Scalars that registers cannot hold beside what waits at the cols are spread as they are used,
+// out of memory: of a spilled vector each use would load all.
+static void scalars_leave(Sweep *sweep) {
+    Stream *s = sweep->s;
+    Builder *b = s->b;
+    uint32_t n = s->plan.p->ops.len;
+    bool *used = arena_array(b->arena, bool, n);
+    int count = 0, registers = b->level == CPU_AVX512 ? 32 : 16;
+    for (uint32_t i = 1; i < n; i++)
+        for (uint32_t k = 0; op_is_made(sweep, i) && k < op_at(s, i)->arity; k++) {
+            TileId v = op_at(s, i)->in[k];
+            used[v.i] = is_row_scalar(s, v) && tile_op(s->plan.p, v)->type == DTYPE_F32;
+        }
+    for (uint32_t i = 1; i < n; i++)
+        count += used[i];
+    sweep->crowded = !s->in_registers && count + sweep->waiting > registers;
+    IrValue row = sweep->crowded ? build_scratch(b, count * 4) : NULL;
+    for (uint32_t i = 1, at = 0; i < n; i++) {
+        s->ops[i].near = NULL;
+        if (!sweep->crowded || !used[i]) continue;
+        s->ops[i].near = build_gep(b, b->f32, row, build_i64(b, at++));
+        build_store(b, s->ops[i].value, s->ops[i].near, 4);
+    }
 }
 
 static void accumulators_start(Sweep *sweep, uint32_t i) {
@@ -144,6 +178,8 @@ IrValue operand_value(Stream *s, TileId v, const Step *step) {
     if (s->plan.ops[v.i].col) return s->level->cols[v.i].vec[step->part];
     if (op->kind == TILE_CONST) return map_const(s->b, op, step->lanes);
     if (step->lanes == 1) return so->value;
+    if (so->near != NULL)
+        return build_splat(s->b, build_load(s->b, s->b->f32, so->near, 4), step->lanes);
     return step->lanes == s->b->lanes ? so->splat : build_splat(s->b, so->value, step->lanes);
 }
 
@@ -246,22 +282,27 @@ static void step_stores(Sweep *sweep, const Step *step) {
     build_at(b, after);
 }
 
-static void step_emit(Sweep *sweep, const Step *step) {
+static void op_emit(Sweep *sweep, uint32_t i, const Step *step) {
     Stream *s = sweep->s;
-    for (uint32_t k = 0; k < sweep->count; k++) {
-        uint32_t i = sweep->order[k];
-        if (sweep->in[i]) {
-            if (sweep_computes(sweep, i) && access_prefetches(s, sweep->level, i))
-                access_prefetch(s, i, step);
-            value_emit(sweep, i, step);
-        }
-        if (sweep_reduces(sweep, i))
-            reduce_emit(sweep, i, step);
-        else if (sweep_ends(sweep, i) && !tile_op_writes(op_at(s, i)->kind))
-            row_add(s, i, step);
+    if (sweep->in[i]) {
+        if (sweep_computes(sweep, i) && access_prefetches(s, sweep->level, i))
+            access_prefetch(s, i, step);
+        value_emit(sweep, i, step);
     }
-    if (sweep->number == sweep->level->sweeps - 1) step_stores(sweep, step);
-    if (step->cols == COLS_EVEN) build_forget(s->b);
+    if (sweep_reduces(sweep, i))
+        reduce_emit(sweep, i, step);
+    else if (sweep_ends(sweep, i) && !tile_op_writes(op_at(s, i)->kind))
+        row_add(s, i, step);
+}
+
+// Steps that go through the operations together share what they load of scalars.
+static void steps_emit(Sweep *sweep, const Step *steps, int count) {
+    for (uint32_t k = 0; k < sweep->count; k++)
+        for (int n = 0; n < count; n++)
+            op_emit(sweep, sweep->order[k], &steps[n]);
+    for (int n = 0; sweep->number == sweep->level->sweeps - 1 && n < count; n++)
+        step_stores(sweep, &steps[n]);
+    if (steps[count - 1].cols == COLS_EVEN) build_forget(sweep->s->b);
 }
 
 // ---- the steps of a row
@@ -348,7 +389,7 @@ static Walk walk_plan(Sweep *sweep) {
     Walk walk = {0};
     sweep->unroll = sweep_unroll(sweep);
     sweep->slots = sweep->unroll;
-    if (s->paired) sweep->unroll += sweep->unroll % 2;
+    if (s->paired || sweep->crowded) sweep->unroll += sweep->unroll % 2;
     int64_t step = (int64_t)sweep->unroll * s->b->lanes;
     if (!s->in_registers && s->cols / step >= 2) walk.loop_to = s->cols / step * step;
     walk.rest_count = static_steps(s, walk.loop_to, walk.rest);
@@ -369,21 +410,27 @@ static void walk_emit(Sweep *sweep, const Walk *walk) {
         Loop loop = {0};
         int64_t step = (int64_t)sweep->unroll * b->lanes;
         loop_begin(b, &loop, build_i64(b, 0), build_i64(b, walk->loop_to), step);
-        for (int k = 0; k < sweep->unroll; k++) {
-            Step at = step_full(b, loop.index, k, sweep->s->paired);
-            at.slot %= sweep->slots;
-            step_emit(sweep, &at);
+        int together = sweep->crowded ? 2 : 1;
+        for (int k = 0; k < sweep->unroll; k += together) {
+            Step at[2];
+            for (int n = 0; n < together; n++) {
+                at[n] = step_full(b, loop.index, k + n, sweep->s->paired);
+                at[n].slot %= sweep->slots;
+                at[n].part = (k + n) % 2;
+            }
+            steps_emit(sweep, at, together);
         }
         loop_end(b, &loop);
     }
     for (int k = 0; k < walk->rest_count; k++)
-        step_emit(sweep, &walk->rest[k]);
+        steps_emit(sweep, &walk->rest[k], 1);
 }
 
 static void sweep_emit(Stream *s, Level *l, int number) {
     Sweep sweep = sweep_new(s, l, number);
     sweep_mark(&sweep);
     sweep_order(&sweep);
+    scalars_leave(&sweep);
     Walk walk = walk_plan(&sweep);
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         op_prepare(&sweep, i);

@@ -15,6 +15,9 @@ static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops
 // Sums that registers hold beside what they are made of.
 static int sums_most(const Stream *s) { return s->b->level == CPU_AVX512 ? 24 : 10; }
 
+// Values of the cols that registers hold beside what is made of them.
+static int values_most(const Stream *s) { return s->b->level == CPU_AVX512 ? 28 : 12; }
+
 static int sweeps_of(const Stream *s, const Level *l, int round, int *sums) {
     *sums = 0;
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
@@ -137,23 +140,33 @@ bool sweep_computes(const Sweep *sweep, uint32_t i) {
     return sweep->in[i] && !sweep_finds(sweep, i);
 }
 
+// Else it is found, loaded, or another level's matter.
+static bool needs_operands(const Sweep *sweep, uint32_t i) {
+    return sweep->level->sweep[i] == sweep->number || sweep_computes(sweep, i);
+}
+
 static void order_visit(Sweep *sweep, bool *seen, uint32_t i) {
     const TileOp *op = op_at(sweep->s, i);
     if (seen[i]) return;
     seen[i] = true;
-    bool end = sweep->level->sweep[i] == sweep->number;
-    for (uint32_t k = 0; (end || sweep_computes(sweep, i)) && k < op->arity; k++)
+    for (uint32_t k = 0; needs_operands(sweep, i) && k < op->arity; k++)
         if (sweep->in[op->in[k].i]) order_visit(sweep, seen, op->in[k].i);
     sweep->order[sweep->count++] = i;
+}
+
+// Empty; and which operations are in it.
+static bool *order_new(Sweep *sweep) {
+    uint32_t n = sweep->s->plan.p->ops.len;
+    sweep->order = arena_array(sweep->s->b->arena, uint32_t, n);
+    sweep->count = 0;
+    return arena_array(sweep->s->b->arena, bool, n);
 }
 
 // A sum takes its operand as soon as that is there, so that few values wait in registers.
 static void order_make(Sweep *sweep, bool by_rows) {
     const Level *l = sweep->level;
     uint32_t n = sweep->s->plan.p->ops.len;
-    bool *seen = arena_array(sweep->s->b->arena, bool, n);
-    sweep->order = arena_array(sweep->s->b->arena, uint32_t, n);
-    sweep->count = 0;
+    bool *seen = order_new(sweep);
     for (int k = 0; by_rows && k < l->sum_count; k++)
         if (sweep_reduces(sweep, l->sums[k])) order_visit(sweep, seen, l->sums[k]);
     for (uint32_t i = 1; i < n; i++)
@@ -171,8 +184,7 @@ static int order_waiting(const Sweep *sweep) {
         for (uint32_t k = 0; k < sweep->count; k++) {
             uint32_t i = sweep->order[k];
             const TileOp *op = op_at(s, i);
-            bool end = sweep->level->sweep[i] == sweep->number;
-            for (uint32_t a = 0; (end || sweep_computes(sweep, i)) && a < op->arity; a++) {
+            for (uint32_t a = 0; needs_operands(sweep, i) && a < op->arity; a++) {
                 if (count)
                     uses[op->in[a].i]++;
                 else if (sweep->in[op->in[a].i] && --uses[op->in[a].i] == 0)
@@ -183,12 +195,56 @@ static int order_waiting(const Sweep *sweep) {
     return most;
 }
 
+// Is all there that this is computed of in the sweep, and is it computed of anything?
+static bool order_ready(const Sweep *sweep, const bool *seen, uint32_t i) {
+    const TileOp *op = op_at(sweep->s, i);
+    bool any = false;
+    for (uint32_t k = 0; needs_operands(sweep, i) && k < op->arity; k++) {
+        if (!sweep->in[op->in[k].i]) continue;
+        if (!seen[op->in[k].i]) return false;
+        any = true;
+    }
+    return any;
+}
+
+static void order_follow(Sweep *sweep, bool *seen) {
+    for (uint32_t i = 1; i < sweep->s->plan.p->ops.len; i++) {
+        bool here = sweep->in[i] || sweep_ends(sweep, i) || sweep_reduces(sweep, i);
+        if (seen[i] || !here || !order_ready(sweep, seen, i)) continue;
+        seen[i] = true;
+        sweep->order[sweep->count++] = i;
+    }
+}
+
+// What is loaded goes at once into all sums of products that it is part of: so they grow side
+// by side, and none of them waits for its own last addition.
+static void order_spread(Sweep *sweep) {
+    uint32_t n = sweep->s->plan.p->ops.len;
+    Sweep needs = *sweep;
+    bool *seen = order_new(&needs);
+    for (uint32_t i = 1; i < n; i++)
+        if (sweep->level->sweep[i] == sweep->number) order_visit(&needs, seen, i);
+    for (uint32_t i = 1; i < n; i++)
+        if (sweep->in[i]) order_visit(&needs, seen, i);
+    seen = order_new(sweep);
+    for (uint32_t k = 0; k < needs.count; k++) {
+        if (seen[needs.order[k]]) continue;
+        seen[needs.order[k]] = true;
+        sweep->order[sweep->count++] = needs.order[k];
+        order_follow(sweep, seen);
+    }
+}
+
 // Sums row by row, or in the order of the program: what most of them share waits for all.
 void sweep_order(Sweep *sweep) {
     order_make(sweep, true);
     Sweep other = *sweep;
     order_make(&other, false);
+    Sweep spread = other;
+    order_spread(&spread);
     if (order_waiting(&other) < order_waiting(sweep)) *sweep = other;
+    if (order_waiting(&spread) <= values_most(sweep->s)) *sweep = spread;
+    sweep->waiting = order_waiting(sweep);
 }
 
 // Memory is never idle if all sweeps ask for what comes later, evenly: each for all of some

@@ -13,6 +13,8 @@ typedef struct {
     Level *level;
     int number;
     int unroll, slots;  // steps of an iteration, accumulators of each sum
+    int waiting;        // values of the cols that wait at once for the last of their uses
+    bool crowded;       // registers hold neither all scalars nor what waits
     bool *in;           // operations at the cols that this sweep computes or reads
     uint32_t *order;    // in which a step goes through the operations
     uint32_t count;
