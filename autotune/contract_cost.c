@@ -25,6 +25,9 @@ enum {
     PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
     COPY_BYTES = 3 << 20,       // of copied rows: more than that streams badly
     FEW_ROWS = 16,              // codegen/llvm/loop.c
+    STREAM_ROWS = 4,            // fewer wait for cols alone (codegen/llvm/loop_ahead.c)
+    STREAM_BYTES = 16 << 10,    // of cols in place that then come soon enough if asked for
+    STREAM_LEAST = 8,           // k of a step, at least
     ALIAS_ROWS = 6,             // that many rows that meet in a set do no harm
     SAFE_ROWS = 8,              // that many others
     PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
@@ -48,6 +51,7 @@ static const double cycles_a_block = 40;      // start and end of a register blo
 static const double cycles_a_rest = 150;      // a panel that is not whole: other code
 static const double cycles_a_turn = 60;     // lanes of a group of sums, turned into one vector
 static const double cycles_in_place = 0.3;  // a vector of cols whose k are not neighbours
+static const double cycles_late = 2;        // a vector of such cols asked for far too early
 static const double cycles_far_cols = 3;    // a vector of cols in place whose k lie far apart
 static const double cycles_far_rows = 26;   // a line of rows that serves two blocks, likewise
 static const double cycles_a_line = 0.4;    // of rows, for each k
@@ -148,6 +152,17 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
     return c;
 }
 
+bool contract_streams(const ContractShape *c) {
+    return c->m < STREAM_ROWS && c->b.direct && c->b.across == 1;
+}
+
+int64_t contract_stream_k(const ContractShape *c) {
+    int64_t k = STREAM_LEAST, pitch = llabs(c->b.along) * ELEMENT_BYTES;
+    while (2 * k * pitch <= STREAM_BYTES && k < c->k)
+        k *= 2;
+    return k;
+}
+
 bool contract_dot_form(const ContractShape *c) {
     if (!c->b.direct || c->b.along != 1) return false;
     if (c->n * 2 <= c->lanes && c->a.direct && c->a.along == 1) return true;
@@ -215,6 +230,8 @@ static double block_cost(const Task *t, double rows, double vectors) {
     double second = panels_bytes(t) > PANELS_BYTES ? 1.5 * cycles_second : cycles_second;
     if (panel > FIRST_BYTES) step = together(step, vectors * second);
     if (!t->pack_b) step += (cycles_in_place + reach(t, &c->b, cycles_far_cols)) * vectors;
+    bool late = !t->pack_b && contract_streams(c) && t->s->kc > contract_stream_k(c);
+    if (late) step += cycles_late * vectors;
     if (!t->pack_a) step += reach(t, &c->a, cycles_far_rows) / 2;
     bool apart = fabs((double)c->a.along) * ELEMENT_BYTES >= LINE_BYTES;
     if (!t->pack_a && apart) step += cycles_a_line;

@@ -272,12 +272,17 @@ static int64_t panel_cols(const Contract *c) { return (int64_t)c->nv * c->lanes;
 
 // Where the cols of the panel after the one at `col` begin in memory. Behind the last panel it
 // is the first one of the next step of k; of groups, which have but one, mostly of the next
-// group.
+// group. Of cols that stream it is the same panel there; behind the last step, where it is.
 static IrValue next_in_place(const Contract *c, IrValue col) {
     Builder *b = c->b;
     const Operand *o = &c->cols;
     bool in_place = o->load != NULL && o->load->access.stride[c->col] == 1;
     if (c->dot_form || (!in_place && !any_blocks_ask(c))) return NULL;
+    if (cols_stream(c)) {
+        Walk here = walk_in_place(c, o, col);
+        return build_select(b, c->is_last, here.base,
+                            walk_on(c, &here, here.base, c->k_count, c->k_last));
+    }
     IrValue end = build_iadd(b, col, build_i64(b, c->group * panel_cols(c)));
     IrValue over = LLVMBuildNSWSub(b->at, end, c->col_count, "");
     Walk first = walk_in_place(c, o, c->group > 1 ? over : build_i64(b, 0));

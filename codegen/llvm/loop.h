@@ -124,6 +124,7 @@ typedef struct {
     Walk walk;     // of the next panel in memory
     IrValue copy;  // where it is copied to; NULL: it is only asked for
     int fast;      // k that are asked for every ku k
+    int64_t cols;  // of each of them
     int share;     // or k that are copied, or cols along k that are asked for
     IrValue k;     // or of every ku k this one, whose row is gathered; NULL: none
 } Ahead;
@@ -131,6 +132,7 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block);
 void ahead_on(Ahead *a, const Contract *c, IrValue index, int k);  // like walk_on
 // At the k that is u behind `index`, a multiple of ku.
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u);
+bool cols_stream(const Contract *c);  // rows are so few that nothing else takes time
 bool rows_stream(const Contract *c);  // the second-level cache does not hold those of a task
 // Asks for rows that come after `count` ones in place, at the k to which `rows` points.
 void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index);

@@ -6,7 +6,9 @@
 //     i, i + ku, i + 2 ku, ... Where the cols lie along k it asks for a few of them.
 //   * Cols that are read in place by few blocks: each asks for a run of k of the next panel,
 //     `fast` of them every ku of its own. So do blocks whose number is known only when the
-//     kernel runs (a group of rows) of cols that are copied.
+//     kernel runs (a group of rows) of cols that are copied. Of very few rows, whose blocks
+//     only wait for their cols, it is the same panel at the next step of k: steps are short
+//     then, so it comes soon.
 //   * Cols whose k are rows that are gathered: the first blocks ask for the next panel, block i
 //     for the k that block i would copy.
 //   * Rows that are read in place and do not stay in the second-level cache, or are gathered:
@@ -20,7 +22,7 @@ enum {
     MOST_AT_ONCE = 2,        // k that a block copies every ku k
     MOST_COLS = 4,           // cols along k that a block asks for
     EARLY = 64,              // k before it is copied a vector is asked for
-    LEAST_ROWS = 4,          // fewer leave no time for more than loading the cols
+    LEAST_ROWS = 4,          // fewer leave no time for the next panel
 };
 
 static int64_t element_bytes(const Walk *w) { return (int64_t)dtype_bytes(w->type); }
@@ -30,6 +32,8 @@ static IrValue bytes_from(Builder *b, IrValue base, IrValue count, int64_t bytes
 }
 
 // ---- shares
+
+bool cols_stream(const Contract *c) { return c->steps && c->p->dims[c->row].tile < LEAST_ROWS; }
 
 // Whole blocks that every task has.
 static int64_t blocks_at_least(const Contract *c) {
@@ -85,7 +89,8 @@ static int64_t step_bytes(const Ahead *a, const Contract *c) {
 
 void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
     Builder *b = c->b;
-    *a = (Ahead){.fast = 0};
+    *a = (Ahead){.fast = 0, .cols = c->nv * c->lanes};
+    if (cols_stream(c)) a->cols = block->width.vectors * c->lanes;
     if (block->next == NULL) return;
     a->walk = walk_in_place(c, &c->cols, block->col);
     a->walk.base = block->next;
@@ -106,7 +111,7 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
         IrValue col = build_imul(b, number, a->share);
         a->walk.base =
             bytes_from(b, a->walk.base, col, a->walk.across * element_bytes(&a->walk));
-    } else if (block->rows >= LEAST_ROWS) {
+    } else if (block->rows >= LEAST_ROWS || cols_stream(c)) {
         const TileDim *row = &c->p->dims[c->row];
         int64_t blocks = (row->tile + c->mr - 1) / c->mr;
         a->fast = share_of(c->ku, blocks);
@@ -133,7 +138,7 @@ static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
     int64_t step = step_bytes(a, c);
     IrValue turn = LLVMBuildExactUDiv(b->at, index, build_i64(b, c->ku), "");
     IrValue at = bytes_from(b, a->walk.base, turn, a->fast * step);
-    int64_t bytes = (int64_t)c->nv * c->lanes * element_bytes(&a->walk);
+    int64_t bytes = a->cols * element_bytes(&a->walk);
     for (int i = u; i < a->fast; i += c->ku)
         for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
             ask(c, at, i * step + byte, a->fast == c->ku);

@@ -1,5 +1,7 @@
 // incremental_linear.c: linear attention over a chunk. Its state is what the positions before
 // have left, and is where the next chunk begins.
+#include <math.h>
+
 #include "ir/graph/incremental.h"
 #include "ir/graph/linear.h"
 
@@ -7,7 +9,7 @@ typedef struct {
     Incremental *p;
     const Value *v;  // of g
     AxisId width, time, values;
-    ValueId is_token;  // bool[rows, time]
+    ValueId slot, is_token;  // i32 and bool[rows, time]
     ValueId q, k, values_of, decay, beta, initial;
 } Linear;
 
@@ -25,17 +27,29 @@ static ValueId of_tokens(const Linear *l, ValueId x) {
     return x.i ? where(l, l->is_token, x, graph_const(l->p->to, 0, l->v->span)) : x;
 }
 
+// A row's first token then forgets what the state is, which so is read and written in place.
+static bool begins_by_decay(const Linear *l) { return l->decay.i && !l->initial.i; }
+
+static ValueId at_zero(const Linear *l, ValueId number) {
+    ValueId zero = graph_const_i32(l->p->to, 0, l->v->span);
+    return graph_binary(l->p->to, OP_EQ, number, zero, l->v->span);
+}
+
+static ValueId never(const Linear *l) { return graph_const(l->p->to, -HUGE_VAL, l->v->span); }
+
 static void linear_init(Linear *l, Incremental *p, const Value *v) {
     LinearOperands o = linear_operands(p->g, v);
     *l = (Linear){.p = p, .v = v, .width = o.width, .time = o.time, .values = o.values};
-    ValueId slot = incremental_renamed(p, p->slot, p->time, l->time, v->span);
-    l->is_token = graph_binary(p->to, OP_LE, graph_const_i32(p->to, 0, v->span), slot, v->span);
+    l->slot = incremental_renamed(p, p->slot, p->time, l->time, v->span);
+    l->is_token =
+        graph_binary(p->to, OP_LE, graph_const_i32(p->to, 0, v->span), l->slot, v->span);
     l->q = used(l, o.q);
     l->k = of_tokens(l, used(l, o.k));
     l->values_of = used(l, o.v);
     l->decay = of_tokens(l, used(l, o.decay));
     l->beta = used(l, o.beta);
     l->initial = used(l, o.initial);
+    if (begins_by_decay(l)) l->decay = where(l, at_zero(l, l->slot), never(l), l->decay);
 }
 
 static ValueId state_of(const Linear *l) {
@@ -52,11 +66,9 @@ static ValueId state_of(const Linear *l) {
 
 // The state, or the initial one at a row's first position.
 static ValueId entering(const Linear *l, ValueId state) {
-    Graph *to = l->p->to;
-    ValueId zero = graph_const_i32(to, 0, l->v->span),
-            first = graph_binary(to, OP_EQ, l->p->position, zero, l->v->span);
-    ValueId initial = l->initial.i ? l->initial : graph_const(to, 0, l->v->span);
-    return where(l, first, initial, state);
+    if (begins_by_decay(l)) return state;
+    ValueId initial = l->initial.i ? l->initial : graph_const(l->p->to, 0, l->v->span);
+    return where(l, at_zero(l, l->p->position), initial, state);
 }
 
 static ValueId linear_add(const Linear *l, GraphOp op, ValueId state) {

@@ -5,10 +5,28 @@
 
 static bool is_low_form(const Value *v) { return v->op == OP_CAST && v->type == DTYPE_BF16; }
 
+// Operands come before their users. What nobody needs reads nothing.
+static const bool *needed_values(const Graph *g, Arena *arena) {
+    bool *needed = arena_array(arena, bool, g->values.len);
+    vec_each (const GraphOutput, o, &g->outputs)
+        needed[o->value.i] = true;
+    vec_each (const GraphUpdate, u, &g->updates)
+        needed[u->value.i] = true;
+    for (uint32_t i = (uint32_t)g->values.len; i-- > 1;) {
+        const Value *v = graph_value(g, (ValueId){i});
+        for (uint32_t k = 0; needed[i] && k < v->arity; k++)
+            needed[v->in[k].i] = true;
+    }
+    return needed;
+}
+
 void weights_find(const Graph *g, WeightUse *use) {
+    Arena scratch;
+    arena_init(&scratch);
+    const bool *needed = needed_values(g, &scratch);
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
-        for (uint32_t k = 0; k < v->arity; k++) {
+        for (uint32_t k = 0; needed[i] && k < v->arity; k++) {
             const Value *x = graph_value(g, v->in[k]);
             if (x->op != OP_PARAM || x->type != DTYPE_F32) continue;
             use[x->attr.leaf].low = use[x->attr.leaf].low || is_low_form(v);
@@ -21,6 +39,7 @@ void weights_find(const Graph *g, WeightUse *use) {
     }
     vec_each (const GraphUpdate, u, &g->updates)
         use[u->leaf].high = true;
+    arena_release(&scratch);
 }
 
 Graph *pass_weights(const Graph *g, Arena *arena, const WeightUse *use) {
@@ -28,6 +47,7 @@ Graph *pass_weights(const Graph *g, Arena *arena, const WeightUse *use) {
     Arena scratch;
     arena_init(&scratch);
     ValueId *map = arena_array(&scratch, ValueId, g->values.len);
+    const bool *needed = needed_values(g, &scratch);
     for (uint32_t i = 0; i < g->leaves.len; i++) {
         if (g->leaves.ptr[i].kind != OP_PARAM || !use[i].low || use[i].high) continue;
         to->leaves.ptr[i].type = DTYPE_BF16;
@@ -36,6 +56,7 @@ Graph *pass_weights(const Graph *g, Arena *arena, const WeightUse *use) {
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
         bool leaf = v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT;
+        if (!needed[i] && !leaf) continue;
         ValueId *in = arena_array(&scratch, ValueId, v->arity);
         for (uint32_t k = 0; k < v->arity; k++)
             in[k] = map[v->in[k].i];
