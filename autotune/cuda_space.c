@@ -250,6 +250,23 @@ static void row_space(Space *s, const Schedule *prior) {
 
 // ---- attention
 
+// Where queries begin anywhere, and so are few, as many blocks share their keys as keep all
+// multiprocessors busy, if each has some.
+int32_t cuda_dealt(const Regions *regions, const Region *region, IsaLevel level) {
+    enum { LEAST_KEYS = 256 };
+    Arena arena = {0};
+    Schedule schedule = schedule_none();
+    const TileProgram *p =
+        region_to_tile(regions, region, &schedule, &arena)->kernels[0].program;
+    int64_t keys = p->dims[tile_dim_of(p, DIM_N)].extent;
+    double tasks = (double)tile_task_count(p), blocks = cuda_card(level)->blocks;
+    int32_t parts = 1;
+    while (tile_start_of(p) && parts * tasks < blocks && 2 * parts * LEAST_KEYS <= keys)
+        parts *= 2;
+    arena_release(&arena);
+    return parts > 1 ? parts : 0;
+}
+
 static void attend_space(Space *s, const Schedule *prior) {
     static const int32_t queries[] = {64, 128, 32, 16}, keys[] = {32, 64, 16, 128};
     for (int i = 0; i < 4; i++)

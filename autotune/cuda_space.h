@@ -9,6 +9,8 @@ int32_t cuda_parts(const Regions *regions, const Region *region, IsaLevel level)
 // Of linear attention: tokens of a tile and parts that are expected to be fastest, of those
 // whose values fit shared memory.
 Schedule cuda_chunks(const Regions *regions, const Region *region, IsaLevel level);
+// Over how many blocks an attention's keys are dealt; 0: each block has all of them.
+int32_t cuda_dealt(const Regions *regions, const Region *region, IsaLevel level);
 // As schedule_space: the prior's pick first. All are legal, and no two give the same kernels.
 uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
                     Schedule **out);

@@ -12,7 +12,10 @@ static Schedule cuda_prior(const Regions *regions, const Region *region, IsaLeve
     Schedule s = schedule_none();
     if (region->kind == REGION_ROW) s.parts = PARTS;
     if (region->kind == REGION_CONTRACT) s.parts = cuda_parts(regions, region, level);
-    if (region->kind == REGION_ATTEND) s.split = 1;
+    if (region->kind == REGION_ATTEND) {
+        s.split = 1;
+        s.parts = cuda_dealt(regions, region, level);
+    }
     return s;
 }
 

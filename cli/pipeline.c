@@ -305,10 +305,12 @@ static bool is_incremental(EntryKind kind) {
 // requires: attention found, every axis bound.
 static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *request,
                              Graph **g) {
-    bool prefill = request->kind == ENTRY_PREFILL;
+    bool prefill = request->kind == ENTRY_PREFILL, cuda = level_is_cuda(request->level);
+    int64_t on_gpu = request->storage == DTYPE_BF16 ? ATTEND_MOST_KEPT : 0;
     IncrementalRequest chunk = {.chunk = prefill ? PREFILL_CHUNK : 1,
                                 .live = request->live,
-                                .attend_width = level_is_cuda(request->level) ? 0 : INT64_MAX,
+                                .attend_kept = cuda ? on_gpu : INT64_MAX,
+                                .attend_values = cuda ? ATTEND_MOST_VALUES : INT64_MAX,
                                 .cache = request->storage,
                                 .prefix = prefill ? STR(ENTRY_NAME_PREFILL ".")
                                                   : STR(ENTRY_NAME_DECODE "."),

@@ -6,6 +6,9 @@
 
 // Elements of a query, of a key and of a value for which there are tiles on every GPU.
 enum { ATTEND_MOST_WIDTH = 256 };
+// The same of attention without gradients: of a key and its value, if it is no part of the key;
+// of a value.
+enum { ATTEND_MOST_KEPT = 576, ATTEND_MOST_VALUES = 512 };
 
 // One side of the scores is a block's `own`; it walks over tiles of the other.
 typedef struct {

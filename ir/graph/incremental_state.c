@@ -198,11 +198,20 @@ static ChunkOperands chunk_operands(Incremental *p, const AttendOperands *a, Spa
     return in;
 }
 
+// Are the values a part of the keys, or all of them?
+static bool values_are_keys(const Incremental *p, const ChunkOperands *in) {
+    const Value *v = graph_value(p->to, in->v);
+    bool part = v->op == OP_SLICE || v->op == OP_RENAME;
+    return in->v.i == in->k.i || (part && v->in[0].i == in->k.i);
+}
+
 ValueId incremental_attend(Incremental *p, const Value *v) {
     AttendOperands a = attend_operands(p->g, v);
     ChunkOperands in = chunk_operands(p, &a, v->span);
-    int64_t most = p->request->attend_width;
-    bool whole = graph_extent(p->g, a.width) <= most && graph_extent(p->g, a.values) <= most;
+    const IncrementalRequest *most = p->request;
+    int64_t values = graph_extent(p->g, a.values);
+    int64_t kept = graph_extent(p->g, a.width) + (values_are_keys(p, &in) ? 0 : values);
+    bool whole = kept <= most->attend_kept && values <= most->attend_values;
     ValueId mixed = whole ? attend_at_once(p, v, &in) : attend_in_steps(p, v, &in);
     return incremental_renamed(p, mixed, p->time, a.query, v->span);
 }

@@ -34,9 +34,10 @@ typedef struct {
     int64_t chunk;  // positions that are computed together, at most all of them
     int64_t live;   // no position reaches it, so that attention with its scores in memory
                     // looks at less; 0: all there are
-    // Attention over what is kept is one ATTEND, which sees where its rows are, if neither
-    // queries nor values have more elements; else it has its scores in memory.
-    int64_t attend_width;
+    // Attention over what is kept is one ATTEND, which sees where its rows are, if keys and
+    // values have no more elements together, and values no more; else it has its scores in
+    // memory.
+    int64_t attend_kept, attend_values;
     DType cache;          // of kept keys and values: F32 or BF16
     Str prefix;           // of inputs over positions, and of outputs
     Str tokens;           // the input i32[rows, positions] of the model

@@ -7,14 +7,9 @@
 #include "tests/codegen/attend_case.h"
 #include "tests/codegen/cuda_bench.h"
 
-typedef struct {
-    TileBench bench;
-    CudaBench cuda;
-} Fixture;
-
-static void fixture_open(Fixture *f, bool quick) {
-    bench_open(&f->bench);
-    f->cuda = (CudaBench){.bench = &f->bench, .quick = quick};
+static void fixture_open(CudaFixture *f, bool quick) {
+    cuda_fixture_open(f);
+    f->cuda.quick = quick;
 }
 
 // Weights are rounded to 9 bits (f16: 12, but small numbers are not normal); their products are
@@ -32,7 +27,7 @@ typedef struct {
     int32_t columns;  // warps that share rows; 0: as many as are chosen
 } Target;
 
-static void add(Fixture *f, const AttendCase *c, bool gradients, Target target) {
+static void add(CudaFixture *f, const AttendCase *c, bool gradients, Target target) {
     Arena *arena = &f->bench.arena;
     Regions *regions = pass_fuse(attend_case_graph(arena, c, gradients), arena);
     assert_int_equal(regions->count, 1);
@@ -52,23 +47,18 @@ static void add(Fixture *f, const AttendCase *c, bool gradients, Target target) 
     }
 }
 
-static void add_both(Fixture *f, const AttendCase *c, uint64_t number, int32_t columns) {
+static void add_both(CudaFixture *f, const AttendCase *c, uint64_t number, int32_t columns) {
     IsaLevel arch = (IsaLevel)(CUDA_SM80 + number % 3);
     add(f, c, false, (Target){arch, number % 4 == 3 ? DTYPE_F16 : DTYPE_BF16, columns});
     add(f, c, true, (Target){arch, DTYPE_BF16, columns});
 }
 
-static void run_and_close(Fixture *f) {
-    cuda_bench_run(&f->cuda);
-    bench_close(&f->bench);
-}
-
 static void check_cases(const AttendCase *cases, size_t count, bool quick) {
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, quick);
     for (size_t i = 0; i < count; i++)
         add_both(&f, &cases[i], i, 0);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 #define COUNT(array) (sizeof array / sizeof *array)
@@ -129,17 +119,17 @@ static void test_starts(void **state) {
         {1, 150, 16, 24, 2, 4, {0, 40}, false, 0, 32, 1, true, false, 4},
         {7, 70, 64, 64, 1, 1, CAUSAL, true, 0, 32, 1, true, false, 2},
     };
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     for (size_t i = 0; i < COUNT(cases); i++)
         add(&f, &cases[i], false,
             (Target){(IsaLevel)(CUDA_SM80 + i % 3), DTYPE_BF16, i == 5 ? 2 : 0});
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Heads h of one query a row b, which begins anywhere; values are part of the keys, and these
 // are dealt to two blocks.
-static const TileProgram *latent(Fixture *f, int heads, int keys, int d, int e, int at) {
+static const TileProgram *latent(CudaFixture *f, int heads, int keys, int d, int e, int at) {
     static const char text[] =
         "tile latent attend\n  grid b = 3\n  grid p = 2\n  m h = %d\n  n s = %d\n  k d = %d\n"
         "  k e = %d\n  band 0, inf\n  deal 64\n"
@@ -165,13 +155,13 @@ static const TileProgram *latent(Fixture *f, int heads, int keys, int d, int e, 
 
 static void test_latent(void **state) {
     (void)state;
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     CudaCheck check = {.range = 0.5, .whole = 150, .tolerance = 0x1p-9 * 2 * sqrt(150)};
     cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 5, 150, 40, 24, 0), CUDA_SM80, check);
     cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 18, 150, 72, 40, 32), CUDA_SM90A, check);
     cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 3, 150, 576, 512, 0), CUDA_SM100A, check);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Two or four warps with the same rows, and parts of the columns that are padding alone.
@@ -182,15 +172,15 @@ static void test_shared_rows(void **state) {
         {40, 50, 64, 33, 1, 1, ALL, false, 64, 64, 1, false, false, 0},
         {33, 33, 30, 20, 2, 1, {0, 9}, true, 32, 32, 1, false, false, 0},
     };
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     for (size_t i = 0; i < COUNT(cases); i++)
         add_both(&f, &cases[i], i, i == 1 ? 4 : 2);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
     fixture_open(&f, false);
     const AttendCase one = {40, 40, 20, 24, 1, 2, CAUSAL, false, 32, 32, 1, false, false, 0};
     add_both(&f, &one, 1, 2);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Widths of latent attention, with the tiles that are chosen for them.
@@ -244,14 +234,14 @@ static void test_segments(void **state) {
             "  arg dk: f32[1120]\n  arg dv: f32[1680]\n") "  %18 = dot %17, %1 over (t) : f32 (s, d)\n  store dk[s*16 + d] = %18 : f32 (s, d)\n"
                                                           "  %20 = dot %11, %12 over (t) : f32 (s, e)\n  store dv[s*24 + e] = %20 : f32 (s, e)\n",
     };
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     CudaCheck check = {.range = 0.5, .whole = 6, .tolerance = 0x1p-9 * 2 * sqrt(70)};
     for (size_t i = 0; i < COUNT(texts); i++)
         for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
             cuda_bench_add(&f.cuda, cuda_attend, bench_program(&f.bench, texts[i]),
                            (IsaLevel)arch, check);
-    run_and_close(&f);
+    cuda_fixture_run(&f);
 }
 
 // Widths of heads as they are, with the tiles that are chosen for them.
@@ -266,7 +256,7 @@ static void test_compiles(void **state) {
         {128, 4096, 128, 128, 4, 4, CAUSAL, false, 0, 0, 1, true, false, 2},
     };
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
-        Fixture f;
+        CudaFixture f;
         fixture_open(&f, true);
         for (size_t i = 0; i < COUNT(cases); i++) {
             add(&f, &cases[i], false, (Target){(IsaLevel)arch, DTYPE_BF16, 0});
@@ -275,14 +265,13 @@ static void test_compiles(void **state) {
         }
         cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 32, 4096, 576, 512, 0), (IsaLevel)arch,
                        (CudaCheck){.range = 1});
-        cuda_bench_compile(&f.cuda, (IsaLevel)arch);
-        bench_close(&f.bench);
+        cuda_fixture_compile(&f, (IsaLevel)arch);
     }
 }
 
 static void test_refuses(void **state) {
     (void)state;
-    Fixture f;
+    CudaFixture f;
     fixture_open(&f, true);
     const AttendCase c = {16, 16, 16, 16, 1, 1, CAUSAL, false, 0, 0, 0, false, false, 0};
     Regions *regions = pass_fuse(attend_case_graph(&f.bench.arena, &c, true), &f.bench.arena);

@@ -110,7 +110,8 @@ static void give_all(Case *c) {
 
 static IncrementalRequest request_of(int64_t chunk, int64_t live) {
     return (IncrementalRequest){.chunk = chunk,
-                                .attend_width = live ? 0 : INT64_MAX,
+                                .attend_kept = live ? 0 : INT64_MAX,
+                                .attend_values = INT64_MAX,
                                 .live = live,
                                 .cache = DTYPE_F32,
                                 .prefix = STR("part."),

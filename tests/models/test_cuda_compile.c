@@ -156,15 +156,16 @@ static void test_many_operands(void **state) {
     check_kernels(&k);
 }
 
-static bool is_of_groups(const CompiledKernel *k) {
+static bool is_of_groups_or_attention(const CompiledKernel *k) {
+    if (k->program->skeleton == TILE_ATTEND) return true;
     vec_each (const TileOp, op, &k->program->ops)
         if (op->kind == TILE_LIMIT || op->kind == TILE_SORT || op->kind == TILE_SCATTER)
             return true;
     return false;
 }
 
-// Mixtures of experts: of tiny models, and at the sizes of real ones.
-static void test_experts(void **state) {
+// Mixtures of experts and latent attention: of tiny models, and at the sizes of real ones.
+static void test_experts_and_attention(void **state) {
     (void)state;
     const Setting tiny[] = {SET("size", "tiny"), SET("sparse", "true"), SET("every", "1")};
     const Setting real[] = {SET("size", "b48"), SET("every", "1"), SET("layers", "2")};
@@ -185,8 +186,13 @@ static void test_experts(void **state) {
         m.settings = (Settings){real, 3};
         m.bindings = (Bindings){many, 2};
         assert_true(cuda_kernels_add(&k, &m));
+        const EntryKind chunks[] = {ENTRY_PREFILL, ENTRY_DECODE};
+        for (int i = 0; i < 2; i++) {
+            m.kind = chunks[i];
+            assert_true(cuda_kernels_add(&k, &m));
+        }
     }
-    keep(&k, is_of_groups, 40);
+    keep(&k, is_of_groups_or_attention, 58);
     check_kernels(&k);
 }
 
@@ -256,7 +262,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sm80),          cmocka_unit_test(test_sm90a),
         cmocka_unit_test(test_sm100a),        cmocka_unit_test(test_contractions),
-        cmocka_unit_test(test_many_operands), cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_many_operands), cmocka_unit_test(test_experts_and_attention),
         cmocka_unit_test(test_depth),         cmocka_unit_test(test_recurrences)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,7 @@ static void test_decoding(void **state) {
     plan_check("models/prenorm.strata", ENTRY_PREFILL, CUDA_SM80, DTYPE_F32);
     plan_check("models/prenorm.strata", ENTRY_PREFILL, CUDA_SM90A, DTYPE_BF16);
     plan_check("models/attnres_block.strata", ENTRY_DECODE, CUDA_SM90A, DTYPE_BF16);
+    plan_check("models/kimi_linear.strata", ENTRY_PREFILL, CUDA_SM100A, DTYPE_BF16);
     plan_check("tests/models/packed.strata", ENTRY_PREFILL, CUDA_SM80, DTYPE_F32);
     plan_check("tests/models/packed.strata", ENTRY_DECODE, CUDA_SM90A, DTYPE_BF16);
 }

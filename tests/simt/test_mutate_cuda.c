@@ -65,6 +65,18 @@ static const char sum_of_parts[] = "tile sum stream\nserial p = 3\ncol c = 2880\
     "%12 = map div %11, %9 : f32 (h, t, e)\n"                                         \
     "store y[h*960 + t*24 + e] = %12 : f32 (h, t, e)\n"
 static const char attention[] = ATTENTION("knob bn = 16\n");
+static const char attention_from_start[] =
+    "tile attention attend\ngrid p = 2\nm t = 20\nn s = 200\nk d = 16\nk e = 24\n"
+    "band 0, 60\ndeal 32\narg begin: i32[1]\narg q: bf16[320]\narg key: bf16[3200]\n"
+    "arg v: bf16[4800]\narg y: f32[960]\nknob bm = 16\nknob bn = 16\nknob stages = 2\n"
+    "%1 = load begin[0] : i32 ()\nstart %1 over (t) : i32 ()\n"
+    "%3 = load q[t*16 + d] : f32 (t, d)\n"
+    "%4 = load key[s*16 + d] if 0 <= p < 2 : f32 (p, s, d)\n"
+    "%5 = dot %3, %4 over (d) : f32 (p, t, s)\n%6 = reduce_max %5 over (s) : f32 (p, t)\n"
+    "%7 = map sub %5, %6 : f32 (p, t, s)\n%8 = map exp %7 : f32 (p, t, s)\n"
+    "%9 = load v[s*24 + e] : f32 (s, e)\n%10 = dot %8, %9 over (s) : f32 (p, t, e)\n"
+    "%11 = reduce_sum %8 over (s) : f32 (p, t)\n%12 = map div %10, %11 : f32 (p, t, e)\n"
+    "store y[p*480 + t*24 + e] = %12 : f32 (p, t, e)\n";
 static const char attention_of_two[] = ATTENTION("knob bn = 32\nknob warps_n = 2\n");
 
 // The gradients of such: of queries, and of keys with values.
@@ -268,6 +280,22 @@ static const Mutation in_attention[] = {
     PLANT("k / 8 + lane / 8 % 2)", "k / 8 + 1 - lane / 8 % 2)", "wrong"),
     PLANT("lanes <= 2", "lanes <= 1", "wrong"),
     PLANT("/ 1 % 2;  // h", "/ 1 % 1;  // h", NULL),
+};
+
+// Where queries begin, and what of the keys is dealt to a block.
+static void begin_prepare(const TileProgram *p, void *const *args) {
+    dtype_set(p->args.ptr[0].type, args[0], 0, 110);
+}
+static const Mutation in_attention_from_start[] = {
+    PLANT("start = begin_1;", "start = begin_1 + 1;", "wrong"),
+    PLANT("start + own - other >= 0", "own - other >= 0", "wrong"),
+    PLANT("start + own - other <= 60", "start + own - other <= 61", "wrong"),
+    PLANT("start + own_first - other_first - 15 < 0", "false", "wrong"),
+    PLANT("least = start + own_first", "least = start + own_first + 16", "wrong"),
+    PLANT("(grid0 + 2 - before % 2)", "(grid0 + 2)", "wrong"),
+    PLANT("(end - 1) / 2 - dealt)", "(end - 1) / 2 - dealt - 1)", "wrong"),
+    PLANT("dealt + step / 2 * 2)", "dealt + step / 2)", "wrong"),
+    PLANT("* 32 + step % 2 * 16", "* 32 + step % 2 * 8", "wrong"),
 };
 
 // Of two warps that share rows: what each gives to the other, and when.
@@ -541,6 +569,8 @@ static void bugs_in_attention(void **state) {
     (void)state;
     expect_noticed((Program){attention, CUDA_SM80, 0x1p-7, NULL}, in_attention,
                    COUNT(in_attention));
+    expect_noticed((Program){attention_from_start, CUDA_SM80, 0x1p-7, begin_prepare},
+                   in_attention_from_start, COUNT(in_attention_from_start));
     expect_noticed((Program){attention_of_two, CUDA_SM80, 0x1p-7, NULL}, in_attention_of_two,
                    COUNT(in_attention_of_two));
 }
