@@ -14,11 +14,12 @@ from contest import Contestant, hold, median_interval, ratio_interval
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ("torch", "torch-compile", "jax")
 NAMES = {"strata": "Strata", "torch": "PyTorch, eager", "torch-compile": "PyTorch, torch.compile", "jax": "JAX, jit",
-         "torch-grouped": "PyTorch, grouped_mm"}
+         "torch-grouped": "PyTorch, grouped_mm", "floor": "reading parameters and states once"}
 
 # case: title, model file, options, entry of the artifact. The peers' side of it is tests/peers/cases.py.
 LANGUAGE = "d 256, 4 layers, 4 heads, ff 640, T 256, B 8, vocabulary 512"
 SETTINGS = ["--set", "vocab=512", "--set", "layers=4", "--batch", "8", "--context", "256"]
+KIMI = ["--set", "size=small", "--batch", "1", "--context", "512"]
 EXPERTS = "4096 tokens, d 512, 64 experts of width 256, top 8"
 CASES = {
     "prenorm": (f"Training step of prenorm: {LANGUAGE}", "models/prenorm.strata", SETTINGS, "train"),
@@ -44,6 +45,10 @@ CASES = {
                              ["--set", "n=4096", "--set", "skew=1", "--dtype", "bf16"], "grad"),
     "decode:prenorm": ("One token of prenorm: d 256, 8 layers, in the middle of 512", "models/prenorm.strata",
                        ["--batch", "1", "--context", "512"], "decode"),
+    "decode:kimi_linear": ("One token of kimi_linear: d 512, 12 layers, in the middle of 512", "models/kimi_linear.strata",
+                           KIMI, "decode"),
+    "decode:kimi_linear:bf16": ("One token of kimi_linear in bf16: d 512, 12 layers, in the middle of 512",
+                                "models/kimi_linear.strata", [*KIMI, "--dtype", "bf16"], "decode"),
     "kda_decode": ("Kimi delta attention, one token: B 32, h 8, dk 128", "tests/bench/kda_decode.strata", [], "infer"),
 }
 
@@ -73,7 +78,7 @@ def strata(options, command, model, *more):
     return done.returncode == 0
 
 
-def strata_contestant(options, case):
+def strata_contestants(options, case):
     _, model, settings, entry = CASES[case]
     artifact = options.build / f"bench_{case.replace(':', '_')}.sta"
     if options.tune:
@@ -81,8 +86,10 @@ def strata_contestant(options, case):
     mode = "infer" if entry == "decode" else "train"
     if not strata(options, "compile", model, *settings, "--mode", mode, "-o", artifact):
         artifact = ""  # bench_step then says that there is none
-    return Contestant("strata", [str(options.build / "tests/bench_step"), str(artifact), entry,
-                                 str(options.threads)])
+    command = [str(options.build / "tests/bench_step"), str(artifact), entry, str(options.threads)]
+    # The floor of a token is a contestant, because what memory gives changes with what else the machine does.
+    floor = [Contestant("floor", [*command, "read"])] if entry == "decode" else []
+    return [Contestant("strata", command), *floor]
 
 
 def peer_contestants(options, case):
@@ -121,7 +128,7 @@ def main():
     results, versions = {}, set()
     for case in options.cases.split(","):
         print(f"bench_steps: {case}", file=sys.stderr)
-        contestants = [strata_contestant(options, case), *peer_contestants(options, case)]
+        contestants = [*strata_contestants(options, case), *peer_contestants(options, case)]
         hold(contestants, options.rounds, options.steps)
         print_case(CASES[case][0], contestants)
         sys.stdout.flush()

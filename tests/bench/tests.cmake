@@ -11,7 +11,7 @@ endif()
 
 add_executable(bench_step bench/bench_step.c)
 strata_compile_options(bench_step)
-target_link_libraries(bench_step PRIVATE strata_runtime strata_base m)
+target_link_libraries(bench_step PRIVATE strata_autotune strata_runtime strata_base m)
 
 add_executable(bench_nvrtc bench/bench_nvrtc.c models/cuda_kernels.c ../cli/pipeline.c)
 strata_compile_options(bench_nvrtc)

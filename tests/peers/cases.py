@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "models"))
-import reference  # noqa: E402  (beside this folder, and no package)
+import compare_kimi  # noqa: E402  (beside this folder, and no package)
+import reference  # noqa: E402
 
 # One training step of a language model: forward, backward, AdamW. d 256, 4 layers, 4 heads.
 MODEL = {"vocab": 512, "d": 256, "h": 4, "r": 1, "dk": 64, "ff": 640, "layers": 4, "block": 4}
@@ -17,6 +18,10 @@ WIDE = {"512": ({"d": 512, "h": 8, "ff": 1408, "layers": 8}, 4), "1024": ({"d": 
 
 # One token of one row, in the middle of a context: models as they are in models/, "decode:prenorm".
 DECODE, DECODE_CONTEXT = {**MODEL, "vocab": 256, "layers": 8}, 512
+
+# models/kimi_linear.strata, size=small.
+KIMI = {"vocab": 256, "d": 512, "h": 8, "dk": 64, "dr": 32, "rank": 256, "ff": 1408, "layers": 12, "every": 4, "block": 4,
+        "least": 0}
 
 # One read of N sources by attention over depth, at width d and T tokens; and one causal attention. "both" is
 # the forward and the backward pass to every operand.
@@ -50,6 +55,13 @@ def model_case(name, settings, batch, context):
     params = reference.random_parameters(reference.parameter_shapes(name, settings), rng)
     tokens, targets = rng.integers(0, settings["vocab"], (2, batch, context))
     return {k: v.astype(np.float32) for k, v in params.items()}, tokens, targets
+
+
+def kimi_case():
+    """Parameters."""
+    shapes = compare_kimi.parameter_shapes(KIMI)
+    params = compare_kimi.random_parameters(shapes, np.random.default_rng(8))
+    return {k: v.astype(np.float32) for k, v in params.items()}
 
 
 def block_size(name, settings):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 import cases
 import peer_torch_kda
+import peer_torch_kimi
 import peer_torch_moe
 
 VERSION = f"torch {torch.__version__}"
@@ -166,10 +167,18 @@ def training(case_name, wrap):
 def decoding(case_name, wrap):
     """One token in the middle of the context."""
     name = case_name.partition(":")[2]
+    if name.startswith("kimi_linear"):
+        dtype = torch.bfloat16 if name.endswith("bf16") else torch.float32
+        model = peer_torch_kimi.Decoder(cases.KIMI, cases.kimi_case(), cases.DECODE_CONTEXT, dtype)
+        return token_timed(model, wrap, 1)
     params, tokens, _ = cases.model_case(name, cases.DECODE, 1, cases.DECODE_CONTEXT)
     model = Decoder(name, cases.DECODE, params, cases.DECODE_CONTEXT, 1)
+    return token_timed(model, wrap, torch.tensor(tokens[:, :1]))
+
+
+def token_timed(model, wrap, token):
     model.position = cases.DECODE_CONTEXT // 2
-    token, logits = torch.tensor(tokens[:, :1]), wrap(model.logits)
+    logits = wrap(model.logits)
 
     def step():
         with torch.no_grad():
