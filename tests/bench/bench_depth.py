@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MODELS = ("prenorm", "attnres_block")
 AIMS = {"train": 1.04, "infer": 1.02, "prefill": 1.02, "decode": 1.02}
 WORDS = {"train": "training step", "infer": "forward", "prefill": "128 tokens of a prompt, one row", "decode": "one token, one row"}
+MODES = {"train": "train", "infer": "train", "prefill": "infer", "decode": "infer"}  # of the artifact
 SHORT = 20  # times as many steps of what takes milliseconds
 
 # width: heads, hidden width of feed-forward layers, batch. As tests/peers/cases.py.
@@ -77,14 +78,16 @@ def main():
     options = arguments()
     # Everybody gets the same cores.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:options.threads])
+    artifacts = {}
     print("\n| | prenorm, ms | attnres_block, ms | ratio | 95 % interval | aim |\n|---|---|---|---|---|---|")
     for width in (int(x) for x in options.widths.split(",")):
         for dtype in options.dtypes.split(","):
-            artifacts = {mode: [artifact(options, model, width, dtype, mode) for model in MODELS] for mode in ("train", "infer")}
             for entry in options.entries.split(","):
-                label, chunk = f"{WORDS[entry]}, d {width}, {dtype}", entry in ("prefill", "decode")
+                label, mode = f"{WORDS[entry]}, d {width}, {dtype}", MODES[entry]
+                if (width, dtype, mode) not in artifacts:
+                    artifacts[width, dtype, mode] = [artifact(options, model, width, dtype, mode) for model in MODELS]
                 print(f"bench_depth: {label}", file=sys.stderr)
-                programs = pair(options, artifacts["infer" if chunk else "train"], entry)
+                programs = pair(options, artifacts[width, dtype, mode], entry)
                 print(row(label, programs, options.rounds, AIMS[entry], SHORT if entry == "decode" else 1), flush=True)
         if options.peers and "train" in options.entries:
             label = f"PyTorch, torch.compile: training step, d {width}, f32"
