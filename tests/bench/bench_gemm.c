@@ -28,10 +28,11 @@
 #include "ir/graph/passes.h"
 #include "runtime/cpu/pool.h"
 #include "runtime/object.h"
+#include "tests/bench/fma.h"
 #include "tests/bench/onednn.h"
 #include "tests/bench/turns.h"
 
-enum { LANES_MOST = 16, CHECKS = 100, LINE = 64 };
+enum { CHECKS = 100, LINE = 64 };
 
 // Longer calls are not warmed up before each measurement: their operands outgrow the caches.
 #define FLOPS_LONG 1e9
@@ -141,34 +142,15 @@ static double kernels_time(Bench *b, const Kernels *k) {
 
 // ---- peak and oneDNN
 
-typedef float Vector __attribute__((vector_size(LANES_MOST * 4)));
-enum { CHAINS = 12 };
-
-static void peak_run(void *context, int64_t begin, int64_t end, uint32_t thread) {
-    float *out = context;
-    Vector sum[CHAINS], x = {0}, y = {0};
-    for (int i = 0; i < LANES_MOST; i++)
-        x[i] = 0.5F + (float)begin, y[i] = 0.25F;
-    for (int i = 0; i < CHAINS; i++)
-        sum[i] = x;
-    for (int64_t i = begin * 100000; i < end * 100000; i++)
-#pragma GCC unroll 12
-        for (int j = 0; j < CHAINS; j++)
-            sum[j] = sum[j] * x + y;
-    for (int j = 1; j < CHAINS; j++)
-        sum[0] += sum[j];
-    out[thread * 64] = sum[0][0];
-}
-
 static double peak_measure(Bench *b) {
-    float out[64 * 64];
+    static const double flops = 3e8;
     double best = HUGE_VAL;
     for (int i = 0; i < 20; i++) {
         double start = seconds(b);
-        pool_run(b->pool, 8, peak_run, out);
+        fma_run(b->pool, flops);
         best = fmin(best, seconds(b) - start);
     }
-    return 8 * 100000.0 * CHAINS * LANES_MOST * 2 / best;
+    return flops / best;
 }
 
 static double library_time(const Bench *b, Product *p) {

@@ -14,13 +14,16 @@ from contest import Contestant, hold, median_interval, ratio_interval
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ("torch", "torch-compile", "jax")
 NAMES = {"strata": "Strata", "torch": "PyTorch, eager", "torch-compile": "PyTorch, torch.compile", "jax": "JAX, jit",
-         "torch-grouped": "PyTorch, grouped_mm", "floor": "reading parameters and states once"}
+         "torch-grouped": "PyTorch, grouped_mm", "floor": "reading parameters and states once",
+         "peak": "the products alone, at the peak of f32"}
 
 # case: title, model file, options, entry of the artifact. The peers' side of it is tests/peers/cases.py.
 LANGUAGE = "d 256, 4 layers, 4 heads, ff 640, T 256, B 8, vocabulary 512"
 SETTINGS = ["--set", "vocab=512", "--set", "layers=4", "--batch", "8", "--context", "256"]
 KIMI = ["--set", "size=small", "--batch", "1", "--context", "512"]
 EXPERTS = "4096 tokens, d 512, 64 experts of width 256, top 8"
+# Operations of the products of a case: three forward, each with two gradients.
+PRODUCTS = {"moe": 9 * 2 * 4096 * 8 * 512 * 256}
 CASES = {
     "prenorm": (f"Training step of prenorm: {LANGUAGE}", "models/prenorm.strata", SETTINGS, "train"),
     "attnres_block": (f"Training step of attnres_block, blocks of 4 sublayers: {LANGUAGE}",
@@ -100,6 +103,12 @@ def peer_contestants(options, case):
             for peer in (*PEERS, *(["torch-grouped"] if case.startswith("moe") and "dense" not in case else []))]
 
 
+def peak_contestants(options, case):
+    flops = PRODUCTS.get(case.split("_")[0])
+    command = [str(options.build / "tests/bench_peak"), str(flops), str(options.threads)]
+    return [Contestant("peak", command)] if flops else []
+
+
 def milliseconds(samples):
     median, low, high = (1e3 * x for x in median_interval(samples))
     digits = 1 if median >= 10 else 3
@@ -128,7 +137,8 @@ def main():
     results, versions = {}, set()
     for case in options.cases.split(","):
         print(f"bench_steps: {case}", file=sys.stderr)
-        contestants = [*strata_contestants(options, case), *peer_contestants(options, case)]
+        contestants = [*strata_contestants(options, case), *peer_contestants(options, case),
+                       *peak_contestants(options, case)]
         hold(contestants, options.rounds, options.steps)
         print_case(CASES[case][0], contestants)
         sys.stdout.flush()

@@ -35,7 +35,7 @@ strata_test(codegen/cuda_layouts codegen/test_cuda_layouts.c ir/tile_bench.c LIB
 strata_test(codegen/nvrtc codegen/test_nvrtc.c LIBS strata_codegen Threads::Threads)
 
 # Built with the tests but not run by them: timings decide nothing.
-add_executable(bench_gemm bench/bench_gemm.c bench/onednn.c bench/turns.c)
+add_executable(bench_gemm bench/bench_gemm.c bench/fma.c bench/onednn.c bench/turns.c)
 strata_compile_options(bench_gemm)
 target_compile_definitions(bench_gemm PRIVATE ${STRATA_DEFINITIONS})
 target_compile_options(bench_gemm PRIVATE -O2 -march=native -ffp-contract=fast)
