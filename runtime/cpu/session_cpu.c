@@ -41,17 +41,25 @@ static bool check_machine(Diag *diag, const Plan *plan) {
         STR_ARG(need), STR_ARG(have));
 }
 
+// Large tensors are mostly multiples of what one way of a cache holds. Kernels that walk many
+// of them side by side would use the same few sets for all, and lose rows before they are read.
+static size_t tensor_room(const PlanTensor *t) {
+    enum { LARGE = 128 << 10, APART = 4096 + SESSION_ALIGN };
+    size_t bytes = session_aligned((size_t)plan_tensor_bytes(t));
+    return bytes < LARGE ? bytes : bytes + APART;
+}
+
 static bool allocate(Diag *diag, Session *s, CpuState *cpu) {
     const Plan *plan = s->plan;
     size_t bytes = session_aligned(plan->constants.len);
     for (uint32_t i = 0; i < plan->tensor_count; i++)
-        bytes += session_aligned((size_t)plan_tensor_bytes(&plan->tensors[i]));
+        bytes += tensor_room(&plan->tensors[i]);
     if (!mapping_open(diag, bytes, &cpu->memory)) return false;
     if (!mapping_open(diag, session_arena_bytes(plan), &cpu->work)) return false;
     unsigned char *at = cpu->memory.data;
     for (uint32_t i = 0; i < plan->tensor_count; i++) {
         s->host[i] = at;
-        at += session_aligned((size_t)plan_tensor_bytes(&plan->tensors[i]));
+        at += tensor_room(&plan->tensors[i]);
     }
     cpu->constants = at;
     if (at && plan->constants.len) memcpy(at, plan->constants.ptr, plan->constants.len);
