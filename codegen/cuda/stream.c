@@ -320,6 +320,7 @@ static void kernel_write(Stream *s) {
         cuda_open(w, "KERNEL(%d) kernel(%.*s)", threads, STR_ARG(parameters));
     if (s->plan.col >= 0 && stream_shared_words(s) > 0) cuda_line(w, "DYNAMIC_SHARED(shared);");
     s->sums_used = 0;
+    s->sums_out = 0;
     team_declare(s);
     scalars_start(s);
     if (s->ring.bytes > 0) ring_start(s);
@@ -400,11 +401,12 @@ static bool shape_of_many(Stream *s) {
     StreamShape kept = {.resident = true, .width = 4}, shared = {.shares = true};
     StreamShape shared_kept = {.shares = true, .resident = true, .width = 4},
                 shared_pairs = {.shares = true, .resident = true, .width = 2},
-                shared_wide = {.shares = true, .width = 4};
+                shared_wide = {.shares = true, .width = 4},
+                shared_out = {.shares = true, .overflows = true};
     return shape_find(s, kept, true) || ring_find(s, shared) ||
            shape_find(s, shared_kept, true) || shape_find(s, shared_kept, false) ||
            shape_find(s, shared_pairs, false) || shape_find(s, shared_wide, true) ||
-           shape_find(s, shared, false);
+           shape_find(s, shared, false) || shape_find(s, shared_out, false);
 }
 
 static bool shape_of_kernel(Stream *s) {

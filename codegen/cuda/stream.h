@@ -23,6 +23,7 @@ typedef struct {
         stashed;  // what a pass stores waits in shared memory, for it is too much for registers
     bool few_registers;  // of a thread: at most 128
     bool shares;         // a block's scalars lie in shared memory (stream_scalars.c)
+    bool overflows;      // sums over rows without a place there lie where they are stored
     int64_t tile;        // cols of a task: all of them, or those that a team covers at once
 } StreamShape;
 
@@ -32,7 +33,8 @@ typedef struct {
     int scalars;        // values without cols that a pass uses
     int reduced;        // reductions at once
     int64_t kept_sums;  // sums over rows at the cols: in shared memory if the row does not stay
-    int stored;         // values at the cols that a pass stores
+    int64_t loose_sums;               // those of them that may lie where they are stored
+    int stored;                       // values at the cols that a pass stores
     int shared_scalars, shared_sums;  // words of a block that shares its scalars; of each warp
 } StreamNeeds;
 
@@ -70,6 +72,7 @@ typedef struct {
     bool needs_tail;            // not all vectors of a thread lie in the row
     int sums_used, stash_used;  // that have a place in shared memory
     int open_sums;              // sums over rows at the cols that the loops around have open
+    int64_t sums_out;           // that lie where they are stored
 } Stream;
 
 // A level's passes. Arrays are by TileId.
@@ -86,6 +89,7 @@ static inline const TileOp *stream_op(const Stream *s, uint32_t i) {
 void rounds_plan(Stream *s, Level *l);
 void pass_write(Stream *s, Level *l, int round);
 void col_sums_start(Stream *s, uint32_t i);  // declares and clears a sum over rows at the cols
+int64_t stream_sum_cols(const Stream *s);    // elements of one, where the row does not stay
 int64_t
 stream_shared_words(const Stream *s);  // of such sums, if the row does not stay, and the stash
 Str stream_start(CudaWriter *w, const TileOp *reduce);  // neutral element
@@ -119,6 +123,7 @@ MUST_USE bool stream_shape_choose(const Stream *s, bool strict, StreamShape *out
 // Words of one half of the shared memory of reductions.
 int stream_reduction_words(const Stream *s);
 int64_t stream_shared_left(const Stream *s);     // bytes beside what the shape takes
+int64_t stream_sums_out(const Stream *s);        // how many sums over rows overflow
 int64_t stream_blocks_of_unit(const Stream *s);  // that a multiprocessor runs at once
 int64_t stream_blocks_at_once(const Stream *s);  // all of a large GPU
 

@@ -299,16 +299,54 @@ void pass_write(Stream *s, Level *l, int round) {
 // ---- sums over rows
 
 // Elements of a sum in shared memory: whole vectors of every thread.
-static int64_t sum_cols(const Stream *s) {
+int64_t stream_sum_cols(const Stream *s) {
     int64_t step = (int64_t)s->shape.threads * s->shape.width * s->shape.steps;
     return ((s->plan.p->dims[s->plan.col].extent - 1) / step + 1) * step;
 }
 
 int64_t stream_shared_words(const Stream *s) {
     bool keeps = !s->shape.resident && s->needs.kept_sums > 0;  // only where there are cols
-    int64_t words = keeps ? s->needs.kept_sums * sum_cols(s) : 0;
+    int64_t sums = keeps ? s->needs.kept_sums - stream_sums_out(s) : 0;
+    int64_t words = sums > 0 ? sums * stream_sum_cols(s) : 0;
     return s->ring.bytes / 4 + words +
            (s->shape.stashed ? s->needs.stored * s->shape.threads : 0) + scalars_words(s);
+}
+
+// Is the memory that of other accesses too?
+static bool is_met(const Stream *s, const TileOp *store) {
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if (op == store || !tile_op_accesses(op->kind)) continue;
+        uint32_t arg = op->access.arg, to = store->access.arg;
+        bool reads = !tile_op_writes(op->kind);
+        if (arg == to || (reads && tile_in_place(s->plan.p, arg, to))) return true;
+    }
+    return false;
+}
+
+// A store of a sum over rows whose elements can be added up where it puts them; NULL: there is
+// none. A thread adds to and stores the same cols.
+static const TileOp *loose_store(const Stream *s, uint32_t sum) {
+    DimSet dims = stream_op(s, sum)->dims;
+    if (stream_op(s, sum)->type != DTYPE_F32) return NULL;
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if (op->kind != TILE_STORE || op->in[0].i != sum) continue;
+        bool fits = s->plan.p->args.ptr[op->access.arg].type == DTYPE_F32 &&
+                    op->access.stride[s->plan.col] == 1 && !is_met(s, op) &&
+                    op->access.guard[0].dim < 0 && op->access.guard[1].dim < 0;
+        for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
+            fits = fits && (dims >> d & 1 || op->access.stride[d] == 0);
+        if (fits) return op;
+    }
+    return NULL;
+}
+
+static void sum_at_store(Stream *s, Str name, const TileOp *store) {
+    CudaPoint first = s->at;
+    first.at[s->plan.col] = STR("0");
+    cuda_line(s->w, "float *const %.*s = %.*s;", STR_ARG(name),
+              STR_ARG(cuda_address(s->w, store, &first, (Str){0})));
 }
 
 void col_sums_start(Stream *s, uint32_t i) {
@@ -323,10 +361,18 @@ void col_sums_start(Stream *s, uint32_t i) {
                   STR_ARG(name), STR_ARG(start));
         return;
     }
-    cuda_convert(s->w, (TileId){i}, STR("summed over rows at its cols"), 1, sum_cols(s) * 4);
-    cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld;", type, STR_ARG(name), type,
-              (long long)(s->sums_used * sum_cols(s)));
-    s->sums_used++;
+    const TileOp *store = loose_store(s, i);
+    s->measured.loose_sums += store != NULL;
+    if (store && s->sums_out < stream_sums_out(s)) {
+        s->sums_out++;
+        sum_at_store(s, name, store);
+    } else {
+        cuda_convert(s->w, (TileId){i}, STR("summed over rows at its cols"), 1,
+                     stream_sum_cols(s) * 4);
+        cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld;", type, STR_ARG(name), type,
+                  (long long)(s->sums_used * stream_sum_cols(s)));
+        s->sums_used++;
+    }
     parts_open(s);
     cols_open(s);
     cols_singles_open(s);

@@ -173,6 +173,15 @@ int64_t stream_shared_left(const Stream *s) {
     return shared_most(s->w->arch) - shared_fixed(s) - stream_shared_words(s) * 4;
 }
 
+int64_t stream_sums_out(const Stream *s) {
+    if (!s->shape.overflows) return 0;
+    Stream all = *s;
+    all.shape.overflows = false;
+    int64_t lacking = -stream_shared_left(&all), sum = stream_sum_cols(s) * 4;
+    int64_t out = lacking > 0 ? divided_up(lacking, sum) : 0;
+    return out < s->needs.loose_sums ? out : s->needs.loose_sums;
+}
+
 static bool shared_fits(const Search *q, const StreamShape *shape) {
     Stream chosen = *q->s;
     chosen.shape = *shape;

@@ -317,6 +317,40 @@ static void sums_over_rows(void **state) {
     run_and_close(&f, CUDA_SM80);
 }
 
+// More of them than shared memory holds beside 34 scalars: one is added up where it is stored.
+static void sums_without_a_place(void **state) {
+    (void)state;
+    enum { SCALARS = 34, SUMS = 3 };
+    CudaFixture f;
+    cuda_fixture_open(&f);
+    StrBuf text = {0};
+    strbuf_addf(&text,
+                "tile overflow stream\n  grid g = 1\n  serial t = 2\n  col c = 16384\n"
+                "  arg x: f32[32768]\n  arg r: f32[%d]\n",
+                2 * SCALARS);
+    for (int k = 0; k < SUMS; k++)
+        strbuf_addf(&text, "  arg y%d: f32[16384]\n", k);
+    strbuf_addz(&text, "  %1 = load x[g*32768 + t*16384 + c] : f32 (g, t, c)\n");
+    for (int k = 0, id = 2; k < SCALARS; k++, id += 5)
+        strbuf_addf(&text,
+                    "  %%%d = const %d : f32 ()\n  %%%d = map sub %%1, %%%d : f32 (g, t, c)\n"
+                    "  %%%d = map mul %%1, %%%d : f32 (g, t, c)\n"
+                    "  %%%d = reduce_sum %%%d over (c) : f32 (g, t)\n"
+                    "  store r[g*2 + t + %d] = %%%d : f32 (g, t)\n",
+                    id, k, id + 1, id, id + 2, id + 1, id + 3, id + 2, 2 * k, id + 3);
+    for (int k = 0, id = 2 + 5 * SCALARS; k < SUMS; k++, id += 3)
+        strbuf_addf(&text,
+                    "  %%%d = map mul %%1, %%%d : f32 (g, t, c)\n"
+                    "  %%%d = reduce_sum %%%d over (t) : f32 (g, c)\n"
+                    "  store y%d[g*16384 + c] = %%%d : f32 (g, c)\n",
+                    id, 5 + 5 * k, id + 1, id, k, id + 1);
+    add_text(&f, text.ptr, CUDA_SM80, check_of(16384));
+    strbuf_release(&text);
+    assert_non_null(strstr(f.cuda.kernels.ptr[0].text.ptr, " = y0_ptr + ("));
+    assert_null(strstr(f.cuda.kernels.ptr[0].text.ptr, " = y1_ptr + ("));
+    run_and_close(&f, CUDA_SM80);
+}
+
 // ---- guards, indices, tiles of cols
 
 static void guards_and_indices(void **state) {
@@ -537,6 +571,7 @@ int main(void) {
         cmocka_unit_test(rows_by_the_copy_engine),
         cmocka_unit_test(attention_over_depth_of_real_size),
         cmocka_unit_test(sums_over_rows),
+        cmocka_unit_test(sums_without_a_place),
         cmocka_unit_test(guards_and_indices),
         cmocka_unit_test(tiles_and_strides),
         cmocka_unit_test(rows_by_number),
