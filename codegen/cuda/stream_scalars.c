@@ -29,7 +29,8 @@ void scalars_start(Stream *s) {
                                  .sums = arena_array(s->w->arena, uint32_t, n)};
     for (uint32_t i = 0; i < n; i++)
         s->scalars.place[i] = -1;
-    if (!s->shape.shares) return;
+    // Of a single row all may be known to the whole kernel, and nothing is shared.
+    if (scalars_words(s) == 0) return;
     cuda_line(s->w, "float *const scalars = (float *)shared + %lld;",
               (long long)(stream_shared_words(s) - scalars_words(s)));
     cuda_line(s->w, "float *const warp_sums = scalars + %d + threadIdx.x / 32 * %d;",
