@@ -38,7 +38,7 @@ typedef struct {
     uint32_t shared_bytes;  // static
     Str notes;  // warnings of ptxas that cost speed (wgmma serialised, setmaxnreg ignored);
                 // empty: none
-    double seconds;
+    double seconds;  // of the thread on the CPU
 } CudaCode;
 
 // False: there is none (FAIL_ENVIRONMENT, naming what to install).

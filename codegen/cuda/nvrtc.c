@@ -246,13 +246,13 @@ static void log_facts(Arena *arena, const char *log, CudaCode *out) {
 
 bool nvrtc_compile(Diag *diag, Arena *arena, Str text, IsaLevel arch, CudaCode *out) {
     *out = (CudaCode){0};
-    double before = clock_seconds();
+    double before = clock_thread_seconds();
     Compilation c = {.diag = diag, .arena = arena};
     if (!program_open(&c, text, arch)) return false;
     if (!program_result(&c, nvrtc.table.cubin_size, nvrtc.table.cubin, &out->cubin))
         return false;
     log_facts(arena, c.log, out);
-    out->seconds = clock_seconds() - before;
+    out->seconds = clock_thread_seconds() - before;
     return true;
 }
 

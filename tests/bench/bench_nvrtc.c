@@ -1,5 +1,6 @@
-// bench_nvrtc.c: how long NVRTC takes for the kernels of a training step of each model, at the
-// size of the demo, on two threads. Prints Markdown.
+// bench_nvrtc.c: how long NVRTC takes for the kernels of a training step of each model, and for
+// those with the longest text: attention over depth with many sources and queries, and Kimi
+// delta attention. A kernel's time is that of its thread on the CPU. Prints Markdown.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,40 +30,69 @@ static void print_row(const char *path, IsaLevel arch, CudaKernels *k, double se
            spilling, failed);
 }
 
-static bool measure(const char *path, IsaLevel arch) {
-    const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
-    CudaModel m = {.path = path,
-                   .kind = ENTRY_TRAIN,
-                   .bindings = {bindings, 2},
+#define SET(name, value)                                     \
+    {                                                        \
+        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+    }
+
+typedef struct {
+    const char *label, *path;
+    EntryKind kind;
+    Settings settings;
+    int64_t sequences, tokens;
+    DType storage;
+} Case;
+
+static bool measure(const Case *c, IsaLevel arch) {
+    const Binding bindings[] = {{STR("T"), c->tokens}, {STR("B"), c->sequences}};
+    CudaModel m = {.path = c->path,
+                   .kind = c->kind,
+                   .settings = c->settings,
+                   .bindings = {bindings, c->sequences > 0 ? 2 : 1},
                    .arch = arch,
-                   .storage = DTYPE_BF16};
+                   .storage = c->storage};
     CudaKernels k;
     cuda_kernels_init(&k);
     bool ok = cuda_kernels_add(&k, &m);
     double start = clock_seconds();
     if (ok) cuda_kernels_compile(&k);
-    if (ok) print_row(path, arch, &k, clock_seconds() - start);
+    if (ok) print_row(c->label, arch, &k, clock_seconds() - start);
     cuda_kernels_release(&k);
     return ok;
 }
 
 int main(void) {
-    static const char *const models[] = {"models/prenorm.strata", "models/attnres_full.strata",
-                                         "models/attnres_block.strata"};
+    static const char depth[] = "tests/bench/depth_block_bf16.strata";
+    static const char kimi[] = "models/kimi_linear.strata";
+    static const Setting tiny[] = {SET("size", "tiny")};
+    static const Setting pairs[] = {SET("n", "16"), SET("s", "8"), SET("d", "4096")};
+    const Settings none = {0}, small = {tiny, 1}, narrow = {pairs, 2}, wide = {pairs, 3};
+    const Case cases[] = {
+        {"prenorm", "models/prenorm.strata", ENTRY_TRAIN, none, 8, 256, DTYPE_BF16},
+        {"attnres_full", "models/attnres_full.strata", ENTRY_TRAIN, none, 8, 256, DTYPE_BF16},
+        {"attnres_block", "models/attnres_block.strata", ENTRY_TRAIN, none, 8, 256, DTYPE_BF16},
+        {"kimi_linear, tiny", kimi, ENTRY_TRAIN, small, 8, 256, DTYPE_BF16},
+        {"kimi_linear, tiny, f32", kimi, ENTRY_TRAIN, small, 8, 256, DTYPE_F32},
+        {"depth, 16 x 8, d 1024", depth, ENTRY_GRAD, narrow, 0, 8192, DTYPE_BF16},
+        {"depth, 16 x 8, d 4096", depth, ENTRY_GRAD, wide, 0, 8192, DTYPE_BF16},
+    };
     Arena arena = {0};
     Str version = nvrtc_version(&arena);
     if (!version.len) {
         puts("\nNot measured: there is no NVRTC.");
         return 0;
     }
-    printf("\nNVRTC %.*s, two threads, bf16, B 8, T 256; seconds.\n\n"
-           "| model | for | kernels | median | longest | all | spilling | failed |\n"
-           "|---|---|---|---|---|---|---|---|\n",
-           STR_ARG(version));
+    printf(
+        "\nNVRTC %.*s, two threads. Models in bf16 unless it says f32, B 8, T 256; depth: "
+        "tests/bench/depth_block_bf16.strata, sources x queries, T 8192. Seconds; of a kernel "
+        "those of its thread.\n\n"
+        "| model | for | kernels | median | longest | all | spilling | failed |\n"
+        "|---|---|---|---|---|---|---|---|\n",
+        STR_ARG(version));
     bool ok = true;
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
-        for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-            ok = measure(models[i], (IsaLevel)arch) && ok;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            ok = measure(&cases[i], (IsaLevel)arch) && ok;
     arena_release(&arena);
     return ok ? 0 : 1;
 }
