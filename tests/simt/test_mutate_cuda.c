@@ -176,7 +176,8 @@ static const Mutation in_softmax[] = {
 
 // Of 96 sums of a row, which the block's warps share.
 static const Mutation in_mixes[] = {
-    PLANT("__syncthreads();\n        warps_reduce", "warps_reduce", "race"),
+    PLANT("__syncthreads();\n        TABLE", "TABLE", "race"),
+    PLANT("[96] = {0, 1, 2,", "[96] = {0, 2, 1,", "wrong"),
     PLANT("198, 96, 96);\n        __syncthreads();", "198, 96, 96);", "race"),
     PLANT("198, 96, 96)", "198, 96, 95)", NULL),
     PLANT("warps_reduce<Sum, 3>", "warps_reduce<Sum, 2>", NULL),
@@ -186,7 +187,9 @@ static const Mutation in_mixes[] = {
     PLANT("(int)threadIdx.x - 32;", "(int)threadIdx.x - 320;", NULL),
     PLANT("(u32)at < 6U", "(u32)at < 5U", NULL),
     PLANT(" + at] =", "] =", "race"),
-    PLANT("if (lane == 0) {", "{", "race"),
+    PLANT("__syncthreads();\n        if (const int at = (int)threadIdx.x - 0; (u32)at < 16U)",
+          "if (const int at = (int)threadIdx.x - 0; (u32)at < 16U)", "race"),
+    PLANT("at * 3] = scalars[96 + at", "at * 3] = scalars[96 + 1 - at", NULL),
 };
 
 static const Mutation in_copies[] = {
