@@ -153,7 +153,8 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
 }
 
 bool contract_streams(const ContractShape *c) {
-    return c->m < STREAM_ROWS && c->b.direct && c->b.across == 1;
+    bool narrow = c->b.bytes < ELEMENT_BYTES * c->k * c->n;
+    return narrow && c->m < STREAM_ROWS && c->b.direct && c->b.across == 1;
 }
 
 int64_t contract_stream_k(const ContractShape *c) {

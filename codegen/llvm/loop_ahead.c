@@ -7,8 +7,9 @@
 //   * Cols that are read in place by few blocks: each asks for a run of k of the next panel,
 //     `fast` of them every ku of its own. So do blocks whose number is known only when the
 //     kernel runs (a group of rows) of cols that are copied. Of very few rows, whose blocks
-//     only wait for their cols, it is the same panel at the next step of k: steps are short
-//     then, so it comes soon.
+//     only wait for their cols, it is the same panel at the next step of k, if cols have 16
+//     bits: steps are short then, so it comes soon. Rows of wider cols are long enough for the
+//     processor to foresee them.
 //   * Cols whose k are rows that are gathered: the first blocks ask for the next panel, block i
 //     for the k that block i would copy.
 //   * Rows that are read in place and do not stay in the second-level cache, or are gathered:
@@ -33,7 +34,11 @@ static IrValue bytes_from(Builder *b, IrValue base, IrValue count, int64_t bytes
 
 // ---- shares
 
-bool cols_stream(const Contract *c) { return c->steps && c->p->dims[c->row].tile < LEAST_ROWS; }
+bool cols_stream(const Contract *c) {
+    if (!c->steps || c->cols.load == NULL || c->p->dims[c->row].tile >= LEAST_ROWS)
+        return false;
+    return dtype_bytes(c->p->args.ptr[c->cols.load->access.arg].type) == 2;
+}
 
 // Whole blocks that every task has.
 static int64_t blocks_at_least(const Contract *c) {
