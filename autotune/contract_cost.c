@@ -11,6 +11,7 @@
 
 enum {
     ELEMENT_BYTES = 4,
+    NARROW_BYTES = 2,
     CLOSE_BYTES = 1600 << 10,   // of a second-level cache of 2 MB: what stays while others pass
     ROWS_BYTES = 1100 << 10,    // of it, for copies of rows
     LINE_BYTES = 64,            // from k to k: a line
@@ -27,7 +28,8 @@ enum {
     FEW_ROWS = 16,              // codegen/llvm/loop.c
     STREAM_ROWS = 4,            // fewer wait for cols alone (codegen/llvm/loop_ahead.c)
     STREAM_BYTES = 16 << 10,    // of cols in place that then come soon enough if asked for
-    STREAM_LEAST = 8,           // k of a step, at least
+    STREAM_LEAST = 4,           // k of a step that are worth being asked for
+    STREAM_FREE = 8,            // k of one that asks for nothing
     ALIAS_ROWS = 6,             // that many rows that meet in a set do no harm
     SAFE_ROWS = 8,              // that many others
     PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
@@ -158,10 +160,10 @@ bool contract_streams(const ContractShape *c) {
 }
 
 int64_t contract_stream_k(const ContractShape *c) {
-    int64_t k = STREAM_LEAST, pitch = llabs(c->b.along) * ELEMENT_BYTES;
+    int64_t k = 1, pitch = llabs(c->b.along) * NARROW_BYTES;
     while (2 * k * pitch <= STREAM_BYTES && k < c->k)
         k *= 2;
-    return k;
+    return k < STREAM_LEAST ? STREAM_FREE : k;
 }
 
 bool contract_dot_form(const ContractShape *c) {

@@ -30,6 +30,6 @@ double contract_cost(const ContractShape *c, const Schedule *s);
 // May pack_b = 0 sum by vectors along k (codegen/llvm/loop_dot.c)?
 bool contract_dot_form(const ContractShape *c);
 // Rows so few that cols in place, of 16 bits, are waited for; and how many k a step then best
-// has, which asks for the cols of the next one.
+// has, which asks for the cols of the next one unless they are too wide for that.
 bool contract_streams(const ContractShape *c);
 int64_t contract_stream_k(const ContractShape *c);

@@ -15,6 +15,7 @@ enum {
     MOST_VECTORS = 12,
     LEAST_VECTORS = 8,  // fewer sums do not hide what an addition takes
     SPARE_REGISTERS = 4,
+    MOST_UNROLL = 8,     // k; shorter steps are one turn, which can look ahead as a whole does
     VERY_FEW_ROWS = 16,  // that go best in equal blocks
     FEW_ROWS = 64,       // for which reading cols in place may be best, a few k at a time
 };
@@ -113,13 +114,13 @@ static void candidates_of_block(Space *s, int32_t mr, int32_t nv, bool dot_form)
     Schedule schedule = schedule_none();
     schedule.mr = mr;
     schedule.nv = nv;
-    schedule.ku = 8;
     for (uint32_t i = 0; i < mc.count; i++)
         for (uint32_t j = 0; j < nc.count; j++)
             for (uint32_t k = 0; k < kc.count; k++) {
                 schedule.mc = mc.value[i];
                 schedule.nc = nc.value[j];
                 schedule.kc = kc.value[k];
+                schedule.ku = kc.value[k] < MOST_UNROLL ? kc.value[k] : MOST_UNROLL;
                 candidates_of_packing(s, schedule, dot_form);
             }
 }

@@ -8,8 +8,8 @@
 //     `fast` of them every ku of its own. So do blocks whose number is known only when the
 //     kernel runs (a group of rows) of cols that are copied. Of very few rows, whose blocks
 //     only wait for their cols, it is the same panel at the next step of k, if cols have 16
-//     bits: steps are short then, so it comes soon. Rows of wider cols are long enough for the
-//     processor to foresee them.
+//     bits and steps are so short that it comes soon. Longer rows of memory the processor
+//     foresees by itself.
 //   * Cols whose k are rows that are gathered: the first blocks ask for the next panel, block i
 //     for the k that block i would copy.
 //   * Rows that are read in place and do not stay in the second-level cache, or are gathered:
@@ -24,6 +24,7 @@ enum {
     MOST_COLS = 4,           // cols along k that a block asks for
     EARLY = 64,              // k before it is copied a vector is asked for
     LEAST_ROWS = 4,          // fewer leave no time for the next panel
+    SOON_BYTES = 16 << 10,   // of cols that come and stay until the next step of k
 };
 
 static int64_t element_bytes(const Walk *w) { return (int64_t)dtype_bytes(w->type); }
@@ -37,7 +38,10 @@ static IrValue bytes_from(Builder *b, IrValue base, IrValue count, int64_t bytes
 bool cols_stream(const Contract *c) {
     if (!c->steps || c->cols.load == NULL || c->p->dims[c->row].tile >= LEAST_ROWS)
         return false;
-    return dtype_bytes(c->p->args.ptr[c->cols.load->access.arg].type) == 2;
+    const TileAccess *access = &c->cols.load->access;
+    int64_t bytes = (int64_t)dtype_bytes(c->p->args.ptr[access->arg].type);
+    int64_t step = c->p->dims[c->k_last].tile * access->stride[c->k_last] * bytes;
+    return bytes == 2 && step <= SOON_BYTES;
 }
 
 // Whole blocks that every task has.
