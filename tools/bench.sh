@@ -51,7 +51,7 @@ steps() {
 }
 
 depth() {
-    set -- --build "$build" --db "$build/bench.db"
+    set -- --build "$build"
     [ ! -x "$peers/bin/python" ] || set -- "$@" --peers "$peers"
     "$python" tests/bench/bench_depth.py "$@"
 }

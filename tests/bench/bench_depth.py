@@ -1,10 +1,19 @@
 """bench_depth.py --build DIR [--peers VENV]: what attention over depth adds to a model; prints Markdown.
 
 Training steps, forward passes, chunks of a prompt and single tokens of attnres_block (blocks of 4 sublayers, 16 sublayers) beside
-those of prenorm of equal size, in turns; the same of PyTorch, compiled, where it is installed.
+those of prenorm of equal size; the same of PyTorch, compiled, where it is installed.
+
+An opening starts both programs anew, because where its memory comes to lie changes a program's time by one or two
+hundredths for as long as it runs. In an opening they take turns, a step each (of one token a few), first one first and then
+the other; its ratio is the median of the ratios of neighbouring turns. The result is the median over the openings, and its
+95 % interval is from their ranks. There are OPENINGS_LEAST openings, and more until the interval is within NARROW of
+the median on both sides, but at most OPENINGS_MOST.
+
+The tuning database is one that nothing was tuned in, so equal contractions of both models have equal schedules.
 """
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +25,10 @@ MODELS = ("prenorm", "attnres_block")
 AIMS = {"train": 1.04, "infer": 1.02, "prefill": 1.02, "decode": 1.02}
 WORDS = {"train": "training step", "infer": "forward", "prefill": "128 tokens of a prompt, one row", "decode": "one token, one row"}
 MODES = {"train": "train", "infer": "train", "prefill": "infer", "decode": "infer"}  # of the artifact
-SHORT = 20  # times as many steps of what takes milliseconds
+# Of a turn: measured steps, and steps before them. One token takes as long as threads need to wake up, and is seldom alone.
+TURNS = {"train": (1, 0), "infer": (1, 0), "prefill": (1, 0), "decode": (4, 1)}
+OPENINGS_LEAST, OPENINGS_MOST, NARROW = 6, 9, 0.015
+ROUNDS, SECONDS = 4, 4  # of an opening, at least
 
 # width: heads, hidden width of feed-forward layers, batch. As tests/peers/cases.py.
 SIZES = {512: (8, 1408, 4), 1024: (16, 2816, 2)}
@@ -27,8 +39,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, required=True, help="build folder with strata")
     parser.add_argument("--peers", type=Path, help="Python environment made by tests/peers/setup.sh")
-    parser.add_argument("--db", type=Path, help="tuning database")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--models", default=",".join(MODELS), help="two; of one name twice the ratio should be 1")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--widths", default=",".join(str(d) for d in SIZES))
     parser.add_argument("--dtypes", default="f32,bf16")
@@ -42,9 +53,9 @@ def artifact(options, model, width, dtype, mode):
     batch = batch if mode == "train" else 1
     settings = {"d": width, "h": heads, "ff": ff, "layers": LAYERS, "vocab": VOCABULARY}
     line = [options.build / "strata", "compile", ROOT / f"models/{model}.strata", "-q", "--target", "cpu", "--dtype",
-            dtype, "--threads", options.threads, "--batch", batch, "--context", CONTEXT, "--mode", mode, "-o", out]
+            dtype, "--threads", options.threads, "--batch", batch, "--context", CONTEXT, "--mode", mode, "-o", out,
+            "--db", options.build / "bench_depth.db"]
     line += [x for name, value in settings.items() for x in ("--set", f"{name}={value}")]
-    line += ["--db", options.db] if options.db else []
     done = subprocess.run([str(x) for x in line], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         print(f"strata compile {model}: {done.stderr.strip()}", file=sys.stderr)
@@ -53,8 +64,7 @@ def artifact(options, model, width, dtype, mode):
 
 def pair(options, artifacts, entry):
     program = str(options.build / "tests/bench_step")
-    return [Contestant(model, [program, str(made), entry, str(options.threads)])
-            for model, made in zip(MODELS, artifacts)]
+    return [Contestant(made.stem, [program, str(made), entry, str(options.threads)]) for made in artifacts]
 
 
 def torch_pair(options, width):
@@ -63,38 +73,65 @@ def torch_pair(options, width):
                                str(options.threads)]) for model in MODELS]
 
 
-def row(label, contestants, rounds, aim, steps=1):
-    hold(contestants, rounds, steps)
-    base, other = contestants
-    failure = base.failure or other.failure
-    if failure:
-        return f"| {label} | not measured: {failure} | | | | |"
-    times = [f"{1e3 * median_interval(c.samples())[0]:.{1 if steps == 1 else 3}f}" for c in contestants]
-    median, low, high = ratio_interval(other, base)
-    return f"| {label} | {times[0]} | {times[1]} | {median:.3f} | {low:.3f} to {high:.3f} | {aim} |"
+def row(label, seconds, interval, note, aim):
+    """seconds: of both programs."""
+    median, low, high = interval
+    times = [f"{1e3 * s:.{1 if s > 0.1 else 2}f}" for s in seconds]
+    return f"| {label} | {times[0]} | {times[1]} | {median:.3f} | {low:.3f} to {high:.3f} | {note} | {aim} |"
+
+
+def failed_row(label, contestants):
+    return f"| {label} | not measured: {next(c.failure for c in contestants if c.failure)} | | | | | |"
+
+
+def is_narrow(median, low, high):
+    return median - low <= NARROW and high - median <= NARROW
+
+
+def strata_row(options, label, artifacts, entry):
+    medians, ratios = [], []
+    while len(ratios) < OPENINGS_LEAST or (len(ratios) < OPENINGS_MOST and not is_narrow(*median_interval(ratios))):
+        contestants = pair(options, artifacts, entry)
+        hold(contestants, ROUNDS, *TURNS[entry], SECONDS)
+        if any(c.failure for c in contestants):
+            return failed_row(label, contestants)
+        medians.append([statistics.median(c.samples()) for c in contestants])
+        ratios.append(ratio_interval(contestants[1], contestants[0])[0])
+    seconds = [statistics.median(m[k] for m in medians) for k in range(2)]
+    note = f"{min(ratios):.3f} to {max(ratios):.3f}, {len(ratios)}"
+    return row(label, seconds, median_interval(ratios), note, AIMS[entry])
+
+
+def torch_row(options, label, width):
+    contestants = torch_pair(options, width)
+    hold(contestants, 2 * ROUNDS, 1)
+    if any(c.failure for c in contestants):
+        return failed_row(label, contestants)
+    seconds = [statistics.median(c.samples()) for c in contestants]
+    return row(label, seconds, ratio_interval(contestants[1], contestants[0]), "1 opening", "")
 
 
 def main():
     options = arguments()
     # Everybody gets the same cores.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:options.threads])
-    artifacts = {}
-    print("\n| | prenorm, ms | attnres_block, ms | ratio | 95 % interval | aim |\n|---|---|---|---|---|---|")
+    artifacts, models = {}, options.models.split(",")
+    print(f"\n| | {models[0]}, ms | {models[1]}, ms | ratio | 95 % interval | openings | aim |\n|---|---|---|---|---|---|---|")
     for width in (int(x) for x in options.widths.split(",")):
         for dtype in options.dtypes.split(","):
             for entry in options.entries.split(","):
                 label, mode = f"{WORDS[entry]}, d {width}, {dtype}", MODES[entry]
                 if (width, dtype, mode) not in artifacts:
-                    artifacts[width, dtype, mode] = [artifact(options, model, width, dtype, mode) for model in MODELS]
+                    artifacts[width, dtype, mode] = [artifact(options, model, width, dtype, mode) for model in models]
                 print(f"bench_depth: {label}", file=sys.stderr)
-                programs = pair(options, artifacts[width, dtype, mode], entry)
-                print(row(label, programs, options.rounds, AIMS[entry], SHORT if entry == "decode" else 1), flush=True)
+                print(strata_row(options, label, artifacts[width, dtype, mode], entry), flush=True)
         if options.peers and "train" in options.entries:
             label = f"PyTorch, torch.compile: training step, d {width}, f32"
-            print(row(label, torch_pair(options, width), options.rounds, ""), flush=True)
+            print(torch_row(options, label, width), flush=True)
     tokens = ", ".join(f"{SIZES[d][2] * CONTEXT} at d {d}" for d in SIZES)
-    print(f"\n{2 * LAYERS} sublayers, blocks of 4; T {CONTEXT}, tokens a step {tokens}. {options.rounds} rounds, in each a "
-          f"measured step ({SHORT} of one token) of both in turn; {options.threads} threads. The ratio is the median of the rounds' ratios.")
+    print(f"\n{2 * LAYERS} sublayers, blocks of 4; T {CONTEXT}, tokens a step {tokens}; {options.threads} threads, nothing tuned. "
+          f"The ratio is the median over openings of both programs, each the median of neighbouring turns in {SECONDS} s or more; "
+          f"at least {OPENINGS_LEAST} openings, and up to {OPENINGS_MOST} until the interval is within {NARROW} of the median.")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import math
 import statistics
 import subprocess
 import tempfile
+import time
 
 UNMEASURED = 1  # steps at the start of a turn: they fetch back what the others drove out of the caches
+SETTLE = 0.002  # seconds before a turn: the threads of a pool (runtime/cpu/pool.c) spin for up to half of it after their work
 
 
 class Contestant:
@@ -83,14 +85,21 @@ def ratio_interval(contestant, base):
     return median_interval(ratios)
 
 
-def hold(contestants, rounds, steps, unmeasured=UNMEASURED):
-    """Everybody's turn comes once a round; who is first changes from round to round."""
+def hold(contestants, rounds, steps, unmeasured=UNMEASURED, seconds=0):
+    """Everybody's turn comes once a round; who is first changes from round to round. At least `rounds` rounds, and more
+    until `seconds` have passed."""
     for contestant in contestants:
         contestant.wait_until_warm()
-    for number in range(rounds):
-        alive = [c for c in contestants if not c.failure]
-        first = number % max(len(alive), 1)
+    number, end = 0, time.monotonic() + seconds
+    alive = contestants
+    while number < rounds or time.monotonic() < end:
+        alive = [c for c in alive if not c.failure]
+        if not alive:
+            break
+        first = number % len(alive)
         for contestant in alive[first:] + alive[:first]:
+            time.sleep(SETTLE)
             contestant.turn(steps, unmeasured)
+        number += 1
     for contestant in contestants:
         contestant.close()
