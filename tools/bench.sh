@@ -4,7 +4,7 @@
 #   STRATA_PEERS_VENV   environment with PyTorch and JAX, see tests/peers/setup.sh; default build/peers
 #   BENCH_TUNE          how long to tune each model before it is measured; default 60s, 0 for not at all
 #   BENCH_ROUNDS        turns that every program gets; default 12
-#   BENCH_TRIALS        trials of the tuner for contractions slower than oneDNN's; default 24, 0 for none
+#   BENCH_TRIALS        trials of the tuner for contractions that may be slower than oneDNN's; default 24, 0 for none
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build/release}
@@ -69,9 +69,7 @@ contractions() {
         if [ "$trials" = 0 ]; then "$build/tests/bench_gemm"; else "$build/tests/bench_gemm" --tune "$trials"; fi
     } >"$build/cpu_contractions.md"
     mv "$build/cpu_contractions.md" docs/performance/cpu_contractions.md
-    printf '\nSchedules are the prior'"'"'s'
-    [ "$trials" = 0 ] || printf '; below 0.97 of oneDNN, the best of %s trials of the tuner is measured as well' "$trials"
-    printf '. All shapes: [cpu_contractions.md](cpu_contractions.md).\n\n'
+    printf '\nAll shapes: [cpu_contractions.md](cpu_contractions.md).\n\n'
     grep -v '^|' docs/performance/cpu_contractions.md | sed -n '4,$p'
 }
 

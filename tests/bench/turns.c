@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-enum { THREADS_MOST = 256, ROUNDS_MOST = 400, ROUNDS_LEAST = 7, CALLS_MOST = 64 };
+enum { THREADS_MOST = 256, ROUNDS_MOST = 400, ROUNDS_LEAST = 9, CALLS_MOST = 64 };
 
 static const double awake_seconds = 0.001, turn_seconds = 0.0005;
 
@@ -129,13 +129,18 @@ static Turn turn_take(const Contender *c, const TurnOptions *options) {
     return (Turn){calls[0], median, disturbed};
 }
 
-// Is the median, with 95 % confidence, between two that are this close? Sorts them.
-static bool is_known(double *ratios, int count) {
-    static const double close = 1.02;
-    int half = (int)ceil(0.98 * sqrt(count)), low = count / 2 - half, high = count / 2 + half;
-    if (low < 0 || high >= count) return false;
+// Sorts them. Fewer than seven are all needed to hold the median.
+static Ratio ratio_of(double *ratios, int count) {
+    int half = (int)ceil(0.98 * sqrt(count)), low = (count - 1) / 2 - half;
+    if (low < 0) low = 0;
     qsort(ratios, (size_t)count, sizeof *ratios, by_size);
-    return ratios[high] <= ratios[low] * close;
+    return (Ratio){(ratios[(count - 1) / 2] + ratios[count / 2]) / 2, ratios[low],
+                   ratios[count - 1 - low]};
+}
+
+static bool is_known(const Ratio *r, double question) {
+    static const double close = 1.02;
+    return r->low >= question || r->high < question || r->high <= r->low * close;
 }
 
 Outcome turns_measure(const Contender contenders[2], const TurnOptions *options) {
@@ -144,7 +149,8 @@ Outcome turns_measure(const Contender contenders[2], const TurnOptions *options)
     int count = 0;
     for (int i = 0; count < ROUNDS_MOST; i++) {
         bool enough = count >= ROUNDS_LEAST && spent > options->least;
-        if (enough && (spent > options->most || is_known(ratios, count))) break;
+        if (enough) out.ratio = ratio_of(ratios, count);
+        if (enough && (spent > options->most || is_known(&out.ratio, options->question))) break;
         Turn turns[2];
         turns[i % 2] = turn_take(&contenders[i % 2], options);
         turns[1 - i % 2] = turn_take(&contenders[1 - i % 2], options);
@@ -155,6 +161,6 @@ Outcome turns_measure(const Contender contenders[2], const TurnOptions *options)
         if (disturbed && spent < options->most) continue;
         ratios[count++] = turns[1].median / turns[0].median;
     }
-    out.ratio = median_of(ratios, count);
+    out.ratio = ratio_of(ratios, count);
     return out;
 }

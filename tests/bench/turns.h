@@ -6,8 +6,8 @@
 // not count follow, until the contender's own threads are awake and its operands close. Then
 // calls are timed one by one; the turn's time is their median. The ratio of two contenders is
 // the median over the rounds, so what slows the machine for longer than a round meets both.
-// Rounds go on until it is known: its 95 % interval, of order statistics, is 2 % wide, whoever
-// is ahead.
+// Rounds go on until it is known: its 95 % interval, of order statistics, is 2 % wide or lies
+// on one side of the ratio that is asked about.
 //
 // With more than one thread, threads_place binds the calling thread to the first CPU and the
 // others, of both contenders alike, to the rest: where the scheduler puts a woken thread on a
@@ -27,12 +27,17 @@ typedef struct {
 typedef struct {
     uint32_t threads;
     bool is_long;        // calls are so long that one a turn is enough
+    double question;     // is the ratio at least that?
     double least, most;  // seconds for all rounds; a few are made in any case
 } TurnOptions;
 
 typedef struct {
+    double median, low, high;  // low..high holds the true median with 95 % confidence
+} Ratio;
+
+typedef struct {
     double least[2];  // seconds of a call
-    double ratio;     // contender 1's time over contender 0's
+    Ratio ratio;      // contender 1's time over contender 0's
 } Outcome;
 
 // Each contender has `each` threads besides the calling one. Again for threads made later.
