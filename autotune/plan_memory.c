@@ -94,12 +94,19 @@ static uint32_t in_place_pairs(const Draft *d, const DraftStep *step, MemoryInPl
     return n;
 }
 
+// Kernels that walk many large buffers side by side (the weights of many sources, one array
+// each) would use the same few sets of the caches for all, if their sizes are powers of two.
+static int64_t room_bytes(int64_t bytes) {
+    enum { LARGE = 128 << 10, APART = 4096 + 64 };
+    return bytes < LARGE ? bytes : bytes + APART;
+}
+
 void draft_place(Draft *d) {
     MemoryBuffer *buffers = arena_array(d->arena, MemoryBuffer, d->memory.len);
     MemoryStep *steps = arena_array(d->arena, MemoryStep, d->steps.len);
     for (uint32_t i = 0; i < d->memory.len; i++)
-        buffers[i] =
-            (MemoryBuffer){d->memory.ptr[i].bytes, d->memory.ptr[i].kind != BUFFER_ARENA};
+        buffers[i] = (MemoryBuffer){room_bytes(d->memory.ptr[i].bytes),
+                                    d->memory.ptr[i].kind != BUFFER_ARENA};
     for (uint32_t i = 0; i < d->steps.len; i++) {
         const DraftStep *step = &d->steps.ptr[i];
         uint32_t *reads = arena_array(d->arena, uint32_t, step->arg_count),

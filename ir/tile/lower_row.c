@@ -12,6 +12,7 @@ enum {
     LEAST_SERIAL = 4096,
     SCATTER_TILE = 64,
     FAR_BYTES = 8 << 20,         // more than the second-level caches hold
+    GONE_BYTES = 64 << 20,       // of so much hardly any is near when the next kernel begins
     LONG_ROW_BYTES = 256 << 10,  // this one and the next stay in such a cache
     AHEAD_BYTES = 8 << 10,       // at least so much is on its way
 };
@@ -146,8 +147,9 @@ static bool bypasses_cache(const Lower *w) {
     for (uint32_t i = 0; i < r->output_count; i++)
         all += output_bytes(w, i);
     if (all < FAR_BYTES) return false;
+    bool gone = all >= GONE_BYTES;
     for (uint32_t i = 0; i < r->output_count; i++)
-        if (!is_update(w, r->outputs[i]) && !is_read(w, r->outputs[i]))
+        if (!is_update(w, r->outputs[i]) && (gone || !is_read(w, r->outputs[i])))
             leaving += output_bytes(w, i);
     return leaving > all / 16 * 15;
 }

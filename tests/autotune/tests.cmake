@@ -16,6 +16,7 @@ if(TARGET autotune_compile_kernels AND TARGET strata_llvm)
 endif()
 strata_test(autotune/bench autotune/test_bench.c autotune/plan_fixture.c
     LIBS strata_autotune strata_ir strata_base m)
+strata_test(autotune/plan_memory autotune/test_plan_memory.c LIBS strata_autotune strata_ir strata_base)
 
 # The same on a GPU.
 strata_test(autotune/worker_cuda autotune/test_worker.c LIBS strata_autotune strata_ir strata_base fake_cuda)

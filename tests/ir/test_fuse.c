@@ -706,6 +706,33 @@ static void test_views_of_constants(void **state) {
     finish(&f);
 }
 
+// Do the stores of a softmax of 4 KiB rows, which another kernel may read?
+static int64_t stores_bypass(int64_t rows, bool read) {
+    Fixture f;
+    fixture(&f);
+    AxisId t = axis(&f, "T", rows), d = axis(&f, "d", 1024), e = axis(&f, "e", 8);
+    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){t, d}),
+            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){d, e}),
+            y = op_along(&f, OP_SOFTMAX, x, d);
+    output(&f, "y", y);
+    if (read) output(&f, "z", contract(&f, y, w, &d, 1));
+    Graph *g = pass_simplify(f.g, &f.arena);
+    const Regions *regions = pass_fuse(g, &f.arena);
+    Schedule s = schedule_none();
+    const TileKernels *k = region_to_tile(regions, &regions->regions[0], &s, &f.arena);
+    int64_t nt = tile_knob(k->kernels[0].program, "nt", 0);
+    arena_release(&f.arena);
+    return nt;
+}
+
+static void test_large_results_bypass_the_cache(void **state) {
+    (void)state;
+    assert_int_equal(stores_bypass(1024, false), 0);
+    assert_int_equal(stores_bypass(4096, false), 1);
+    assert_int_equal(stores_bypass(4096, true), 0);
+    assert_int_equal(stores_bypass(16384, true), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elementwise),
@@ -725,6 +752,7 @@ int main(void) {
         cmocka_unit_test(test_swiglu_epilogue),
         cmocka_unit_test(test_prologue),
         cmocka_unit_test(test_contraction_in_parts),
+        cmocka_unit_test(test_large_results_bypass_the_cache),
         cmocka_unit_test(test_movement),
         cmocka_unit_test(test_movement_along_an_unrolled_axis),
         cmocka_unit_test(test_parameters_meet_where_they_are_used),
