@@ -219,6 +219,7 @@ static bool contract_plan(Contract *c, Builder *b) {
     operand_plan(c, &c->cols, tile_op(c->p, c->dot)->in[1], c->col);
     block_plan(c);
     packing_plan(c);
+    numbers_plan(c);
     return true;
 }
 
@@ -463,6 +464,7 @@ static void k_steps(Contract *c, int d) {
         c->k_count = tile_points_from(b, dim, loop.index);
         if (c->limited == d)
             c->k_count = smaller(b, c->k_count, LLVMBuildNSWSub(b->at, last, loop.index, ""));
+        numbers_fill(c, d, c->k_count);
         step_runs(c);
     } else {
         k_steps(c, d + 1);
@@ -526,6 +528,7 @@ bool loop_emit(Builder *b) {
     task_limit(&c);
     c.is_first = c.is_last = build_mask_first(b, 1, 1);
     Branch some = branch_begin(b, build_icmp(b, LLVMIntSGT, c.row_count, build_i64(b, 0)));
+    numbers_fill(&c, c.row, c.row_count);
     k_steps(&c, c.k_first);
     branch_end(b, some);
     loop_end(b, &task);

@@ -32,6 +32,13 @@ typedef struct {
     IrValue copy;        // NULL unless packed
 } Operand;
 
+// Row numbers of a gather or scatter; see loop_numbers.c.
+typedef struct {
+    int along;          // row or k_last
+    IrValue list;       // NULL: they are computed where they are wanted
+    IrValue from_zero;  // where number 0 along the dimension would lie; NULL: not filled yet
+} Numbers;
+
 typedef struct {
     Builder *b;
     const TileProgram *p;
@@ -57,6 +64,7 @@ typedef struct {
     IrValue partial;     // partial sums of the task
     IrValue spill;       // the sums of a block, for a rolled epilogue
     bool *after_dot;     // per operation: is it computed from the dot
+    Numbers *numbers;    // per operation
     // Of the task and step that are being emitted:
     Place at;  // start of the task's rows and cols and of the step's k
     IrValue row_count, col_count, k_count;
@@ -86,6 +94,11 @@ void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
 // Lanes below an i64; NULL if all always are.
 IrValue mask_below(Builder *b, IrValue count, int lanes);
 DimSet dim_bit(int dim);
+
+// loop_numbers.c
+void numbers_plan(Contract *c);
+void numbers_fill(Contract *c, int along, IrValue count);  // of the task, or of the step
+IrValue number_listed(const Contract *c, TileId v, const Place *at);  // NULL: in no list
 
 // loop_pack.c
 void pack_rows(Contract *c, IrValue first, IrValue count);  // relative to the task

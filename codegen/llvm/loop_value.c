@@ -45,7 +45,7 @@ static void mark_needed(const Contract *c, TileId v, bool *needed) {
     if (needed[v.i]) return;
     needed[v.i] = true;
     const TileOp *op = tile_op(c->p, v);
-    if (op->kind == TILE_DOT) return;
+    if (op->kind == TILE_DOT || c->numbers[v.i].from_zero != NULL) return;
     for (uint32_t i = 0; i < op->arity; i++)
         mark_needed(c, op->in[i], needed);
 }
@@ -108,8 +108,8 @@ static IrValue guard_condition(const Contract *c, const TileGuard *g, const Plac
 }
 
 static IrValue row_number_condition(Builder *b, const TileOp *op, IrValue number) {
-    IrValue low = build_icmp(b, LLVMIntSGE, number, like(b, number, 0));
-    return both(b, low, build_icmp(b, LLVMIntSLT, number, like(b, number, op->index_count)));
+    // As an unsigned number a negative one is too large.
+    return build_icmp(b, LLVMIntULT, number, like(b, number, op->index_count));
 }
 
 static DType arg_type(const Contract *c, const TileOp *op) {
@@ -251,8 +251,10 @@ static IrValue op_value(const Contract *c, const TileOp *op, Place *at, bool vec
 }
 
 IrValue value_one(const Contract *c, TileId v, Place *at) {
-    if (at->one[v.i] == NULL) at->one[v.i] = op_value(c, tile_op(c->p, v), at, false);
-    return at->one[v.i];
+    IrValue *known = &at->one[v.i];
+    if (*known == NULL) *known = number_listed(c, v, at);
+    if (*known == NULL) *known = op_value(c, tile_op(c->p, v), at, false);
+    return *known;
 }
 
 IrValue value_all(const Contract *c, TileId v, Place *at) {
