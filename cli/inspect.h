@@ -69,6 +69,11 @@ InspectTable inspect_table(const Inspection *in, const InspectRow *rows, uint32_
 Str inspect_kind(Str name);                                     // the last part of a path
 bool inspect_kind_is_new(const InspectRow *rows, uint32_t at);  // no earlier row is of it
 
+typedef struct {
+    double least, median, most;
+} InspectSpread;
+InspectSpread inspect_spread(Arena *arena, const InspectRow *row);
+
 // The greatest of a mixing matrix's rows; NAN is passed over.
 double inspect_unexplained(const InspectMixing *m);
 void inspect_json(const Inspection *in, JsonWriter *w);

@@ -109,12 +109,21 @@ static void add_magnitudes(const Inspection *in, Report *r) {
 
 // ---- what the model reports
 
-// A list in each layer: a heat map; one number in each: a table.
-static void add_reported_table(Report *r, Str kind, const InspectTable *t) {
+// One number in each layer, or a list, of which a heat map shows more.
+static void add_reported_table(const Inspection *in, Report *r, Str kind, bool lists) {
+    Str head[] = {STR("where"), lists ? STR("least") : kind, STR("median"), STR("most")};
+    uint32_t columns = lists ? 4 : 2;
     report_table(r);
-    report_row(r, (Str[]){STR("where"), kind}, 2, true);
-    for (uint32_t i = 0; i < t->row_count; i++)
-        report_row(r, (Str[]){t->names[i], number_text(r->arena, t->cells[i])}, 2, false);
+    report_row(r, head, columns, true);
+    for (uint32_t i = 0; i < in->report_count; i++) {
+        const InspectRow *row = &in->reports[i];
+        if (!str_eq(inspect_kind(row->name), kind)) continue;
+        InspectSpread s = inspect_spread(r->arena, row);
+        report_row(r,
+                   (Str[]){row->name, number_text(r->arena, s.least),
+                           number_text(r->arena, s.median), number_text(r->arena, s.most)},
+                   columns, false);
+    }
     report_table_end(r);
 }
 
@@ -123,18 +132,18 @@ static void add_reported(const Inspection *in, Report *r) {
     report_heading(r, "Reports");
     report_text(r, "What the model reports of itself, as a mean over batches.");
     for (int lists = 1; lists >= 0; lists--) {
-        if (lists) report_pictures(r);
         for (uint32_t i = 0; i < in->report_count; i++) {
             Str kind = inspect_kind(in->reports[i].name);
             InspectTable t = inspect_table(in, in->reports, in->report_count, kind);
             if (!inspect_kind_is_new(in->reports, i) || (t.columns > 1) != lists) continue;
-            if (lists)
+            if (lists) {
+                report_pictures(r);
                 add_heat_map(r, arena_printf(r->arena, "report_%.*s", STR_ARG(kind)),
                              (Plot){.title = kind, .x_label = STR("number")}, &t);
-            else
-                add_reported_table(r, kind, &t);
+                report_pictures_end(r);
+            }
+            add_reported_table(in, r, kind, lists);
         }
-        if (lists) report_pictures_end(r);
     }
 }
 

@@ -1,5 +1,6 @@
 // inspect_results.c: what was measured, as JSON, as arrays and as a table.
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/io.h"
 #include "cli/inspect.h"
@@ -134,6 +135,19 @@ static void write_mixing(const InspectMixing *m, JsonWriter *w) {
     json_end(w);
 }
 
+static int by_size(const void *x, const void *y) {
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+InspectSpread inspect_spread(Arena *arena, const InspectRow *row) {
+    uint32_t n = row->count;
+    double *x = arena_array(arena, double, n);
+    memcpy(x, row->values, n * sizeof *x);
+    qsort(x, n, sizeof *x, by_size);
+    return (InspectSpread){x[0], 0.5 * (x[(n - 1) / 2] + x[n / 2]), x[n - 1]};
+}
+
 void inspect_json(const Inspection *in, JsonWriter *w) {
     json_object(w);
     json_key(w, "model");
@@ -221,6 +235,20 @@ static void add_cell(StrBuf *out, double x) {
         strbuf_addf(out, " %11.4g", x);
 }
 
+static void add_reports(const Inspection *in, StrBuf *out) {
+    if (in->report_count)
+        strbuf_addf(out, "%-32s %11s %11s %11s\n", "reported", "least", "median", "most");
+    for (uint32_t i = 0; i < in->report_count; i++) {
+        const InspectRow *r = &in->reports[i];
+        InspectSpread spread = inspect_spread(&in->cli->arena, r);
+        strbuf_addf(out, "%-32.*s", STR_ARG(r->name));
+        add_cell(out, r->count > 1 ? spread.least : (double)NAN);
+        add_cell(out, spread.median);
+        add_cell(out, r->count > 1 ? spread.most : (double)NAN);
+        strbuf_addc(out, '\n');
+    }
+}
+
 void inspect_text(const Inspection *in, StrBuf *out) {
     strbuf_addf(out, "%-24s %11s %11s %11s %11s\n", "", "input", "output", "d input",
                 "d output");
@@ -233,6 +261,7 @@ void inspect_text(const Inspection *in, StrBuf *out) {
         add_cell(out, l->output_gradient);
         strbuf_addc(out, '\n');
     }
+    add_reports(in, out);
     if (!in->mix_count) strbuf_addz(out, "no weighted sums over depth\n");
     const InspectMixing *m = &in->mixing;
     if (m->row_count && m->column_count)

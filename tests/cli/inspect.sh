@@ -64,6 +64,9 @@ grep -q '"layers.1.ffn.*load": \[' routers/inspect.json || fail "the load is not
 numbers routers/report_load.npy 6 | awk '{ for (i = 1; i <= NF; i++) sum += $i; exit !(NF == 32 && (sum - 2) ^ 2 < 1e-9) }' ||
     fail "load: $(numbers routers/report_load.npy 6)"
 same routers/report_dropped.npy '0.0000 0.0000'
+awk '$1 ~ /load$/ { rows++; if (!($2 <= 1 / 16 && $2 <= $3 && $3 <= $4 && $4 >= 1 / 16)) bad = 1 } END { exit bad || rows != 2 }' out ||
+    fail "least, median and most of the load: $(cat out)"
+grep -q '>most<' routers/report.html || fail "the page has no extremes of the load"
 grep -q 'dropped' routers/report.html || fail "the page shows no reports"
 if command -v gnuplot >/dev/null; then [ -s routers/report_load.svg ] || fail "report_load.svg is missing"; fi
 
