@@ -5,8 +5,8 @@
 //
 // in any order of operands, axes and factors. The mask is a `where` whose other side is -inf
 // and whose condition bounds t - s, made of comparisons of positions, or says that t and s are
-// of one segment. What is used elsewhere too (the weights, the scores) must be in memory: the
-// graph stays as it is there.
+// of one segment. Several attentions may share scores or weights: each computes its own. Where
+// something else uses them they must be in memory: the graph stays as it is there.
 #include <math.h>
 
 #include "base/check.h"
@@ -24,7 +24,7 @@ typedef struct {
 typedef struct {
     const Graph *g;
     Arena scratch;
-    uint32_t *uses;     // per value, by live values, outputs and updates
+    bool *kept;         // per value: something but attention uses it
     Attention **found;  // per value: the attention that it is; NULL
     int64_t most_width;
 } Attend;
@@ -247,9 +247,9 @@ static bool rows_live(const Graph *g, const Attention *a) {
 static bool scores_of(const Attend *p, ValueId v, Attention *a) {
     const Graph *g = p->g;
     const Value *c = graph_value(g, v);
-    for (; p->uses[v.i] == 1 && c->op != OP_CONTRACT; c = graph_value(g, v))
+    for (; !p->kept[v.i] && c->op != OP_CONTRACT; c = graph_value(g, v))
         if (!(v = scores_step(g, c, a)).i) return false;
-    if (p->uses[v.i] != 1 || c->attr.along_count != 1) return false;
+    if (p->kept[v.i] || c->attr.along_count != 1) return false;
     bool k_first = graph_has_axis(graph_value(g, c->in[0]), a->key);
     a->q = c->in[k_first ? 1 : 0];
     a->k = c->in[k_first ? 0 : 1];
@@ -261,12 +261,12 @@ static bool scores_of(const Attend *p, ValueId v, Attention *a) {
            !graph_has_axis(q, a->key);
 }
 
-// The weights: a softmax over just the key axis that nothing else uses.
+// The weights: a softmax over just the key axis that is not kept.
 static ValueId softmax_of(const Attend *p, ValueId v, AxisId key) {
     const Value *x = graph_value(p->g, v);
-    while (p->uses[v.i] == 1 && x->op == OP_TRANSPOSE)
+    while (!p->kept[v.i] && x->op == OP_TRANSPOSE)
         v = x->in[0], x = graph_value(p->g, v);
-    bool fits = p->uses[v.i] == 1 && x->op == OP_SOFTMAX && x->attr.along_count == 1 &&
+    bool fits = !p->kept[v.i] && x->op == OP_SOFTMAX && x->attr.along_count == 1 &&
                 x->attr.along[0].i == key.i;
     return fits ? x->in[0] : (ValueId){0};
 }
@@ -340,30 +340,17 @@ static ValueId attention_add(Graph *g, const Value *old, const Attention *a,
     return graph_add(g, OP_TRANSPOSE, &r, 1, order, old->span);
 }
 
-// What the outputs and updates need, and how often.
-static void count_uses(Attend *p) {
-    const Graph *g = p->g;
-    p->uses = arena_array(&p->scratch, uint32_t, g->values.len);
-    // What is itself an output cannot go, even if just one other value uses it.
-    vec_each (const GraphOutput, o, &g->outputs)
-        p->uses[o->value.i] += 2;
-    vec_each (const GraphUpdate, u, &g->updates)
-        p->uses[u->value.i] += 2;
-    for (uint32_t i = g->values.len - 1; i > 0; i--) {
-        const Value *v = graph_value(g, (ValueId){i});
-        for (uint32_t k = 0; p->uses[i] > 0 && k < v->arity; k++)
-            p->uses[v->in[k].i]++;
-    }
-}
-
+// Finds the attentions that need nothing that is kept in memory, and what values are needed
+// then.
 static void find_all(Attend *p, bool *needed) {
     const Graph *g = p->g;
-    p->found = arena_array(&p->scratch, Attention *, g->values.len);
+    memset(needed, 0, g->values.len * sizeof *needed);
     vec_each (const GraphOutput, o, &g->outputs)
         needed[o->value.i] = true;
     vec_each (const GraphUpdate, u, &g->updates)
         needed[u->value.i] = true;
     for (uint32_t i = g->values.len - 1; i > 0; i--) {
+        p->found[i] = NULL;
         if (!needed[i]) continue;
         const Value *v = graph_value(g, (ValueId){i});
         const Attention *a = p->found[i] = attention_of(p, (ValueId){i});
@@ -373,6 +360,25 @@ static void find_all(Attend *p, bool *needed) {
         for (uint32_t k = 0; k < (a ? OPERANDS : v->arity); k++)
             needed[in[k].i] = true;
     }
+}
+
+static bool keep_needed(Attend *p, const bool *needed) {
+    bool more = false;
+    for (uint32_t i = 0; i < p->g->values.len; i++) {
+        more = more || (needed[i] && !p->kept[i]);
+        p->kept[i] = p->kept[i] || needed[i];
+    }
+    return more;
+}
+
+// What an attention computes inside may turn out to be needed: then it is none, and what it
+// consists of is needed as well.
+static void find_to_the_end(Attend *p, bool *needed) {
+    p->kept = arena_array(&p->scratch, bool, p->g->values.len);
+    p->found = arena_array(&p->scratch, Attention *, p->g->values.len);
+    do
+        find_all(p, needed);
+    while (keep_needed(p, needed));
 }
 
 static Graph *rebuild(Attend *p, const bool *needed, Arena *arena) {
@@ -409,8 +415,7 @@ Graph *pass_attend(const Graph *g, Arena *arena, int64_t most_width) {
     Attend p = {.g = g, .most_width = most_width};
     arena_init(&p.scratch);
     bool *needed = arena_array(&p.scratch, bool, g->values.len);
-    count_uses(&p);
-    find_all(&p, needed);
+    find_to_the_end(&p, needed);
     Graph *to = rebuild(&p, needed, arena);
     arena_release(&p.scratch);
     return to;

@@ -94,6 +94,39 @@ static void test_spellings_that_are_found(void **state) {
            "0.5 along (d, T, S) band 0, inf");
 }
 
+// Scores that two masks share, or weights that two values share: `counted` attentions, and no
+// scores in memory.
+static void expect_shared(const char *text, int counted) {
+    GraphReader r;
+    reader_init(&r);
+    const char *print = reader_print(
+        &r, pass_attend(pass_simplify(reader_graph(&r, text), &r.arena), &r.arena, INT64_MAX));
+    assert_true((counted > 0) == (strstr(print, "contract") == NULL));
+    for (; (print = strstr(print, " = attend ")); print++)
+        counted--;
+    assert_int_equal(counted, 0);
+    reader_release(&r);
+}
+
+static void test_what_attentions_share(void **state) {
+    (void)state;
+    static const char shared[] = CAUSAL MASK REST
+        "%15 = const 2 : i32[]\n%16 = add %6, %15 : i32[S, T]\n%17 = lt %5, %16 : bool[S, T]\n"
+        "%18 = and %11, %17 : bool[S, T]\n%19 = where %18, %10, %7 : f32[B, T, h, r, S]\n"
+        "%20 = softmax %19 along (S) : f32[B, T, h, r, S]\n"
+        "%21 = contract %20, %3 along (S) : f32[B, T, h, r, e]\noutput z = %21\n";
+    expect_shared(shared, 2);
+    expect_shared(CAUSAL MASK REST "%15 = mul %3, %3 : f32[B, S, h, e]\n"
+                                   "%16 = contract %13, %15 along (S) : f32[B, T, h, r, e]\n"
+                                   "output z = %16\n",
+                  2);
+    // One of the two is none, so the scores are in memory for both.
+    StrBuf text = {0};
+    strbuf_addf(&text, "%soutput w = %%20\n", shared);
+    expect_shared(text.ptr, 0);
+    strbuf_release(&text);
+}
+
 #define SEGMENTS(type, less)                                                      \
     HEADER "%11 = mul %4, %4 : i32[S]\n%12 = mul %5, %5 : i32[T]\n"               \
            "%13 = cast %11 : " type "[S]\n%14 = cast %12 : " type "[T]\n"         \
@@ -314,6 +347,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_that_are_found),
         cmocka_unit_test(test_spellings_that_are_found),
+        cmocka_unit_test(test_what_attentions_share),
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_what_must_not_be_found),
         cmocka_unit_test(test_same_as_in_words),
