@@ -50,7 +50,8 @@ static void tile_emit(Chunk *c) {
         op_emit(c, (TileId){i});
     stores_emit(c, true);
     vec_each (const TileOp, op, &c->p->ops) {
-        if (op->kind == TILE_NEXT) matrix_fill(c, op->in[1], &c->value[op->in[0].i]);
+        bool stays = op->in[1].i == op->in[0].i;
+        if (op->kind == TILE_NEXT && !stays) matrix_fill(c, op->in[1], &c->value[op->in[0].i]);
     }
 }
 

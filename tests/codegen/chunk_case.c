@@ -269,14 +269,16 @@ static void result_add(Model *r, GraphOp op, int64_t bits) {
 }
 
 TileKernels *chunk_case_region(TileBench *b, const ChunkShape *x, int64_t bits, bool wide,
-                               bool gradients) {
+                               ChunkMakes makes) {
     Model r = {.g = graph_new(&b->arena, STR("test"))};
     leaves_add(&r, x, wide);
-    if (gradients) {
+    if (makes != CHUNK_RESULTS) {
         static const int64_t needs[] = {LINEAR_HAS_DECAY, LINEAR_HAS_BETA, LINEAR_HAS_INITIAL};
-        for (GraphOp op = OP_LINEAR_DQ; op <= OP_LINEAR_DINITIAL; op++)
+        bool final = makes == CHUNK_GRADIENTS_OF_FINAL;
+        if (final) r.in[7] = leaf(r.g, "slope", 3, (AxisId[]){r.B, r.d, r.e});
+        for (GraphOp op = final ? OP_LINEAR_DK : OP_LINEAR_DQ; op <= OP_LINEAR_DINITIAL; op++)
             if (op < OP_LINEAR_DDECAY || bits & needs[op - OP_LINEAR_DDECAY])
-                result_add(&r, op, bits | LINEAR_HAS_QUERY);
+                result_add(&r, op, final ? bits : bits | LINEAR_HAS_QUERY);
     } else {
         result_add(&r, OP_LINEAR, bits | LINEAR_HAS_QUERY);
         result_add(&r, OP_LINEAR_STATE, bits);

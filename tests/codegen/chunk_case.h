@@ -25,10 +25,16 @@ typedef enum {
 } ChunkText;
 TileProgram *chunk_case_text(TileBench *b, ChunkText text, const ChunkShape *x);
 
+typedef enum {
+    CHUNK_RESULTS,
+    CHUNK_GRADIENTS,           // of what the queries read
+    CHUNK_GRADIENTS_OF_FINAL,  // of the final state
+} ChunkMakes;
+
 // Linear attention of two heads with what `bits` (ir/graph/linear.h) say, or its gradients;
 // `wide`: a decay a channel. All are f32.
 TileKernels *chunk_case_region(TileBench *b, const ChunkShape *x, int64_t bits, bool wide,
-                               bool gradients);
+                               ChunkMakes makes);
 enum {
     CHUNK_EVERYTHING = LINEAR_HAS_DECAY | LINEAR_HAS_BETA | LINEAR_HAS_INITIAL | LINEAR_DELTA
 };

@@ -4,13 +4,12 @@
 #include "tests/codegen/kernel_bench.h"
 #include "tests/test.h"
 
-// Arguments are within (-1, 1). Sums have some thousand roundings.
+// Arguments are within (-1, 1).
 static void check(ChunkText text, const ChunkShape *x) {
     TileBench b;
     bench_open(&b);
     KernelCheck usual = kernel_check_usual();
     usual.range = 1;
-    usual.tolerance = 3e-5;
     kernel_check(&b, chunk_case_text(&b, text, x), usual);
     bench_close(&b);
 }
@@ -61,13 +60,12 @@ static void test_gated_delta(void **state) {
 
 // Arguments are small: keys that are longer than 1, or tokens that grow, would let states grow
 // without bound.
-static void check_region(const ChunkShape *x, int64_t bits, bool wide, bool gradients) {
+static void check_region(const ChunkShape *x, int64_t bits, bool wide, ChunkMakes makes) {
     TileBench b;
     bench_open(&b);
-    TileKernels *kernels = chunk_case_region(&b, x, bits, wide, gradients);
+    TileKernels *kernels = chunk_case_region(&b, x, bits, wide, makes);
     KernelCheck usual = kernel_check_usual();
     usual.range = 0.25;
-    usual.tolerance = 3e-5;
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         kernel_check(&b, kernels->kernels[i].program, usual);
     bench_close(&b);
@@ -78,12 +76,14 @@ static void test_regions(void **state) {
     kernel_need_compiler();
     static const ChunkShape x = {50, 32, 20, 17};
     static const ChunkShape one = {1, 1, 20, 17};
-    for (int gradients = 0; gradients < 2; gradients++) {
-        check_region(&x, CHUNK_EVERYTHING, true, gradients);
-        check_region(&x, CHUNK_EVERYTHING, false, gradients);
-        check_region(&x, LINEAR_HAS_DECAY, true, gradients);
-        check_region(&x, LINEAR_DELTA, true, gradients);
-        check_region(&one, CHUNK_EVERYTHING, true, gradients);
+    for (int i = CHUNK_RESULTS; i <= CHUNK_GRADIENTS_OF_FINAL; i++) {
+        ChunkMakes makes = (ChunkMakes)i;
+        check_region(&x, CHUNK_EVERYTHING, true, makes);
+        check_region(&x, CHUNK_EVERYTHING, false, makes);
+        check_region(&x, LINEAR_HAS_DECAY, true, makes);
+        check_region(&x, LINEAR_DELTA, true, makes);
+        check_region(&x, LINEAR_HAS_INITIAL, true, makes);
+        check_region(&one, CHUNK_EVERYTHING, true, makes);
     }
 }
 

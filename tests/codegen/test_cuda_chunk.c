@@ -59,32 +59,32 @@ static void test_gated_delta(void **state) {
 // Arguments are small: keys that are longer than 1, or tokens that grow, would let states grow
 // without bound.
 static void add_region(CudaFixture *f, const ChunkShape *x, int64_t bits, bool wide,
-                       bool gradients) {
+                       ChunkMakes makes) {
     CudaCheck small = check;
     small.range = 0.25;
-    TileKernels *kernels = chunk_case_region(&f->bench, x, bits, wide, gradients);
+    TileKernels *kernels = chunk_case_region(&f->bench, x, bits, wide, makes);
     for (uint32_t i = 0; i < kernels->kernel_count; i++)
         cuda_bench_add(&f->cuda, cuda_chunk, kernels->kernels[i].program,
                        (IsaLevel)(CUDA_SM80 + f->cuda.cases.len % 3), small);
 }
 
 // Every member, by what it is made of.
-static void add_members(CudaFixture *f, const ChunkShape *x, bool gradients) {
-    add_region(f, x, 0, false, gradients);
-    add_region(f, x, LINEAR_HAS_DECAY, false, gradients);
-    add_region(f, x, LINEAR_HAS_DECAY, true, gradients);
-    add_region(f, x, LINEAR_HAS_BETA, false, gradients);
-    add_region(f, x, LINEAR_DELTA, false, gradients);
-    add_region(f, x, CHUNK_EVERYTHING, false, gradients);
-    add_region(f, x, CHUNK_EVERYTHING, true, gradients);
+static void add_members(CudaFixture *f, const ChunkShape *x, ChunkMakes makes) {
+    add_region(f, x, 0, false, makes);
+    add_region(f, x, LINEAR_HAS_DECAY, false, makes);
+    add_region(f, x, LINEAR_HAS_DECAY, true, makes);
+    add_region(f, x, LINEAR_HAS_BETA, false, makes);
+    add_region(f, x, LINEAR_DELTA, false, makes);
+    add_region(f, x, CHUNK_EVERYTHING, false, makes);
+    add_region(f, x, CHUNK_EVERYTHING, true, makes);
 }
 
 static void test_members(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, true);
-    add_members(&f, &(ChunkShape){50, 32, 20, 17}, false);
-    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, false);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17}, CHUNK_RESULTS);
+    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, CHUNK_RESULTS);
     cuda_fixture_run(&f);
 }
 
@@ -92,8 +92,9 @@ static void test_gradients(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, true);
-    add_members(&f, &(ChunkShape){50, 32, 20, 17}, true);
-    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, true);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17}, CHUNK_GRADIENTS);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17}, CHUNK_GRADIENTS_OF_FINAL);
+    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
     cuda_fixture_run(&f);
 }
 
@@ -104,8 +105,8 @@ static void test_compiles(void **state) {
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         CudaFixture f;
         fixture_open(&f, true);
-        add_region(&f, &x, CHUNK_EVERYTHING, true, false);
-        add_region(&f, &x, CHUNK_EVERYTHING, true, true);
+        add_region(&f, &x, CHUNK_EVERYTHING, true, CHUNK_RESULTS);
+        add_region(&f, &x, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
         cuda_fixture_compile(&f, (IsaLevel)arch);
     }
 }
@@ -118,8 +119,8 @@ static void test_schedules(void **state) {
     const ChunkShape x = {20, 17, 16, 8};
     cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, CHUNK_GATED_DELTA_BACK, &x),
                    CUDA_SM80, check);
-    add_region(&f, &x, CHUNK_EVERYTHING, true, true);
-    add_region(&f, &x, CHUNK_EVERYTHING, false, true);
+    add_region(&f, &x, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
+    add_region(&f, &x, CHUNK_EVERYTHING, false, CHUNK_GRADIENTS);
     cuda_fixture_run(&f);
 }
 

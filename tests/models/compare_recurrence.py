@@ -1,6 +1,6 @@
 """compare_recurrence.py STRATA MODELS_DIR: linear_attention alone (tests/models/linear/recurrence.strata) against its recurrence
-in float64, forward and reverse: every kind of decay with both rules, and inputs that are hard on the chunkwise form.
-f32 and bf16.
+in float64, results, final states and gradients of both: every kind of decay with both rules, and inputs that are hard on the
+chunkwise form. f32 and bf16.
 """
 import sys
 import tempfile
@@ -15,8 +15,11 @@ SHAPE = {"b": 1, "h": 2, "t": 200, "dk": 32, "dv": 24}  # several chunks, the la
 STORED, ROUNDING = {"y", "grad.q", "grad.k", "grad.v"}, 2.0**-8  # rounded once where the storage is bf16
 
 
-def recurrence(x, upstream, scale):
-    """o and the gradients of sum(o * upstream). Arrays are [b, h, t, ...]; x: q, k, v, decay, beta, initial and delta."""
+def recurrence(x, upstream, upstream_final, scale):
+    """o, the last state, and the gradients of sum(o * upstream) + sum(state * upstream_final).
+
+    Arrays are [b, h, t, ...]; x: q, k, v, decay, beta, initial and delta.
+    """
     decay = x["decay"] if x["decay"].ndim == 4 else x["decay"][..., None]
     alpha, states, writes, holds = np.exp(decay), [x["initial"]], [], []
     tokens = range(x["q"].shape[2])
@@ -29,7 +32,7 @@ def recurrence(x, upstream, scale):
         o[:, :, t] = scale * np.einsum("bhkv,bhk->bhv", states[-1], x["q"][:, :, t])
         writes.append(write)
         holds.append(held)
-    d_state = np.zeros_like(x["initial"])
+    d_state = upstream_final
     for t in reversed(tokens):
         q, k, g = x["q"][:, :, t], x["k"][:, :, t], scale * upstream[:, :, t]
         grads["q"][:, :, t] = np.einsum("bhkv,bhv->bhk", states[t + 1], g)
@@ -44,7 +47,7 @@ def recurrence(x, upstream, scale):
         grads["decay"][:, :, t] = by_channel if x["decay"].ndim == 4 else by_channel.sum(-1)
         d_state = alpha[:, :, t, :, None] * d_state
     grads["initial"] = d_state
-    return o, grads
+    return o, states[-1], grads
 
 
 # ---- inputs. Numbers are exact in bf16 where kernels may hold them so
@@ -81,17 +84,19 @@ def compare_case(strata, report, name, settings, options, rng):
     shape = {key: settings.get(key, value) for key, value in SHAPE.items()}
     params = draw(shape, rng, **options)
     b, h, t, dv = (shape[key] for key in ("b", "h", "t", "dv"))
-    upstream = bf16(rng.standard_normal((b, h, t, dv)))
+    upstream = {"upstream": bf16(rng.standard_normal((b, h, t, dv))),
+                "upstream_final": rng.standard_normal(params["initial"].shape).astype(np.float32)}
     used = {"q": "q", "k": "k", "v": "v", "beta": "beta", "initial": "initial"}
     if settings["decays"] != "none":
         used["heads" if settings["decays"] == "head" else "channels"] = "decay"
     wide = {ours: params[theirs].astype(np.float64) for theirs, ours in used.items()}
     wide.setdefault("decay", np.zeros((b, h, t)))
-    want, grads = recurrence({**wide, "delta": float(settings["rule"] == "delta")}, upstream.astype(np.float64), shape["dk"] ** -0.5)
-    want = {"y": want, **{f"grad.{theirs}": grads[ours] for theirs, ours in used.items()}}
+    y, final, grads = recurrence({**wide, "delta": float(settings["rule"] == "delta")},
+                                 *(x.astype(np.float64) for x in upstream.values()), shape["dk"] ** -0.5)
+    want = {"y": y, "final": final, **{f"grad.{theirs}": grads[ours] for theirs, ours in used.items()}}
     maps = {"key_map": np.eye(shape["dk"], dtype=np.float32), "value_map": np.eye(dv, dtype=np.float32)}
     for dtype in ("f32", "bf16"):
-        got = strata.run("recurrence", {**shape, **settings}, {**params, **maps}, {"upstream": upstream}, "--dtype", dtype)
+        got = strata.run("recurrence", {**shape, **settings}, {**params, **maps}, upstream, "--dtype", dtype)
         for key in want:
             limit = compare.LIMIT + (ROUNDING if dtype == "bf16" and key in STORED else 0)
             report.check(f"{name}, {dtype}: {key}", compare.error_between(got[key], want[key]), limit)
