@@ -115,7 +115,6 @@ static void test_segments(void **state) {
     bench_open(&b);
     KernelCheck usual = kernel_check_usual();
     usual.range = 1;
-    usual.tolerance = 3e-5;
     kernel_check_text(&b,
                       "tile segments attend\n  m t = 70 tile 32\n  n s = 70\n  k d = 5\n"
                       "  k e = 9\n  band 0, inf\n  arg q: f32[350]\n  arg key: f32[350]\n"
