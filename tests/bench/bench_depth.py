@@ -4,10 +4,10 @@ Training steps, forward passes, chunks of a prompt and single tokens of attnres_
 those of prenorm of equal size; the same of PyTorch, compiled, where it is installed.
 
 An opening starts both programs anew, because where its memory comes to lie changes a program's time by one or two
-hundredths for as long as it runs. In an opening they take turns, a step each (of one token a few), first one first and then
-the other; its ratio is the median of the ratios of neighbouring turns. The result is the median over the openings, and its
-95 % interval is from their ranks. There are OPENINGS_LEAST openings, and more until the interval is within NARROW of
-the median on both sides, but at most OPENINGS_MOST.
+hundredths for as long as it runs. In an opening they take turns, a step each (tokens: several), first one first and then
+the other. A program's time is the sum of the medians of its kernels' times, so that an interruption, which falls on some
+kernel of a step, does not count. The result is the median of the openings' ratios, and its 95 % interval is from their ranks.
+There are OPENINGS openings, and more until the interval is within NARROW of the median or LIMIT seconds have passed.
 
 The tuning database is one that nothing was tuned in, so equal contractions of both models have equal schedules.
 """
@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from contest import Contestant, hold, median_interval, ratio_interval
@@ -25,10 +26,11 @@ MODELS = ("prenorm", "attnres_block")
 AIMS = {"train": 1.04, "infer": 1.02, "prefill": 1.02, "decode": 1.02}
 WORDS = {"train": "training step", "infer": "forward", "prefill": "128 tokens of a prompt, one row", "decode": "one token, one row"}
 MODES = {"train": "train", "infer": "train", "prefill": "infer", "decode": "infer"}  # of the artifact
-# Of a turn: measured steps, and steps before them. One token takes as long as threads need to wake up, and is seldom alone.
-TURNS = {"train": (1, 0), "infer": (1, 0), "prefill": (1, 0), "decode": (4, 1)}
-OPENINGS_LEAST, OPENINGS_MOST, NARROW = 6, 9, 0.015
-ROUNDS, SECONDS = 4, 4  # of an opening, at least
+# Of a turn: measured steps, and steps before them. It takes some tokens until threads are awake and what the caches can hold
+# of the weights is there again.
+TURNS = {"train": (1, 0), "infer": (1, 0), "prefill": (2, 1), "decode": (8, 8)}
+OPENINGS, NARROW, LIMIT = 6, 0.015, 60
+ROUNDS, SECONDS = 4, 5  # of an opening, at least
 
 # width: heads, hidden width of feed-forward layers, batch. As tests/peers/cases.py.
 SIZES = {512: (8, 1408, 4), 1024: (16, 2816, 2)}
@@ -64,7 +66,8 @@ def artifact(options, model, width, dtype, mode):
 
 def pair(options, artifacts, entry):
     program = str(options.build / "tests/bench_step")
-    return [Contestant(made.stem, [program, str(made), entry, str(options.threads)]) for made in artifacts]
+    return [Contestant(made.stem, [program, str(made), entry, str(options.threads), "each"])
+            for made in artifacts]
 
 
 def torch_pair(options, width):
@@ -89,22 +92,22 @@ def is_narrow(median, low, high):
 
 
 def strata_row(options, label, artifacts, entry):
-    medians, ratios = [], []
-    while len(ratios) < OPENINGS_LEAST or (len(ratios) < OPENINGS_MOST and not is_narrow(*median_interval(ratios))):
+    sums, ratios, end = [], [], time.monotonic() + LIMIT
+    while len(ratios) < OPENINGS or (time.monotonic() < end and not is_narrow(*median_interval(ratios))):
         contestants = pair(options, artifacts, entry)
         hold(contestants, ROUNDS, *TURNS[entry], SECONDS)
         if any(c.failure for c in contestants):
             return failed_row(label, contestants)
-        medians.append([statistics.median(c.samples()) for c in contestants])
-        ratios.append(ratio_interval(contestants[1], contestants[0])[0])
-    seconds = [statistics.median(m[k] for m in medians) for k in range(2)]
+        sums.append([c.kernel_sum() for c in contestants])
+        ratios.append(sums[-1][1] / sums[-1][0])
+    seconds = [statistics.median(s[k] for s in sums) for k in range(2)]
     note = f"{min(ratios):.3f} to {max(ratios):.3f}, {len(ratios)}"
     return row(label, seconds, median_interval(ratios), note, AIMS[entry])
 
 
 def torch_row(options, label, width):
     contestants = torch_pair(options, width)
-    hold(contestants, 2 * ROUNDS, 1)
+    hold(contestants, ROUNDS, 1)
     if any(c.failure for c in contestants):
         return failed_row(label, contestants)
     seconds = [statistics.median(c.samples()) for c in contestants]
@@ -130,8 +133,8 @@ def main():
             print(torch_row(options, label, width), flush=True)
     tokens = ", ".join(f"{SIZES[d][2] * CONTEXT} at d {d}" for d in SIZES)
     print(f"\n{2 * LAYERS} sublayers, blocks of 4; T {CONTEXT}, tokens a step {tokens}; {options.threads} threads, nothing tuned. "
-          f"The ratio is the median over openings of both programs, each the median of neighbouring turns in {SECONDS} s or more; "
-          f"at least {OPENINGS_LEAST} openings, and up to {OPENINGS_MOST} until the interval is within {NARROW} of the median.")
+          f"The ratio is the median over openings of both programs, each with the sum of the medians of its kernels; "
+          f"at least {OPENINGS} openings, and more until the interval is within {NARROW} of the median or {LIMIT} s have passed.")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@
 // prints its seconds. Ends with its input. tests/peers/worker.py speaks the same protocol.
 // KERNELS are beginnings of names, separated by commas; then only their kernels' time counts,
 // as the device measures it, and the JSON says what they compute and move. "largest" is the
-// kernel with the most operations, "all" every kernel. "read" runs none: a step then reads as
-// many bytes as the entry has parameters and states, which is the floor of decoding on a CPU.
+// kernel with the most operations, "all" every kernel. With "each" the whole run counts, and
+// behind its seconds stand those of each kernel. "read" runs none: a step then reads as many
+// bytes as the entry has parameters and states, which is the floor of decoding on a CPU.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ typedef struct {
     Session *session;
     const PlanEntry *entry;
     bool *counted;  // of each step; NULL: the whole run counts
+    bool says_each;
     double flops, bytes;
     uint32_t kernels;
     // To read instead of running; NULL: run.
@@ -174,6 +176,13 @@ static bool step(Bench *b, double *seconds) {
     return true;
 }
 
+static void say_each(const Bench *b) {
+    uint32_t count;
+    const int64_t *ns = session_step_ns(b->session, &count);
+    for (uint32_t i = 0; i < count; i++)
+        printf(" %.9f", (double)ns[i] * 1e-9);
+}
+
 static bool serve(Bench *b) {
     double seconds, spent = 0;
     for (int i = 0; i < WARM_UP && spent < LONG; i++, spent += seconds)
@@ -185,7 +194,9 @@ static bool serve(Bench *b) {
     char line[64];
     while (fgets(line, sizeof line, stdin)) {
         if (!step(b, &seconds)) return false;
-        printf("%.9f\n", seconds);
+        printf("%.9f", seconds);
+        if (b->says_each) say_each(b);
+        printf("\n");
         fflush(stdout);
     }
     return true;
@@ -213,7 +224,10 @@ int main(int argc, char **argv) {
     session_init(b.session, 1);
     fill_inputs(b.session);
     bool reads = argc == 5 && strcmp(argv[4], "read") == 0, good = true;
-    if (reads)
+    b.says_each = argc == 5 && strcmp(argv[4], "each") == 0;
+    if (b.says_each)
+        session_profile(b.session, true);
+    else if (reads)
         good = choose_reading(&b, (uint32_t)threads);
     else if (argc == 5)
         good = choose_steps(&b, &arena, argv[4]);

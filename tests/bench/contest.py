@@ -15,6 +15,7 @@ class Contestant:
 
     def __init__(self, name, command):
         self.name, self.failure, self.version, self.rounds, self.warm = name, None, "", [], False
+        self.kernels, self.kernel_rounds = [], []  # seconds of each kernel, where the program says them
         # Messages go to a file: a pipe that nobody reads would fill and stop the child.
         self.messages = tempfile.TemporaryFile("w+")
         try:
@@ -49,12 +50,19 @@ class Contestant:
         except BrokenPipeError:
             pass  # answer() finds out why
         line = self.answer()
-        return float(line) if line else None
+        if not line:
+            return None
+        seconds, *self.kernels = (float(word) for word in line.split())
+        return seconds
 
     def turn(self, steps, unmeasured):
-        times = [self.step() for _ in range(unmeasured + steps)][unmeasured:]
+        times, kernels = [], []
+        for _ in range(unmeasured + steps):
+            times.append(self.step())
+            kernels.append(self.kernels)
         if None not in times:
-            self.rounds.append(times)
+            self.rounds.append(times[unmeasured:])
+            self.kernel_rounds += kernels[unmeasured:]
 
     def close(self):
         if self.child:
@@ -65,6 +73,10 @@ class Contestant:
 
     def samples(self):
         return [seconds for times in self.rounds for seconds in times]
+
+    def kernel_sum(self):
+        """Seconds of a step in which every kernel takes its median: an interruption falls on one kernel of one step."""
+        return sum(statistics.median(times) for times in zip(*self.kernel_rounds))
 
 
 def median_interval(samples):
