@@ -306,10 +306,9 @@ static bool is_incremental(EntryKind kind) {
 static bool make_incremental(Diag *diag, Arena *arena, const ModelGraphRequest *request,
                              Graph **g) {
     bool prefill = request->kind == ENTRY_PREFILL, cuda = level_is_cuda(request->level);
-    int64_t on_gpu = request->storage == DTYPE_BF16 ? ATTEND_MOST_KEPT : 0;
     IncrementalRequest chunk = {.chunk = prefill ? PREFILL_CHUNK : 1,
                                 .live = request->live,
-                                .attend_kept = cuda ? on_gpu : INT64_MAX,
+                                .attend_kept = cuda ? ATTEND_MOST_KEPT : INT64_MAX,
                                 .attend_values = cuda ? ATTEND_MOST_VALUES : INT64_MAX,
                                 .cache = request->storage,
                                 .prefix = prefill ? STR(ENTRY_NAME_PREFILL ".")
@@ -345,8 +344,7 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
         g = pass_simplify(g, arena);
     }
     bool cuda = level_is_cuda(request->level);
-    if (bound && (chunk || !cuda || request->storage == DTYPE_BF16))
-        g = pass_attend(g, arena, cuda && !chunk ? ATTEND_MOST_WIDTH : INT64_MAX);
+    if (bound) g = pass_attend(g, arena, cuda && !chunk ? ATTEND_MOST_WIDTH : INT64_MAX);
     if (bound && chunk && !make_incremental(diag, arena, request, &g)) return false;
     Training t = training_of(diag, arena, g, e, request->setup);
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;

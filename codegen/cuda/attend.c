@@ -151,8 +151,9 @@ static void step_print(CudaAttend *a) {
 // ---- the kernel
 
 static void tiles_note(const CudaAttend *a, const AttendTile *t, int points, int copies) {
-    Str how = t->copied ? STR("copied 16 bytes at a time, read by ldmatrix")
-                        : STR("packed in registers, read by ldmatrix");
+    Str how = str_printf(a->w->arena, "%s, read by %s",
+                         t->copied ? "copied 16 bytes at a time" : "packed in registers",
+                         attend_is_fma(a) ? "plain loads" : "ldmatrix");
     cuda_convert(a->w, t->load, how, copies,
                  (int64_t)copies * points * t->width * (int64_t)dtype_bytes(a->type));
 }
@@ -205,14 +206,14 @@ static void walk_steps_print(CudaAttend *a) {
         cuda_line(w, "const int part_first = other_first + part * %d;", attend_part(&a->tiles));
     masked_print(a);
     for (int i = 0; i < a->score_count; i++)
-        attend_score_print(a, i);
+        (attend_is_fma(a) ? attend_score_fma : attend_score_print)(a, i);
     if (a->top.i)
         attend_softmax_print(a);
     else
         attend_weights_print(a);
-    if (a->tiles.columns > 1) attend_weights_share(a);
+    if (attend_shares(&a->shape, &a->tiles)) attend_weights_share(a);
     for (int i = 0; i < a->sum_count; i++)
-        attend_sum_print(a, i);
+        (attend_is_fma(a) ? attend_sum_fma : attend_sum_print)(a, i);
     cuda_close(w);
     // Of a block without steps, which nothing is dealt to.
     if (a->dealt >= 0) cuda_line(w, "copy_async_wait<0>();");

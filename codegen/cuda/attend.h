@@ -33,7 +33,7 @@ enum { ATTEND_MOST = 4 };
 typedef struct {
     CudaWriter *w;
     int own, other;  // dims: the one whose points a block keeps, the one it walks over
-    DType type;      // of all tiles: BF16 or F16
+    DType type;      // of all tiles: BF16, F16 or F32
     AttendTile own_tiles[ATTEND_MOST], other_tiles[ATTEND_MOST];
     AttendScore scores[ATTEND_MOST];
     AttendSum sums[ATTEND_MOST];
@@ -59,6 +59,10 @@ static inline bool attend_is_ragged(const CudaAttend *a) {
     return a->shape.other % (a->dealt < 0 ? a->tiles.other : a->shape.deal) != 0;
 }
 
+static inline bool attend_is_fma(const CudaAttend *a) { return a->type == DTYPE_F32; }
+// Elements of 16 bytes.
+static inline int attend_chunk(const CudaAttend *a) { return 16 / (int)dtype_bytes(a->type); }
+
 // attend_plan.c. False: the program has no such form; the reason is in w->diag.
 MUST_USE bool cuda_attend_plan(CudaWriter *w, CudaAttend *a);
 // Of the same program, for the tuner: legal tiles, the best first.
@@ -71,10 +75,15 @@ void attend_places_print(const CudaAttend *a);
 void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, const char *to);
 void attend_score_print(const CudaAttend *a, int number);
 void attend_sum_print(const CudaAttend *a, int number);
-// Weights of warps that share rows become known to all of them.
+// Weights become known to all warps that share their rows, and by FMA to all lanes.
 void attend_weights_share(const CudaAttend *a);
 // Until all warps that share rows are here.
 void attend_rows_wait(const CudaAttend *a);
+
+// attend_fma.c: the same where products are by FMA.
+void attend_score_fma(const CudaAttend *a, int number);
+void attend_sum_fma(const CudaAttend *a, int number);
+void attend_weights_share_fma(const CudaAttend *a);
 
 // The first of a step's points that are this warp's, as text.
 static inline const char *attend_part_first(const CudaAttend *a) {

@@ -8,7 +8,6 @@
 #include "codegen/cuda/loop_cp_choice.h"
 
 enum {
-    ELEMENT_BYTES = 2,
     OTHER_REGISTERS = 56,  // of a thread, beside sums, scores and weights
     WALK_REGISTERS = 8,    // for each of a begin and a deal
     MOST_REGISTERS = 232,  // of 255: the count is an estimate
@@ -21,11 +20,11 @@ static int least(int x, int y) { return x < y ? x : y; }
 static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
 
 int attend_tile_bytes(const AttendShape *s, const AttendTiles *t) {
-    return ELEMENT_BYTES * (t->own * s->own_width + t->stages * t->other * s->other_width);
+    return s->bytes * (t->own * s->own_width + t->stages * t->other * s->other_width);
 }
 
 int attend_weight_bytes(const AttendShape *s, const AttendTiles *t) {
-    return t->columns == 1 ? 0 : ELEMENT_BYTES * s->weights * t->own * t->other;
+    return attend_shares(s, t) ? s->bytes * s->weights * t->own * t->other : 0;
 }
 
 int attend_shared_bytes(const AttendShape *s, const AttendTiles *t) {
@@ -37,7 +36,8 @@ int attend_registers(const AttendShape *s, const AttendTiles *t) {
     int sums = t->rows * s->sum_width / t->columns / 2;
     int scores = s->scores * t->rows * attend_part(t) / 2;
     int weights = s->weights * t->rows * attend_part(t) / 4;
-    int shared = t->columns == 1 ? 0 : 4 * t->rows;
+    // Loaded weights, or by FMA four elements of each row.
+    int shared = s->bytes == 4 ? 8 * t->rows : t->columns == 1 ? 0 : 4 * t->rows;
     int walk = WALK_REGISTERS * ((s->begin > 0) + (s->deal > 0));
     return sums + scores + weights + shared + walk + 8 * t->rows + OTHER_REGISTERS;
 }
@@ -52,6 +52,15 @@ int attend_resident(const AttendShape *s, const AttendTiles *t) {
     return resident > 1 ? resident : 1;
 }
 
+// 99 KB is what all GPUs that run machine code of sm_80 have. The A100 has more, which only the
+// widest rows of f32 ask for.
+static int shared_most(const AttendShape *s) {
+    const CudaCard *card = cuda_card(s->arch);
+    const AttendTiles smallest = {.own = 16, .other = 16, .stages = 2, .columns = MOST_COLUMNS};
+    bool fits = attend_shared_bytes(s, &smallest) <= card->shared_most;
+    return fits ? card->shared_most : card->shared_all - 1024;
+}
+
 const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
     if (t->rows != 1 && t->rows != 2) return "a warp has 16 or 32 rows";
     if (t->own < 16 || t->own > 256 || t->own % (16 * t->rows) != 0 || attend_warps(t) > 8)
@@ -60,12 +69,12 @@ const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
         return "a step is 16 to 128 points, in multiples of 16";
     if (t->columns != 1 && t->columns != 2 && t->columns != MOST_COLUMNS)
         return "1, 2 or 4 warps share rows";
-    if (t->other % (16 * t->columns) != 0 || s->least_width % (16 * t->columns) != 0)
-        return "a warp's parts of a step and of the sums are multiples of 16";
+    int unit = s->bytes == 4 ? 8 : 16;
+    if (t->other % (unit * t->columns) != 0 || s->least_width % (unit * t->columns) != 0)
+        return "a warp's parts of a step and of the sums are multiples of 16, of f32 of 8";
     if (t->stages < 2 || t->stages > MOST_STAGES) return "stages are 2 to 4";
     if (s->deal % t->other != 0) return "a step is of keys that are dealt at once";
-    if (attend_shared_bytes(s, t) > cuda_card(s->arch)->shared_most)
-        return "the tiles do not fit shared memory";
+    if (attend_shared_bytes(s, t) > shared_most(s)) return "the tiles do not fit shared memory";
     if (attend_registers(s, t) > MOST_REGISTERS ||
         attend_registers(s, t) * attend_threads(t) > 65536)
         return "the sums do not fit the registers";
@@ -82,17 +91,29 @@ static int64_t steps_of(const AttendShape *s, const AttendTiles *t, int64_t firs
     return parts((to / t->other - from / t->other + 1) * s->serial, s->parts);
 }
 
+// Bytes that a step moves through shared memory. Each thread reads what it multiplies by FMA;
+// ldmatrix reads once for a warp.
+static double step_bytes(const AttendShape *s, const AttendTiles *t) {
+    double warps = attend_warps(t), scores = (double)t->own * t->other, columns = t->columns;
+    double read = warps / columns * t->other * (s->score_width + s->sum_width) +
+                  columns * t->own * s->score_width;
+    if (s->bytes == 4) {
+        int of_score = 2 * t->rows + attend_part(t) / 4;
+        double of_sums = 2.0 * t->rows * s->weights + s->sum_width / columns / 4;
+        read = 32 * warps * (s->score_width * of_score + t->other * of_sums);
+    }
+    if (attend_shares(s, t)) read += (1 + columns) * s->weights * scores;
+    return s->bytes * (read + (double)t->other * s->other_width);
+}
+
 double attend_cycles(const AttendShape *s, const AttendTiles *t) {
     const double start = 3000, wait = 250, score_rate = 12;  // scores in a cycle
     const CudaCard *card = cuda_card(s->arch);
     double warps = attend_warps(t), scores = (double)t->own * t->other;
-    double products = s->score_width + s->sum_width;
-    double multiply = scores * products / card->mma;
-    double columns = t->columns;
-    double read = warps / columns * t->other * products + columns * t->own * s->score_width;
-    if (t->columns > 1) read += (1 + columns) * s->weights * scores;
-    double moved = ELEMENT_BYTES * (read + (double)t->other * s->other_width);
-    double step = fmax(multiply, moved / card->shared_bytes) + scores * s->scores / score_rate;
+    double products = scores * (s->score_width + s->sum_width);
+    double multiply = products / (s->bytes == 4 ? card->fma : card->mma);
+    double step =
+        fmax(multiply, step_bytes(s, t) / card->shared_bytes) + scores * s->scores / score_rate;
     double steps = 0, longest = 0;  // of all blocks of a point
     for (int64_t first = 0; first < s->own; first += t->own) {
         double here = (double)steps_of(s, t, first);
@@ -100,7 +121,8 @@ double attend_cycles(const AttendShape *s, const AttendTiles *t) {
         longest = fmax(longest, here);
     }
     // Alone, a block waits for its loads and barriers, and few warps do not fill the pipelines.
-    double slower = step * (warps < 4 ? 4 / warps : 1) + wait;
+    double enough = s->bytes == 4 ? 8 : 4;
+    double slower = step * fmax(enough / warps, 1) + wait;
     double ends = (double)t->own * (s->own_width + s->sum_width) / 8;
     double blocks = (double)parts(s->own, t->own), points = (double)s->points / card->blocks;
     double busy = points * (steps * step + blocks * ends);

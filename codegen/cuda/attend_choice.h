@@ -13,6 +13,7 @@ enum { ATTEND_MOST_KEPT = 576, ATTEND_MOST_VALUES = 512 };
 // One side of the scores is a block's `own`; it walks over tiles of the other.
 typedef struct {
     IsaLevel arch;
+    int bytes;                           // of an element; 4: products by FMA
     int64_t points, serial, own, other;  // extents; points of the grid and serial dimensions
     int own_width, other_width;          // elements of all tiles of a point
     int score_width, sum_width;          // of all products over a k, and of all sums
@@ -46,6 +47,10 @@ int attend_resident(const AttendShape *s, const AttendTiles *t);   // blocks at 
 // NULL: legal; else which rule is broken.
 const char *attend_illegal(const AttendShape *s, const AttendTiles *t);
 double attend_cycles(const AttendShape *s, const AttendTiles *t);
+// Are weights in shared memory on their way to the sums?
+static inline bool attend_shares(const AttendShape *s, const AttendTiles *t) {
+    return s->bytes == 4 || t->columns > 1;
+}
 // The best legal tiles first, at most `most`, with those numbers of `wanted` that are not 0.
 uint32_t attend_choices(const AttendShape *s, const AttendTiles *wanted, AttendTiles *out,
                         uint32_t most);

@@ -5,7 +5,6 @@
 enum {
     FELT = 1 << 28,  // extents beyond this are none of an int's
     MOST_WIDTH = 1 << 14,
-    CHUNK = 8,  // elements of 16 bytes
 };
 
 static bool refuse(const CudaAttend *a, const char *why) {
@@ -66,10 +65,12 @@ static int tile_add(CudaAttend *a, TileId load, int dim) {
     if (own && (op->dims & serial_dims(p))) return -1;
     DType type = p->args.ptr[op->access.arg].type;
     if (a->type == DTYPE_COUNT) a->type = type;
-    if (type != a->type || (type != DTYPE_BF16 && type != DTYPE_F16)) return -1;
+    if (type != a->type || (type != DTYPE_BF16 && type != DTYPE_F16 && type != DTYPE_F32))
+        return -1;
     AttendTile t = {.load = load, .dim = dim, .k = only_dim(op->dims & k_dims(p))};
     t.width = width_of(p->dims[t.k].extent);
-    t.copied = p->dims[t.k].extent % 8 == 0 && access_is_wide(p, op, t.k, 8);
+    int chunk = attend_chunk(a);
+    t.copied = p->dims[t.k].extent % chunk == 0 && access_is_wide(p, op, t.k, chunk);
     tiles[*count] = t;
     return (*count)++;
 }
@@ -83,7 +84,8 @@ static bool is_within(const CudaAttend *a, const AttendTile *t, TileId load, Att
     for (int d = 0; d < (int)p->dim_count; d++)
         if (d != t->k && d != s->k && part->stride[d] != whole->stride[d]) return false;
     int64_t column = part->offset - whole->offset;
-    if (column < 0 || column % CHUNK != 0 || column + s->width > t->width) return false;
+    if (column < 0 || column % attend_chunk(a) != 0 || column + s->width > t->width)
+        return false;
     s->column = (int)column;
     return true;
 }
@@ -110,7 +112,7 @@ static bool dot_add(CudaAttend *a, uint32_t i) {
     const TileOp *dot = &p->ops.ptr[i];
     if (a->score_count == ATTEND_MOST || a->sum_count == ATTEND_MOST)
         return refuse(a, "fewer dots");
-    const char *operands = "the operands of its dots as they lie in memory, in 16 bits";
+    const char *operands = "the operands of its dots as they lie in memory, of one type";
     if (!(dot->over & k_dims(p))) {
         if (!(dot->over >> a->other & 1)) return refuse(a, "sums over one side");
         AttendSum s = {{i}, weight_add(a, dot->in[0]), -1, 0, 0, 0};
@@ -200,6 +202,7 @@ static void shape_find(CudaAttend *a) {
     const TileProgram *p = a->w->p;
     AttendShape *s = &a->shape;
     *s = (AttendShape){.arch = a->w->arch,
+                       .bytes = (int)dtype_bytes(a->type),
                        .points = 1,
                        .serial = 1,
                        .parts = a->dealt < 0 ? 1 : p->dims[a->dealt].extent,

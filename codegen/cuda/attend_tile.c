@@ -6,8 +6,7 @@
 #include "codegen/cuda/attend.h"
 
 enum {
-    CHUNK = 8,  // elements of 16 bytes
-    MOST_UNROLLED = 8,
+    MOST_UNROLLED = 8,  // of 16 bits; of f32, which needs registers for products, 4
     LONG_ROW = 128,
 };
 
@@ -17,21 +16,24 @@ static const char *type_name(const CudaAttend *a) {
 
 // 8 lanes that read one chunk each of 8 rows find them in 8 different sixteenths of 128 bytes.
 static void place_print(const CudaAttend *a, int width) {
-    int chunks = width / CHUNK, mixed = chunks < 8 ? chunks : 8, divide = 8 / mixed;
+    int chunks = width / attend_chunk(a), mixed = 8;
+    while (chunks % mixed != 0)
+        mixed /= 2;
+    int divide = 8 / mixed;
     cuda_line(a->w, "// Where 16 bytes of a tile are whose rows have %d elements.", width);
     Str row = divide > 1 ? str_printf(a->w->arena, "row / %d", divide) : STR("row");
     cuda_line(a->w,
               "DEVICE u32 place_%d(u32 row, u32 chunk) { return row * %d + (chunk ^ %.*s %% "
               "%d) * 16; }",
-              width, width * 2, STR_ARG(row), mixed);
+              width, chunks * 16, STR_ARG(row), mixed);
 }
 
 void attend_places_print(const CudaAttend *a) {
-    int done[2 * ATTEND_MOST], count = 0;
-    for (int i = 0; i < a->own_count + a->other_count; i++) {
-        int width =
-            i < a->own_count ? a->own_tiles[i].width : a->other_tiles[i - a->own_count].width;
-        int k = 0;
+    int done[2 * ATTEND_MOST + 1], count = 0, tiles = a->own_count + a->other_count;
+    for (int i = 0; i < tiles + attend_is_fma(a); i++) {
+        int k = 0, width = i < a->own_count ? a->own_tiles[i].width
+                           : i < tiles      ? a->other_tiles[i - a->own_count].width
+                                            : a->tiles.other;  // of weights
         while (k < count && done[k] != width)
             k++;
         if (k == count) place_print(a, done[count++] = width);
@@ -47,28 +49,32 @@ static void chunk_gather(const CudaAttend *a, const AttendTile *t, const CudaPoi
     CudaPoint at = *first;
     at.at[t->k] = STR("k + e");
     cuda_line(w, "Words<4> x = {};");
-    cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", CHUNK);
-    cuda_line(w, "if (%.*s%sk + e < %lld) x.w[e / 2] |= (u32)(%.*s)->bits << e %% 2 * 16;",
-              STR_ARG(inside), inside.len ? " && " : "", (long long)attend_extent(a, t->k),
-              STR_ARG(cuda_address(w, tile_op(w->p, t->load), &at, (Str){0})));
+    cuda_open(w, "UNROLL for (int e = 0; e < %d; e++)", attend_chunk(a));
+    cuda_line(w, "if (%.*s%sk + e < %lld)", STR_ARG(inside), inside.len ? " && " : "",
+              (long long)attend_extent(a, t->k));
+    Str from = cuda_address(w, tile_op(w->p, t->load), &at, (Str){0});
+    if (attend_is_fma(a))
+        cuda_line(w, "    x.w[e] = __float_as_uint(*(%.*s));", STR_ARG(from));
+    else
+        cuda_line(w, "    x.w[e / 2] |= (u32)(%.*s)->bits << e %% 2 * 16;", STR_ARG(from));
     cuda_close(w);
 }
 
 void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, const char *to) {
     CudaWriter *w = a->w;
     bool own = t->dim == a->own;
-    int points = own ? a->tiles.own : a->tiles.other, row = t->width / CHUNK;
+    int points = own ? a->tiles.own : a->tiles.other, row = t->width / attend_chunk(a);
     int threads = attend_threads(&a->tiles), all = points * row;
     int64_t extent = attend_extent(a, t->dim), elements = attend_extent(a, t->k);
     cuda_comment(w, tile_op(w->p, t->load));
     // Of each copy in an unrolled loop the compiler keeps an address.
-    int pieces = (all + threads - 1) / threads;
+    int pieces = (all + threads - 1) / threads, most = attend_is_fma(a) ? 4 : MOST_UNROLLED;
     cuda_open(w, "%s for (int i = 0; i < %d; i++)",
-              pieces > MOST_UNROLLED ? "_Pragma(\"unroll 4\")" : "UNROLL", pieces);
+              pieces > most ? "_Pragma(\"unroll 4\")" : "UNROLL", pieces);
     cuda_line(w, "const int piece = thread + i * %d, row = piece / %d, chunk = piece %% %d;",
               threads, row, row);
     if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);
-    cuda_line(w, "const int point = %s + row, k = chunk * %d;", first, CHUNK);
+    cuda_line(w, "const int point = %s + row, k = chunk * %d;", first, attend_chunk(a));
     Str inside = {0};
     if (own ? extent % points != 0 : attend_is_ragged(a))
         inside = str_printf(w->arena, "point < %lld", (long long)extent);
@@ -122,6 +128,13 @@ static Str weights_place(const CudaAttend *a, int number, const char *points) {
 
 void attend_weights_share(const CudaAttend *a) {
     CudaWriter *w = a->w;
+    for (int i = 0; i < a->weight_count; i++)
+        cuda_convert(w, a->weights[i], STR("made known to all that have its row"), 1,
+                     attend_weight_bytes(&a->shape, &a->tiles) / a->shape.weights);
+    if (attend_is_fma(a)) {
+        attend_weights_share_fma(a);
+        return;
+    }
     int pieces = attend_part(&a->tiles) / 16;
     Str points = str_printf(w->arena, "part * %d + p", pieces);
     cuda_open(w, "UNROLL for (int f = 0; f < %d; f++)", a->tiles.rows);
@@ -184,8 +197,8 @@ void attend_sum_print(const CudaAttend *a, int number) {
     }
     cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", width / 16);
     cuda_line(w, "u32 b[4];");
-    Str part = shared ? str_printf(w->arena, "part * %d + ", width / CHUNK) : STR("");
-    if (s->column) part = str_printf(w->arena, "%.*s%d + ", STR_ARG(part), s->column / CHUNK);
+    Str part = shared ? str_printf(w->arena, "part * %d + ", width / 8) : STR("");
+    if (s->column) part = str_printf(w->arena, "%.*s%d + ", STR_ARG(part), s->column / 8);
     cuda_line(w,
               "matrix_load_x4_turned(b, tiles + stage + %d + place_%d(p * 16 + lane %% 16, "
               "%.*sj * 2 + lane / 16));",

@@ -159,11 +159,16 @@ static void pair_print(CudaAttend *a, Values *v, const bool *wanted) {
 
 static void weights_declare(const CudaAttend *a) {
     for (int i = 0; i < a->weight_count; i++)
-        cuda_line(a->w, "u32 weights_%d[%d][%d][4];", i, a->tiles.rows,
-                  attend_part(&a->tiles) / 16);
+        cuda_line(a->w, "%s weights_%d[%d][%d][4];", attend_is_fma(a) ? "float" : "u32", i,
+                  a->tiles.rows, attend_part(&a->tiles) / (attend_is_fma(a) ? 8 : 16));
 }
 
 static void weight_pack(const CudaAttend *a, int i) {
+    if (attend_is_fma(a)) {
+        for (int e = 0; e < 2; e++)
+            cuda_line(a->w, "weights_%d[r / 2][j][r %% 2 * 2 + %d] = pair_%d[%d];", i, e, i, e);
+        return;
+    }
     cuda_line(
         a->w,
         "weights_%d[r / 2][j / 2][j %% 2 * 2 + r %% 2] = %s_pair(pair_%d[0], pair_%d[1]);", i,
@@ -178,11 +183,15 @@ static void weights_mask(const CudaAttend *a) {
     cuda_open(w, "if (masked)");
     cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", pairs_of(a));
     pairs_open(a);
-    cuda_line(w, "u32 kept = 0;");
+    if (!attend_is_fma(a)) cuda_line(w, "u32 kept = 0;");
     others_of_pair_open(a);
-    cuda_line(w, "if (%.*s) kept |= 0xffffU << e * 16;", STR_ARG(inside));
+    if (!attend_is_fma(a))
+        cuda_line(w, "if (%.*s) kept |= 0xffffU << e * 16;", STR_ARG(inside));
+    for (int i = 0; attend_is_fma(a) && i < a->weight_count; i++)
+        cuda_line(w, "if (!(%.*s)) weights_%d[r / 2][j][r %% 2 * 2 + e] = 0.0f;",
+                  STR_ARG(inside), i);
     cuda_close(w);
-    for (int i = 0; i < a->weight_count; i++)
+    for (int i = 0; !attend_is_fma(a) && i < a->weight_count; i++)
         cuda_line(w, "weights_%d[r / 2][j / 2][j %% 2 * 2 + r %% 2] &= kept;", i);
     for (int i = 0; i < 3; i++)
         cuda_close(w);
@@ -198,7 +207,7 @@ void attend_weights_print(CudaAttend *a) {
         cuda_line(w, "float pair_%d[2];", i);
     others_of_pair_open(a);
     Values pair = values_inside(&v);
-    pair.rounded = true;
+    pair.rounded = !attend_is_fma(a);
     pair_print(a, &pair, wanted);
     for (int i = 0; i < a->weight_count; i++) {
         bool is_dot = tile_op(w->p, a->weights[i])->kind == TILE_DOT;

@@ -12,13 +12,17 @@ static void fixture_open(CudaFixture *f, bool quick) {
     f->cuda.quick = quick;
 }
 
-// Weights are rounded to 9 bits (f16: 12, but small numbers are not normal); their products are
-// below 1 in magnitude and errors add up like random steps.
-static CudaCheck check_of(const AttendCase *c) {
+// Weights are rounded to 9 bits (f16: 12, but small numbers are not normal), in f32 to 22 or
+// more; their products are below 1 in magnitude and errors add up like random steps.
+static double tolerance_of(DType type, int64_t terms) {
+    return (type == DTYPE_F32 ? 0x1p-22 : 0x1p-9) * 2 * sqrt((double)terms);
+}
+
+static CudaCheck check_of(const AttendCase *c, DType type) {
     int64_t terms = c->T * c->groups > c->S ? c->T * c->groups : c->S;
     return (CudaCheck){.range = 0.5,
                        .whole = c->S,  // where queries start
-                       .tolerance = 0x1p-9 * 2 * sqrt((double)terms)};
+                       .tolerance = tolerance_of(type, terms)};
 }
 
 typedef struct {
@@ -43,7 +47,7 @@ static void add(CudaFixture *f, const AttendCase *c, bool gradients, Target targ
         *p = *kernels->kernels[i].program;
         attend_case_narrow(p, target.type);
         cuda_bench_add(&f->cuda, p->skeleton == TILE_ATTEND ? cuda_attend : cuda_stream, p,
-                       target.arch, check_of(c));
+                       target.arch, check_of(c, target.type));
     }
 }
 
@@ -51,6 +55,8 @@ static void add_both(CudaFixture *f, const AttendCase *c, uint64_t number, int32
     IsaLevel arch = (IsaLevel)(CUDA_SM80 + number % 3);
     add(f, c, false, (Target){arch, number % 4 == 3 ? DTYPE_F16 : DTYPE_BF16, columns});
     add(f, c, true, (Target){arch, DTYPE_BF16, columns});
+    add(f, c, false, (Target){arch, DTYPE_F32, columns});
+    add(f, c, true, (Target){arch, DTYPE_F32, columns});
 }
 
 static void check_cases(const AttendCase *cases, size_t count, bool quick) {
@@ -121,15 +127,18 @@ static void test_starts(void **state) {
     };
     CudaFixture f;
     fixture_open(&f, true);
-    for (size_t i = 0; i < COUNT(cases); i++)
-        add(&f, &cases[i], false,
-            (Target){(IsaLevel)(CUDA_SM80 + i % 3), DTYPE_BF16, i == 5 ? 2 : 0});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        Target target = {(IsaLevel)(CUDA_SM80 + i % 3), DTYPE_BF16, i == 5 ? 2 : 0};
+        add(&f, &cases[i], false, target);
+        target.type = DTYPE_F32;
+        add(&f, &cases[i], false, target);
+    }
     cuda_fixture_run(&f);
 }
 
 // Heads h of one query a row b, which begins anywhere; values are part of the keys, and these
 // are dealt to two blocks.
-static const TileProgram *latent(CudaFixture *f, int heads, int keys, int d, int e, int at) {
+static const char *latent(Arena *arena, int heads, int keys, int d, int e, int at) {
     static const char text[] =
         "tile latent attend\n  grid b = 3\n  grid p = 2\n  m h = %d\n  n s = %d\n  k d = %d\n"
         "  k e = %d\n  band 0, inf\n  deal 64\n"
@@ -148,19 +157,34 @@ static const TileProgram *latent(CudaFixture *f, int heads, int keys, int d, int
         "  %%14 = map div %%13, %%11 : f32 (b, p, h, e)\n"
         "  store y[b*%d + p*%d + h*%d + e] = %%14 : f32 (b, p, h, e)\n";
     int all = keys * d, result = heads * e;
-    Str t = str_printf(&f->bench.arena, text, heads, keys, d, e, 3 * heads * d, 3 * all,
-                       6 * result, heads * d, d, all, d, all, d, at, 2 * result, result, e);
-    return bench_program(&f->bench, t.ptr);
+    Str t = str_printf(arena, text, heads, keys, d, e, 3 * heads * d, 3 * all, 6 * result,
+                       heads * d, d, all, d, all, d, at, 2 * result, result, e);
+    return t.ptr;
+}
+
+// The program, with dots of this type.
+static void add_text(CudaFixture *f, const char *text, IsaLevel arch, DType type,
+                     CudaCheck check) {
+    TileProgram *p = arena_new(&f->bench.arena, TileProgram);
+    *p = *bench_program(&f->bench, text);
+    attend_case_narrow(p, type);
+    cuda_bench_add(&f->cuda, cuda_attend, p, arch, check);
 }
 
 static void test_latent(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, true);
-    CudaCheck check = {.range = 0.5, .whole = 150, .tolerance = 0x1p-9 * 2 * sqrt(150)};
-    cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 5, 150, 40, 24, 0), CUDA_SM80, check);
-    cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 18, 150, 72, 40, 32), CUDA_SM90A, check);
-    cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 3, 150, 576, 512, 0), CUDA_SM100A, check);
+    const char *const texts[] = {latent(&f.bench.arena, 5, 150, 40, 24, 0),
+                                 latent(&f.bench.arena, 18, 150, 72, 40, 32),
+                                 latent(&f.bench.arena, 3, 150, 576, 512, 0)};
+    const DType types[] = {DTYPE_BF16, DTYPE_F32};
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 2; k++) {
+            CudaCheck check = {
+                .range = 0.5, .whole = 150, .tolerance = tolerance_of(types[k], 150)};
+            add_text(&f, texts[i], (IsaLevel)(CUDA_SM80 + (i + k) % 3), types[k], check);
+        }
     cuda_fixture_run(&f);
 }
 
@@ -236,15 +260,18 @@ static void test_segments(void **state) {
     };
     CudaFixture f;
     fixture_open(&f, true);
-    CudaCheck check = {.range = 0.5, .whole = 6, .tolerance = 0x1p-9 * 2 * sqrt(70)};
+    CudaCheck check = {.range = 0.5, .whole = 6, .tolerance = tolerance_of(DTYPE_BF16, 70)};
     for (size_t i = 0; i < COUNT(texts); i++)
         for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
-            cuda_bench_add(&f.cuda, cuda_attend, bench_program(&f.bench, texts[i]),
-                           (IsaLevel)arch, check);
+            add_text(&f, texts[i], (IsaLevel)arch, DTYPE_BF16, check);
+    check.tolerance = tolerance_of(DTYPE_F32, 70);
+    for (size_t i = 0; i < COUNT(texts); i++)
+        add_text(&f, texts[i], CUDA_SM80, DTYPE_F32, check);
     cuda_fixture_run(&f);
 }
 
-// Widths of heads as they are, with the tiles that are chosen for them.
+// Widths of heads as they are, with the tiles that are chosen for them. In f32 one of them for
+// each GPU, and the widest for the one with the least room.
 static void test_compiles(void **state) {
     (void)state;
     static const AttendCase cases[] = {
@@ -255,16 +282,22 @@ static void test_compiles(void **state) {
         {2048, 2048, 256, 256, 2, 1, CAUSAL, false, 0, 0, 1, false, false, 0},
         {128, 4096, 128, 128, 4, 4, CAUSAL, false, 0, 0, 1, true, false, 2},
     };
+    static const int in_f32[] = {3, 4, 2};
+    const CudaCheck check = {.range = 1};
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         CudaFixture f;
         fixture_open(&f, true);
+        const char *widest = latent(&f.bench.arena, 32, 4096, 576, 512, 0);
+        Target target = {(IsaLevel)arch, DTYPE_BF16, 0};
         for (size_t i = 0; i < COUNT(cases); i++) {
-            add(&f, &cases[i], false, (Target){(IsaLevel)arch, DTYPE_BF16, 0});
-            if (!cases[i].start)
-                add(&f, &cases[i], true, (Target){(IsaLevel)arch, DTYPE_BF16, 0});
+            add(&f, &cases[i], false, target);
+            if (!cases[i].start) add(&f, &cases[i], true, target);
         }
-        cuda_bench_add(&f.cuda, cuda_attend, latent(&f, 32, 4096, 576, 512, 0), (IsaLevel)arch,
-                       (CudaCheck){.range = 1});
+        add_text(&f, widest, target.arch, DTYPE_BF16, check);
+        target.type = DTYPE_F32;
+        add(&f, &cases[in_f32[arch - CUDA_SM80]], false, target);
+        add(&f, &cases[in_f32[arch - CUDA_SM80]], true, target);
+        if (arch == CUDA_SM80) add_text(&f, widest, target.arch, DTYPE_F32, check);
         cuda_fixture_compile(&f, (IsaLevel)arch);
     }
 }
@@ -279,10 +312,15 @@ static void test_refuses(void **state) {
     for (schedule.split = 0; schedule.split < 2; schedule.split++) {
         TileKernels *kernels =
             region_to_tile(regions, &regions->regions[0], &schedule, &f.bench.arena);
+        const TileProgram *p = kernels->kernels[0].program;
         CudaKernel kernel;
-        // Gradients of both sides at once; operands in f32.
-        assert_false(cuda_emit(&f.bench.diag, &f.bench.arena, kernels->kernels[0].program,
-                               CUDA_SM80, NULL, &kernel));
+        // Gradients of both sides at once; operands of two types.
+        uint32_t dot = 1;
+        while (p->ops.ptr[dot].kind != TILE_DOT)
+            dot++;
+        const TileOp *left = tile_op(p, p->ops.ptr[dot].in[0]);
+        if (schedule.split) p->args.ptr[left->access.arg].type = DTYPE_BF16;
+        assert_false(cuda_emit(&f.bench.diag, &f.bench.arena, p, CUDA_SM80, NULL, &kernel));
     }
     bench_close(&f.bench);
 }

@@ -134,7 +134,7 @@ static void test_contractions(void **state) {
     add_demo(&k, "models/attnres_block.strata", CUDA_SM80, DTYPE_F32);
     add_demo(&k, "models/attnres_block.strata", CUDA_SM90A, DTYPE_BF16);
     add_demo(&k, "models/attnres_block.strata", CUDA_SM100A, DTYPE_BF16);
-    keep(&k, is_loop, 40);
+    keep(&k, is_loop, 30);
     uint32_t by_wgmma = 0;
     vec_each (const CompiledKernel, kernel, &k.kernels)
         by_wgmma += is_by_wgmma(kernel);

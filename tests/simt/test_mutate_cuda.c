@@ -50,21 +50,22 @@ static const char sum_of_parts[] = "tile sum stream\nserial p = 3\ncol c = 2880\
                                    "store y[c] = %2 : f32 (c)\n";
 
 // Causal attention of 40 queries and keys, tiles of keys in two stages.
-#define ATTENTION(knobs)                                                              \
-    "tile attention attend\ngrid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"     \
-    "band 0, inf\narg q: bf16[1280]\narg key: bf16[1280]\narg v: bf16[1920]\n"        \
-    "arg y: f32[1920]\nknob bm = 32\nknob warps_m = 2\nknob stages = 2\n" knobs       \
-    "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"                                 \
-    "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"                               \
-    "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n%4 = const 0.5 : f32 ()\n"             \
-    "%5 = map mul %3, %4 : f32 (h, t, s)\n"                                           \
-    "%6 = reduce_max %5 over (s) : f32 (h, t)\n%7 = map sub %5, %6 : f32 (h, t, s)\n" \
-    "%8 = map exp %7 : f32 (h, t, s)\n%9 = reduce_sum %8 over (s) : f32 (h, t)\n"     \
-    "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"                                \
-    "%11 = dot %8, %10 over (s) : f32 (h, t, e)\n"                                    \
-    "%12 = map div %11, %9 : f32 (h, t, e)\n"                                         \
+#define ATTENTION(type, knobs)                                                          \
+    "tile attention attend\ngrid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"       \
+    "band 0, inf\narg q: " type "[1280]\narg key: " type "[1280]\narg v: " type         \
+    "[1920]\narg y: f32[1920]\nknob bm = 32\nknob warps_m = 2\nknob stages = 2\n" knobs \
+    "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"                                   \
+    "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"                                 \
+    "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n%4 = const 0.5 : f32 ()\n"               \
+    "%5 = map mul %3, %4 : f32 (h, t, s)\n"                                             \
+    "%6 = reduce_max %5 over (s) : f32 (h, t)\n%7 = map sub %5, %6 : f32 (h, t, s)\n"   \
+    "%8 = map exp %7 : f32 (h, t, s)\n%9 = reduce_sum %8 over (s) : f32 (h, t)\n"       \
+    "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"                                  \
+    "%11 = dot %8, %10 over (s) : f32 (h, t, e)\n"                                      \
+    "%12 = map div %11, %9 : f32 (h, t, e)\n"                                           \
     "store y[h*960 + t*24 + e] = %12 : f32 (h, t, e)\n"
-static const char attention[] = ATTENTION("knob bn = 16\n");
+static const char attention[] = ATTENTION("bf16", "knob bn = 16\n");
+static const char attention_in_f32[] = ATTENTION("f32", "knob bn = 32\nknob warps_n = 2\n");
 static const char attention_from_start[] =
     "tile attention attend\ngrid p = 2\nm t = 20\nn s = 200\nk d = 16\nk e = 24\n"
     "band 0, 60\ndeal 32\narg begin: i32[1]\narg q: bf16[320]\narg key: bf16[3200]\n"
@@ -77,7 +78,7 @@ static const char attention_from_start[] =
     "%9 = load v[s*24 + e] : f32 (s, e)\n%10 = dot %8, %9 over (s) : f32 (p, t, e)\n"
     "%11 = reduce_sum %8 over (s) : f32 (p, t)\n%12 = map div %10, %11 : f32 (p, t, e)\n"
     "store y[p*480 + t*24 + e] = %12 : f32 (p, t, e)\n";
-static const char attention_of_two[] = ATTENTION("knob bn = 32\nknob warps_n = 2\n");
+static const char attention_of_two[] = ATTENTION("bf16", "knob bn = 32\nknob warps_n = 2\n");
 
 // The gradients of such: of queries, and of keys with values.
 #define GRADIENTS(name, results)                                                        \
@@ -317,6 +318,24 @@ static const Mutation in_attention_of_two[] = {
     PLANT("part * 2 + j * 2 + lane", "j * 2 + lane", "wrong"),
     PLANT("k = part * 16 + j * 8", "k = j * 8", "race"),
     PLANT("thread / 64 * 16", "thread / 32 * 16", NULL),
+};
+
+// Weights on their way to the sums, and what is read of the tiles.
+static const Mutation in_attention_in_f32[] = {
+    PLANT("named_barrier_sync(1 + thread / 64, 64);\n        // %11", "// %11", "race"),
+    PLANT("copy_async_wait<0>();\n        __syncthreads();", "copy_async_wait<0>();", "race"),
+    PLANT("part * 4 + j * 2 + lane", "j * 2 + lane", "race"),
+    PLANT("+ lane % 2 * 8;\n", ";\n", "race"),
+    PLANT("weights_0[r / 2][j][r % 2 * 2 + 1] = pair_0[1]",
+          "weights_0[r / 2][j][r % 2 * 2 + 1] = pair_0[0]", "wrong"),
+    PLANT("__float_as_uint(weights_0[r / 2][j][r % 2 * 2 + 1])",
+          "__float_as_uint(weights_0[r / 2][j][r % 2 * 2])", "wrong"),
+    PLANT("lane % 4 * 2 + i % 2, k / 4", "lane % 4 + i % 2 * 4, k / 4", "wrong"),
+    PLANT("(part * 16 + i", "(i", "wrong"),
+    PLANT("lane / 4 + r * 8, p / 4", "lane / 4 + r * 8, p / 8", "wrong"),
+    PLANT("(p + q, ", "(p + 3 - q, ", "wrong"),
+    PLANT("lane % 2 * 8);\n", "8);\n", "wrong"),
+    PLANT("for (int k = 0; k < 16; k += 4)", "for (int k = 0; k < 12; k += 4)", "wrong"),
 };
 
 // Groups of rows: which tile a block has, and what is of no group or of the next one.
@@ -572,6 +591,8 @@ static void bugs_in_attention(void **state) {
     (void)state;
     expect_noticed((Program){attention, CUDA_SM80, 0x1p-7, NULL}, in_attention,
                    COUNT(in_attention));
+    expect_noticed((Program){attention_in_f32, CUDA_SM80, 40 * 0x1p-22, NULL},
+                   in_attention_in_f32, COUNT(in_attention_in_f32));
     expect_noticed((Program){attention_from_start, CUDA_SM80, 0x1p-7, begin_prepare},
                    in_attention_from_start, COUNT(in_attention_from_start));
     expect_noticed((Program){attention_of_two, CUDA_SM80, 0x1p-7, NULL}, in_attention_of_two,
