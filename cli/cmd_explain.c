@@ -4,6 +4,7 @@
 
 #include "autotune/prior.h"
 #include "cli/explain.h"
+#include "codegen/cuda/attend_choice.h"
 #include "ir/graph/passes.h"
 
 static Kernel kernel_of(const Explain *e, const Region *region) {
@@ -152,24 +153,33 @@ static void add_refusals(const Explain *e) {
     }
 }
 
-// Of weights chosen by an index.
-static void add_gathers(const Explain *e) {
+// What a value has in memory that one kernel would not need, and why.
+static void add_memory(const Explain *e, uint32_t v, const char *what, const char *why) {
     Cli *cli = e->cli;
+    Str name = explain_value_name(e, (ValueId){v});
+    if (!cli->options.json) {
+        strbuf_addf(&cli->out, "    %.*s and its %s: %s\n", STR_ARG(name), what, why);
+        return;
+    }
+    json_object(&cli->json);
+    json_key(&cli->json, "value");
+    json_string(&cli->json, name);
+    json_key(&cli->json, "keeps");
+    json_string(&cli->json, str_of(what));
+    json_key(&cli->json, "reason");
+    json_string(&cli->json, str_of(why));
+    json_end(&cli->json);
+}
+
+// Weights chosen by an index, and scores of attention.
+static void add_memories(const Explain *e) {
+    bool cuda = level_is_cuda(e->machine.context.level);
     for (uint32_t v = 1; v < e->g->values.len; v++) {
-        const char *why = e->region_of[v] ? grouped_refusal(e->g, (ValueId){v}) : NULL;
-        if (!why) continue;
-        Str name = explain_value_name(e, (ValueId){v});
-        if (!cli->options.json) {
-            strbuf_addf(&cli->out, "    %.*s and its gathered weight: %s\n", STR_ARG(name),
-                        why);
-            continue;
-        }
-        json_object(&cli->json);
-        json_key(&cli->json, "gathers");
-        json_string(&cli->json, name);
-        json_key(&cli->json, "reason");
-        json_string(&cli->json, str_of(why));
-        json_end(&cli->json);
+        if (!e->region_of[v]) continue;
+        const char *why = grouped_refusal(e->g, (ValueId){v});
+        if (why) add_memory(e, v, "gathered weight", why);
+        why = attend_refusal(e->g, (ValueId){v}, cuda ? ATTEND_MOST_WIDTH : INT64_MAX);
+        if (why) add_memory(e, v, "scores", why);
     }
 }
 
@@ -225,7 +235,7 @@ static void explain_text(const Explain *e) {
     strbuf_addf(out, "\non %.*s\n\nnot fused\n",
                 STR_ARG(machine_text(&e->cli->arena, &e->machine)));
     add_refusals(e);
-    add_gathers(e);
+    add_memories(e);
     residual_text(&e->residual, out);
     if (!e->cli->options.decode) return;
     strbuf_addz(out, "\nstates\n");
@@ -247,7 +257,7 @@ static void explain_json(const Explain *e) {
     json_key(w, "not_fused");
     json_array(w);
     add_refusals(e);
-    add_gathers(e);
+    add_memories(e);
     json_end(w);
     if (e->cli->options.grad) {
         json_key(w, "kept_bytes");

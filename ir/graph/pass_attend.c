@@ -420,3 +420,17 @@ Graph *pass_attend(const Graph *g, Arena *arena, int64_t most_width) {
     arena_release(&p.scratch);
     return to;
 }
+
+const char *attend_refusal(const Graph *g, ValueId v, int64_t most_width) {
+    Attend p = {.g = g, .most_width = INT64_MAX};
+    arena_init(&p.scratch);
+    p.kept = arena_array(&p.scratch, bool, g->values.len);  // nothing
+    const Attention *a = attention_of(&p, v);
+    const char *why = NULL;
+    if (a)
+        why = values_fit(g, a, most_width)
+                  ? "something else uses them, or the weights"
+                  : "queries, keys or values have more elements than a kernel takes";
+    arena_release(&p.scratch);
+    return why;
+}

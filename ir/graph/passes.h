@@ -21,6 +21,8 @@ Graph *pass_simplify(const Graph *g, Arena *arena);
 // most_width elements. requires: simplified, every axis bound. ensures: same leaves, outputs
 // and updates.
 Graph *pass_attend(const Graph *g, Arena *arena, int64_t most_width);
+// Why this contraction of a softmax is no ATTEND though it is attention; NULL: it is none.
+const char *attend_refusal(const Graph *g, ValueId v, int64_t most_width);
 
 // A new graph in which attention reads of a position what its keys and values are made of,
 // and heads' weights are on the side of queries and results: where that is cheaper for one

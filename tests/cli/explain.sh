@@ -82,6 +82,24 @@ flops() { expect 0 check $model --set d=64 --set layers=1 --target $1; awk '/^fl
 [ "$(flops cuda:sm_90a)" -lt $(($(flops cpu) * 3 / 2)) ] || fail "flops on a GPU"
 
 # Weights chosen by an index: a contraction of groups, or the reason why not.
+# Attention that is several kernels says why: heads are wider than what GPUs have a kernel for.
+cat >attends.strata <<'END'
+model attends {
+    dim d = 256
+    input q[T, d] : f32
+    input k[T, d] : f32
+    input v[T, d] : f32
+    output y = attend(q, k, v, over = T, along = d, causal = true)
+}
+END
+for d in 256 257; do
+    expect 0 explain attends.strata --set T=32 --set d=$d --target cuda:sm_90a --dtype f32
+    cp out attends.$d
+done
+grep -q 'its scores: ' attends.256 && fail 'attention that is one kernel has no scores in memory'
+grep -q 'its scores: queries, keys or values have more elements than a kernel takes' attends.257 ||
+    fail 'why are scores in memory?'
+
 cat >gathers.strata <<'END'
 model gathers {
     dim e = 4, d = 8, f = 6
