@@ -29,8 +29,9 @@ MODES = {"train": "train", "infer": "train", "prefill": "infer", "decode": "infe
 # Of a turn: measured steps, and steps before them. It takes some tokens until threads are awake and what the caches can hold
 # of the weights is there again.
 TURNS = {"train": (1, 0), "infer": (1, 0), "prefill": (2, 1), "decode": (8, 8)}
-OPENINGS, NARROW, LIMIT = 6, 0.015, 60
-ROUNDS, SECONDS = 4, 5  # of an opening, at least
+OPENINGS, NARROW, LIMIT = 6, 0.015, 100
+ROUNDS = 3  # of an opening, at least, and more for so many seconds; starting decides most about a token
+SECONDS = {"train": 8, "infer": 8, "prefill": 4, "decode": 2}
 
 # width: heads, hidden width of feed-forward layers, batch. As tests/peers/cases.py.
 SIZES = {512: (8, 1408, 4), 1024: (16, 2816, 2)}
@@ -95,7 +96,7 @@ def strata_row(options, label, artifacts, entry):
     sums, ratios, end = [], [], time.monotonic() + LIMIT
     while len(ratios) < OPENINGS or (time.monotonic() < end and not is_narrow(*median_interval(ratios))):
         contestants = pair(options, artifacts, entry)
-        hold(contestants, ROUNDS, *TURNS[entry], SECONDS)
+        hold(contestants, ROUNDS, *TURNS[entry], SECONDS[entry])
         if any(c.failure for c in contestants):
             return failed_row(label, contestants)
         sums.append([c.kernel_sum() for c in contestants])
@@ -107,7 +108,7 @@ def strata_row(options, label, artifacts, entry):
 
 def torch_row(options, label, width):
     contestants = torch_pair(options, width)
-    hold(contestants, ROUNDS, 1)
+    hold(contestants, 2 * ROUNDS, 1)
     if any(c.failure for c in contestants):
         return failed_row(label, contestants)
     seconds = [statistics.median(c.samples()) for c in contestants]

@@ -1,4 +1,5 @@
 """Programs that take turns: each runs as a child that does one step a line of input (see tests/peers/worker.py)."""
+import contextlib
 import json
 import math
 import statistics
@@ -44,11 +45,9 @@ class Contestant:
         """Seconds; None after a failure."""
         if self.failure:
             return None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # answer() finds out why
             self.child.stdin.write("step\n")
             self.child.stdin.flush()
-        except BrokenPipeError:
-            pass  # answer() finds out why
         line = self.answer()
         if not line:
             return None
@@ -66,7 +65,8 @@ class Contestant:
 
     def close(self):
         if self.child:
-            self.child.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.child.stdin.close()
             self.child.stdout.close()
             self.child.wait()
         self.messages.close()
