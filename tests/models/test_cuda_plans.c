@@ -58,6 +58,31 @@ static void test_recurrences(void **state) {
     plan_check("models/kimi_linear.strata", ENTRY_FORWARD, CUDA_SM80, DTYPE_F32);
 }
 
+// Ways through the depth that are not attention over it, and others. Of mhc's gradients some
+// are rounding alone: its streams begin alike.
+static void test_schemes(void **state) {
+    (void)state;
+    static const struct {
+        const char *residual;
+        EntryKind kind;
+        IsaLevel arch;
+        DType storage;
+    } rows[] = {
+        {"mudd", ENTRY_GRAD, CUDA_SM80, DTYPE_BF16},
+        {"hyper", ENTRY_GRAD, CUDA_SM90A, DTYPE_F32},
+        {"mhc", ENTRY_FORWARD, CUDA_SM80, DTYPE_F32},
+        {"mhc_lite", ENTRY_FORWARD, CUDA_SM100A, DTYPE_F32},
+        {"heads", ENTRY_GRAD, CUDA_SM90A, DTYPE_F32},
+        {"input_query", ENTRY_FORWARD, CUDA_SM80, DTYPE_F32},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const Setting settings[] = {
+            {STR("residual"), str_of(rows[i].residual)}, SET("layers", "2"), SET("n", "2")};
+        plan_check_with("models/lm.strata", rows[i].kind, rows[i].arch, rows[i].storage,
+                        (Settings){settings, 3});
+    }
+}
+
 static void test_sm100a(void **state) {
     (void)state;
     plan_check("models/attnres_block.strata", ENTRY_FORWARD, CUDA_SM100A, DTYPE_BF16);
@@ -73,6 +98,6 @@ int main(void) {
         cmocka_unit_test(test_f32),      cmocka_unit_test(test_sm80),
         cmocka_unit_test(test_sm90a),    cmocka_unit_test(test_experts),
         cmocka_unit_test(test_decoding), cmocka_unit_test(test_recurrences),
-        cmocka_unit_test(test_sm100a)};
+        cmocka_unit_test(test_schemes),  cmocka_unit_test(test_sm100a)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
