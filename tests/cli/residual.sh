@@ -26,6 +26,14 @@ on=$(total)
 expect 0 explain $lm $sizes --set residual=block --set block=4 --two-phase off
 moves layers.0.ffn 2 0
 [ "$(total)" -gt "$on" ] || fail "one phase moves no more than two: $(total), $on"
+# At the paper's typical setting (128 sublayers, 8 blocks, 4 streams) no more than its table 1, and what docs/inspect.md says.
+typical="--set layers=64 --set block=16 --set d=2048 --context 64"
+for row in 'standard 3 2.97' 'mhc 34 16.90' 'full 24 11.60' 'block 5.5 4.87'; do
+    set -- $row
+    expect 0 explain $lm $typical --set residual=$1
+    awk -v paper=$2 -v ours=$3 '/ together / { good = $NF <= paper && $NF >= ours - 0.1 && $NF <= ours + 0.1 } END { exit !good }' out ||
+        fail "$1: $(grep together out), not $3"
+done
 expect 0 explain $lm $sizes --set residual=block --json
 json_has residual kernels
 expect 0 explain $lm $sizes --grad
