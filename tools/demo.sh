@@ -1,6 +1,7 @@
 #!/bin/sh
 # demo.sh [DIR]: a small language model with attention over depth, from tuning to a report: tunes, trains, generates,
-# and compares block sizes with each other and with a plain residual stream. A few minutes on two cores.
+# compares block sizes with each other and with a plain residual stream, and trains a mixture of experts. A few minutes
+# on two cores.
 # DIR (default build/demo) keeps everything; run again, it uses the tuning of the first time.
 set -eu
 cd "$(dirname "$0")/.."
@@ -39,6 +40,11 @@ rm -rf "$out/run"
 say "generating"
 "$strata" generate $here $sizes --params "$out/run/params.safetensors" \
     --prompt 'And the LORD said unto ' --tokens 300 --temperature 0.7
+
+say "a mixture of experts with linear attention: training"
+rm -rf "$out/experts"
+"$strata" train models/kimi_linear.strata --set size=tiny --set sparse=true --context 128 \
+    --data "$out/train.txt" --eval-data "$out/held_out.txt" --steps 100 --lr 3e-3 --out "$out/experts"
 
 say "comparing block sizes, and PreNorm"
 "$strata" sweep $here $sizes --vary block=1,2,4,8 --compare models/prenorm.strata \
