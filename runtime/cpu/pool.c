@@ -29,7 +29,11 @@ enum {
     GATE_OPEN = 1 << 11,
     GATE_GENERATION = 1 << 12,
     THREADS_MAX = 1024,
-    PIECES = 4,  // per thread: enough to even out, few enough to cost nothing
+    // Pieces per thread: enough to even out, few enough to cost nothing. A job with many tasks
+    // has more: it lasts long, and what its tasks cost may differ (rows of groups).
+    PIECES = 4,
+    PIECES_MOST = 16,
+    PIECE_TASKS = 64,  // at least, of pieces that are further ones
     PAUSES = 64,
     SPIN_LEAST_NS = 50000,
     SPIN_FIRST_NS = 200000,
@@ -38,7 +42,7 @@ enum {
     HUGE_PAGE = 1 << 21,
 };
 
-// One thread's share of the job: pieces not yet begun are [next, PIECES). On a line of its own.
+// One thread's share of the job: pieces not yet begun are [next, pieces). On a line of its own.
 typedef struct {
     _Alignas(CACHE_LINE) _Atomic uint32_t next;
 } Share;
@@ -48,6 +52,7 @@ typedef struct {
     void *context;
     int64_t n;
     uint32_t shares;  // threads that the job is cut for
+    uint32_t pieces;  // of each share
 } Job;
 
 typedef struct {
@@ -99,18 +104,25 @@ static int64_t cut(int64_t n, uint32_t part, uint32_t parts) {
     return n / parts * part + n % parts * part / parts;
 }
 
+static uint32_t pieces_of(int64_t share) {
+    int64_t pieces = share / PIECE_TASKS;
+    if (pieces <= PIECES) return PIECES;
+    return pieces < PIECES_MOST ? (uint32_t)pieces : PIECES_MOST;
+}
+
 static void run_piece(const Job *job, uint32_t share, uint32_t piece, uint32_t thread) {
-    uint32_t parts = job->shares * PIECES, part = share * PIECES + piece;
+    uint32_t parts = job->shares * job->pieces, part = share * job->pieces + piece;
     int64_t begin = cut(job->n, part, parts), end = cut(job->n, part + 1, parts);
     if (begin < end) job->fn(job->context, begin, end, thread);
 }
 
 static void run_share(Pool *pool, uint32_t share, uint32_t thread) {
     _Atomic uint32_t *next = &pool->shares[share].next;
+    uint32_t pieces = pool->job.pieces;
     // Reading first keeps the line shared once a share is used up.
-    while (atomic_load_explicit(next, memory_order_relaxed) < PIECES) {
+    while (atomic_load_explicit(next, memory_order_relaxed) < pieces) {
         uint32_t piece = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
-        if (piece < PIECES) run_piece(&pool->job, share, piece, thread);
+        if (piece < pieces) run_piece(&pool->job, share, piece, thread);
     }
 }
 
@@ -211,6 +223,7 @@ void pool_run(Pool *pool, int64_t n, PoolFn *fn, void *context) {
     pool->busy = true;
     uint32_t shares = n < pool->threads ? (uint32_t)n : pool->threads;
     pool->job = (Job){.fn = fn, .context = context, .n = n, .shares = shares};
+    pool->job.pieces = pieces_of(n / shares);
     for (uint32_t i = 0; i < shares; i++)
         atomic_store_explicit(&pool->shares[i].next, 0, memory_order_relaxed);
     uint32_t generation = atomic_load_explicit(&pool->gate, memory_order_relaxed);
