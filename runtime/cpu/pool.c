@@ -39,6 +39,8 @@ enum {
     SPIN_FIRST_NS = 200000,
     SPIN_MOST_NS = 1000000,
     CACHE_LINE = 64,
+    AHEAD_LINES = 16,        // asked for at once: some hundred ns
+    AHEAD_MOST = 256 << 10,  // per thread: a part of its second-level cache
     HUGE_PAGE = 1 << 21,
 };
 
@@ -55,10 +57,17 @@ typedef struct {
     uint32_t pieces;  // of each share
 } Job;
 
+// How far a thread is with its part of what is read ahead.
+typedef struct {
+    const unsigned char *data;
+    size_t done;
+} Asked;
+
 typedef struct {
     Pool *pool;
     uint32_t index;
     pthread_t thread;
+    Asked asked;
 } Worker;
 
 // Where workers may run: anywhere but on the caller's CPU.
@@ -72,6 +81,9 @@ struct Pool {
     _Alignas(CACHE_LINE) _Atomic uint32_t bell;  // changes with every job; sleepers wait on it
     _Atomic uint32_t sleepers;
     _Atomic bool quit;
+    // What a coming job reads. The two may not match for a moment: they are only asked for.
+    const unsigned char *_Atomic ahead;
+    _Atomic size_t ahead_bytes;
     bool busy;
     unsigned char *scratch;
     size_t scratch_bytes;  // per thread
@@ -147,15 +159,31 @@ static bool take_part(Pool *pool, uint32_t thread, uint32_t *seen) {
     return false;
 }
 
+// Asks for the next lines of the thread's part; false when there are no more. Memory that is no
+// longer there may be asked for.
+static bool ask_ahead(Pool *pool, uint32_t thread, Asked *asked) {
+    const unsigned char *data = atomic_load_explicit(&pool->ahead, memory_order_relaxed);
+    size_t bytes = atomic_load_explicit(&pool->ahead_bytes, memory_order_relaxed);
+    if (data != asked->data) *asked = (Asked){.data = data};
+    size_t part = bytes / pool->threads, most = part < AHEAD_MOST ? part : AHEAD_MOST;
+    if (!data || asked->done >= most) return false;
+    const unsigned char *at = data + thread * part + asked->done;
+    for (int i = 0; i < AHEAD_LINES; i++)
+        __builtin_prefetch(at + i * CACHE_LINE, 0, 2);
+    asked->done += AHEAD_LINES * CACHE_LINE;
+    return true;
+}
+
 // Waits for the bell to change from `rung`: spins for a while, then sleeps. A sleep that turns
 // out short was a mistake, so the next one starts later; after a long one less is wasted on
 // spinning.
-static void wait_for_bell(Pool *pool, uint32_t rung, int64_t *patience) {
+static void wait_for_bell(Worker *self, uint32_t rung, int64_t *patience) {
+    Pool *pool = self->pool;
     int64_t start = clock_ns();
     do {
         for (int i = 0; i < PAUSES; i++) {
             if (atomic_load_explicit(&pool->bell, memory_order_acquire) != rung) return;
-            pause_cpu();
+            if (!ask_ahead(pool, self->index, &self->asked)) pause_cpu();
         }
     } while (clock_ns() - start < *patience);
     int64_t asleep = clock_ns();
@@ -178,7 +206,7 @@ static void *worker_main(void *argument) {
     while (!atomic_load_explicit(&pool->quit, memory_order_acquire)) {
         uint32_t rung = atomic_load_explicit(&pool->bell, memory_order_acquire);
         bool quit = atomic_load_explicit(&pool->quit, memory_order_acquire);
-        if (!quit && !take_part(pool, self->index, &seen)) wait_for_bell(pool, rung, &patience);
+        if (!quit && !take_part(pool, self->index, &seen)) wait_for_bell(self, rung, &patience);
     }
     return NULL;
 }
@@ -207,7 +235,7 @@ static void workers_keep_off(Pool *pool) {
 static void wait_until_empty(Pool *pool) {
     for (uint32_t i = 1; atomic_load_explicit(&pool->gate, memory_order_acquire) & GATE_INSIDE;
          i++) {
-        pause_cpu();
+        if (!ask_ahead(pool, 0, &pool->workers[0].asked)) pause_cpu();
         // Somebody inside may have lost its CPU to another process.
         if (i % 1024 == 0) sched_yield();
     }
@@ -237,6 +265,11 @@ void pool_run(Pool *pool, int64_t n, PoolFn *fn, void *context) {
     pool->busy = false;
 }
 
+void pool_read_ahead(Pool *pool, const void *data, size_t bytes) {
+    atomic_store_explicit(&pool->ahead_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead, data, memory_order_relaxed);
+}
+
 typedef struct {
     Pool *pool;
     KernelFn *fn;
@@ -258,6 +291,11 @@ static void run_kernel_part(void *context, int64_t begin, int64_t end, uint32_t 
 void pool_run_kernel(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks) {
     KernelJob job = {.pool = pool, .fn = fn, .args = args};
     pool_run(pool, tasks, run_kernel_part, &job);
+}
+
+void pool_run_alone(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks) {
+    KernelJob job = {.pool = pool, .fn = fn, .args = args};
+    run_kernel_part(&job, 0, tasks, 0);
 }
 
 static void *map_memory(size_t bytes) {

@@ -20,6 +20,13 @@ void pool_run(Pool *pool, int64_t n, PoolFn *fn, void *context);
 // The same for a kernel, each thread with its own scratch.
 void pool_run_kernel(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks);
 
+// The same by the caller alone, for what is too small to be shared out.
+void pool_run_alone(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks);
+
+// What a coming job reads, each thread an equal part of it; none: NULL. Threads that have
+// nothing to do ask for the beginning of theirs. It is a hint: nothing is accessed.
+void pool_read_ahead(Pool *pool, const void *data, size_t bytes);
+
 // Scratch memory of at least `bytes` per thread, 64-byte aligned; grows, never shrinks. What it
 // held is lost.
 MUST_USE bool pool_reserve(Diag *diag, Pool *pool, int64_t bytes);

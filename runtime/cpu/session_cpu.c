@@ -17,12 +17,18 @@
 enum { COPY_BLOCK = 1 << 16 };
 
 typedef struct {
+    const void *data;
+    size_t bytes;
+} Ahead;
+
+typedef struct {
     Mapping memory, work;
     unsigned char *constants;
     Object *objects;  // distinct ones
     uint32_t object_count;
     KernelFn **kernels;
     void ****args;  // of each entry, of each step
+    Ahead **ahead;  // of each entry, of each step: what the next one reads that reads much
 } CpuState;
 
 // ---- opening
@@ -110,14 +116,43 @@ static void ***bind_entry(Session *s, const CpuState *cpu, const PlanEntry *e) {
     return args;
 }
 
+// The largest tensor that the step reads as a whole: weights, mostly.
+static Ahead step_reads(const Session *s, const CpuState *cpu, const PlanEntry *e,
+                        const PlanStep *step) {
+    enum { LEAST = 32 << 10 };
+    Ahead best = {NULL, LEAST - 1};
+    if (step->kind != STEP_LAUNCH) return best;
+    const PlanKernel *kernel = &s->plan->kernels[step->kernel];
+    for (uint32_t k = 0; k < step->arg_count; k++) {
+        const PlanBuffer *b = &e->buffers[step->args[k]];
+        if (b->kind == BUFFER_TENSOR && (size_t)b->bytes > best.bytes &&
+            (double)b->bytes <= kernel->bytes)
+            best = (Ahead){buffer_address(s, cpu, b), (size_t)b->bytes};
+    }
+    return best;
+}
+
+static Ahead *look_ahead(Session *s, const CpuState *cpu, const PlanEntry *e) {
+    Ahead *ahead = arena_array(&s->arena, Ahead, e->step_count), next = {NULL, 0};
+    for (uint32_t i = e->step_count; i-- > 0;) {
+        ahead[i] = next;
+        Ahead reads = step_reads(s, cpu, e, &e->steps[i]);
+        if (reads.data) next = reads;
+    }
+    return ahead;
+}
+
 static bool cpu_open(Diag *diag, Session *s) {
     CpuState *cpu = arena_new(&s->arena, CpuState);
     s->state = cpu;
     if (!check_machine(diag, s->plan) || !allocate(diag, s, cpu) || !load_kernels(diag, s, cpu))
         return false;
     cpu->args = arena_array(&s->arena, void ***, s->plan->entry_count);
-    for (uint32_t i = 0; i < s->plan->entry_count; i++)
+    cpu->ahead = arena_array(&s->arena, Ahead *, s->plan->entry_count);
+    for (uint32_t i = 0; i < s->plan->entry_count; i++) {
         cpu->args[i] = bind_entry(s, cpu, &s->plan->entries[i]);
+        cpu->ahead[i] = look_ahead(s, cpu, &s->plan->entries[i]);
+    }
     return true;
 }
 
@@ -154,12 +189,24 @@ static void copy(Session *s, CopyJob job) {
     pool_run(s->pool, (job.bytes + COPY_BLOCK - 1) / COPY_BLOCK, copy_blocks, &job);
 }
 
+// Is sharing the kernel out more work than the kernel?
+static bool is_tiny(const PlanKernel *k) {
+    enum { MOST = 48 << 10 };
+    return k->flops + k->bytes <= MOST;
+}
+
+static void run_kernel(Session *s, const PlanKernel *k, KernelFn *fn, void **args) {
+    if (is_tiny(k))
+        pool_run_alone(s->pool, fn, args, k->tasks);
+    else
+        pool_run_kernel(s->pool, fn, args, k->tasks);
+}
+
 static void run_step(Session *s, const PlanEntry *e, const PlanStep *step, void **args) {
     const CpuState *cpu = s->state;
     switch (step->kind) {
     case STEP_LAUNCH:
-        pool_run_kernel(s->pool, cpu->kernels[step->kernel], args,
-                        s->plan->kernels[step->kernel].tasks);
+        run_kernel(s, &s->plan->kernels[step->kernel], cpu->kernels[step->kernel], args);
         break;
     case STEP_CLEAR:
         copy(s, (CopyJob){.to = args[0], .bytes = e->buffers[step->args[0]].bytes});
@@ -179,6 +226,8 @@ static bool cpu_run(Diag *diag, Session *s, uint32_t entry) {
     const PlanEntry *e = &s->plan->entries[entry];
     int64_t before = s->profile ? clock_ns() : 0;
     for (uint32_t i = 0; i < e->step_count; i++) {
+        const Ahead *ahead = &cpu->ahead[entry][i];
+        pool_read_ahead(s->pool, ahead->data, ahead->bytes);
         run_step(s, e, &e->steps[i], cpu->args[entry][i]);
         if (!s->profile) continue;
         int64_t now = clock_ns();

@@ -1,6 +1,7 @@
 // test_pool.c: every task runs exactly once, whatever the number of threads and the pauses
 // between jobs.
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "runtime/cpu/cpu.h"
@@ -149,6 +150,39 @@ static void runs_kernels(void **state) {
         assert_int_equal(out[i], i * i);
 }
 
+static void note_thread(void *const *args, int64_t begin, int64_t end, void *scratch) {
+    Fixture *f = args[0];
+    bool is_caller = scratch == pool_scratch(f->pool, 0);
+    for (int64_t i = begin; i < end; i++)
+        f->plain[i] += is_caller ? 1 : 2;
+}
+
+static void runs_alone_what_is_not_shared_out(void **state) {
+    Fixture *f = *state;
+    void *args[1] = {f};
+    assert_true(pool_reserve(&f->diag, f->pool, 64));
+    pool_run_alone(f->pool, note_thread, args, 300);
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(f->plain[i], 1);
+}
+
+// Memory may be gone when a thread finds the time to ask for it.
+static void reads_ahead_without_access(void **state) {
+    enum { BYTES = 1 << 20 };
+    Fixture *f = *state;
+    void *closed = mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(closed != MAP_FAILED);
+    for (int job = 0; job < 100; job++) {
+        pool_read_ahead(f->pool, job % 2 ? closed : NULL, job % 2 ? BYTES : 0);
+        pool_run(f->pool, 64, count_runs, f);
+    }
+    pool_read_ahead(f->pool, closed, BYTES);
+    munmap(closed, BYTES);
+    usleep(1000);
+    pool_run(f->pool, 64, count_runs, f);
+    check_runs(f, 64, 101);
+}
+
 static void names_features_in_order(void **state) {
     (void)state;
     assert_true(cpu_features_rank(cpu_features()) >= 0);
@@ -165,6 +199,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(never_exceeds_the_cpus, setup, teardown),
         cmocka_unit_test_setup_teardown(gives_each_thread_its_scratch, setup, teardown),
         cmocka_unit_test_setup_teardown(runs_kernels, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_alone_what_is_not_shared_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(reads_ahead_without_access, setup, teardown),
         cmocka_unit_test(names_features_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
