@@ -34,6 +34,8 @@ enum {
     SAFE_ROWS = 8,              // that many others
     PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
     FEW_BLOCKS = 4,             // fewer cannot copy the next panel beside the sums
+    ALONE_BYTES = 12 << 10,     // of sums that one thread adds up (runtime/cpu/session_cpu.c)
+    SHARED_BYTES = 48 << 10,    // of cols that are worth being cut twice
     UNIT = 16,                  // rows of a group, or k, in multiples of it
     MOST_TASKS = 256,           // of more the last ones are too small to matter
 };
@@ -61,6 +63,8 @@ static const double cycles_a_load = 0.05;
 static const double cycles_second = 1;  // a vector from the second-level cache
 static const double cycles_a_task = 2000;
 static const double cycles_a_kernel = 3000;    // until all threads are at the second one
+static const double cycles_alone = 1000;       // of one that its caller runs alone
+static const double times_shared_rows = 1.25;  // see shares_rows
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
 static const double lines_again = 1.25;        // times as long from memory, where cols_alias
@@ -382,10 +386,18 @@ static double turns_cost(const ContractShape *c, const Tiles *tiles) {
     return all;
 }
 
-// Adding up the sums of the parts of k.
+// Adding up the sums of the parts of k; where they are few, one thread does it.
 static double parts_cost(const ContractShape *c) {
     double bytes = (double)(c->m * c->n * c->points) * ELEMENT_BYTES;
-    return c->parts > 1 ? cycles_a_kernel + bytes / shared_bytes_a_cycle : 0;
+    double start = bytes > ALONE_BYTES ? cycles_a_kernel : cycles_alone;
+    return c->parts > 1 ? start + bytes / shared_bytes_a_cycle : 0;
+}
+
+// Do threads read parts of the same rows of memory, shorter than a page? The processor, which
+// looks ahead along a row, then brings each of them what the others read.
+static bool shares_rows(const ContractShape *c, const Schedule *s) {
+    bool apart = s->nc >= c->n || (int64_t)s->nc * NARROW_BYTES >= FAR_BYTES;
+    return contract_streams(c) && c->threads > 1 && c->b.bytes >= SHARED_BYTES && !apart;
 }
 
 double contract_cost(const ContractShape *c, const Schedule *s) {
@@ -401,5 +413,6 @@ double contract_cost(const ContractShape *c, const Schedule *s) {
     for (int i = tiles.m == 1; i < 2; i++)
         for (int j = tiles.n == 1; j < 2; j++)
             tiles.cost[i][j] = task_cost(&t, i ? last_rows : rows, j ? last_cols : cols);
-    return turns_cost(c, &tiles) + parts_cost(c);
+    double cost = turns_cost(c, &tiles) + parts_cost(c);
+    return shares_rows(c, s) ? cost * times_shared_rows : cost;
 }
