@@ -552,8 +552,8 @@ static bool access_meets(const TileOp *load, const TileOp *store, uint32_t out) 
 }
 
 // An emitter stores values that stand at the cols in its last pass over a row, after that
-// column's loads, and finishes a tile of m and n after all loads of its epilogue: so meeting
-// accesses are enough, however many passes there are.
+// column's loads, and finishes a tile of m and n after all loads of its epilogue: so accesses
+// that meet, or of STREAM never do, are enough, however many passes there are.
 bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out) {
     if (dtype_bytes(p->args.ptr[in].type) != dtype_bytes(p->args.ptr[out].type)) return false;
     vec_each (const TileOp, load, &p->ops) {
@@ -564,7 +564,10 @@ bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out) {
             return false;
         vec_each (const TileOp, store, &p->ops) {
             if (!tile_op_writes(store->kind) || store->access.arg != out) continue;
-            if (store->kind != TILE_STORE || !access_meets(load, store, out)) return false;
+            if (store->kind != TILE_STORE ||
+                (!access_meets(load, store, out) &&
+                 (p->skeleton != TILE_STREAM || !tile_accesses_disjoint(p, load, store))))
+                return false;
         }
     }
     return true;

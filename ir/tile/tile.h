@@ -219,7 +219,7 @@ double tile_bytes(const TileProgram *p);  // least traffic: every element of eve
 // The program with equal operations only once (tile_share.c).
 TileProgram *tile_share(Arena *arena, const TileProgram *p);
 // May argument `out` be the same memory as `in`: every load of `in` reads just the element that
-// every store to `out` of the same point writes?
+// every store to `out` of the same point writes, or (STREAM) one that the store never does?
 bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out);
 
 // ---- text form, checks, oracle

@@ -182,10 +182,11 @@ static bool distance_reached(const Radices *r, const double *span, uint32_t coun
     return false;
 }
 
-bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b) {
+bool tile_accesses_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b) {
     TileReach x = tile_reach(p, a), y = tile_reach(p, b);
     if (x.count <= 0 || y.count <= 0 || x.most < y.least || y.most < x.least) return true;
-    if (a->kind != TILE_STORE || b->kind != TILE_STORE || a->dims != b->dims) return false;
+    bool plain = (a->kind == TILE_STORE || a->kind == TILE_LOAD) && b->kind == TILE_STORE;
+    if (!plain || a->dims != b->dims) return false;
     // One that moves by tiles, and one that is done once.
     bool once = tile_by_tiles(p, a) != tile_by_tiles(p, b);
     const TileOp *wide = tile_by_tiles(p, b) ? b : a;

@@ -28,8 +28,8 @@ TileReach tile_reach(const TileProgram *p, const TileOp *op);
 // SCATTER_ADD) have its own element? Strides of mixed radix are recognised, in any order;
 // anything cleverer counts as no.
 bool tile_access_injective(const TileProgram *p, const TileOp *op, DimSet dims);
-// Do two stores to one argument touch no common element?
-bool tile_stores_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b);
+// Do a load or store and a store, to one memory, touch no common element?
+bool tile_accesses_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b);
 
 bool tile_op_accesses(TileOpKind kind);                 // LOAD, GATHER, STORE, SCATTER_ADD
 bool tile_op_writes(TileOpKind kind);                   // STORE, SCATTER_ADD

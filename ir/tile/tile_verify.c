@@ -365,7 +365,7 @@ static bool store_verify(const Check *c) {
         return tile_bad(c, "an element is stored more than once");
     for (const TileOp *other = c->p->ops.ptr; other < op; other++) {
         if (!tile_op_writes(other->kind) || other->access.arg != op->access.arg) continue;
-        if (!tile_stores_disjoint(c->p, other, op))
+        if (!tile_accesses_disjoint(c->p, other, op))
             return tile_bad(c, "an element may also be stored by %%%u",
                             (unsigned)(other - c->p->ops.ptr));
     }

@@ -128,7 +128,7 @@ static bool in_place(const char *ops, uint32_t in, uint32_t out) {
     TileBench b;
     bench_open(&b);
     const char *head = "tile t stream\ngrid g = 4\ncol c = 8\n"
-                       "arg x: f32[40]\narg y: f32[40]\narg z: bf16[40]\narg j: i32[32]\n";
+                       "arg x: f32[160]\narg y: f32[160]\narg z: bf16[40]\narg j: i32[32]\n";
     TileProgram *p = bench_read(&b, arena_printf(&b.arena, "%s%s", head, ops));
     bool yes = tile_in_place(p, in, out);
     bench_close(&b);
@@ -163,6 +163,41 @@ static void test_in_place(void **state) {
                  "%3 = load x[g*8 + c] : f32 (g, c)\n%4 = map div %3, %2 : f32 (g, c)\n"
                  "store y[g*8 + c] = %4 : f32 (g, c)",
                  0, 1));
+}
+
+// Rows that move up by one, as a window does: what is read at another place of the same point
+// is written there, and at no other point.
+static void test_in_place_apart(void **state) {
+    (void)state;
+    const struct {
+        int g, c, apart;
+        bool is_in_place;
+    } cases[] = {
+        // The next row; further on in the row; the same across.
+        {8, 1, 8, false},
+        {8, 1, 4, false},
+        {1, 4, 4, false},
+        // Between elements; where a row, or the part of it that is touched, ends; in the next
+        // one.
+        {16, 2, 3, true},
+        {16, 1, 8, true},
+        {16, 1, 9, false},
+        // Beyond all of them, with strides too mixed to tell otherwise.
+        {1, 4, 40, true},
+        {2, 3, 100, true},
+        {2, 3, 1, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int g = cases[i].g, c = cases[i].c, apart = cases[i].apart;
+        char ops[400];
+        snprintf(ops, sizeof ops,
+                 "%%1 = load x[g*%d + c*%d] : f32 (g, c)\n"
+                 "%%2 = load x[g*%d + c*%d + %d] : f32 (g, c)\n"
+                 "store y[g*%d + c*%d] = %%2 : f32 (g, c)\n"
+                 "store y[g*%d + c*%d + %d] = %%1 : f32 (g, c)\n",
+                 g, c, g, c, apart, g, c, g, c, apart);
+        assert_int_equal(in_place(ops, 0, 1), cases[i].is_in_place);
+    }
 }
 
 // Ranges against every index.
@@ -253,7 +288,7 @@ static void test_injective_and_disjoint(void **state) {
         if (!a_once) continue;
         (void)store_random(&p, seed, both_hits);
         TileOp b = store_random(&p, seed + 1 + seed / 4 % 3, both_hits);
-        bool apart = tile_stores_disjoint(&p, &a, &b);
+        bool apart = tile_accesses_disjoint(&p, &a, &b);
         assert_int_equal(apart, most_hits(both_hits) == 1);
         disjoint += apart;
         overlapping += !apart;
@@ -295,6 +330,7 @@ int main(void) {
         cmocka_unit_test(test_flops),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_in_place_apart),
         cmocka_unit_test(test_equal_operations_become_one),
         cmocka_unit_test(test_guard_ranges),
         cmocka_unit_test(test_injective_and_disjoint),

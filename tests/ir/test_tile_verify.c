@@ -137,7 +137,8 @@ static void test_stores(void **state) {
          "an element may also be stored by %2"},
         // Loaded and stored.
         {X "store x[g*8 + s*32 + c] = %1 : f32 (g, s, c)", NULL},
-        {X "store x[g*8 + s*32 + c + 96] = %1 : f32 (g, s, c)",
+        {X "store x[g*8 + s*32 + c + 96] = %1 : f32 (g, s, c)", NULL},
+        {X "store x[g*8 + s*32 + c + 32] = %1 : f32 (g, s, c)",
          "'x' is stored to where it may still be loaded"},
         {X "%2 = load x[c] : f32 (c)\nstore x[g*8 + s*32 + c] = %1 : f32 (g, s, c)",
          "it may still be loaded"},
