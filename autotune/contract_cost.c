@@ -120,14 +120,16 @@ static const TileOp *dot_of(const TileProgram *p) {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Groups of rows: each has about as many as the others. A quarter more, so that most find room
-// in one tile: another one would copy all cols again for a few rows.
+// in one tile: another one would copy all cols again for a few rows. Of so few that cols stream
+// nothing is copied, and most tiles would be empty.
 static void share_groups(const TileProgram *p, ContractShape *c, int m) {
     for (uint32_t i = 1; i < p->ops.len; i++) {
         if (p->ops.ptr[i].kind != TILE_LIMIT) continue;
         bool of_rows = p->ops.ptr[i].over >> m & 1;
         int64_t *shared = of_rows ? &c->m : &c->k, groups = c->points;
         int64_t mean = (*shared + groups - 1) / groups;
-        *shared = least(*shared, (mean * 5 / 4 + UNIT - 1) / UNIT * UNIT);
+        bool few = of_rows && mean < STREAM_ROWS;
+        *shared = few ? mean : least(*shared, (mean * 5 / 4 + UNIT - 1) / UNIT * UNIT);
         if (!of_rows) c->inner_k = c->k;
     }
 }
