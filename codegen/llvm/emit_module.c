@@ -13,7 +13,13 @@
 
 // The IR is made of explicit vectors and needs little: variables become values (sroa),
 // addresses and loads that two operations share are made once (early-cse).
-#define PASSES "function(sroa,early-cse)"
+#define PASSES "sroa,early-cse"
+
+// Between passes over a row STREAM computes many scalars alike, such as the weights of sources.
+static const char *passes_of(const TileProgram *p) {
+    return p->skeleton == TILE_STREAM ? "function(" PASSES ",slp-vectorizer)"
+                                      : "function(" PASSES ")";
+}
 
 typedef struct {
     Builder builder;
@@ -60,7 +66,8 @@ static void module_target(Emission *e) {
 
 static void module_optimise(Emission *e) {
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef error = LLVMRunPasses(e->builder.module, PASSES, e->machine, options);
+    const char *passes = passes_of(e->builder.program);
+    LLVMErrorRef error = LLVMRunPasses(e->builder.module, passes, e->machine, options);
     if (error != NULL) BUG("LLVM passes: %s", LLVMGetErrorMessage(error));
     LLVMDisposePassBuilderOptions(options);
 }
