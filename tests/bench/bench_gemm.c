@@ -10,10 +10,10 @@
 //
 // What counts for a shape is the median ratio, by one rule for all. The prior's schedule is
 // measured until its 95 % interval lies on one side of ENOUGH, is 2 % wide, or MOST_SECONDS are
-// over. Unless the interval lies above, the tuner tries TRIALS schedules and its best is
-// measured likewise, up to MOST_TUNINGS times, with more trials each. What then has the best
-// median is measured once more, and that alone counts: a choice made of several measurements
-// favours the lucky ones.
+// over. Unless the interval lies above, the tuner tries TRIALS schedules, or as many as
+// TUNING_SECONDS allow, and its best is measured likewise, up to MOST_TUNINGS times, with more
+// trials each. What then has the best median is measured once more, and that alone counts: a
+// choice made of several measurements favours the lucky ones.
 //
 // How two programs are compared says turns.h: in turns, with threads bound alike, while nobody
 // else's threads spin. One thread is timed by its own clock, which stands still while others
@@ -40,9 +40,10 @@
 
 enum { CHECKS = 100, LINE = 64, MOST_TUNINGS = 3, MOST_SHAPES = 3 * 4 * 4 * 4 };
 
-#define ENOUGH        0.95
-#define LEAST_SECONDS 0.05
-#define MOST_SECONDS  4.0
+#define ENOUGH         0.95
+#define LEAST_SECONDS  0.05
+#define MOST_SECONDS   4.0
+#define TUNING_SECONDS 15.0
 
 // Longer calls are not warmed up before each measurement: their operands outgrow the caches.
 #define FLOPS_LONG 1e9
@@ -319,8 +320,9 @@ static Schedule schedule_of_prior(Bench *b, const Shape *s) {
 
 // ---- tuning
 
-// The fastest of all trials that is generated code.
-static Schedule fastest(Bench *b, const PlanRequest *plan, const Regions *regions) {
+// The fastest of all trials that is generated code; the prior's if time was too short for any.
+static Schedule fastest(Bench *b, const PlanRequest *plan, const Regions *regions,
+                        Schedule otherwise) {
     Trial *trials;
     TuneContext context = {cpu_name_here(&b->arena), plan->target.level, plan->run_threads,
                            emitter_version(&b->arena, plan->target.level)};
@@ -334,8 +336,7 @@ static Schedule fastest(Bench *b, const PlanRequest *plan, const Regions *region
         best = i;
         least = trials[i].median;
     }
-    if (least == HUGE_VAL) fail(b, "nothing was tuned");
-    return trials[best].schedule;
+    return least < HUGE_VAL ? trials[best].schedule : otherwise;
 }
 
 // Trials of earlier calls count as well, and are not made again.
@@ -349,12 +350,15 @@ static Schedule schedule_of_tuner(Bench *b, const Shape *s, uint32_t most) {
         .run_threads = b->threads,
         .entries = &entry,
         .entry_count = 1};
-    TuneRequest request = {.request = &plan, .trials = most, .measure = measure_defaults()};
+    TuneRequest request = {.request = &plan,
+                           .seconds = TUNING_SECONDS,
+                           .trials = most,
+                           .measure = measure_defaults()};
     TuneReport report;
     // The tuner's process chooses its own CPUs, from all.
     (void)sched_setaffinity(0, sizeof b->cpus, &b->cpus);
     if (!tune(&b->diag, &b->arena, &request, &report)) fail(b, "tuning failed");
-    Schedule schedule = fastest(b, &plan, regions);
+    Schedule schedule = fastest(b, &plan, regions, schedule_of_prior(b, s));
     arena_rewind(&b->arena, mark);
     return schedule;
 }
@@ -472,9 +476,9 @@ static void rule_print(int64_t trials) {
         ENOUGH, MOST_SECONDS);
     if (trials > 0)
         printf("Unless the interval of the prior's schedule lies above, the tuner tries %lld "
-               "more schedules, up to %d times; the best is then measured anew, and that "
-               "counts.\n",
-               (long long)trials, MOST_TUNINGS);
+               "more schedules for at most %.0f s, up to %d times; the best is then measured "
+               "anew, and that counts.\n",
+               (long long)trials, TUNING_SECONDS, MOST_TUNINGS);
 }
 
 static void table(const Request *request, DType type, uint32_t threads) {
