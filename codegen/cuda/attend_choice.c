@@ -13,6 +13,7 @@ enum {
     MOST_REGISTERS = 232,  // of 255: the count is an estimate
     MOST_STAGES = 4,
     MOST_COLUMNS = 4,
+    FMA_SUMS = 96,  // of a thread, with which FMA never spilled
     ROW_BYTES = 4,  // of a number that is known of a row
 };
 
@@ -32,8 +33,12 @@ int attend_shared_bytes(const AttendShape *s, const AttendTiles *t) {
     return attend_tile_bytes(s, t) + attend_weight_bytes(s, t) + of_rows;
 }
 
+static int thread_sums(const AttendShape *s, const AttendTiles *t) {
+    return t->rows * s->sum_width / t->columns / 2;
+}
+
 int attend_registers(const AttendShape *s, const AttendTiles *t) {
-    int sums = t->rows * s->sum_width / t->columns / 2;
+    int sums = thread_sums(s, t);
     int scores = s->scores * t->rows * attend_part(t) / 2;
     int weights = s->weights * t->rows * attend_part(t) / 4;
     // Loaded weights, or by FMA four elements of each row.
@@ -75,6 +80,8 @@ const char *attend_illegal(const AttendShape *s, const AttendTiles *t) {
     if (t->stages < 2 || t->stages > MOST_STAGES) return "stages are 2 to 4";
     if (s->deal % t->other != 0) return "a step is of keys that are dealt at once";
     if (attend_shared_bytes(s, t) > shared_most(s)) return "the tiles do not fit shared memory";
+    if (s->bytes == 4 && t->rows > 1 && thread_sums(s, t) > FMA_SUMS)
+        return "32 rows of a warp have too many sums";
     if (attend_registers(s, t) > MOST_REGISTERS ||
         attend_registers(s, t) * attend_threads(t) > 65536)
         return "the sums do not fit the registers";
@@ -165,13 +172,26 @@ static void choices_with(const AttendShape *s, const AttendTiles *wanted, int co
         }
 }
 
-// Warps that share rows wait for each other: no more of them than registers ask for.
+// As many warps share rows as leave each thread FMA_SUMS.
+static int columns_for_fma(const AttendShape *s) {
+    AttendTiles t = {.rows = 1, .columns = 1};
+    while (t.columns < MOST_COLUMNS && thread_sums(s, &t) > FMA_SUMS)
+        t.columns *= 2;
+    return t.columns;
+}
+
+// Warps that share rows wait for each other: no more of them than registers ask for. Where
+// their tiles do not fit, fewer may do.
 uint32_t attend_choices(const AttendShape *s, const AttendTiles *wanted, AttendTiles *out,
                         uint32_t most) {
     Best best = {
         .out = out, .size = sizeof *out, .most = most, .cycles = cycles_of, .shape = s};
-    for (int columns = 1; columns <= MOST_COLUMNS && best.count == 0; columns *= 2)
-        if (!wanted->columns || wanted->columns == columns)
-            choices_with(s, wanted, columns, &best);
+    int first = wanted->columns ? wanted->columns : s->bytes == 4 ? columns_for_fma(s) : 1;
+    int last = wanted->columns ? first : MOST_COLUMNS;
+    for (int columns = first; columns <= last && best.count == 0; columns *= 2)
+        choices_with(s, wanted, columns, &best);
+    for (int columns = first / 2; !wanted->columns && columns > 0 && best.count == 0;
+         columns /= 2)
+        choices_with(s, wanted, columns, &best);
     return best.count;
 }

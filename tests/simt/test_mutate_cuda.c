@@ -81,28 +81,32 @@ static const char attention_from_start[] =
 static const char attention_of_two[] = ATTENTION("bf16", "knob bn = 32\nknob warps_n = 2\n");
 
 // The gradients of such: of queries, and of keys with values.
-#define GRADIENTS(name, results)                                                        \
-    "tile " name " attend\ngrid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"        \
-    "band 0, inf\narg q: bf16[1280]\narg key: bf16[1280]\narg v: bf16[1920]\n"          \
-    "arg g: bf16[1920]\narg lse: f32[80]\narg delta: f32[80]\n" results                 \
-    "knob bm = 32\nknob bn = 16\nknob warps_m = 2\nknob stages = 2\n"                   \
-    "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"                                   \
-    "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"                                 \
-    "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n%4 = const 0.0625 : f32 ()\n"            \
-    "%5 = map mul %3, %4 : f32 (h, t, s)\n%6 = load lse[h*40 + t] : f32 (h, t)\n"       \
-    "%7 = map sub %5, %6 : f32 (h, t, s)\n%8 = map exp %7 : f32 (h, t, s)\n"            \
-    "%9 = load g[h*960 + t*24 + e] : f32 (h, t, e)\n"                                   \
-    "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"                                  \
-    "%11 = dot %9, %10 over (e) : f32 (h, t, s)\n"                                      \
-    "%12 = load delta[h*40 + t] : f32 (h, t)\n%13 = map sub %11, %12 : f32 (h, t, s)\n" \
+#define GRADIENTS(name, type, results)                                                     \
+    "tile " name " attend\ngrid h = 2\nm t = 40\nn s = 40\nk d = 16\nk e = 24\n"           \
+    "band 0, inf\narg q: " type "[1280]\narg key: " type "[1280]\narg v: " type "[1920]\n" \
+    "arg g: " type "[1920]\narg lse: f32[80]\narg delta: f32[80]\n" results                \
+    "knob bm = 32\nknob bn = 16\nknob warps_m = 2\nknob stages = 2\n"                      \
+    "%1 = load q[h*640 + t*16 + d] : f32 (h, t, d)\n"                                      \
+    "%2 = load key[h*640 + s*16 + d] : f32 (h, s, d)\n"                                    \
+    "%3 = dot %1, %2 over (d) : f32 (h, t, s)\n%4 = const 0.0625 : f32 ()\n"               \
+    "%5 = map mul %3, %4 : f32 (h, t, s)\n%6 = load lse[h*40 + t] : f32 (h, t)\n"          \
+    "%7 = map sub %5, %6 : f32 (h, t, s)\n%8 = map exp %7 : f32 (h, t, s)\n"               \
+    "%9 = load g[h*960 + t*24 + e] : f32 (h, t, e)\n"                                      \
+    "%10 = load v[h*960 + s*24 + e] : f32 (h, s, e)\n"                                     \
+    "%11 = dot %9, %10 over (e) : f32 (h, t, s)\n"                                         \
+    "%12 = load delta[h*40 + t] : f32 (h, t)\n%13 = map sub %11, %12 : f32 (h, t, s)\n"    \
     "%14 = map mul %8, %13 : f32 (h, t, s)\n%15 = map mul %14, %4 : f32 (h, t, s)\n"
 static const char query_gradient[] = GRADIENTS(
-    "queries",
+    "queries", "bf16",
     "arg dq: f32[1280]\n") "%16 = dot %15, %2 over (s) : f32 (h, t, d)\nstore dq[h*640 + t*16 + d] = %16 : f32 (h, t, d)\n";
-static const char key_gradient[] = GRADIENTS(
-    "keys",
-    "arg dk: f32[1280]\narg dv: f32[1920]\n") "%16 = dot %15, %1 over (t) : f32 (h, s, d)\nstore dk[h*640 + s*16 + d] = %16 : f32 (h, s, d)\n"
-                                              "%18 = dot %8, %9 over (t) : f32 (h, s, e)\nstore dv[h*960 + s*24 + e] = %18 : f32 (h, s, e)\n";
+#define KEY_GRADIENT(type)                                            \
+    GRADIENTS("keys", type, "arg dk: f32[1280]\narg dv: f32[1920]\n") \
+    "%16 = dot %15, %1 over (t) : f32 (h, s, d)\n"                    \
+    "store dk[h*640 + s*16 + d] = %16 : f32 (h, s, d)\n"              \
+    "%18 = dot %8, %9 over (t) : f32 (h, s, e)\n"                     \
+    "store dv[h*960 + s*24 + e] = %18 : f32 (h, s, e)\n"
+static const char key_gradient[] = KEY_GRADIENT("bf16");
+static const char key_gradient_in_f32[] = KEY_GRADIENT("f32");
 
 // The gated delta rule without a strength: 40 tokens, 32 at a time.
 static const char recurrence[] = "tile recurrence chunk\n"
@@ -414,6 +418,15 @@ static const Mutation in_key_gradient[] = {
     PLANT("if (k >= 24) break;", "", NULL),
 };
 
+static const Mutation in_key_gradient_in_f32[] = {
+    PLANT("own - other <= 0)) weights_1", "own - other <= 1)) weights_1", "wrong"),
+    PLANT("weights_0[r / 2][j][r % 2 * 2 + e] = 0.0f", "", "wrong"),
+    PLANT("weights_1[r / 2][j][r % 2 * 2 + 0] = pair_1[0]",
+          "weights_1[r / 2][j][r % 2 * 2 + 0] = pair_0[0]", "wrong"),
+    PLANT("sums_1[r / 2][j][r % 2 * 2 + e]", "sums_1[r / 2][j][e * 2 + r % 2]", "wrong"),
+    PLANT("point < 40 ? 16 : 0", "true ? 16 : 0", "which has"),
+};
+
 static const Mutation in_recurrence[] = {
     PLANT("__syncthreads();\n        // %4 ", "// %4 ", "race"),
     PLANT("__syncthreads();\n        // %7 ", "// %7 ", "race"),
@@ -606,6 +619,8 @@ static void bugs_in_gradients_of_attention(void **state) {
                    COUNT(in_query_gradient));
     expect_noticed((Program){key_gradient, CUDA_SM80, 40 * 0x1p-8, NULL}, in_key_gradient,
                    COUNT(in_key_gradient));
+    expect_noticed((Program){key_gradient_in_f32, CUDA_SM80, 40 * 0x1p-21, NULL},
+                   in_key_gradient_in_f32, COUNT(in_key_gradient_in_f32));
 }
 
 static void bugs_in_recurrences(void **state) {
