@@ -6,7 +6,6 @@
 #include "codegen/cuda/attend.h"
 
 enum {
-    MOST_UNROLLED = 8,  // of 16 bits; of f32, which needs registers for products, 4
     LONG_ROW = 128,
 };
 
@@ -67,10 +66,8 @@ void attend_fill(const CudaAttend *a, const AttendTile *t, const char *first, co
     int threads = attend_threads(&a->tiles), all = points * row;
     int64_t extent = attend_extent(a, t->dim), elements = attend_extent(a, t->k);
     cuda_comment(w, tile_op(w->p, t->load));
-    // Of each copy in an unrolled loop the compiler keeps an address.
-    int pieces = (all + threads - 1) / threads, most = attend_is_fma(a) ? 4 : MOST_UNROLLED;
-    cuda_open(w, "%s for (int i = 0; i < %d; i++)",
-              pieces > most ? "_Pragma(\"unroll 4\")" : "UNROLL", pieces);
+    // Not all: of each copy in an unrolled loop the compiler keeps an address.
+    cuda_open(w, "UNROLL_SOME for (int i = 0; i < %d; i++)", (all + threads - 1) / threads);
     cuda_line(w, "const int piece = thread + i * %d, row = piece / %d, chunk = piece %% %d;",
               threads, row, row);
     if (all % threads != 0) cuda_line(w, "if (piece >= %d) break;", all);

@@ -4,7 +4,6 @@
 #pragma once
 
 constexpr int CHUNK_THREADS = 256, CHUNK_WARPS = CHUNK_THREADS / 32;
-#define UNROLL_SOME _Pragma("unroll 4")
 
 // ---- products of a warp: UM x UN fragments of 16 x 8, whose first element is (row, col)
 
@@ -135,34 +134,28 @@ DEVICE void block_scores(A a, B b, Alpha alpha, Out out) {
     }
 }
 
-// Adds what the tokens BEGIN .. BEGIN + 7 of a block, one after the other, give to those that have
-// pairs with them: to all behind them, or, OVER_T, before them. A loop: text is time to compile.
-template <int BEGIN, bool OVER_T, class Pairs, class B>
-DEVICE void tokens_add(float (&sums)[16], const float (&decay)[16], int first, Pairs pairs, B b) {
-    NO_UNROLL for (int token = BEGIN; token < BEGIN + 8; token++) {
-        float w = b(first + token);
-        UNROLL for (int k = 0; k < (OVER_T ? BEGIN + 8 : 16 - BEGIN); k++) {
-            const int i = OVER_T ? BEGIN + 7 - k : BEGIN + k;
-            if (OVER_T ? i > token : i < token) continue;
-            if (i != token) w *= decay[OVER_T ? i + 1 : i];
-            sums[i] = fmaf(OVER_T ? pairs(first + token, first + i) : pairs(first + i, first + token),
-                           w, sums[i]);
-        }
-    }
-}
-
 // out(t, d, sum over s of pairs(t, s) b(s, d) times the same products), or OVER_T: out(s, d, sum
-// over t of pairs(t, s) b(t, d) times them).
+// over t of pairs(t, s) b(t, d) times them). A thread goes through a block's tokens, on or back:
+// w[k] is b of the token k before times the products from there.
 template <int C, int D, bool OVER_T, class Pairs, class B, class Alpha, class Out>
 DEVICE void block_sums(Pairs pairs, B b, Alpha alpha, Out out) {
     constexpr int BLOCKS = (C + 15) / 16;
     NO_UNROLL for (int item = (int)threadIdx.x; item < BLOCKS * D; item += CHUNK_THREADS) {
         const int first = item / D * 16, d = item % D;
-        float decay[16], sums[16] = {};
-        UNROLL for (int i = 0; i < 16; i++) decay[i] = alpha(first + i, d);
-        const auto from = [&](int token) { return b(token, d); };
-        tokens_add<0, OVER_T>(sums, decay, first, pairs, from);
-        tokens_add<8, OVER_T>(sums, decay, first, pairs, from);
-        UNROLL for (int i = 0; i < 16; i++) out(first + i, d, sums[i]);
+        float w[16] = {}, decay = 1.0f;
+        NO_UNROLL for (int step = 0; step < 16; step++) {
+            const int token = first + (OVER_T ? 15 - step : step);
+            if (!OVER_T) decay = alpha(token, d);
+            UNROLL for (int k = 15; k > 0; k--) w[k] = w[k - 1] * decay;
+            if (OVER_T) decay = alpha(token, d);
+            w[0] = b(token, d);
+            float sum = 0.0f;
+            UNROLL for (int i = 0; i < 16; i++) {
+                const int k = OVER_T ? i : 15 - i;
+                if (k <= step)
+                    sum = fmaf(OVER_T ? pairs(token + k, token) : pairs(token, token - k), w[k], sum);
+            }
+            out(token, d, sum);
+        }
     }
 }

@@ -99,6 +99,8 @@ Str chunk_value(ChunkScope *s, TileId v);
 // The operation itself, kept or not.
 Str chunk_computed(ChunkScope *s, TileId v);
 Str chunk_room_at(const ChunkScope *s, uint32_t room, int row, int col);
+// The same of a matrix by another name that has the form of the room.
+Str chunk_matrix_at(const ChunkScope *s, Str name, uint32_t room, int row, int col);
 CudaPoint chunk_point(const ChunkScope *s, const TileOp *op);
 // That index `at` of the dim, below a multiple of `unit`, is of a point that exists; empty:
 // always.
@@ -116,6 +118,7 @@ typedef struct {
     int row_unit, col_unit;  // multiples up to which they run; 0: they stay inside
     bool negate;
     const ChunkFactor *factor;  // that it is multiplied with; NULL: none
+    Str factor_name;            // of what has the factor's form
     int factor_row, factor_col;
 } ChunkFunction;
 void chunk_function(Chunk *c, const ChunkFunction *f);

@@ -64,17 +64,30 @@ static void blocks_print(const Decayed *d) {
     cuda_line(w, "});");
 }
 
-// ---- between the halves of parts
+// ---- between the halves of parts: a loop over half, because text is time to compile
 
-static void halves_functions(const Decayed *d, const ChunkUnits *u, int half) {
+// What a step of the loop reads its factors from, as C: "half == 16 ? room_30 : room_31".
+static void factor_print(const Decayed *d) {
     Chunk *c = d->c;
-    const ChunkFactor *f = chunk_factor(c, d->op->in[2], half);
+    Str rooms = {0};
+    for (int half = 16; half < c->tile; half *= 2) {
+        uint32_t room = chunk_factor(c, d->op->in[2], half)->room;
+        rooms = half == 16 ? str_printf(c->w->arena, "room_%u", room)
+                           : str_printf(c->w->arena, "half == %d ? room_%u : %.*s", half, room,
+                                        STR_ARG(rooms));
+    }
+    cuda_line(c->w, "const float *const factor = %.*s;", STR_ARG(rooms));
+}
+
+static void halves_functions(const Decayed *d, const ChunkUnits *u) {
+    Chunk *c = d->c;
+    const ChunkFactor *f = chunk_factor(c, d->op->in[2], 16);
     int over = d->scores ? d->width : d->over_t ? c->m : c->n;
     ChunkFunction a = {.name = "left",
                        .value = d->op->in[0],
                        .row = d->x->row,
                        .col = over,
-                       .row_unit = 16 * u->um,
+                       .row_unit = 16,
                        .col_unit = 8};
     ChunkFunction b = {.name = "right",
                        .value = d->op->in[1],
@@ -83,10 +96,12 @@ static void halves_functions(const Decayed *d, const ChunkUnits *u, int half) {
                        .row_unit = 8,
                        .col_unit = 8 * u->un,
                        .factor = f,
+                       .factor_name = STR("factor"),
                        .factor_row = d->over_t ? c->m : c->n,
                        .factor_col = d->width};
     if (d->scores) {
         a.factor = f;
+        a.factor_name = b.factor_name;
         a.factor_row = c->m;
         a.factor_col = d->width;
     }
@@ -94,12 +109,12 @@ static void halves_functions(const Decayed *d, const ChunkUnits *u, int half) {
     chunk_function(c, &b);
 }
 
-static void halves_result(const Decayed *d, const ChunkUnits *u, int half) {
+static void halves_result(const Decayed *d, const ChunkUnits *u) {
     Chunk *c = d->c;
     CudaWriter *w = c->w;
     ChunkScope s = chunk_scope(c);
-    Str inside = chunk_both(c, chunk_inside(c, d->x->row, 16 * u->um),
-                            chunk_inside(c, d->x->col, 8 * u->un));
+    Str inside =
+        chunk_both(c, chunk_inside(c, d->x->row, 16), chunk_inside(c, d->x->col, 8 * u->un));
     Str to = chunk_room_at(&s, d->x->room, d->x->row, d->x->col);
     cuda_open(w, "unit_each(sums, row, col, [&](int %.*s, int %.*s, float sum)",
               STR_ARG(chunk_at(c, d->x->row)), STR_ARG(chunk_at(c, d->x->col)));
@@ -107,9 +122,10 @@ static void halves_result(const Decayed *d, const ChunkUnits *u, int half) {
     if (d->scores) {
         cuda_line(w, "%.*s = sum;", STR_ARG(to));
     } else {
-        const ChunkFactor *f = chunk_factor(c, d->op->in[2], half);
-        cuda_line(w, "%.*s = fmaf(%.*s, sum, %.*s);", STR_ARG(to),
-                  STR_ARG(chunk_room_at(&s, f->room, d->x->row, d->width)), STR_ARG(to));
+        uint32_t room = chunk_factor(c, d->op->in[2], 16)->room;
+        Str factor = chunk_matrix_at(&s, STR("factor"), room, d->x->row, d->width);
+        cuda_line(w, "%.*s = fmaf(%.*s, sum, %.*s);", STR_ARG(to), STR_ARG(factor),
+                  STR_ARG(to));
     }
     w->indent--;
     cuda_line(w, "});");
@@ -117,34 +133,36 @@ static void halves_result(const Decayed *d, const ChunkUnits *u, int half) {
 
 // Rows of the result are tokens of one half of a part; columns, or what is summed, of the
 // other.
-static void halves_print(const Decayed *d, int half) {
+static void halves_print(const Decayed *d) {
     Chunk *c = d->c;
     CudaWriter *w = c->w;
-    int64_t pieces = halves_of(c, half) / 2,
-            cols = d->scores ? half : chunk_extent(c, d->width);
-    ChunkUnits u = chunk_units(half, cols * pieces);
-    u.cols = (int)parts(cols, 8 * u.un);
-    int per = u.rows * u.cols;
-    cuda_line(w, "{");
-    w->indent++;
-    halves_functions(d, &u, half);
-    cuda_open(w, "NO_UNROLL for (int unit = warp; unit < %lld; unit += CHUNK_WARPS)",
-              (long long)pieces * per);
-    cuda_line(w, "const int before = unit / %d * %d, behind = before + %d;", per, 2 * half,
-              half);
-    cuda_line(w, "const int row = %s + unit %% %d / %d * %d;", d->over_t ? "before" : "behind",
-              per, u.cols, 16 * u.um);
-    cuda_line(w, "const int col = %sunit %% %d * %d;", d->scores ? "before + " : "", u.cols,
-              8 * u.un);
-    cuda_line(w, "float sums[%d][%d][4] = {};", u.um, u.un);
-    Str range =
-        str_printf(w->arena, "0, %lld", (long long)parts(chunk_extent(c, d->width), 8) * 8);
-    if (!d->scores)
-        range = str_printf(w->arena, "%s, %s + %d", d->over_t ? "behind" : "before",
-                           d->over_t ? "behind" : "before", half);
+    long long tile = (long long)c->tile, width = (long long)chunk_extent(c, d->width);
+    ChunkUnits u = {.un = 1};
+    if (!d->scores) u = chunk_units(16, width * (halves_of(c, 16) / 2));
+    long long cols = (long long)parts(width, 8 * u.un);
+    cuda_open(w, "NO_UNROLL for (int bits = 4; 1 << bits < %lld; bits++)", tile);
+    cuda_line(w, "const int half = 1 << bits;");
+    factor_print(d);
+    halves_functions(d, &u);
+    if (!d->scores) cuda_line(w, "__syncthreads();");
+    cuda_line(w, "const int rows = (%lld + half - 1 >> bits) / 2 * half / 16;", tile);
+    cuda_open(w, "NO_UNROLL for (int unit = warp; unit < rows * %s; unit += CHUNK_WARPS)",
+              d->scores ? "half / 8" : str_printf(w->arena, "%lld", cols).ptr);
+    Str number =
+        d->scores ? STR("(unit * 8 >> bits)") : str_printf(w->arena, "unit / %lld", cols);
+    cuda_line(w, "const int at = %.*s * 16, inner = at & (half - 1);", STR_ARG(number));
+    cuda_line(w, "const int before = (at - inner) * 2, behind = before + half;");
+    cuda_line(w, "const int row = %s + inner;", d->over_t ? "before" : "behind");
+    if (d->scores)
+        cuda_line(w, "const int col = before + (unit * 8 & (half - 1));");
+    else
+        cuda_line(w, "const int col = unit %% %lld * %d;", cols, 8 * u.un);
+    cuda_line(w, "float sums[1][%d][4] = {};", u.un);
+    Str range = str_printf(w->arena, "0, %lld", (long long)parts(width, 8) * 8);
+    if (!d->scores) range = d->over_t ? STR("behind, behind + half") : STR("before, behind");
     cuda_line(w, "unit_multiply<%s>(sums, row, col, %.*s, left, right);",
               c->exact ? "true" : "false", STR_ARG(range));
-    halves_result(d, &u, half);
+    halves_result(d, &u);
     cuda_close(w);
     cuda_close(w);
 }
@@ -161,10 +179,7 @@ void chunk_decayed_print(Chunk *c, TileId v) {
     w->indent++;
     blocks_print(&d);
     cuda_close(w);
-    for (int half = 16; half < c->tile; half *= 2) {
-        if (!d.scores) cuda_line(w, "__syncthreads();");
-        halves_print(&d, half);
-    }
+    if (c->tile > 16) halves_print(&d);
 }
 
 // ---- factors

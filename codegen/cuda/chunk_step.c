@@ -26,8 +26,11 @@ static Str times(const ChunkScope *s, Str x, const ChunkFunction *f) {
     Arena *arena = s->c->w->arena;
     if (f->negate) x = str_printf(arena, "-(%.*s)", STR_ARG(x));
     if (!f->factor) return x;
-    return str_printf(arena, "%.*s * %.*s", STR_ARG(x),
-                      STR_ARG(chunk_room_at(s, f->factor->room, f->factor_row, f->factor_col)));
+    uint32_t room = f->factor->room;
+    Str y = f->factor_name.len
+                ? chunk_matrix_at(s, f->factor_name, room, f->factor_row, f->factor_col)
+                : chunk_room_at(s, room, f->factor_row, f->factor_col);
+    return str_printf(arena, "%.*s * %.*s", STR_ARG(x), STR_ARG(y));
 }
 
 void chunk_function(Chunk *c, const ChunkFunction *f) {
@@ -89,6 +92,20 @@ static Str extent_text(const Chunk *c, int dim) {
     return str_printf(c->w->arena, "%lld", (long long)chunk_extent(c, dim));
 }
 
+// Does computing the operation, but not what is kept, load from memory?
+static bool loads_memory(const Chunk *c, const TileOp *op) {
+    if (op->kind == TILE_LOAD) return true;
+    for (uint32_t k = 0; k < op->arity; k++)
+        if (!c->value[op->in[k].i].room && loads_memory(c, tile_op(c->p, op->in[k])))
+            return true;
+    return false;
+}
+
+static bool target_loads(const Chunk *c, const Target *t) {
+    bool kept = !t->itself && c->value[t->value.i].room;
+    return !kept && loads_memory(c, tile_op(c->p, t->value));
+}
+
 static void elements_print(Chunk *c, const Target *t) {
     CudaWriter *w = c->w;
     ChunkScope s = chunk_scope(c);
@@ -104,8 +121,10 @@ static void elements_print(Chunk *c, const Target *t) {
                   STR_ARG(col), STR_ARG(col), STR_ARG(cols), STR_ARG(col));
     } else {
         Str row = chunk_at(c, t->row), rows = extent_text(c, t->row);
-        cuda_open(w, "UNROLL_SOME for (int i = thread; i < %.*s * %.*s; i += CHUNK_THREADS)",
-                  STR_ARG(rows), STR_ARG(cols));
+        // Memory is far, and several loads are to be under way; text is time to compile.
+        cuda_open(w, "%s for (int i = thread; i < %.*s * %.*s; i += CHUNK_THREADS)",
+                  target_loads(c, t) ? "UNROLL_SOME" : "UNROLL_PAIR", STR_ARG(rows),
+                  STR_ARG(cols));
         cuda_line(w, "const int %.*s = i / %.*s, %.*s = i %% %.*s;", STR_ARG(row),
                   STR_ARG(cols), STR_ARG(col), STR_ARG(cols));
         if (t->row == c->m && t->col == c->n)

@@ -35,16 +35,19 @@ Str chunk_inside(const Chunk *c, int dim, int unit) {
 
 // ---- memory
 
+Str chunk_matrix_at(const ChunkScope *s, Str name, uint32_t room, int row, int col) {
+    Arena *arena = s->c->w->arena;
+    if (col < 0) return str_printf(arena, "%.*s[0]", STR_ARG(name));
+    if (row < 0) return str_printf(arena, "%.*s[%.*s]", STR_ARG(name), STR_ARG(s->at[col]));
+    return str_printf(arena, "%.*s[%.*s * %lld + %.*s]", STR_ARG(name), STR_ARG(s->at[row]),
+                      (long long)s->c->rooms.ptr[room].pitch, STR_ARG(s->at[col]));
+}
+
 Str chunk_room_at(const ChunkScope *s, uint32_t room, int row, int col) {
     const Chunk *c = s->c;
-    const ChunkRoom *r = &c->rooms.ptr[room];
-    Arena *arena = c->w->arena;
-    Str base = str_printf(arena, "room_%u", room);
-    if (r->value.i) base = cuda_name(c->w, r->value);
-    if (col < 0) return str_printf(arena, "%.*s[0]", STR_ARG(base));
-    if (row < 0) return str_printf(arena, "%.*s[%.*s]", STR_ARG(base), STR_ARG(s->at[col]));
-    return str_printf(arena, "%.*s[%.*s * %lld + %.*s]", STR_ARG(base), STR_ARG(s->at[row]),
-                      (long long)r->pitch, STR_ARG(s->at[col]));
+    TileId value = c->rooms.ptr[room].value;
+    Str name = value.i ? cuda_name(c->w, value) : str_printf(c->w->arena, "room_%u", room);
+    return chunk_matrix_at(s, name, room, row, col);
 }
 
 CudaPoint chunk_point(const ChunkScope *s, const TileOp *op) {

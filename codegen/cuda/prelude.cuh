@@ -37,6 +37,8 @@ struct alignas(128) TensorMap {  // CUtensorMap
 #endif
 #define UNROLL                 _Pragma("unroll")
 #define NO_UNROLL              _Pragma("unroll 1")
+#define UNROLL_SOME            _Pragma("unroll 4")
+#define UNROLL_PAIR            _Pragma("unroll 2")
 
 // ---- element types. A packed pair has the element of the lower address in its low half.
 DEVICE float f32_of(float x) { return x; }

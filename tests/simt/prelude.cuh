@@ -47,6 +47,8 @@ struct alignas(128) TensorMap {
 #define DYNAMIC_SHARED(name)  u8 *const name = (u8 *)SIMT(dynamic_shared)
 #define UNROLL
 #define NO_UNROLL
+#define UNROLL_SOME
+#define UNROLL_PAIR
 
 // ---- the machine
 #define SIMT_EDGE   __attribute__((weak, visibility("hidden")))

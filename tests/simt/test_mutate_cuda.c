@@ -435,7 +435,7 @@ static const Mutation in_recurrence[] = {
     PLANT("                    __syncthreads();\n                }\n", "                }\n",
           "race"),
     PLANT("begin / 16 % 2)", "begin / 16 % 2 == 0)", "wrong"),
-    PLANT("behind = before + 16", "behind = before + 8", NULL),
+    PLANT("behind = before + half", "behind = before + 8", NULL),
     PLANT("s_at <= t_at)) return 0.0f;\n                return dot_18",
           "true)) return 0.0f;\n                return dot_18", NULL),
     PLANT("sums, block, col, 0, block, left", "sums, block, col, 0, block + 8, left", NULL),
