@@ -199,8 +199,12 @@ static void tasks_write(Stream *s, const bool *target) {
                             : arena_printf(s->w->arena, "blockIdx.x * %d + %s", teams, team);
     const char *step =
         teams == 1 ? "gridDim.x" : arena_printf(s->w->arena, "gridDim.x * %d", teams);
-    cuda_open(s->w, "NO_UNROLL for (int task = %s; task < %lld; task += %s)", first,
-              (long long)stream_tasks(s), step);
+    // No loop around a single row: the compiler would keep what it loads for the next one.
+    if (stream_tasks(s) == 1)
+        cuda_open(s->w, "if (const int task = %s; task < 1)", first);
+    else
+        cuda_open(s->w, "NO_UNROLL for (int task = %s; task < %lld; task += %s)", first,
+                  (long long)stream_tasks(s), step);
     task_indices_write(s);
     level_write(s, LEVEL_TASK, target);
     cuda_close(s->w);

@@ -346,6 +346,8 @@ static void reduction_note(Stream *s, uint32_t i) {
 // All reductions like `first` that this round makes, at once.
 static void team_reduce(Pass *pass, const uint32_t *members, int count) {
     Stream *s = pass->s;
+    // Groups are measured one by one, but these are the sums of all.
+    if (count > s->measured.reduced) s->measured.reduced = count;
     for (int k = 0; k < count; k++)
         reduction_note(s, members[k]);
     const TileOp *op = op_at(pass, members[0]);

@@ -351,6 +351,35 @@ static void sums_without_a_place(void **state) {
     run_and_close(&f, CUDA_SM80);
 }
 
+// All sums are of the one row, and the whole kernel knows them: nothing is shared.
+static void sums_of_a_single_row(void **state) {
+    (void)state;
+    enum { SUMS = 40 };
+    CudaFixture f;
+    cuda_fixture_open(&f);
+    StrBuf text = {0};
+    strbuf_addf(&text, "tile single stream\n  col c = 1000\n  arg y: f32[1000]\n");
+    for (int k = 0; k < SUMS; k++)
+        strbuf_addf(&text, "  arg x%d: f32[1000]\n", k);
+    for (int k = 0, id = 1; k < SUMS; k++, id += 3)
+        strbuf_addf(&text,
+                    "  %%%d = load x%d[c] : f32 (c)\n  %%%d = map mul %%%d, %%%d : f32 (c)\n"
+                    "  %%%d = reduce_sum %%%d over (c) : f32 ()\n",
+                    id, k, id + 1, id, id, id + 2, id + 1);
+    int sum = 3, next = 1 + 3 * SUMS;
+    for (int k = 1; k < SUMS; k++, sum = next++)
+        strbuf_addf(&text, "  %%%d = map add %%%d, %%%d : f32 ()\n", next, sum, 3 + 3 * k);
+    strbuf_addf(&text,
+                "  %%%d = map sqrt %%%d : f32 ()\n  %%%d = map div %%1, %%%d : f32 (c)\n"
+                "  store y[c] = %%%d : f32 (c)\n",
+                next, sum, next + 1, next, next + 1);
+    for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
+        add_text(&f, text.ptr, (IsaLevel)arch, check_of(SUMS * 1000));
+    strbuf_release(&text);
+    assert_null(strstr(f.cuda.kernels.ptr[0].text.ptr, "for (int task"));
+    run_once_and_close(&f);
+}
+
 // ---- guards, indices, tiles of cols
 
 static void guards_and_indices(void **state) {
@@ -572,6 +601,7 @@ int main(void) {
         cmocka_unit_test(attention_over_depth_of_real_size),
         cmocka_unit_test(sums_over_rows),
         cmocka_unit_test(sums_without_a_place),
+        cmocka_unit_test(sums_of_a_single_row),
         cmocka_unit_test(guards_and_indices),
         cmocka_unit_test(tiles_and_strides),
         cmocka_unit_test(rows_by_number),
