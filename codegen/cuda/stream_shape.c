@@ -15,10 +15,9 @@ enum {
     MOST_ELEMENTS = 32,        // of a thread
     BUSY_THREADS = 132 * 512,  // fewer leave a large GPU idle
     BUSY_BLOCKS = 2 * 132,
-    FIXED_REGISTERS = 24,         // addresses, indices and what is on its way
-    GROUP_REGISTERS = 32,         // what the compiler moves from one group to another,
-    GROUP_REGISTERS_SM100 = 128,  // and for sm_100a, out of the loop around them as well
-    SAFE_REGISTERS = 232,         // of 255: the count is an estimate
+    FIXED_REGISTERS = 24,  // addresses, indices and what is on its way
+    GROUP_REGISTERS = 32,  // what the compiler moves from one group to another
+    SAFE_REGISTERS = 232,  // of 255: the count is an estimate
     MOST_UNROLLED = 2000,  // operations at the cols of a thread: they take NVRTC a second
 };
 
@@ -97,8 +96,7 @@ static bool registers_fit(const Search *q, const StreamShape *shape) {
     double elements = (double)shape->width * shape->steps;
     int scalars = needs->scalars > needs->reduced ? needs->scalars : needs->reduced;
     double registers = FIXED_REGISTERS + scalars + needs->live * elements;
-    bool moves_more = q->s->w->arch == CUDA_SM100A;
-    if (shape->shares) registers += moves_more ? GROUP_REGISTERS_SM100 : GROUP_REGISTERS;
+    if (shape->shares) registers += GROUP_REGISTERS;
     // Each of the four parts of a multiprocessor has a quarter of the registers.
     int threads = (shape->threads + 127) / 128 * 128;
     double most = 65536.0 / threads < SAFE_REGISTERS ? 65536.0 / threads : SAFE_REGISTERS;

@@ -57,7 +57,7 @@ static void check_arch(IsaLevel arch) {
                                          "models/attnres_block.strata",
                                          "models/kimi_linear.strata"};
     const Setting tiny = {STR("size"), STR("tiny")};
-    const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 64}};
+    const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
     CudaKernels k;
     cuda_kernels_init(&k);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
@@ -224,30 +224,31 @@ static void test_recurrences(void **state) {
     check_kernels(&k);
 }
 
-static bool is_mix(const CompiledKernel *k) {
-    return k->program->skeleton == TILE_STREAM && k->program->ops.len > 200;
+static bool is_long(const CompiledKernel *k) {
+    return k->program->skeleton == TILE_STREAM && k->program->ops.len > 140;
 }
 
 // Attention over depth in two phases, at real sizes: scalars of all pairs of a source and a
-// query.
+// query; and of all small weights the norm of their gradients and their update.
 static void test_depth(void **state) {
     (void)state;
-    const Setting sizes[][3] = {{SET("d", "4096"), SET("n", "8"), SET("s", "8")},
+    const Setting sizes[][3] = {{SET("d", "1024"), SET("n", "4"), SET("s", "8")},
+                                {SET("d", "4096"), SET("n", "8"), SET("s", "8")},
                                 {SET("d", "7168"), SET("n", "9"), SET("s", "4")},
                                 {SET("d", "2048"), SET("n", "32"), SET("s", "4")}};
     const Binding binding = {STR("T"), 8192};
     CudaKernels k;
     cuda_kernels_init(&k);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         CudaModel m = {.path = "tests/bench/depth_block_bf16.strata",
-                       .kind = i == 0 ? ENTRY_GRAD : ENTRY_INFER,
+                       .kind = i < 2 ? ENTRY_GRAD : ENTRY_INFER,
                        .settings = {sizes[i], 3},
                        .bindings = {&binding, 1},
                        .arch = (IsaLevel)(CUDA_SM80 + (i + 1) % 3),
                        .storage = DTYPE_BF16};
         assert_true(cuda_kernels_add(&k, &m));
     }
-    keep(&k, is_mix, 3);
+    keep(&k, is_long, 5);
     check_kernels(&k);
 }
 
