@@ -118,6 +118,7 @@ typedef struct {
     NvrtcProgram *program;
     const char *arch;  // "sm_90a"
     char *log;
+    bool roomy;  // fewer blocks a multiprocessor, for registers that were spilled
 } Compilation;
 
 static bool log_read(Compilation *c) {
@@ -161,8 +162,10 @@ static int program_compile(Compilation *c, const char *text, bool minimal) {
     const char *names[] = {"prelude.cuh", "stream.cuh", "wgmma.cuh", "chunk.cuh"};
     char arch[64];
     snprintf(arch, sizeof arch, "--gpu-architecture=%s", c->arch);
-    const char *options[] = {arch, "--std=c++17", "--ptxas-options=-v", "--minimal"};
-    int count = (int)(sizeof options / sizeof *options) - !minimal;
+    const char *options[6] = {arch, "--std=c++17", "--ptxas-options=-v"};
+    int count = 3;
+    if (c->roomy) options[count++] = "--define-macro=ROOMY";
+    if (minimal) options[count++] = "--minimal";
     int result = nvrtc.table.create(&c->program, text, "kernel.cu", 4, texts, names);
     if (result != NVRTC_OK) return result;
     result = nvrtc.table.compile(c->program, count, options);
@@ -244,14 +247,25 @@ static void log_facts(Arena *arena, const char *log, CudaCode *out) {
     out->notes = slow_notes(arena, log);
 }
 
-bool nvrtc_compile(Diag *diag, Arena *arena, Str text, IsaLevel arch, CudaCode *out) {
+static bool compile_once(Compilation *c, Str text, IsaLevel arch, CudaCode *out) {
     *out = (CudaCode){0};
+    if (!program_open(c, text, arch)) return false;
+    if (!program_result(c, nvrtc.table.cubin_size, nvrtc.table.cubin, &out->cubin))
+        return false;
+    log_facts(c->arena, c->log, out);
+    return true;
+}
+
+bool nvrtc_compile(Diag *diag, Arena *arena, Str text, IsaLevel arch, CudaCode *out) {
     double before = clock_thread_seconds();
     Compilation c = {.diag = diag, .arena = arena};
-    if (!program_open(&c, text, arch)) return false;
-    if (!program_result(&c, nvrtc.table.cubin_size, nvrtc.table.cubin, &out->cubin))
-        return false;
-    log_facts(arena, c.log, out);
+    if (!compile_once(&c, text, arch, out)) return false;
+    if (out->spill_bytes) {  // perhaps for one more block on a multiprocessor
+        CudaCode roomy;
+        c.roomy = true;
+        if (!compile_once(&c, text, arch, &roomy)) return false;
+        if (roomy.spill_bytes < out->spill_bytes) *out = roomy;
+    }
     out->seconds = clock_thread_seconds() - before;
     return true;
 }

@@ -45,7 +45,8 @@ static void test_into(void **state) {
     check(grouped_into_text, (GroupedCase){150, 33, 70, "", "f32"});
     check(grouped_into_text, (GroupedCase){40, 16, 64, "", "f32"});
     check(grouped_into_text, (GroupedCase){16, 7, 5, "  knob ku = 4\n", "f32"});
-    check(grouped_into_text, (GroupedCase){64, 70, 40, "  knob nv = 1\n  knob mr = 6\n", "f32"});
+    check(grouped_into_text,
+          (GroupedCase){64, 70, 40, "  knob nv = 1\n  knob mr = 6\n", "f32"});
 }
 
 // Keys outside of [0, 6) are of no group; values are positions on an inner axis of three.

@@ -74,21 +74,39 @@ static void test_deterministic(void **state) {
 }
 
 // 96 values that stay alive are more than 32 registers hold.
+#define MANY_VALUES                                                                            \
+    " kernel(float *x) {\n"                                                                    \
+    "    float v[96];\n"                                                                       \
+    "    _Pragma(\"unroll\") for (int i = 0; i < 96; i++) v[i] = x[i * 1024 + threadIdx.x];\n" \
+    "    __syncthreads();\n"                                                                   \
+    "    _Pragma(\"unroll\") for (int i = 0; i < 96; i++)\n"                                   \
+    "        x[i * 1024 + threadIdx.x] = v[i] * v[95 - i];\n"                                  \
+    "}\n"
+
 static void test_spills_are_reported(void **state) {
     Fixture *f = *state;
     need_nvrtc(f);
     static const char text[] =
-        "extern \"C\" __global__ void __launch_bounds__(1024, 2) kernel(float *x) {\n"
-        "    float v[96];\n"
-        "    _Pragma(\"unroll\") for (int i = 0; i < 96; i++) v[i] = x[i * 1024 + threadIdx.x];\n"
-        "    __syncthreads();\n"
-        "    _Pragma(\"unroll\") for (int i = 0; i < 96; i++)\n"
-        "        x[i * 1024 + threadIdx.x] = v[i] * v[95 - i];\n"
-        "}\n";
+        "extern \"C\" __global__ void __launch_bounds__(1024, 2)" MANY_VALUES;
     CudaCode code = compile(f, text, CUDA_SM90A);
     assert_int_equal(code.registers, 32);
     assert_true(code.spill_bytes > 0);
     assert_true(code.stack_bytes > 0);
+}
+
+static void test_a_kernel_that_spills_gets_room(void **state) {
+    Fixture *f = *state;
+    need_nvrtc(f);
+    static const char text[] = "#include \"prelude.cuh\"\n"
+                               "#ifdef ROOMY\n"
+                               "KERNEL(256)\n"
+                               "#else\n"
+                               "KERNEL_RESIDENT(256, 8)\n"
+                               "#endif\n" MANY_VALUES;
+    CudaCode code = compile(f, text, CUDA_SM90A);
+    assert_in_range(code.registers, 96, 128);
+    assert_int_equal(code.spill_bytes, 0);
+    assert_int_equal(code.stack_bytes, 0);
 }
 
 static void test_ptx(void **state) {
@@ -236,6 +254,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_compiles, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deterministic, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spills_are_reported, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_kernel_that_spills_gets_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ptx, setup, teardown),
         cmocka_unit_test_setup_teardown(test_error_names_the_line_of_the_model, setup,
                                         teardown),
