@@ -222,3 +222,28 @@ StreamLevel stream_level(const StreamPlan *s, int level, const bool *target) {
         time_set(s, &l, i);
     return l;
 }
+
+// ---- what can wait
+
+// A load that waits still comes before a store that may meet it: that of the level's scalars.
+static bool may_wait(const StreamPlan *s, const StreamLevel *l, uint32_t i) {
+    TileOpKind kind = s->p->ops.ptr[i].kind;
+    return stream_scalar(s, l, i, 0) && (kind == TILE_MAP || kind == TILE_LOAD);
+}
+
+void stream_level_delay(const StreamPlan *s, StreamLevel *l) {
+    enum { MOST_HELD = 32 };
+    int *use = arena_array(s->arena, int, s->p->ops.len), held = 0;
+    for (uint32_t i = 1; i < s->p->ops.len; i++)
+        use[i] = INT32_MAX;
+    for (uint32_t i = s->p->ops.len - 1; i > 0; i--) {
+        const TileOp *op = &s->p->ops.ptr[i];
+        if (!l->need[i] && !l->target[i]) continue;
+        if (use[i] == INT32_MAX || !may_wait(s, l, i)) use[i] = operands_time(s, l, i);
+        held += use[i] > 0 && may_wait(s, l, i);
+        for (uint32_t k = 0; k < op->arity; k++)
+            if (use[i] < use[op->in[k].i]) use[op->in[k].i] = use[i];
+    }
+    for (uint32_t i = 1; held > MOST_HELD && i < s->p->ops.len; i++)
+        if (may_wait(s, l, i)) l->time[i] = use[i];
+}

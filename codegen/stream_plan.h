@@ -43,6 +43,9 @@ MUST_USE bool stream_plan_make(Diag *diag, Arena *arena, const TileProgram *p, S
 // All stores of the program: the targets of LEVEL_KERNEL.
 bool *stream_targets(const StreamPlan *s);
 StreamLevel stream_level(const StreamPlan *s, int level, const bool *target);
+// Lets what has no cols and waits for no reduction, if it is more than registers should hold
+// through a pass, wait for the first round that uses it.
+void stream_level_delay(const StreamPlan *s, StreamLevel *l);
 // The targets of the next level's loop in this round; NULL: it does not run.
 bool *stream_inner_targets(const StreamPlan *s, const StreamLevel *l, int round);
 

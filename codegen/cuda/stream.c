@@ -262,6 +262,7 @@ static void inner_write(Stream *s, const Level *l, int round) {
 
 static void level_write(Stream *s, int level, const bool *target) {
     Level l = {.plan = stream_level(&s->plan, level, target)};
+    stream_level_delay(&s->plan, &l.plan);
     rounds_plan(s, &l);
     int open_sums = s->open_sums;
     s->scalars.waited = false;

@@ -475,6 +475,34 @@ static void tiles_and_strides(void **state) {
     run_and_close(&f, CUDA_SM100A);
 }
 
+// More numbers of a row than registers hold are loaded where a sum of the row is used with
+// them, not before it is made.
+static void many_scalars_wait(void **state) {
+    (void)state;
+    enum { SCALARS = 40 };
+    CudaFixture f;
+    cuda_fixture_open(&f);
+    StrBuf text = {0};
+    strbuf_addf(&text,
+                "tile late stream\n  grid t = 11\n  col c = 41\n  arg x: f32[451]\n"
+                "  arg p: f32[%d]\n  arg y: f32[11]\n"
+                "  %%1 = load x[t*41 + c] : f32 (t, c)\n"
+                "  %%2 = reduce_sum %%1 over (c) : f32 (t)\n",
+                11 * SCALARS);
+    int id = 3;
+    for (int k = 0; k < SCALARS; k++, id += 2)
+        strbuf_addf(&text,
+                    "  %%%d = load p[t*%d + %d] : f32 (t)\n"
+                    "  %%%d = map add %%%d, %%%d : f32 (t)\n",
+                    id, SCALARS, k, id + 1, k ? id - 1 : 2, id);
+    strbuf_addf(&text, "  store y[t] = %%%d : f32 (t)\n", id - 1);
+    add_text(&f, text.ptr, CUDA_SM90A, check_of(41 + SCALARS));
+    strbuf_release(&text);
+    const char *kernel = f.cuda.kernels.ptr[0].text.ptr;
+    assert_true(strstr(kernel, "team_reduce<Sum>(") < strstr(kernel, "// %3 = load p"));
+    run_and_close(&f, CUDA_SM90A);
+}
+
 // ---- rows by number
 
 static void rows_by_number(void **state) {
@@ -604,6 +632,7 @@ int main(void) {
         cmocka_unit_test(sums_of_a_single_row),
         cmocka_unit_test(guards_and_indices),
         cmocka_unit_test(tiles_and_strides),
+        cmocka_unit_test(many_scalars_wait),
         cmocka_unit_test(rows_by_number),
         cmocka_unit_test(scalars_in_place),
         cmocka_unit_test(refuses_a_sum_that_keeps_an_inner_row),
