@@ -138,8 +138,10 @@ void ahead_on(Ahead *a, const Contract *c, IrValue index, int d) {
 
 // ---- while k is walked
 
-static void ask(const Contract *c, IrValue base, int64_t bytes, bool close) {
-    build_prefetch(c->b, build_gep_bytes(c->b, base, bytes), false, close ? 3 : 2);
+// Into the second-level cache: from the first, which they share with the operands of the sums,
+// lines that lie a page apart are gone before they are needed.
+static void ask(const Contract *c, IrValue base, int64_t bytes) {
+    build_prefetch(c->b, build_gep_bytes(c->b, base, bytes), false, 2);
 }
 
 static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
@@ -150,7 +152,7 @@ static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
     int64_t bytes = a->cols * element_bytes(&a->walk);
     for (int i = u; i < a->fast; i += c->ku)
         for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
-            ask(c, at, i * step + byte, a->fast == c->ku);
+            ask(c, at, i * step + byte);
 }
 
 // Bytes from the k that is copied to the one that is asked for: EARLY further, or, behind the
@@ -173,7 +175,7 @@ static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i,
     IrValue to = bytes_from(b, a->copy, index, c->nv * copied);
     int64_t offset = i * step + j * bytes;
     if (offset % LINE_BYTES == 0 || bytes >= LINE_BYTES)
-        ask(c, build_gep(b, b->i8, from, early_bytes(a, c, index)), offset, false);
+        ask(c, build_gep(b, b->i8, from, early_bytes(a, c, index)), offset);
     IrValue x = element_load(b, a->walk.type, build_gep_bytes(b, from, offset), c->lanes, NULL);
     build_store(b, x, build_gep_bytes(b, to, (i * c->nv + j) * copied), (unsigned)copied);
 }
@@ -187,7 +189,7 @@ static void k_copy(const Ahead *a, const Contract *c, IrValue index, int i) {
 // A col has a new line only every few k; to ask again costs nearly nothing.
 static void col_ask(const Ahead *a, const Contract *c, IrValue index, int i) {
     IrValue at = bytes_from(c->b, a->walk.base, index, step_bytes(a, c));
-    ask(c, at, i * a->walk.across * element_bytes(&a->walk), false);
+    ask(c, at, i * a->walk.across * element_bytes(&a->walk));
 }
 
 // The row of memory that a->k behind `index` is.
@@ -198,7 +200,7 @@ static void row_ask(const Ahead *a, const Contract *c, IrValue index) {
     IrValue row = place_row(c, tile_op(c->p, c->cols.value), a->walk.base, &at);
     int64_t bytes = (int64_t)c->nv * c->lanes * element_bytes(&a->walk);
     for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
-        ask(c, row, byte, false);
+        ask(c, row, byte);
 }
 
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u) {
@@ -227,7 +229,7 @@ void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
     if (rows->each != NULL) {
         IrType type = element_type(b, rows->type);
         for (int i = count; i < 2 * count; i++)
-            ask(c, build_gep(b, type, rows->each[i], rows->base), 0, false);
+            ask(c, build_gep(b, type, rows->each[i], rows->base), 0);
         return;
     }
     if (c->rows.packed || rows->step[c->k_last] != 1 || !rows_stream(c)) return;
@@ -238,5 +240,5 @@ void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
     int64_t pitch = rows->across * element_bytes(rows);
     IrValue at = bytes_from(b, rows->base, turn, pitch);
     for (int64_t row = count; row < 2 * count; row += turns)
-        ask(c, at, row * pitch, false);
+        ask(c, at, row * pitch);
 }
