@@ -31,10 +31,11 @@ CROSS = {
 }
 # Lengths of the sequences in each row of the batch.
 PACKED = {
-    "packed, causal": ({"h": 2, "r": 2}, [[100, 0, 1, 37, 12], [1, 0, 0, 149]]),
-    "packed, all": ({"causal": "false"}, [[0, 60, 1, 0, 9], [70]]),
-    "packed, window": ({"window": 9, "dk": 13}, [[5, 70, 1], [76, 0]]),
-    "packed, single tokens": ({}, [[1] * 20, [0] + [1] * 20]),
+    "packed, causal": ({"h": 2, "r": 2}, [[100, 0, 0, 0, 1, 37, 12, 0], [0, 1, 0, 0, 149, 0, 0, 0]]),
+    "packed, one has everything": ({"h": 2}, [[0, 0, 150, 0], [150, 0, 0, 0]]),
+    "packed, all": ({"causal": "false"}, [[0, 60, 1, 0, 9], [70, 0, 0, 0, 0]]),
+    "packed, window": ({"window": 9, "dk": 13}, [[5, 70, 1], [76, 0, 0]]),
+    "packed, single tokens": ({}, [[1] * 20 + [0], [0] + [1] * 20]),
 }
 # The same of the keys: queries of a segment without keys see nothing.
 PACKED_CROSS = {
@@ -118,10 +119,12 @@ def segments_of(lengths):
 def compare_packed(strata, report, model, name, case, rng):
     segments = [segments_of(lengths) for lengths in case[1:]]
     s = {**case[0], "t": segments[0].shape[1]}
-    inputs = {"segment": segments[0]}
     if len(segments) > 1:
         s |= {"s": segments[1].shape[1]}
-        inputs["key_segment"] = segments[1]
+        inputs = {"segment": segments[0], "key_segment": segments[1]}
+    else:
+        s |= {"sequences": len(case[1][0])}
+        inputs = {"offsets": np.pad(np.cumsum(case[1], 1), ((0, 0), (1, 0))).astype(np.int32)}
     compare_case(strata, report, model, name, s, rng, (inputs, segments[0], segments[-1]))
 
 

@@ -1,6 +1,6 @@
 """compare_linear.py STRATA MODELS_DIR: every layer of models/std/linear_attention.strata (tests/models/linear/layer.strata)
 against linear_layers.py: parameters and how many there are, outputs and every gradient, for one sequence a row and
-for several; and the sizes of published layers.
+for several, f32 and bf16; and the sizes of published layers.
 """
 import json
 import sys
@@ -11,9 +11,17 @@ import numpy as np
 
 import compare
 import linear_layers as layers
+from tensors import bf16
 
-BATCH, TOKENS = 2, 70  # more than a chunk
+TOKENS = 70  # more than a chunk
+# Of packed sequences, a row each: some without tokens at first, in the midst and at last, some of one, and tokens behind them all; or one
+# has everything.
+LENGTHS = [[0, 4, 0, 0, 0, 58, 1, 0], [0, 0, 70, 0, 0, 0, 0, 0]]
+BATCH, SEQUENCES = len(LENGTHS), len(LENGTHS[0])
 WAYS = (["--reference"], [])
+# Rounding of what is stored in bf16, in norm: of results what such operands of products cost; of gradients, which norms of small
+# numbers make larger, what the evaluator has from rounding the same values, twice.
+BF16_RESULT, BF16_GRADIENT = 1e-2, 2
 # The gradient of a decay is the difference of two sums over the tokens from its own to its tile's end, of which there
 # are at most 32: so many additions round.
 DECAY_ROUNDING = 2 * 32 * 2.0**-24
@@ -39,30 +47,46 @@ def compare_results(report, name, got, want, limits):
     report.compare(name, *({key: value for key, value in x.items() if key not in limits} for x in (got, want)))
 
 
+def norm_error(got, want):
+    return np.linalg.norm(got - want) / np.linalg.norm(want)
+
+
+def compare_rounded(report, name, got, evaluated, want):
+    """In bf16."""
+    report.check(f"{name}: logits", norm_error(got["logits"], want["logits"]), BF16_RESULT)
+    share = {key: norm_error(got[key], want[key]) / (BF16_GRADIENT * norm_error(evaluated[key], want[key]) + compare.LIMIT)
+             for key in want if key.startswith("grad.")}
+    worst = max(share, key=share.get)
+    report.check(f"{name}: {len(share)} gradients, of the limit, worst {worst}", share[worst], 1)
+
+
 def compare_case(strata, report, name, member, more, rng):
     s = {**layers.SETTINGS, **more}
-    settings = {**s, "member": member, "batch": BATCH, "tokens": TOKENS}
+    settings = {**s, "member": member, "batch": BATCH, "tokens": TOKENS, "sequences": SEQUENCES}
     want_shapes = layers.LAYERS[member].shapes(s)
     shapes = {key.removeprefix(f"{member}."): value.shape for key, value in strata.init("layer", settings).items()}
     shapes.pop("x")
     report.check(f"{name}: names and shapes of parameters", 0.0 if shapes == want_shapes else np.inf)
-    params = {key: value.astype(np.float32) for key, value in layers.random_parameters(want_shapes, rng).items()}
-    x, upstream = rng.standard_normal((2, BATCH, TOKENS, s["d"])).astype(np.float32)
-    begins = np.zeros((BATCH, TOKENS), np.float32)
-    begins[0, [0, 4]] = begins[1, [1, 2, 9]] = 1
+    params = {key: bf16(value) for key, value in layers.random_parameters(want_shapes, rng).items()}
+    x, upstream = bf16(rng.standard_normal((2, BATCH, TOKENS, s["d"])))
+    named = {key if key == "x" else f"{member}.{key}": value for key, value in {**params, "x": x}.items()}
+    inputs = {"upstream": upstream, "offsets": np.pad(np.cumsum(LENGTHS, 1), ((0, 0), (1, 0))).astype(np.int32)}
     wide = {key: value.astype(np.float64) for key, value in params.items()}
+
+    def run(packed, *way):
+        got = strata.run("layer", {**settings, "packed": packed}, named, inputs, *way)
+        got = {key.replace(f"grad.{member}.", "grad."): value for key, value in got.items()}
+        return {"logits": got.pop("y"), **got}
+
     for packed in ("false", "true"):
-        want, decays = layers.evaluate_with_decays(member, wide, x.astype(np.float64), upstream.astype(np.float64),
-                                                   begins if packed == "true" else None, s)
+        offsets = inputs["offsets"] if packed == "true" else None
+        want, decays = layers.evaluate_with_decays(member, wide, x.astype(np.float64), upstream.astype(np.float64), offsets, s)
         rate = "grad.a_log"
         limits = {rate: rate_limit(decays, want[rate])} if rate in want else {}
-        named = {key if key == "x" else f"{member}.{key}": value for key, value in {**params, "x": x}.items()}
         for way in WAYS:
-            got = strata.run("layer", {**settings, "packed": packed}, named, {"upstream": upstream, "begins": begins}, *way)
-            got = {key.replace(f"grad.{member}.", "grad."): value for key, value in got.items()}
-            got["logits"] = got.pop("y")
-            compare_results(report, " ".join([name, "packed" if packed == "true" else "apart", *way]), got, want,
+            compare_results(report, " ".join([name, "packed" if packed == "true" else "apart", *way]), run(packed, *way), want,
                             {} if way else limits)
+    compare_rounded(report, f"{name} packed, bf16", *(run(packed, "--dtype", "bf16", *way) for way in ([], ["--reference"])), want)
 
 
 def count(strata, report):
@@ -73,7 +97,7 @@ def count(strata, report):
 
 
 def main(program, _models):
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(12)
     report = compare.Report()
     with tempfile.TemporaryDirectory() as folder:
         strata = compare.Strata(program, Path(__file__).parent / "linear", folder)

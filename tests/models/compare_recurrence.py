@@ -1,6 +1,6 @@
 """compare_recurrence.py STRATA MODELS_DIR: linear_attention alone (tests/models/linear/recurrence.strata) against its recurrence
-in float64, results, final states and gradients of both: every kind of decay with both rules, and inputs that are hard on the
-chunkwise form. f32 and bf16.
+in float64, results, final states and gradients of both: every kind of decay with both rules, inputs that are hard on the
+chunkwise form, and packed sequences with states of their own. f32 and bf16.
 """
 import sys
 import tempfile
@@ -13,6 +13,9 @@ from tensors import bf16
 
 SHAPE = {"b": 1, "h": 2, "t": 200, "dk": 32, "dv": 24}  # several chunks, the last not full
 STORED, ROUNDING = {"y", "grad.q", "grad.k", "grad.v"}, 2.0**-8  # rounded once where the storage is bf16
+# Lengths of packed sequences, a row each; what is left of t belongs to none.
+PACKED = {"b": 2, "h": 2, "t": 80, "dk": 32, "dv": 24, "n": 8}
+LENGTHS = [[0, 5, 0, 0, 1, 66, 0, 0], [0, 0, 80, 0, 0, 0, 0, 0]]
 
 
 def recurrence(x, upstream, upstream_final, scale):
@@ -86,20 +89,57 @@ def compare_case(strata, report, name, settings, options, rng):
     b, h, t, dv = (shape[key] for key in ("b", "h", "t", "dv"))
     upstream = {"upstream": bf16(rng.standard_normal((b, h, t, dv))),
                 "upstream_final": rng.standard_normal(params["initial"].shape).astype(np.float32)}
+    compare_run(strata, report, name, ("recurrence", {**shape, **settings}, params, upstream), recurrence)
+
+
+def compare_run(strata, report, name, case, reference):
+    """case: model, settings, parameters, inputs; reference: as recurrence()."""
+    model, settings, params, inputs = case
     used = {"q": "q", "k": "k", "v": "v", "beta": "beta", "initial": "initial"}
     if settings["decays"] != "none":
         used["heads" if settings["decays"] == "head" else "channels"] = "decay"
     wide = {ours: params[theirs].astype(np.float64) for theirs, ours in used.items()}
-    wide.setdefault("decay", np.zeros((b, h, t)))
-    y, final, grads = recurrence({**wide, "delta": float(settings["rule"] == "delta")},
-                                 *(x.astype(np.float64) for x in upstream.values()), shape["dk"] ** -0.5)
+    wide.setdefault("decay", np.zeros(params["heads"].shape))
+    y, final, grads = reference({**wide, "delta": float(settings["rule"] == "delta")},
+                                *(inputs[key].astype(np.float64) for key in ("upstream", "upstream_final")), settings["dk"] ** -0.5)
     want = {"y": y, "final": final, **{f"grad.{theirs}": grads[ours] for theirs, ours in used.items()}}
-    maps = {"key_map": np.eye(shape["dk"], dtype=np.float32), "value_map": np.eye(dv, dtype=np.float32)}
+    maps = {"key_map": np.eye(settings["dk"], dtype=np.float32), "value_map": np.eye(settings["dv"], dtype=np.float32)}
     for dtype in ("f32", "bf16"):
-        got = strata.run("recurrence", {**shape, **settings}, {**params, **maps}, upstream, "--dtype", dtype)
+        got = strata.run(model, settings, {**params, **maps}, inputs, "--dtype", dtype)
         for key in want:
             limit = compare.LIMIT + (ROUNDING if dtype == "bf16" and key in STORED else 0)
             report.check(f"{name}, {dtype}: {key}", compare.error_between(got[key], want[key]), limit)
+
+
+# ---- packed sequences
+
+
+def apart(longest):
+    """recurrence() of each sequence by itself, of its first `longest` tokens; states are [b, n, h, ...]. The rest of a row is 0."""
+    def reference(x, upstream, upstream_final, scale):
+        y, final = np.zeros_like(x["v"]), np.zeros_like(x["initial"])
+        grads = {name: np.zeros_like(value) for name, value in x.items() if name != "delta"}
+        for row, lengths in enumerate(LENGTHS):
+            for n, (length, end) in enumerate(zip(lengths, np.cumsum(lengths))):
+                place = (slice(row, row + 1), slice(None), slice(end - length, end - length + min(length, longest)))
+                state = (slice(row, row + 1), n)
+                one = {name: value if name == "delta" else value[state if name == "initial" else place] for name, value in x.items()}
+                y[place], final[state], partial = recurrence(one, upstream[place], upstream_final[state], scale)
+                for name, grad in partial.items():
+                    grads[name][state if name == "initial" else place] = grad
+        return y.swapaxes(1, 2), final, grads  # tokens before heads, as they are moved back
+
+    return reference
+
+
+def compare_packed(strata, report, name, settings, options, rng):
+    shape = {**PACKED, "longest": PACKED["t"], **settings}
+    b, n, h, t, dk, dv = (shape[key] for key in ("b", "n", "h", "t", "dk", "dv"))
+    params = draw(shape, rng, **options)
+    params["initial"], final = rng.standard_normal((2, b, n, h, dk, dv)).astype(np.float32)
+    inputs = {"upstream": bf16(rng.standard_normal((b, h, t, dv))), "upstream_final": final,
+              "offsets": np.pad(np.cumsum(LENGTHS, 1), ((0, 0), (1, 0))).astype(np.int32)}
+    compare_run(strata, report, name, ("packed_recurrence", shape, params, inputs), apart(shape["longest"]))
 
 
 def main(program, _models):
@@ -112,6 +152,11 @@ def main(program, _models):
                 compare_case(strata, report, f"{rule}, {decays}", {"rule": rule, "decays": decays}, {}, rng)
                 for name, (settings, options) in HARD.items():
                     compare_case(strata, report, f"{rule}, {decays}, {name}", {"rule": rule, "decays": decays, **settings}, options, rng)
+        for rule, decays in (("additive", "none"), ("delta", "head")):
+            compare_packed(strata, report, f"{rule}, {decays}, packed", {"rule": rule, "decays": decays}, {}, rng)
+        hardest = {"rule": "delta", "decays": "channel"}
+        compare_packed(strata, report, "packed, gates at 0 and far below", hardest, {"decay": forgetting}, rng)
+        compare_packed(strata, report, "packed, longer than longest", {**hardest, "longest": 50}, {}, rng)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 

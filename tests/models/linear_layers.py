@@ -267,24 +267,24 @@ def random_parameters(shapes, rng):
     return params
 
 
-def segments(begins, tokens):
-    """Of one row: where each sequence begins and ends."""
-    cuts = [0] + [t for t in range(1, tokens) if begins is not None and begins[t]] + [tokens]
-    return list(zip(cuts, cuts[1:]))
+def segments(offsets, tokens):
+    """Of one row: where each sequence that has tokens begins and ends. What is before or behind all of them is one."""
+    cuts = [0, *([] if offsets is None else offsets), tokens]
+    return [(first, end) for first, end in zip(cuts, cuts[1:]) if first < end]
 
 
-def evaluate(member, params, x, upstream, begins, s):
+def evaluate(member, params, x, upstream, offsets, s):
     """Each sequence by itself. The loss is half the sum of (result + upstream)^2."""
-    return evaluate_with_decays(member, params, x, upstream, begins, s)[0]
+    return evaluate_with_decays(member, params, x, upstream, offsets, s)[0]
 
 
-def evaluate_with_decays(member, params, x, upstream, begins, s):
+def evaluate_with_decays(member, params, x, upstream, offsets, s):
     """And the decays of each sequence, with their gradients."""
     tape = tp.Tape()
     variables = {key: tp.Var(value) for key, value in {**params, "x": x}.items()}
     y, losses = np.zeros_like(upstream), []
     for row in range(x.shape[0]):
-        for first, end in segments(None if begins is None else begins[row], x.shape[1]):
+        for first, end in segments(None if offsets is None else offsets[row], x.shape[1]):
             place = (slice(row, row + 1), slice(first, end))
             one = LAYERS[member](tape, variables, s).run(tp.part(tape, variables["x"], place))
             y[place] = one.value
@@ -304,21 +304,20 @@ SETTINGS = {"d": 12, "h": 2, "r": 3, "dk": 6, "dv": 7, "n": 5, "taps": 4, "rank"
 def self_test():
     """Finite differences along a random direction."""
     rng, worst = np.random.default_rng(1), 0.0
-    begins = np.zeros((2, 6))
-    begins[1, [3, 4]] = 1
+    offsets = [[0, 6], [0, 3, 3, 4]]
     for member in LAYERS:
         for least in (0, -5) if member == "kda" else (0,):
             s = {**SETTINGS, "least": least}
             params = random_parameters(LAYERS[member].shapes(s), rng)
             x, upstream = rng.standard_normal((2, 2, 6, s["d"]))
-            got = evaluate(member, params, x, upstream, begins, s)
+            got = evaluate(member, params, x, upstream, offsets, s)
             for key, value in {**params, "x": x}.items():
                 way, step = rng.standard_normal(value.shape), 1e-6
                 ends = []
                 for sign in (1, -1):
                     moved = {**params, "x": x, key: value + sign * step * way}
                     ends.append(evaluate(member, {k: v for k, v in moved.items() if k != "x"}, moved["x"], upstream,
-                                         begins, s)["loss"])
+                                         offsets, s)["loss"])
                 slope, want = (ends[0] - ends[1]) / (2 * step), np.sum(got[f"grad.{key}"] * way)
                 worst = max(worst, abs(slope - want) / (1 + abs(want)))
     print(f"worst difference {worst:.1e}")

@@ -58,6 +58,12 @@ static void test_recurrences(void **state) {
     plan_check("models/kimi_linear.strata", ENTRY_FORWARD, CUDA_SM80, DTYPE_F32);
 }
 
+static void test_packed(void **state) {
+    (void)state;
+    plan_check("tests/models/packed_states.strata", ENTRY_GRAD, CUDA_SM80, DTYPE_F32);
+    plan_check("tests/models/packed_states.strata", ENTRY_FORWARD, CUDA_SM90A, DTYPE_BF16);
+}
+
 // Ways through the depth that are not attention over it, and others. Of mhc's gradients some
 // are rounding alone: its streams begin alike.
 static void test_schemes(void **state) {
@@ -98,6 +104,7 @@ int main(void) {
         cmocka_unit_test(test_f32),      cmocka_unit_test(test_sm80),
         cmocka_unit_test(test_sm90a),    cmocka_unit_test(test_experts),
         cmocka_unit_test(test_decoding), cmocka_unit_test(test_recurrences),
-        cmocka_unit_test(test_schemes),  cmocka_unit_test(test_sm100a)};
+        cmocka_unit_test(test_packed),   cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_sm100a)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
