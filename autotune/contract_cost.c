@@ -11,7 +11,6 @@
 
 enum {
     ELEMENT_BYTES = 4,
-    NARROW_BYTES = 2,
     CLOSE_BYTES = 1600 << 10,   // of a second-level cache of 2 MB: what stays while others pass
     ROWS_BYTES = 1100 << 10,    // of it, for copies of rows
     LINE_BYTES = 64,            // from k to k: a line
@@ -26,16 +25,15 @@ enum {
     PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
     COPY_BYTES = 3 << 20,       // of copied rows: more than that streams badly
     FEW_ROWS = 16,              // codegen/llvm/loop.c
-    STREAM_ROWS = 4,            // fewer wait for cols alone (codegen/llvm/loop_ahead.c)
-    STREAM_BYTES = 16 << 10,    // of cols in place that then come soon enough if asked for
-    STREAM_LEAST = 4,           // k of a step that are worth being asked for
-    STREAM_FREE = 8,            // k of one that asks for nothing
+    THIN_ROWS = 4,              // fewer wait for cols alone (codegen/llvm/loop_ahead.c)
+    MOST_STRANDS = 8,           // of k
+    LEAST_STRANDS = 4,          // fewer are no better than none
     ALIAS_ROWS = 6,             // that many rows that meet in a set do no harm
     SAFE_ROWS = 8,              // that many others
     PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
     FEW_BLOCKS = 4,             // fewer cannot copy the next panel beside the sums
-    ALONE_BYTES = 12 << 10,     // of sums that one thread adds up (runtime/cpu/session_cpu.c)
-    SHARED_BYTES = 48 << 10,    // of cols that are worth being cut twice
+    ALONE_WORK = 48 << 10,      // bytes and operations that one thread does (runtime/cpu)
+    ALONE_BYTES = 12 << 10,     // of sums that it so adds up
     UNIT = 16,                  // rows of a group, or k, in multiples of it
     MOST_TASKS = 256,           // of more the last ones are too small to matter
 };
@@ -55,7 +53,6 @@ static const double cycles_a_block = 40;      // start and end of a register blo
 static const double cycles_a_rest = 150;      // a panel that is not whole: other code
 static const double cycles_a_turn = 60;     // lanes of a group of sums, turned into one vector
 static const double cycles_in_place = 0.3;  // a vector of cols whose k are not neighbours
-static const double cycles_late = 2;        // a vector of such cols asked for far too early
 static const double cycles_far_cols = 3;    // a vector of cols in place whose k lie far apart
 static const double cycles_far_rows = 26;   // a line of rows that serves two blocks, likewise
 static const double cycles_a_line = 0.4;    // of rows, for each k
@@ -68,6 +65,8 @@ static const double times_shared_rows = 1.25;  // see shares_rows
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
 static const double lines_again = 1.25;        // times as long from memory, where cols_alias
+static const double times_no_strands = 1.25;   // or where it comes in no strands
+static const double loads_unpaired = 1.5;      // of a vector of 16 bits that stands alone
 static const double shared_bytes_a_cycle = 8;  // written by one thread, read by another
 
 // ---- shape
@@ -128,7 +127,7 @@ static void share_groups(const TileProgram *p, ContractShape *c, int m) {
         bool of_rows = p->ops.ptr[i].over >> m & 1;
         int64_t *shared = of_rows ? &c->m : &c->k, groups = c->points;
         int64_t mean = (*shared + groups - 1) / groups;
-        bool few = of_rows && mean < STREAM_ROWS;
+        bool few = of_rows && mean < THIN_ROWS;
         *shared = few ? mean : least(*shared, (mean * 5 / 4 + UNIT - 1) / UNIT * UNIT);
         if (!of_rows) c->inner_k = c->k;
     }
@@ -160,22 +159,27 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
     return c;
 }
 
-bool contract_streams(const ContractShape *c) {
-    bool narrow = c->b.bytes < ELEMENT_BYTES * c->k * c->n;
-    return narrow && c->m < STREAM_ROWS && c->b.direct && c->b.across == 1;
+// Rows so few that nothing but reading the cols takes time.
+static bool is_thin(const ContractShape *c) {
+    return c->m < THIN_ROWS && c->b.direct && c->b.across == 1;
 }
 
-int64_t contract_stream_k(const ContractShape *c) {
-    int64_t k = 1, pitch = llabs(c->b.along) * NARROW_BYTES;
-    while (2 * k * pitch <= STREAM_BYTES && k < c->k)
-        k *= 2;
-    return k < STREAM_LEAST ? STREAM_FREE : k;
+int64_t contract_strands(const ContractShape *c) {
+    if (!is_thin(c) || !c->a.direct) return 0;
+    for (int64_t k = MOST_STRANDS; k >= LEAST_STRANDS; k--)
+        if (c->inner_k > k && c->inner_k % k == 0) return k;
+    return 0;
 }
 
 bool contract_dot_form(const ContractShape *c) {
     if (!c->b.direct || c->b.along != 1) return false;
     if (c->n * 2 <= c->lanes && c->a.direct && c->a.along == 1) return true;
     return c->b.across != 1 && c->n > 1 && c->m <= 4 * FEW_ROWS;
+}
+
+// Of an element of the cols.
+static double cols_bytes(const ContractShape *c) {
+    return (double)c->b.bytes / (double)(c->k * c->n);
 }
 
 // ---- estimate
@@ -227,11 +231,17 @@ static double panels_bytes(const Task *t) {
     return t->pack_b ? copies * t->s->nv * t->c->lanes * kc * ELEMENT_BYTES : 0;
 }
 
+// Cols of 16 bits in place come two vectors at once.
+static double vectors_loads(const Task *t, double vectors) {
+    if (t->pack_b || cols_bytes(t->c) >= ELEMENT_BYTES) return vectors;
+    return floor(vectors / 2) + loads_unpaired * fmod(vectors, 2);
+}
+
 // Sums of a register block of `rows` x `vectors` over all k.
 static double block_cost(const Task *t, double rows, double vectors) {
     const ContractShape *c = t->c;
     if (t->dot_form) return dot_form_cost(t, rows, vectors);
-    double sums = rows * vectors, loads = rows + vectors;
+    double sums = rows * vectors, loads = rows + vectors_loads(t, vectors);
     // 2 of each a cycle, 4 of latency; loads come late now and then.
     double step = fmax(fmax(sums / 2, loads / 2), 4) + cycles_a_load * loads;
     // A panel that the first-level cache does not hold comes from the second.
@@ -239,8 +249,6 @@ static double block_cost(const Task *t, double rows, double vectors) {
     double second = panels_bytes(t) > PANELS_BYTES ? 1.5 * cycles_second : cycles_second;
     if (panel > FIRST_BYTES) step = together(step, vectors * second);
     if (!t->pack_b) step += (cycles_in_place + reach(t, &c->b, cycles_far_cols)) * vectors;
-    bool late = !t->pack_b && contract_streams(c) && t->s->kc > contract_stream_k(c);
-    if (late) step += cycles_late * vectors;
     if (!t->pack_a) step += reach(t, &c->a, cycles_far_rows) / 2;
     bool apart = fabs((double)c->a.along) * ELEMENT_BYTES >= LINE_BYTES;
     if (!t->pack_a && apart) step += cycles_a_line;
@@ -315,15 +323,21 @@ static double sets_share(const Task *t) {
 // cols, which come with each, are gone before they are needed.
 static bool cols_alias(const Task *t) {
     const ContractOperand *b = &t->c->b;
-    double elements = (double)(t->c->k * t->c->n);
-    double pitch = fabs((double)b->along) * (double)b->bytes / elements;
+    double pitch = fabs((double)b->along) * cols_bytes(t->c);
     bool rows = !t->pack_b && b->across == 1 && fmin(t->s->kc, (double)t->c->k) > FIRST_WAYS;
     return rows && fmod(pitch, ALIAS_BYTES) == 0;
 }
 
+static bool in_strands(const Task *t) {
+    return !t->pack_a && !t->pack_b && t->s->kc == contract_strands(t->c);
+}
+
 // How long it takes to read so many bytes of the operands: they are in the second-level cache
-// since the last call as far as they find room there.
+// since the last call as far as they find room there. But cols of very few rows are a model's
+// weights when it decodes: all others pass in between.
 static double read_cost(const Task *t, double bytes) {
+    double times = in_strands(t) ? 1 : times_no_strands;
+    if (is_thin(t->c)) return bytes * times * cols_bytes(t->c) / ELEMENT_BYTES / bytes_a_cycle;
     double all = (double)(t->c->a.bytes + t->c->b.bytes) * t->c->parts / t->c->threads;
     double room = CLOSE_BYTES * sets_share(t), far = fmin(1, fmax(0, all - room) / room);
     double late = cols_alias(t) ? lines_again : 1;
@@ -398,11 +412,18 @@ static double parts_cost(const ContractShape *c) {
 // Do threads read parts of the same rows of memory, shorter than a page? The processor, which
 // looks ahead along a row, then brings each of them what the others read.
 static bool shares_rows(const ContractShape *c, const Schedule *s) {
-    bool apart = s->nc >= c->n || (int64_t)s->nc * NARROW_BYTES >= FAR_BYTES;
-    return contract_streams(c) && c->threads > 1 && c->b.bytes >= SHARED_BYTES && !apart;
+    bool apart = s->nc >= c->n || (double)s->nc * cols_bytes(c) >= FAR_BYTES;
+    return is_thin(c) && c->threads > 1 && !apart;
 }
 
-double contract_cost(const ContractShape *c, const Schedule *s) {
+static bool is_tiny(const ContractShape *c) {
+    double work = 2 * (double)(c->m * c->n * c->k) + (double)(c->a.bytes + c->b.bytes);
+    return work * (double)c->points <= ALONE_WORK;
+}
+
+double contract_cost(const ContractShape *whole, const Schedule *s) {
+    ContractShape alone = *whole, *c = &alone;
+    if (is_tiny(whole)) alone.threads = 1;
     Task t = {.c = c, .s = s};
     double rows = fmin(s->mc, (double)c->m), cols = fmin(s->nc, (double)c->n);
     t.pack_a = !c->a.direct || s->pack_a == 1;

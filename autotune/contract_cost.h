@@ -29,7 +29,5 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
 double contract_cost(const ContractShape *c, const Schedule *s);
 // May pack_b = 0 sum by vectors along k (codegen/llvm/loop_dot.c)?
 bool contract_dot_form(const ContractShape *c);
-// Rows so few that cols in place, of 16 bits, are waited for; and how many k a step then best
-// has, which asks for the cols of the next one unless they are too wide for that.
-bool contract_streams(const ContractShape *c);
-int64_t contract_stream_k(const ContractShape *c);
+// Into how many strands k is best cut (codegen/llvm/loop_ahead.c); 0: none.
+int64_t contract_strands(const ContractShape *c);

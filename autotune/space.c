@@ -85,7 +85,7 @@ static Choices choices_of_k(const ContractShape *c) {
     choice_add(&kc, 256, c->inner_k);
     if (c->m <= FEW_ROWS) choice_add(&kc, 128, c->inner_k);
     if (c->m <= FEW_ROWS) choice_add(&kc, 64, c->inner_k);
-    if (contract_streams(c)) choice_add(&kc, contract_stream_k(c), c->inner_k);
+    choice_add(&kc, contract_strands(c), c->inner_k);
     return kc;
 }
 

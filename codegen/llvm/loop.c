@@ -17,6 +17,7 @@ enum {
     GROUP_BYTES = 1 << 18,  // of the second-level cache, for a group of panels
     FEW_ROWS = 16,
     IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
+    STRANDS_AHEAD = 8 << 10,   // asked for early of all strands together
 };
 
 // ---- plan
@@ -151,13 +152,19 @@ static bool are_rows_gathered(const Contract *c) {
     return whole;
 }
 
+// Elements of a row that its walk over one step of k spans.
+static int64_t row_elements(const Contract *c) {
+    return c->strand > 0 ? round_up(dim_at(c, c->k_last)->extent, c->lanes) : c->k_pitch;
+}
+
 static void packing_plan(Contract *c) {
     Builder *b = c->b;
     const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
     bool gathered = are_rows_gathered(c), in_place = c->rows.load != NULL || gathered;
     c->rows.packed = !in_place || tile_knob(c->p, "pack_a", -1) == 1;
-    if (gathered && !c->rows.packed) c->no_row = build_scratch(b, c->k_pitch * 4);
     c->cols.packed = c->cols.load == NULL || (!c->dot_form && cols_want_packing(c));
+    c->strand = strand_length(c);
+    if (gathered && !c->rows.packed) c->no_row = build_scratch(b, row_elements(c) * 4);
     // Rows in place stream by for every panel, which stays in the cache; copies of rows do
     // better to stay there themselves.
     c->block_rows = round_up(row->tile, c->mr);
@@ -273,17 +280,15 @@ static int64_t panel_cols(const Contract *c) { return (int64_t)c->nv * c->lanes;
 
 // Where the cols of the panel after the one at `col` begin in memory. Behind the last panel it
 // is the first one of the next step of k; of groups, which have but one, mostly of the next
-// group. Of cols that stream it is the same panel there; behind the last step, where it is.
+// group. Of strands it is what comes next in each.
 static IrValue next_in_place(const Contract *c, IrValue col) {
     Builder *b = c->b;
     const Operand *o = &c->cols;
     bool in_place = o->load != NULL && o->load->access.stride[c->col] == 1;
     if (c->dot_form || (!in_place && !any_blocks_ask(c))) return NULL;
-    if (cols_stream(c)) {
-        Walk here = walk_in_place(c, o, col);
-        return build_select(b, c->is_last, here.base,
-                            walk_on(c, &here, here.base, c->k_count, c->k_last));
-    }
+    if (c->strand > 0)
+        return build_gep_bytes(b, walk_in_place(c, o, col).base,
+                               STRANDS_AHEAD / dim_at(c, c->k_last)->tile);
     IrValue end = build_iadd(b, col, build_i64(b, c->group * panel_cols(c)));
     IrValue over = LLVMBuildNSWSub(b->at, end, c->col_count, "");
     Walk first = walk_in_place(c, o, c->group > 1 ? over : build_i64(b, 0));
@@ -457,6 +462,8 @@ static void k_steps(Contract *c, int d) {
     IrValue last = innermost ? c->k_end : build_i64(b, dim->extent);
     loop_begin(b, &loop, build_i64(b, 0), last, dim->tile);
     c->at.index[d] = loop.index;
+    if (innermost && c->strand > 0)
+        c->at.index[d] = LLVMBuildExactUDiv(b->at, loop.index, build_i64(b, dim->tile), "");
     IrValue end = build_iadd(b, loop.index, build_i64(b, dim->tile));
     c->is_first = both(b, outer_first, build_icmp(b, LLVMIntEQ, loop.index, build_i64(b, 0)));
     c->is_last = both(b, outer_last, build_icmp(b, LLVMIntSGE, end, last));
@@ -511,7 +518,7 @@ static void no_row_clear(const Contract *c) {
     Builder *b = c->b;
     if (c->no_row == NULL) return;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->k_pitch), c->lanes);
+    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, row_elements(c)), c->lanes);
     build_store(b, build_f32(b, 0, c->lanes), build_gep(b, b->f32, c->no_row, loop.index),
                 (unsigned)c->lanes * 4);
     loop_end(b, &loop);

@@ -52,6 +52,7 @@ typedef struct {
     int64_t
         row_pitch;  // of a packed row: one vector more, so that rows do not meet in a cache set
     bool steps;     // more than one step of k: partial sums are kept between them
+    int64_t strand;  // of k that a step takes one of each; 0: its k are neighbours
     Operand rows, cols;
     int lanes, mr, nv, ku;
     int64_t block_rows;  // rows of a task that are walked together, for the cache's sake
@@ -145,7 +146,8 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block);
 void ahead_on(Ahead *a, const Contract *c, IrValue index, int k);  // like walk_on
 // At the k that is u behind `index`, a multiple of ku.
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u);
-bool cols_stream(const Contract *c);  // rows are so few that nothing else takes time
+// How long the strands are that k is walked in, side by side; 0: in none.
+int64_t strand_length(const Contract *c);
 bool rows_stream(const Contract *c);  // the second-level cache does not hold those of a task
 // Asks for rows that come after `count` ones in place, at the k to which `rows` points.
 void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index);

@@ -6,10 +6,8 @@
 //     i, i + ku, i + 2 ku, ... Where the cols lie along k it asks for a few of them.
 //   * Cols that are read in place by few blocks: each asks for a run of k of the next panel,
 //     `fast` of them every ku of its own. So do blocks whose number is known only when the
-//     kernel runs (a group of rows) of cols that are copied. Of very few rows, whose blocks
-//     only wait for their cols, it is the same panel at the next step of k, if cols have 16
-//     bits and steps are so short that it comes soon. Longer rows of memory the processor
-//     foresees by itself.
+//     kernel runs (a group of rows) of cols that are copied. Where k is walked in strands
+//     each asks for what comes next in them.
 //   * Cols whose k are rows that are gathered: the first blocks ask for the next panel, block i
 //     for the k that block i would copy.
 //   * Rows that are read in place and do not stay in the second-level cache, or are gathered:
@@ -24,7 +22,7 @@ enum {
     MOST_COLS = 4,           // cols along k that a block asks for
     EARLY = 64,              // k before it is copied a vector is asked for
     LEAST_ROWS = 4,          // fewer leave no time for the next panel
-    SOON_BYTES = 16 << 10,   // of cols that come and stay until the next step of k
+    MOST_STRANDS = 8,        // runs of memory that one core is brought side by side
 };
 
 static int64_t element_bytes(const Walk *w) { return (int64_t)dtype_bytes(w->type); }
@@ -35,13 +33,12 @@ static IrValue bytes_from(Builder *b, IrValue base, IrValue count, int64_t bytes
 
 // ---- shares
 
-bool cols_stream(const Contract *c) {
-    if (!c->steps || c->cols.load == NULL || c->p->dims[c->row].tile >= LEAST_ROWS)
-        return false;
-    const TileAccess *access = &c->cols.load->access;
-    int64_t bytes = (int64_t)dtype_bytes(c->p->args.ptr[access->arg].type);
-    int64_t step = c->p->dims[c->k_last].tile * access->stride[c->k_last] * bytes;
-    return bytes == 2 && step <= SOON_BYTES;
+int64_t strand_length(const Contract *c) {
+    const TileDim *k = &c->p->dims[c->k_last];
+    bool in_place = !c->cols.packed && !c->rows.packed && !c->dot_form;
+    bool few = c->p->dims[c->row].tile < LEAST_ROWS && k->tile <= MOST_STRANDS;
+    if (!in_place || !few || k->extent % k->tile != 0 || c->limited == c->k_last) return 0;
+    return k->tile < k->extent ? k->extent / k->tile : 0;
 }
 
 // Whole blocks that every task has.
@@ -99,7 +96,7 @@ static int64_t step_bytes(const Ahead *a, const Contract *c) {
 void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
     Builder *b = c->b;
     *a = (Ahead){.fast = 0, .cols = c->nv * c->lanes};
-    if (cols_stream(c)) a->cols = block->width.vectors * c->lanes;
+    if (c->strand > 0) a->cols = block->width.vectors * c->lanes;
     if (block->next == NULL) return;
     a->walk = walk_in_place(c, &c->cols, block->col);
     a->walk.base = block->next;
@@ -120,7 +117,7 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
         IrValue col = build_imul(b, number, a->share);
         a->walk.base =
             bytes_from(b, a->walk.base, col, a->walk.across * element_bytes(&a->walk));
-    } else if (block->rows >= LEAST_ROWS || cols_stream(c)) {
+    } else if (block->rows >= LEAST_ROWS || c->strand > 0) {
         const TileDim *row = &c->p->dims[c->row];
         int64_t blocks = (row->tile + c->mr - 1) / c->mr;
         a->fast = share_of(c->ku, blocks);
@@ -140,8 +137,9 @@ void ahead_on(Ahead *a, const Contract *c, IrValue index, int d) {
 
 // Into the second-level cache: from the first, which they share with the operands of the sums,
 // lines that lie a page apart are gone before they are needed.
+// Strands are read soon and one line after the other: 5 % faster from the first.
 static void ask(const Contract *c, IrValue base, int64_t bytes) {
-    build_prefetch(c->b, build_gep_bytes(c->b, base, bytes), false, 2);
+    build_prefetch(c->b, build_gep_bytes(c->b, base, bytes), false, c->strand > 0 ? 3 : 2);
 }
 
 static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {

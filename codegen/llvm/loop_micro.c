@@ -14,6 +14,7 @@ typedef struct {
     int count;
     Ahead ahead;
     bool in_close;  // the cols are read from a copy
+    int paired;     // vectors that come in pairs, of the even and the odd cols of both
 } Micro;
 
 typedef struct {
@@ -33,6 +34,7 @@ Walk walk_in_place(const Contract *c, const Operand *o, IrValue first) {
     IrValue offset = build_i64(b, access->offset);
     for (int d = 0; d < (int)c->p->dim_count; d++) {
         w.step[d] = access->stride[d];
+        if (d == c->k_last && c->strand > 0) w.step[d] *= c->strand;
         if (access->stride[d] == 0) continue;
         IrValue index = c->at.index[d];
         if (d == o->dim) index = build_iadd(b, index, first);
@@ -46,7 +48,7 @@ static Walk walk_gathered(const Contract *c, const Block *k) {
     Builder *b = c->b;
     const TileOp *op = tile_op(c->p, c->rows.value);
     Walk w = {.type = c->rows.type, .base = build_i64(b, 0)};
-    w.step[c->k_last] = 1;
+    w.step[c->k_last] = c->strand > 0 ? c->strand : 1;
     w.each = arena_array(b->arena, IrValue, (size_t)k->rows * 2);
     for (int i = 0; i < 2 * k->rows; i++) {
         Place at = place_inside(c, &c->at);
@@ -101,6 +103,32 @@ static IrValue row_pointer(const Contract *c, const Walk *rows, int i) {
                            i * rows->across * (int64_t)dtype_bytes(rows->type));
 }
 
+// Two vectors of 16-bit cols in one load, which leaves the other half of a line's time to
+// others.
+static void load_pair(const Micro *m, const Walk *w, IrValue at, int j, IrValue *x) {
+    const Contract *c = m->c;
+    int64_t bytes = (int64_t)j * c->lanes * (int64_t)dtype_bytes(w->type);
+    IrValue pointer = build_gep_bytes(c->b, at, bytes);
+    x[j] = element_load_second(c->b, w->type, pointer, c->lanes, false);
+    x[j + 1] = element_load_second(c->b, w->type, pointer, c->lanes, true);
+}
+
+// Cols of pairs back in their order.
+static void pairs_part(Micro *m) {
+    const Contract *c = m->c;
+    int low[BUILD_MAX_LANES], high[BUILD_MAX_LANES], vectors = m->block->width.vectors;
+    for (int k = 0; k < c->lanes; k++) {
+        low[k] = k / 2 + k % 2 * c->lanes;
+        high[k] = low[k] + c->lanes / 2;
+    }
+    for (int i = 0; i < m->block->rows; i++)
+        for (int j = 0; j < m->paired; j += 2) {
+            IrValue *x = &m->sums[i * vectors + j], even = x[0], odd = x[1];
+            x[0] = build_shuffle(c->b, even, odd, low, c->lanes);
+            x[1] = build_shuffle(c->b, even, odd, high, c->lanes);
+        }
+}
+
 // One k; the bases of the walks are there.
 static void k_step(Micro *m, const Walks *at) {
     const Contract *c = m->c;
@@ -108,7 +136,9 @@ static void k_step(Micro *m, const Walks *at) {
     const Walk *rows = &at->rows;
     int vectors = m->block->width.vectors, bytes_a_vector = c->lanes * 4;
     IrValue x[MAX_SUMS];
-    for (int j = 0; j < vectors; j++) {
+    for (int j = 0; j < m->paired; j += 2)
+        load_pair(m, &at->cols, at->cols.base, j, x);
+    for (int j = m->paired; j < vectors; j++) {
         x[j] = load_vector(m, &at->cols, at->cols.base, j);
         if (!m->block->copies) continue;
         IrValue to = build_gep_bytes(b, at->copy.base, (int64_t)j * bytes_a_vector);
@@ -181,7 +211,7 @@ static void k_loop(Micro *m, const Walks *w, IrValue from, IrValue to, int unrol
     for (int u = 0; u < unroll; u++) {
         Walks at = walks_on(m, &here, build_i64(c->b, u), c->k_last);
         if (unroll == c->ku) ahead_step(&m->ahead, c, loop.index, u);
-        if (unroll == c->ku && u == 0) {
+        if (unroll == c->ku && u == 0 && c->strand == 0) {
             results_ask(m, loop.index);
             rows_ask(c, &here.rows, m->block->rows, loop.index);
         }
@@ -260,11 +290,13 @@ void block_emit(Contract *c, const Block *block) {
     Micro m = {.c = c, .block = block, .count = block->rows * block->width.vectors};
     ASSERT(m.count <= MAX_SUMS);
     build_line(c->b, tile_op(c->p, c->dot)->span);
-    if (c->steps) partial_ask(&m);
+    if (c->steps && c->strand == 0) partial_ask(&m);
     ahead_plan(&m.ahead, c, block);
     for (int i = 0; i < m.count; i++)
         m.sums[i] = build_f32(c->b, 0, c->lanes);
     m.in_close = c->cols.packed && !block->copies;
+    if (!c->cols.packed && !c->dot_form && c->cols.type == DTYPE_BF16)
+        m.paired = (block->width.vectors - (block->width.tail < c->lanes)) / 2 * 2;
     Walks w = {.rows = walk_rows(c, block)};
     w.cols = m.in_close ? walk_copy(c, block) : walk_in_place(c, &c->cols, block->col);
     if (block->copies) w.copy = walk_copy(c, block);
@@ -273,14 +305,16 @@ void block_emit(Contract *c, const Block *block) {
     else
         k_nest(&m, &w, c->k_inside);
     if (!c->steps) {
+        pairs_part(&m);
         epilogue_emit(c, block, m.sums);
         return;
     }
     partial_add(&m);
-    Branch last = branch_begin(c->b, c->is_last);
-    epilogue_emit(c, block, m.sums);
-    branch_end(c->b, last);
     Branch other = branch_begin(c->b, LLVMBuildNot(c->b->at, c->is_last, ""));
     partial_store(&m);
     branch_end(c->b, other);
+    Branch last = branch_begin(c->b, c->is_last);
+    pairs_part(&m);
+    epilogue_emit(c, block, m.sums);
+    branch_end(c->b, last);
 }

@@ -1,13 +1,18 @@
 // pool.c: threads that share out [0, n).
 //
-// A job is announced in one word, `gate`:
+// A job is announced by one line of memory that the caller alone writes:
 //
-//     | generation (20 bits) | open | workers inside (11 bits) |
+//     | number, pieces of a share | what is to be done |
 //
-// A worker that sees an open gate of a new generation enters by adding one to it, runs pieces
-// and leaves by taking one off. The caller opens the gate, runs pieces as well, closes it when
-// none are left and waits until nobody is inside. A worker that slept through a job therefore
-// delays nobody, and a job's description only changes while no worker can read it.
+// and each thread has a line of its own, which says how far its share of it is:
+//
+//     | number, pieces begun | number of the job that the thread is working on |
+//
+// A piece belongs to whoever adds one to those begun. A share that is still at an earlier
+// number has none begun yet, so nothing is reset between jobs; at a later one the job is over.
+// The caller goes on when all pieces are begun and nobody works on any. A worker that slept
+// through a job therefore delays nobody: of an old job it finds nothing that it could begin,
+// whatever it has read of what is to be done.
 #include "runtime/cpu/pool.h"
 
 #include <linux/futex.h>
@@ -25,9 +30,8 @@
 #include "runtime/cpu/cpu.h"
 
 enum {
-    GATE_INSIDE = (1 << 11) - 1,
-    GATE_OPEN = 1 << 11,
-    GATE_GENERATION = 1 << 12,
+    COUNT_BITS = 8,  // of pieces, below a number
+    COUNT_MASK = (1 << COUNT_BITS) - 1,
     THREADS_MAX = 1024,
     // Pieces per thread: enough to even out, few enough to cost nothing. A job with many tasks
     // has more: it lasts long, and what its tasks cost may differ (rows of groups).
@@ -39,23 +43,40 @@ enum {
     SPIN_FIRST_NS = 200000,
     SPIN_MOST_NS = 1000000,
     CACHE_LINE = 64,
-    AHEAD_LINES = 16,        // asked for at once: some hundred ns
+    AHEAD_LINES = 8,         // asked for at once: less than hundred ns
     AHEAD_MOST = 256 << 10,  // per thread: a part of its second-level cache
     HUGE_PAGE = 1 << 21,
 };
 
-// One thread's share of the job: pieces not yet begun are [next, pieces). On a line of its own.
+// On a line of its own.
 typedef struct {
-    _Alignas(CACHE_LINE) _Atomic uint32_t next;
+    _Alignas(CACHE_LINE) _Atomic uint64_t begun;
+    _Atomic uint64_t working;  // 0: on none
 } Share;
 
+// Either fn or kernel.
 typedef struct {
+    uint64_t number;  // with the pieces of a share
     PoolFn *fn;
     void *context;
+    KernelFn *kernel;
+    void *const *args;
     int64_t n;
     uint32_t shares;  // threads that the job is cut for
-    uint32_t pieces;  // of each share
 } Job;
+
+// The same where workers see it.
+typedef struct {
+    _Alignas(CACHE_LINE) _Atomic uint64_t number;
+    PoolFn *_Atomic fn;
+    void *_Atomic context;
+    KernelFn *_Atomic kernel;
+    void *const *_Atomic args;
+    _Atomic int64_t n;
+    _Atomic uint32_t shares;
+} Announcement;
+
+_Static_assert(sizeof(Announcement) == CACHE_LINE, "one transfer tells all");
 
 // How far a thread is with its part of what is read ahead.
 typedef struct {
@@ -77,23 +98,25 @@ typedef struct {
 } Cpus;
 
 struct Pool {
-    _Alignas(CACHE_LINE) _Atomic uint32_t gate;
-    _Alignas(CACHE_LINE) _Atomic uint32_t bell;  // changes with every job; sleepers wait on it
+    Announcement announced;
+    _Alignas(CACHE_LINE) _Atomic uint32_t bell;  // sleepers wait for it to change
     _Atomic uint32_t sleepers;
     _Atomic bool quit;
-    // What a coming job reads. The two may not match for a moment: they are only asked for.
-    const unsigned char *_Atomic ahead;
-    _Atomic size_t ahead_bytes;
-    bool busy;
-    unsigned char *scratch;
+    // What a coming job reads, a part for each thread. The two may not match for a moment: they
+    // are only asked for.
+    _Alignas(CACHE_LINE) const unsigned char *_Atomic ahead;
+    _Atomic size_t ahead_part;
+    // Workers only read this.
+    _Alignas(CACHE_LINE) unsigned char *scratch;
     size_t scratch_bytes;  // per thread
     void *scratch_map;     // what `scratch` lies in
     size_t scratch_mapped;
     size_t mapped;  // of this struct and what follows it
     Worker *workers;
-    _Alignas(CACHE_LINE) Job job;
     Share *shares;
     uint32_t threads;
+    // The caller's alone.
+    _Alignas(CACHE_LINE) bool busy;
     Cpus cpus;
 };
 
@@ -118,54 +141,83 @@ static int64_t cut(int64_t n, uint32_t part, uint32_t parts) {
 
 static uint32_t pieces_of(int64_t share) {
     int64_t pieces = share / PIECE_TASKS;
+    if (share < PIECES) return (uint32_t)share;
     if (pieces <= PIECES) return PIECES;
     return pieces < PIECES_MOST ? (uint32_t)pieces : PIECES_MOST;
 }
 
-static void run_piece(const Job *job, uint32_t share, uint32_t piece, uint32_t thread) {
-    uint32_t parts = job->shares * job->pieces, part = share * job->pieces + piece;
-    int64_t begin = cut(job->n, part, parts), end = cut(job->n, part + 1, parts);
-    if (begin < end) job->fn(job->context, begin, end, thread);
+// Results too small for a normal number become 0 while kernels run: computing them exactly
+// costs some hundred cycles each, and tails of a softmax and old moments are full of them.
+enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x40 };
+
+static void run_kernel(const Pool *pool, const Job *job, const int64_t tasks[2],
+                       uint32_t thread) {
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+    job->kernel(job->args, tasks[0], tasks[1], pool_scratch(pool, thread));
+    _mm_setcsr(before);
 }
 
-static void run_share(Pool *pool, uint32_t share, uint32_t thread) {
-    _Atomic uint32_t *next = &pool->shares[share].next;
-    uint32_t pieces = pool->job.pieces;
-    // Reading first keeps the line shared once a share is used up.
-    while (atomic_load_explicit(next, memory_order_relaxed) < pieces) {
-        uint32_t piece = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
-        if (piece < pieces) run_piece(&pool->job, share, piece, thread);
-    }
+static void run_piece(const Pool *pool, const Job *job, uint32_t part, uint32_t thread) {
+    uint32_t parts = job->shares * (uint32_t)(job->number & COUNT_MASK);
+    int64_t tasks[2] = {cut(job->n, part, parts), cut(job->n, part + 1, parts)};
+    if (tasks[0] == tasks[1]) return;
+    if (job->kernel)
+        run_kernel(pool, job, tasks, thread);
+    else
+        job->fn(job->context, tasks[0], tasks[1], thread);
 }
 
-static void run_shares(Pool *pool, uint32_t thread) {
-    uint32_t count = pool->job.shares;
-    for (uint32_t i = 0; i < count; i++)
-        run_share(pool, (thread + i) % count, thread);
-}
-
-// Enters, works and leaves if there is a job that this worker has not seen.
-static bool take_part(Pool *pool, uint32_t thread, uint32_t *seen) {
-    uint32_t gate = atomic_load_explicit(&pool->gate, memory_order_acquire);
-    while (gate & GATE_OPEN && gate / GATE_GENERATION != *seen) {
-        if (!atomic_compare_exchange_weak_explicit(&pool->gate, &gate, gate + 1,
+// Begins a piece of the share; false if there are no more, or the job is over.
+static bool piece_begin(Share *share, uint64_t number, uint32_t *piece) {
+    uint64_t first = number & ~(uint64_t)COUNT_MASK, end = number;
+    uint64_t begun = atomic_load_explicit(&share->begun, memory_order_acquire);
+    for (;;) {
+        uint64_t next = begun < first ? first : begun;
+        if (next >= end) return false;
+        if (!atomic_compare_exchange_weak_explicit(&share->begun, &begun, next + 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        *seen = gate / GATE_GENERATION;
-        run_shares(pool, thread);
-        atomic_fetch_sub_explicit(&pool->gate, 1, memory_order_release);
+        *piece = (uint32_t)(next - first);
         return true;
     }
-    return false;
+}
+
+static void run_shares(Pool *pool, const Job *job, uint32_t thread) {
+    uint32_t pieces = (uint32_t)(job->number & COUNT_MASK), piece;
+    for (uint32_t i = 0; i < job->shares; i++) {
+        uint32_t share = (thread + i) % job->shares;
+        while (piece_begin(&pool->shares[share], job->number, &piece))
+            run_piece(pool, job, share * pieces + piece, thread);
+    }
+}
+
+// Works on the job that is announced, unless this worker has seen it.
+static bool take_part(Pool *pool, uint32_t thread, uint64_t *seen) {
+    Announcement *a = &pool->announced;
+    Job job = {.number = atomic_load_explicit(&a->number, memory_order_acquire)};
+    if (job.number == *seen) return false;
+    *seen = job.number;
+    job.fn = atomic_load_explicit(&a->fn, memory_order_relaxed);
+    job.context = atomic_load_explicit(&a->context, memory_order_relaxed);
+    job.kernel = atomic_load_explicit(&a->kernel, memory_order_relaxed);
+    job.args = atomic_load_explicit(&a->args, memory_order_relaxed);
+    job.n = atomic_load_explicit(&a->n, memory_order_relaxed);
+    job.shares = atomic_load_explicit(&a->shares, memory_order_relaxed);
+    _Atomic uint64_t *working = &pool->shares[thread].working;
+    atomic_store_explicit(working, job.number, memory_order_relaxed);
+    run_shares(pool, &job, thread);
+    atomic_store_explicit(working, 0, memory_order_release);
+    return true;
 }
 
 // Asks for the next lines of the thread's part; false when there are no more. Memory that is no
 // longer there may be asked for.
 static bool ask_ahead(Pool *pool, uint32_t thread, Asked *asked) {
     const unsigned char *data = atomic_load_explicit(&pool->ahead, memory_order_relaxed);
-    size_t bytes = atomic_load_explicit(&pool->ahead_bytes, memory_order_relaxed);
+    size_t part = atomic_load_explicit(&pool->ahead_part, memory_order_relaxed);
     if (data != asked->data) *asked = (Asked){.data = data};
-    size_t part = bytes / pool->threads, most = part < AHEAD_MOST ? part : AHEAD_MOST;
+    size_t most = part < AHEAD_MOST ? part : AHEAD_MOST;
     if (!data || asked->done >= most) return false;
     const unsigned char *at = data + thread * part + asked->done;
     for (int i = 0; i < AHEAD_LINES; i++)
@@ -174,22 +226,29 @@ static bool ask_ahead(Pool *pool, uint32_t thread, Asked *asked) {
     return true;
 }
 
-// Waits for the bell to change from `rung`: spins for a while, then sleeps. A sleep that turns
-// out short was a mistake, so the next one starts later; after a long one less is wasted on
+static bool is_news(Pool *pool, uint64_t seen) {
+    return atomic_load_explicit(&pool->announced.number, memory_order_acquire) != seen;
+}
+
+// Waits for another job than `seen`: spins for a while, then sleeps. A sleep that turns out
+// short was a mistake, so the next one starts later; after a long one less is wasted on
 // spinning.
-static void wait_for_bell(Worker *self, uint32_t rung, int64_t *patience) {
+static void wait_for_news(Worker *self, uint64_t seen, int64_t *patience) {
     Pool *pool = self->pool;
     int64_t start = clock_ns();
     do {
         for (int i = 0; i < PAUSES; i++) {
-            if (atomic_load_explicit(&pool->bell, memory_order_acquire) != rung) return;
+            if (is_news(pool, seen)) return;
             if (!ask_ahead(pool, self->index, &self->asked)) pause_cpu();
         }
     } while (clock_ns() - start < *patience);
     int64_t asleep = clock_ns();
     atomic_fetch_add(&pool->sleepers, 1);
-    while (atomic_load(&pool->bell) == rung)
+    for (;;) {
+        uint32_t rung = atomic_load(&pool->bell);
+        if (atomic_load(&pool->announced.number) != seen) break;
         sleep_on(&pool->bell, rung);
+    }
     atomic_fetch_sub(&pool->sleepers, 1);
     bool was_short = clock_ns() - asleep < SPIN_MOST_NS;
     int64_t next = was_short ? *patience * 2 : *patience / 2;
@@ -201,21 +260,27 @@ static void wait_for_bell(Worker *self, uint32_t rung, int64_t *patience) {
 static void *worker_main(void *argument) {
     Worker *self = argument;
     Pool *pool = self->pool;
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     int64_t patience = SPIN_FIRST_NS;
-    while (!atomic_load_explicit(&pool->quit, memory_order_acquire)) {
-        uint32_t rung = atomic_load_explicit(&pool->bell, memory_order_acquire);
-        bool quit = atomic_load_explicit(&pool->quit, memory_order_acquire);
-        if (!quit && !take_part(pool, self->index, &seen)) wait_for_bell(self, rung, &patience);
+    for (;;) {
+        wait_for_news(self, seen, &patience);
+        if (atomic_load_explicit(&pool->quit, memory_order_relaxed)) return NULL;
+        take_part(pool, self->index, &seen);
     }
-    return NULL;
 }
 
-// The sleepers' side adds itself before it looks at the bell, this side rings before it looks
+// The sleepers' side adds itself before it looks for news, this side tells them before it looks
 // for sleepers: one of the two sees the other.
-static void ring(Pool *pool) {
+static void announce(Pool *pool, uint64_t number) {
+    atomic_store(&pool->announced.number, number);
+    if (!atomic_load(&pool->sleepers)) return;
     atomic_fetch_add(&pool->bell, 1);
-    if (atomic_load(&pool->sleepers)) wake_all(&pool->bell);
+    wake_all(&pool->bell);
+}
+
+static uint64_t next_number(const Pool *pool) {
+    uint64_t last = atomic_load_explicit(&pool->announced.number, memory_order_relaxed);
+    return ((last >> COUNT_BITS) + 1) << COUNT_BITS;
 }
 
 // On a busy machine the scheduler puts a thread that is woken on the CPU of the one that woke
@@ -232,70 +297,64 @@ static void workers_keep_off(Pool *pool) {
         pthread_setaffinity_np(pool->workers[i].thread, sizeof others, &others);
 }
 
-static void wait_until_empty(Pool *pool) {
-    for (uint32_t i = 1; atomic_load_explicit(&pool->gate, memory_order_acquire) & GATE_INSIDE;
-         i++) {
-        if (!ask_ahead(pool, 0, &pool->workers[0].asked)) pause_cpu();
-        // Somebody inside may have lost its CPU to another process.
-        if (i % 1024 == 0) sched_yield();
+static void wait_for_workers(Pool *pool, uint64_t number) {
+    uint32_t turns = 0;
+    for (uint32_t i = 1; i < pool->threads; i++) {
+        const Share *share = &pool->shares[i];
+        while (atomic_load_explicit(&share->working, memory_order_acquire) == number) {
+            if (!ask_ahead(pool, 0, &pool->workers[0].asked)) pause_cpu();
+            // It may have lost its CPU to another process.
+            if (++turns % 1024 == 0) sched_yield();
+        }
     }
+}
+
+// The rest of the job is there.
+static void job_run(Pool *pool, Job job) {
+    Announcement *a = &pool->announced;
+    ASSERT(!pool->busy);
+    pool->busy = true;
+    job.shares = job.n < pool->threads ? (uint32_t)job.n : pool->threads;
+    job.number = next_number(pool) + pieces_of((job.n + job.shares - 1) / job.shares);
+    atomic_store_explicit(&a->fn, job.fn, memory_order_relaxed);
+    atomic_store_explicit(&a->context, job.context, memory_order_relaxed);
+    atomic_store_explicit(&a->kernel, job.kernel, memory_order_relaxed);
+    atomic_store_explicit(&a->args, job.args, memory_order_relaxed);
+    atomic_store_explicit(&a->n, job.n, memory_order_relaxed);
+    atomic_store_explicit(&a->shares, job.shares, memory_order_relaxed);
+    workers_keep_off(pool);
+    announce(pool, job.number);
+    run_shares(pool, &job, 0);
+    wait_for_workers(pool, job.number);
+    pool->busy = false;
 }
 
 void pool_run(Pool *pool, int64_t n, PoolFn *fn, void *context) {
     if (n <= 0) return;
-    ASSERT(!pool->busy);
-    if (pool->threads == 1 || n == 1) {
+    if (pool->threads == 1 || n == 1)
         fn(context, 0, n, 0);
-        return;
-    }
-    pool->busy = true;
-    uint32_t shares = n < pool->threads ? (uint32_t)n : pool->threads;
-    pool->job = (Job){.fn = fn, .context = context, .n = n, .shares = shares};
-    pool->job.pieces = pieces_of(n / shares);
-    for (uint32_t i = 0; i < shares; i++)
-        atomic_store_explicit(&pool->shares[i].next, 0, memory_order_relaxed);
-    uint32_t generation = atomic_load_explicit(&pool->gate, memory_order_relaxed);
-    generation = (generation & ~(uint32_t)(GATE_GENERATION - 1)) + GATE_GENERATION;
-    atomic_store_explicit(&pool->gate, generation | GATE_OPEN, memory_order_release);
-    workers_keep_off(pool);
-    ring(pool);
-    run_shares(pool, 0);
-    atomic_fetch_and_explicit(&pool->gate, ~(uint32_t)GATE_OPEN, memory_order_acq_rel);
-    wait_until_empty(pool);
-    pool->busy = false;
+    else
+        job_run(pool, (Job){.n = n, .fn = fn, .context = context});
 }
 
 void pool_read_ahead(Pool *pool, const void *data, size_t bytes) {
-    atomic_store_explicit(&pool->ahead_bytes, bytes, memory_order_relaxed);
+    // Threads that look at it need not fetch what they have.
+    if (atomic_load_explicit(&pool->ahead, memory_order_relaxed) == data) return;
+    atomic_store_explicit(&pool->ahead_part, bytes / pool->threads, memory_order_relaxed);
     atomic_store_explicit(&pool->ahead, data, memory_order_relaxed);
 }
 
-typedef struct {
-    Pool *pool;
-    KernelFn *fn;
-    void *const *args;
-} KernelJob;
-
-// Results too small for a normal number become 0 while kernels run: computing them exactly
-// costs some hundred cycles each, and tails of a softmax and old moments are full of them.
-enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x40 };
-
-static void run_kernel_part(void *context, int64_t begin, int64_t end, uint32_t thread) {
-    const KernelJob *job = context;
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
-    job->fn(job->args, begin, end, pool_scratch(job->pool, thread));
-    _mm_setcsr(before);
-}
-
 void pool_run_kernel(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks) {
-    KernelJob job = {.pool = pool, .fn = fn, .args = args};
-    pool_run(pool, tasks, run_kernel_part, &job);
+    if (tasks <= 0) return;
+    if (pool->threads == 1 || tasks == 1)
+        pool_run_alone(pool, fn, args, tasks);
+    else
+        job_run(pool, (Job){.n = tasks, .kernel = fn, .args = args});
 }
 
 void pool_run_alone(Pool *pool, KernelFn *fn, void *const *args, int64_t tasks) {
-    KernelJob job = {.pool = pool, .fn = fn, .args = args};
-    run_kernel_part(&job, 0, tasks, 0);
+    Job job = {.kernel = fn, .args = args};
+    run_kernel(pool, &job, (const int64_t[]){0, tasks}, 0);
 }
 
 static void *map_memory(size_t bytes) {
@@ -375,8 +434,8 @@ bool pool_open(Diag *diag, uint32_t threads, Pool **out) {
 
 void pool_close(Pool *pool) {
     if (!pool) return;
-    atomic_store_explicit(&pool->quit, true, memory_order_release);
-    ring(pool);
+    atomic_store_explicit(&pool->quit, true, memory_order_relaxed);
+    announce(pool, next_number(pool));
     for (uint32_t i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
     if (pool->scratch) munmap(pool->scratch_map, pool->scratch_mapped);

@@ -181,8 +181,7 @@ static void test_right(void **state) {
     }
 }
 
-// Cols of 2 MB: their halves lie in half of the sets of a cache that would hold them, halves of
-// k in all of them.
+// Of very few rows whose cols lie across k; but not of so little work that one thread does it.
 static void test_k_in_parts(void **state) {
     (void)state;
     static const struct {
@@ -191,7 +190,8 @@ static void test_k_in_parts(void **state) {
         bool turned;
         int32_t parts;
     } cases[] = {{{1, 512, 1024}, 2, false, 2},  {{1, 512, 1024}, 1, false, 0},
-                 {{1, 512, 1024}, 2, true, 0},   {{1, 256, 512}, 2, false, 0},
+                 {{1, 512, 1024}, 2, true, 0},   {{1, 256, 512}, 2, false, 2},
+                 {{1, 32, 128}, 2, false, 0},    {{1, 768, 200}, 2, false, 2},
                  {{64, 512, 1024}, 2, false, 0}, {{1, 512, 1023}, 2, false, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Fixture f;

@@ -105,6 +105,25 @@ static void test_thin(void **state) {
     }
 }
 
+// Few rows and short tiles that divide k: its strands are walked side by side. Whole vectors of
+// bf16 come in pairs.
+static void test_strands(void **state) {
+    (void)state;
+    static const char *const types[] = {"f32", "bf16", "f16"};
+    static const char *const knobs[] = {"", "knob nv = 3\nknob ku = 4\n",
+                                        "knob mr = 2\nknob nv = 4\n", "knob pack_a = 1\n"};
+    for (uint64_t i = 0; i < 36; i++) {
+        Shape s = {.m = 1 + (int64_t)i % 4, .n = 60 + draw(21, i, 140), .b_by_n = true};
+        s.kc = draw(22, i, 8);
+        s.k = s.kc * (1 + draw(23, i, 20));
+        s.nc = i & 4 ? 64 : 0;
+        s.a_by_k = i & 8;
+        s.type = types[i % 3];
+        s.knobs = knobs[i / 3 % 4];
+        check_plain(&s);
+    }
+}
+
 static void test_larger(void **state) {
     (void)state;
     static const Shape shapes[] = {
@@ -399,6 +418,7 @@ int main(void) {
         cmocka_unit_test_setup(test_odd_shapes, setup),
         cmocka_unit_test_setup(test_extents_of_one, setup),
         cmocka_unit_test_setup(test_thin, setup),
+        cmocka_unit_test_setup(test_strands, setup),
         cmocka_unit_test_setup(test_larger, setup),
         cmocka_unit_test_setup(test_panels_copied_by_blocks, setup),
         cmocka_unit_test_setup(test_rows_copied_along_rows, setup),
