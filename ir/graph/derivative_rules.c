@@ -190,7 +190,10 @@ static ValueId derive_mul(const Derivation *d, uint32_t k) {
 static ValueId derive_div(const Derivation *d, uint32_t k) {
     if (k == 0) return reduced_to(d, binary(d, OP_DIV, d->grad, operand(d, 1)), 0);
     ValueId sum = reduced_to(d, mul(d, d->grad, d->v), 1);
-    return unary(d, OP_NEG, binary(d, OP_DIV, sum, operand(d, 1)));
+    const Value *x = operand_value(d, 0);
+    bool reciprocal = x->op == OP_CONST && x->attr.number == 1;
+    return unary(d, OP_NEG,
+                 reciprocal ? mul(d, sum, d->v) : binary(d, OP_DIV, sum, operand(d, 1)));
 }
 
 // d x^n / dx for a constant n: no logarithm and no power that a product can say.

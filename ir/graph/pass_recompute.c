@@ -20,8 +20,10 @@
 #include "ir/graph/region.h"
 
 // Costs are in sixteenths of a byte moved. A device does 10 to 20 f32 operations in the time
-// that a byte takes from memory, so an operation costs about one sixteenth.
-enum { COST_BYTE = 16, COST_OPERATION = 1 };
+// that a byte takes from memory, so an operation costs about one sixteenth. That is one of many
+// that go on at once. Scalars of a row are computed one by one, or by all threads of the row:
+// if each waits for the one before and there is no end to them, nothing hides that.
+enum { COST_BYTE = 16, COST_OPERATION = 1, COST_CHAINED_OPERATION = 32, LONG_CHAIN = 64 };
 static const double MOST_HELD_COST = 1e6;
 
 enum { NODE_SOURCE, NODE_SINK, NODE_FIRST };
@@ -34,6 +36,8 @@ typedef struct {
     bool *read_backward;  // forward, and read by a value that is not
     bool *stored;         // forward, and in memory anyway: some kernel reads or writes it there
     bool *stored_again;   // if the backward part made it, it would have to write it to memory
+    bool *chained;        // forward, in a long chain of scalars
+    bool *link;           // made again, it would only be held for others that are held
     bool *again;          // the answer
 } Recompute;
 
@@ -108,6 +112,42 @@ static void mark_uses(Recompute *r) {
     }
 }
 
+static bool has_any(const Graph *g, ValueId v, const AxisId *axes, uint32_t count) {
+    for (uint32_t k = 0; k < count; k++)
+        if (graph_has_axis(graph_value(g, v), axes[k])) return true;
+    return false;
+}
+
+// Neither v nor what it is made of has cols.
+static bool is_scalar(const Graph *g, const Region *region, ValueId v) {
+    const Value *value = graph_value(g, v);
+    bool wide = region->col_count == 0 || has_any(g, v, region->cols, region->col_count);
+    for (uint32_t k = 0; k < value->arity; k++)
+        wide = wide || has_any(g, value->in[k], region->cols, region->col_count);
+    return !wide;
+}
+
+// Marks the scalars that lie on a path of at least LONG_CHAIN of them.
+static void mark_chained(Recompute *r, const bool *scalar) {
+    const Graph *g = r->g;
+    uint32_t *up = arena_array(&r->scratch, uint32_t, g->values.len),
+             *down = arena_array(&r->scratch, uint32_t, g->values.len);
+    for (uint32_t i = 1; i < g->values.len; i++) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (!scalar[i] && !op_is_view(v->op)) continue;
+        for (uint32_t k = 0; k < v->arity; k++)
+            if (up[v->in[k].i] > up[i]) up[i] = up[v->in[k].i];
+        up[i] += scalar[i];
+    }
+    for (uint32_t i = g->values.len - 1; i > 0; i--) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (!scalar[i] && !op_is_view(v->op)) continue;
+        r->chained[i] = scalar[i] && up[i] + down[i] >= LONG_CHAIN;
+        for (uint32_t k = 0; k < v->arity; k++)
+            if (down[i] + scalar[i] > down[v->in[k].i]) down[v->in[k].i] = down[i] + scalar[i];
+    }
+}
+
 // What some kernel of the forward part reads is in memory anyway.
 static void mark_stored(Recompute *r) {
     GraphOutput loss = {STR("loss"), graph_output_find(r->g, STR("loss"))};
@@ -117,11 +157,17 @@ static void mark_stored(Recompute *r) {
     memset(&forward.updates, 0, sizeof forward.updates);
     vec_push(&r->scratch, &forward.outputs, loss);
     const Regions *regions = pass_fuse(&forward, &r->scratch);
-    for (uint32_t i = 0; i < regions->count; i++)
-        for (uint32_t k = 0; k < regions->regions[i].input_count; k++)
-            r->stored[regions->regions[i].inputs[k].i] = true;
+    bool *scalar = arena_array(&r->scratch, bool, r->g->values.len);
+    for (uint32_t i = 0; i < regions->count; i++) {
+        const Region *region = &regions->regions[i];
+        for (uint32_t k = 0; k < region->input_count; k++)
+            r->stored[region->inputs[k].i] = true;
+        for (uint32_t k = 0; k < region->value_count; k++)
+            scalar[region->values[k].i] = is_scalar(r->g, region, region->values[k]);
+    }
     for (uint32_t i = 1; i < r->g->values.len; i++)
         if (regions->laid_in[i].i) r->stored[i] = true;
+    mark_chained(r, scalar);
 }
 
 // Reading it, holding it, and writing it if that would not be done anyway.
@@ -139,13 +185,15 @@ static int64_t cost_to_compute(const Recompute *r, ValueId v) {
     if (is_leaf(value->op) || value->op == OP_CONTRACT || value->op == OP_SCATTER ||
         value->op == OP_KEEP || op_stands_alone(value->op))
         return CUT_NEVER;
+    if (r->link[v.i]) return CUT_NEVER;
     if (is_addressing(value->op)) return 0;
     int64_t elements = graph_elements(r->g, v);
     for (uint32_t k = 0; k < value->arity; k++) {
         int64_t read = graph_elements(r->g, value->in[k]);
         if (read > elements && value->op != OP_GATHER) elements = read;
     }
-    int64_t cost = elements * (int64_t)ceil(op_flops(value->op)) * COST_OPERATION;
+    int64_t operation = r->chained[v.i] ? COST_CHAINED_OPERATION : COST_OPERATION;
+    int64_t cost = elements * (int64_t)ceil(op_flops(value->op)) * operation;
     bool through_memory = is_own_kernel(value->op) || r->stored_again[v.i];
     return cost + (through_memory ? value_bytes(r->g, v) * 2 * COST_BYTE : 0);
 }
@@ -170,6 +218,26 @@ static void choose(Recompute *r) {
         r->again[i] = r->forward[i] && side[NODE_FIRST + 2 * i];
 }
 
+// The forward part's order is not the one in which the backward part needs things: of a chain
+// of values in memory, each made of the one before, all are there when the last is needed. So
+// what is in memory only to make again what is in memory too, had better be kept. True if the
+// choice has such values, which are then marked.
+static bool mark_links(Recompute *r) {
+    const Graph *g = r->g;
+    ArenaMark mark = arena_mark(&r->scratch);
+    bool *leads = arena_array(&r->scratch, bool, g->values.len), any = false;
+    for (uint32_t i = g->values.len - 1; i > 0; i--) {
+        const Value *v = graph_value(g, (ValueId){i});
+        if (!r->again[i] || is_generated(v->op)) continue;
+        bool held = r->stored_again[i] && !is_addressing(v->op);
+        if (held && leads[i]) r->link[i] = any = true;
+        for (uint32_t k = 0; k < v->arity; k++)
+            leads[v->in[k].i] |= held || leads[i];
+    }
+    arena_rewind(&r->scratch, mark);
+    return any;
+}
+
 static void recompute_init(Recompute *r, const Graph *g, double held_cost) {
     *r = (Recompute){.g = g, .held_cost = held_cost};
     arena_init(&r->scratch);
@@ -177,6 +245,8 @@ static void recompute_init(Recompute *r, const Graph *g, double held_cost) {
     r->read_backward = arena_array(&r->scratch, bool, g->values.len);
     r->stored = arena_array(&r->scratch, bool, g->values.len);
     r->stored_again = arena_array(&r->scratch, bool, g->values.len);
+    r->chained = arena_array(&r->scratch, bool, g->values.len);
+    r->link = arena_array(&r->scratch, bool, g->values.len);
     r->again = arena_array(&r->scratch, bool, g->values.len);
     mark_uses(r);
     mark_stored(r);
@@ -255,7 +325,9 @@ Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost) {
     ASSERT(held_cost >= 0 && held_cost <= MOST_HELD_COST);
     Recompute r;
     recompute_init(&r, g, held_cost);
-    choose(&r);
+    do
+        choose(&r);
+    while (mark_links(&r));
     Graph *to = rebuild(&r, arena);
     arena_release(&r.scratch);
     return to;

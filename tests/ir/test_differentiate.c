@@ -446,6 +446,19 @@ static void test_power_with_constant_exponent(void **state) {
     }
 }
 
+static void test_reciprocal(void **state) {
+    (void)state;
+    static const double numerators[] = {1, -3};
+    for (size_t i = 0; i < sizeof numerators / sizeof *numerators; i++) {
+        GraphBench b;
+        Setting s;
+        setting_init(&s, &b, i);
+        ValueId x = uniform(&s, "pq", 0.5, 2), n = graph_const(b.g, numerators[i], (Span){0});
+        check_gradients(&b, bench_binary(&b, OP_DIV, n, x));
+        bench_release(&b);
+    }
+}
+
 static ValueId gradient_of(GraphBench *b, ValueId r, ValueId wrt) {
     ValueId grad;
     pass_differentiate(b->g, bench_total(b, r), &wrt, 1, &grad);
@@ -606,6 +619,7 @@ int main(void) {
         cmocka_unit_test(test_every_rule_has_a_check),
         cmocka_unit_test(test_every_rule),
         cmocka_unit_test(test_power_with_constant_exponent),
+        cmocka_unit_test(test_reciprocal),
         cmocka_unit_test(test_ties_and_kinks),
         cmocka_unit_test(test_where_keeps_infinities_apart),
         cmocka_unit_test(test_masked_softmax),

@@ -121,6 +121,45 @@ static void test_stored_value_is_kept_if_memory_is_free(void **state) {
     check_recompute(&m->b);
 }
 
+// A stream that every step changes, reads by a contraction, and could be made again of the one
+// before: but then all of it would be made again at once, and be in memory as if it were kept.
+static void test_chain_in_memory_is_kept(void **state) {
+    ModelBench *m = *state;
+    ValueId h = bench_random(&m->b, AXES(m->t, m->d), -1, 1);
+    for (int i = 0; i < 4; i++) {
+        ValueId w = bench_random(&m->b, AXES(m->d, m->f), -1, 1),
+                v = bench_random(&m->b, AXES(m->f, m->d), -1, 1),
+                scale = bench_random(&m->b, AXES(m->d), -1, 1);
+        ValueId y = model_dot(m, model_dot(m, h, w, m->d), v, m->f);
+        ValueId change = bench_binary(&m->b, OP_MUL, y, scale);  // its gradient reads y
+        h = bench_unary(&m->b, OP_NEG, bench_binary(&m->b, OP_ADD, h, change));
+    }
+    finish(&m->b, bench_total(&m->b, h));
+    check_recompute(&m->b);
+    uint32_t count = count_of(m->b.g, OP_NEG);
+    Graph *to = pass_recompute(m->b.g, &m->b.arena, 1.5);
+    assert_true(count_of(to, OP_NEG) <= count + 1);
+}
+
+static uint32_t exps_made_again(ModelBench *m, int steps) {
+    ValueId x = bench_random(&m->b, AXES(m->t, m->d), -1, 1), s = model_sum(m, x, m->d);
+    for (int i = 0; i < steps; i++)
+        s = bench_unary(&m->b, OP_EXP, bench_unary(&m->b, OP_NEG, s));
+    ValueId y = bench_binary(&m->b, OP_MUL, x, s);
+    finish(&m->b, bench_total(&m->b, bench_binary(&m->b, OP_MUL, y, y)));
+    check_recompute(&m->b);
+    Graph *to = pass_recompute(m->b.g, &m->b.arena, 1.5);
+    return count_of(to, OP_EXP) - count_of(m->b.g, OP_EXP);
+}
+
+// A scalar of a row is cheaply computed again, unless it comes at the end of a long iteration.
+static void test_short_iteration(void **state) {
+    assert_int_equal(exps_made_again(*state, 6), 6);
+}
+static void test_long_iteration(void **state) {
+    assert_int_equal(exps_made_again(*state, 60), 0);
+}
+
 static void test_without_a_loss(void **state) {
     ModelBench *m = *state;
     ValueId x = bench_random(&m->b, AXES(m->t, m->d), -1, 1);
@@ -140,6 +179,9 @@ int main(void) {
         TEST(test_swiglu),
         TEST(test_chain_from_a_leaf),
         TEST(test_stored_value_is_kept_if_memory_is_free),
+        TEST(test_chain_in_memory_is_kept),
+        TEST(test_short_iteration),
+        TEST(test_long_iteration),
         TEST(test_without_a_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
