@@ -48,16 +48,6 @@ void stream_scalar_write(Stream *s, uint32_t i) {
               STR_ARG(cuda_name(s->w, (TileId){i})), STR_ARG(scalar_text(s, op)));
 }
 
-static void scalars_write(Stream *s, const Level *l, int round) {
-    if (s->shape.shares) {
-        scalars_write_shared(s, l, round);
-        return;
-    }
-    for (uint32_t i = 1; i < op_count(s); i++)
-        if (stream_op(s, i)->kind != TILE_CONST && stream_scalar(&s->plan, &l->plan, i, round))
-            stream_scalar_write(s, i);
-}
-
 // Sums over rows that get a scalar.
 static void scalar_sums_write(Stream *s, const Level *l) {
     for (uint32_t i = 1; i < op_count(s); i++) {
@@ -70,24 +60,6 @@ static void scalar_sums_write(Stream *s, const Level *l) {
         cuda_line(s->w, "%.*s",
                   STR_ARG(stream_add(s->w, op, sum, stream_scalar_text(s, op->in[0]))));
     }
-}
-
-static bool stores_scalar(const Stream *s, const Level *l, uint32_t i) {
-    return tile_op_writes(stream_op(s, i)->kind) && !s->plan.ops[i].col &&
-           stream_ends(&s->plan, &l->plan, i);
-}
-
-// May a thread of the team still have to load what this store writes? Then the memory is also
-// that of a load without cols, which every thread makes.
-static bool store_waits(const Stream *s, const TileOp *store) {
-    for (uint32_t i = 1; i < op_count(s); i++) {
-        const TileOp *op = stream_op(s, i);
-        if ((op->kind != TILE_LOAD && op->kind != TILE_GATHER) || s->plan.ops[i].col) continue;
-        uint32_t in = op->access.arg, out = store->access.arg;
-        if (in == out || store->kind == TILE_SCATTER || tile_in_place(s->plan.p, in, out))
-            return true;
-    }
-    return false;
 }
 
 static void store_write(Stream *s, const TileOp *op, Str value) {
@@ -115,26 +87,85 @@ void stream_scalar_store(Stream *s, uint32_t i) {
     cuda_scatter(s->w, op, &s->at, &what);
 }
 
+static bool stores_scalar(const Stream *s, const Level *l, uint32_t i) {
+    return tile_op_writes(stream_op(s, i)->kind) && !s->plan.ops[i].col &&
+           stream_ends(&s->plan, &l->plan, i);
+}
+
+// May a thread of the team still have to load what this store writes? Then the memory is also
+// that of a load without cols, which every thread makes.
+static bool store_waits(const Stream *s, const TileOp *store) {
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if ((op->kind != TILE_LOAD && op->kind != TILE_GATHER) || s->plan.ops[i].col) continue;
+        uint32_t in = op->access.arg, out = store->access.arg;
+        if (in == out || store->kind == TILE_SCATTER || tile_in_place(s->plan.p, in, out))
+            return true;
+    }
+    return false;
+}
+
+static void stores_write(Stream *s, const uint32_t *stores, int count) {
+    if (count == 0) return;
+    if (s->shape.threads > 1) cuda_open(s->w, "if (lane == 0)");
+    for (int k = 0; k < count; k++)
+        stream_scalar_store(s, stores[k]);
+    if (s->shape.threads > 1) cuda_close(s->w);
+}
+
 // One thread stores what all have computed.
 static void scalar_stores_write(Stream *s, const Level *l) {
     uint32_t *stores = arena_array(s->w->arena, uint32_t, op_count(s));
     int count = 0;
     bool waits = false;
     for (uint32_t i = 1; i < op_count(s); i++) {
-        if (!stores_scalar(s, l, i)) continue;
+        if (!stores_scalar(s, l, i) || l->stored[i]) continue;
         stores[count++] = i;
         waits = waits || store_waits(s, stream_op(s, i));
     }
     if (count == 0) return;
     if (waits && s->shape.threads > 1) cuda_line(s->w, "team_sync<%d>();", s->shape.threads);
-    if (s->shape.shares) {
+    if (s->shape.shares)
         scalars_store(s, stores, count);
+    else
+        stores_write(s, stores, count);
+}
+
+// Stores of these scalars that need not wait for what other threads load.
+static void stores_at_once(Stream *s, Level *l, const uint32_t *scalars,
+                           uint32_t scalar_count) {
+    uint32_t *stores = arena_array(s->w->arena, uint32_t, op_count(s));
+    bool *among = arena_array(s->w->arena, bool, op_count(s));
+    int count = 0;
+    for (uint32_t k = 0; k < scalar_count; k++)
+        among[scalars[k]] = true;
+    for (uint32_t i = 1; i < op_count(s); i++) {
+        const TileOp *op = stream_op(s, i);
+        if (op->kind != TILE_STORE || !among[op->in[0].i] || !stores_scalar(s, l, i) ||
+            store_waits(s, op))
+            continue;
+        l->stored[i] = true;
+        stores[count++] = i;
+    }
+    stores_write(s, stores, count);
+}
+
+// Many scalars, such as those of an iteration, are stored as they are computed: registers would
+// not hold all of them to the end.
+static void scalars_write(Stream *s, Level *l, int round) {
+    enum { AT_A_TIME = 64 };
+    if (s->shape.shares) {
+        scalars_write_shared(s, l, round);
         return;
     }
-    if (s->shape.threads > 1) cuda_open(s->w, "if (lane == 0)");
-    for (int k = 0; k < count; k++)
-        stream_scalar_store(s, stores[k]);
-    if (s->shape.threads > 1) cuda_close(s->w);
+    uint32_t *order = arena_array(s->w->arena, uint32_t, op_count(s)),
+             count = stream_scalars_order(s, l, round, order);
+    for (uint32_t k = 0; k < count; k++) {
+        stream_scalar_write(s, order[k]);
+        bool full = (k + 1) % AT_A_TIME == 0 || k + 1 == count;
+        if (count >= MANY_SCALARS && full)
+            stores_at_once(s, l, order + k / AT_A_TIME * AT_A_TIME, k % AT_A_TIME + 1);
+    }
 }
 
 // ---- tasks
@@ -263,6 +294,7 @@ static void inner_write(Stream *s, const Level *l, int round) {
 static void level_write(Stream *s, int level, const bool *target) {
     Level l = {.plan = stream_level(&s->plan, level, target)};
     stream_level_delay(&s->plan, &l.plan);
+    l.stored = arena_array(s->w->arena, bool, op_count(s));
     rounds_plan(s, &l);
     int open_sums = s->open_sums;
     s->scalars.waited = false;

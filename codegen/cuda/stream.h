@@ -80,6 +80,7 @@ typedef struct {
     StreamLevel plan;
     int *first, *last;  // rounds whose passes compute and use a value at the cols first and
                         // last; -1: none
+    bool *stored;       // by store: it has been made before the level's end
 } Level;
 
 static inline const TileOp *stream_op(const Stream *s, uint32_t i) {
@@ -114,6 +115,11 @@ int scalars_place_new(Stream *s, uint32_t i);  // gives it the next
 // stream_lanes.c: what is computed of them in a round, and what is stored
 void scalars_write_shared(Stream *s, const Level *l, int round);
 void scalars_store(Stream *s, const uint32_t *stores, int count);
+
+// stream_order.c: the scalars of a round in the order in which they are computed; where they
+// are many, one that holds few at once. Gives their number.
+enum { MANY_SCALARS = 256 };  // more than a thread has registers
+uint32_t stream_scalars_order(Stream *s, const Level *l, int round, uint32_t *order);
 
 // stream_shape.c
 int stream_width(const StreamPlan *s);  // of the widest vectors that are of use

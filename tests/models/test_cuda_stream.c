@@ -9,12 +9,17 @@ static CudaCheck check_usual(void) {
     return (CudaCheck){.range = 1, .whole = 20, .tolerance = 1e-4};
 }
 
-static void check_model(const char *path, DType storage) {
-    const Setting tiny = {STR("size"), STR("tiny")};
+#define SET(name, value)                                     \
+    {                                                        \
+        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+    }
+
+static void check_settings(const char *path, const Setting *settings, uint32_t count,
+                           DType storage) {
     const Binding bindings[] = {{STR("B"), 2}, {STR("T"), 21}};
     CudaModel m = {.path = path,
                    .kind = ENTRY_TRAIN,
-                   .settings = {&tiny, 1},
+                   .settings = {settings, count},
                    .bindings = {bindings, 2},
                    .arch = CUDA_SM90A,
                    .storage = storage};
@@ -34,6 +39,11 @@ static void check_model(const char *path, DType storage) {
     bench_close(&bench);
 }
 
+static void check_model(const char *path, DType storage) {
+    const Setting tiny = SET("size", "tiny");
+    check_settings(path, &tiny, 1, storage);
+}
+
 static void prenorm(void **state) {
     (void)state;
     check_model("models/prenorm.strata", DTYPE_F32);
@@ -49,10 +59,13 @@ static void attnres_block_in_bf16(void **state) {
     check_model("models/attnres_block.strata", DTYPE_BF16);
 }
 
-#define SET(name, value)                                     \
-    {                                                        \
-        {name, sizeof name - 1}, { value, sizeof value - 1 } \
-    }
+// An iteration over small matrices: more scalars than registers.
+static void streams_mixed_by_sinkhorn(void **state) {
+    (void)state;
+    const Setting settings[] = {SET("size", "tiny"), SET("residual", "mhc"),
+                                SET("layers", "1")};
+    check_settings("models/lm.strata", settings, 3, DTYPE_F32);
+}
 
 // Sublayers of a block over completed blocks: the sums over the sources, and the gradients of
 // the sources. In every schedule, because a block's warps share the scalars; a block has
@@ -103,6 +116,7 @@ int main(void) {
         cmocka_unit_test(prenorm),
         cmocka_unit_test(attnres_full),
         cmocka_unit_test(attnres_block_in_bf16),
+        cmocka_unit_test(streams_mixed_by_sinkhorn),
         cmocka_unit_test(depth_in_two_phases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
