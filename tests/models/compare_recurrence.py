@@ -132,14 +132,28 @@ def apart(longest):
     return reference
 
 
-def compare_packed(strata, report, name, settings, options, rng):
-    shape = {**PACKED, "longest": PACKED["t"], **settings}
+def draw_packed(shape, options, rng, offsets):
+    """Parameters and inputs."""
     b, n, h, t, dk, dv = (shape[key] for key in ("b", "n", "h", "t", "dk", "dv"))
     params = draw(shape, rng, **options)
     params["initial"], final = rng.standard_normal((2, b, n, h, dk, dv)).astype(np.float32)
-    inputs = {"upstream": bf16(rng.standard_normal((b, h, t, dv))), "upstream_final": final,
-              "offsets": np.pad(np.cumsum(LENGTHS, 1), ((0, 0), (1, 0))).astype(np.int32)}
-    compare_run(strata, report, name, ("packed_recurrence", shape, params, inputs), apart(shape["longest"]))
+    return params, {"upstream": bf16(rng.standard_normal((b, h, t, dv))), "upstream_final": final, "offsets": offsets.astype(np.int32)}
+
+
+def compare_packed(strata, report, name, settings, options, rng):
+    shape = {**PACKED, "longest": PACKED["t"], **settings}
+    drawn = draw_packed(shape, options, rng, np.pad(np.cumsum(LENGTHS, 1), ((0, 0), (1, 0))))
+    compare_run(strata, report, name, ("packed_recurrence", shape, *drawn), apart(shape["longest"]))
+
+
+def compare_bad_offsets(strata, report, rng):
+    """They decrease, and are outside of t: as the evaluator, which checks each index, has it."""
+    shape = {**PACKED, "n": 4}
+    params, inputs = draw_packed(shape, {}, rng, np.array([[-7, 50, 20, 200, 90], [2**31 - 1, -2**31, 5, 3, 2**31 - 1]]))
+    params |= {"key_map": np.eye(shape["dk"], dtype=np.float32), "value_map": np.eye(shape["dv"], dtype=np.float32)}
+    got, want = (strata.run("packed_recurrence", shape, params, inputs, *way) for way in ([], ["--reference"]))
+    for key in want:
+        report.check(f"bad offsets: {key}", compare.error_between(got[key], want[key]))
 
 
 def main(program, _models):
@@ -157,6 +171,7 @@ def main(program, _models):
         hardest = {"rule": "delta", "decays": "channel"}
         compare_packed(strata, report, "packed, gates at 0 and far below", hardest, {"decay": forgetting}, rng)
         compare_packed(strata, report, "packed, longer than longest", {**hardest, "longest": 50}, {}, rng)
+        compare_bad_offsets(strata, report, rng)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 
