@@ -30,7 +30,7 @@ enum {
     LEAST_STRANDS = 4,          // fewer are no better than none
     ALIAS_ROWS = 6,             // that many rows that meet in a set do no harm
     SAFE_ROWS = 8,              // that many others
-    PIECES = 3,                 // pieces of rows stream by so much slower than whole ones
+    PIECES = 3,                 // pieces of rows stream by so much slower than copies
     FEW_BLOCKS = 4,             // fewer cannot copy the next panel beside the sums
     ALONE_WORK = 48 << 10,      // bytes and operations that one thread does (runtime/cpu)
     ALONE_BYTES = 12 << 10,     // of sums that it so adds up
@@ -59,8 +59,11 @@ static const double cycles_a_line = 0.4;    // of rows, for each k
 static const double cycles_a_load = 0.05;
 static const double cycles_second = 1;  // a vector from the second-level cache
 static const double cycles_a_task = 2000;
-static const double cycles_a_kernel = 3000;    // until all threads are at the second one
-static const double cycles_alone = 1000;       // of one that its caller runs alone
+static const double cycles_a_kernel = 3000;  // until all threads are at the second one
+static const double cycles_alone = 1000;     // of one that its caller runs alone
+static const double share_whole = 0.5;    // of what copies stream by whole rows do, see PIECES
+static const double cycles_alike = 2e6;   // of a task, which all threads do equally fast;
+static const double share_waited = 0.03;  // of the rest others wait for so much
 static const double times_shared_rows = 1.25;  // see shares_rows
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
@@ -351,8 +354,9 @@ static double traffic_cost(const Task *t) {
     double a = k * t->rows * ELEMENT_BYTES, b = k * t->cols * ELEMENT_BYTES;
     double held = a / k_steps(t);
     double room = k_steps(t) > 1 ? CLOSE_BYTES - PARTIAL_BYTES : CLOSE_BYTES;
-    bool streams = held + panels_bytes(t) > room, pieces = k_steps(t) > 1 && !t->pack_a;
-    double bytes = b + (streams ? a * groups * (pieces ? PIECES : 1) : a);
+    bool streams = held + panels_bytes(t) > room, whole = k_steps(t) == 1;
+    double again = t->pack_a ? 1 : whole ? share_whole : PIECES;
+    double bytes = b + (streams ? a * groups * again : a);
     if (t->pack_a && held > COPY_BYTES) bytes += a * groups;
     return read_cost(t, bytes);
 }
@@ -381,9 +385,10 @@ static double tile_cost(const Tiles *tiles, int64_t number) {
     return tiles->cost[number / tiles->n == tiles->m - 1][number % tiles->n == tiles->n - 1];
 }
 
-// When the last thread is done, if each takes the next task as soon as it is free.
+// When the last thread is done, if each takes the next task as soon as it is free. Over some
+// time threads are not equally fast, and for the slowest one's last task the others wait.
 static double turns_cost(const ContractShape *c, const Tiles *tiles) {
-    double busy[MOST_TASKS] = {0}, all = 0;
+    double busy[MOST_TASKS] = {0}, all = 0, longest = 0;
     int64_t tasks = c->points * tiles->m * tiles->n;
     uint32_t threads = c->threads < MOST_TASKS ? c->threads : MOST_TASKS;
     if (tasks > MOST_TASKS) {
@@ -398,8 +403,9 @@ static double turns_cost(const ContractShape *c, const Tiles *tiles) {
             if (busy[k] < busy[next]) next = k;
         busy[next] += tile_cost(tiles, i);
         all = fmax(all, busy[next]);
+        longest = fmax(longest, tile_cost(tiles, i));
     }
-    return all;
+    return threads > 1 ? all + share_waited * fmax(0, longest - cycles_alike) : all;
 }
 
 // Adding up the sums of the parts of k; where they are few, one thread does it.

@@ -13,6 +13,7 @@ enum {
     MOST_OF_A_BLOCK = 12,  // candidates with one shape of the register block
     MOST_CHOICES = 8,
     MOST_VECTORS = 12,
+    MOST_TURNS = 4,     // tasks of each thread: slower threads take fewer
     LEAST_VECTORS = 8,  // fewer sums do not hide what an addition takes
     SPARE_REGISTERS = 4,
     MOST_UNROLL = 8,     // k; shorter steps are one turn, which can look ahead as a whole does
@@ -61,7 +62,8 @@ static Choices choices_of_cols(const ContractShape *c, int64_t panel) {
     int64_t equal = parts_of(c->n, c->threads, c->lanes);
     choice_add(&nc, equal < c->n ? equal : most, most);
     choice_add(&nc, parts_of(c->n, c->threads, panel), most);
-    choice_add(&nc, parts_of(c->n, 2 * (int64_t)c->threads, panel), most);
+    for (int64_t parts = 2; parts <= MOST_TURNS; parts *= 2)
+        choice_add(&nc, parts_of(c->n, parts * (int64_t)c->threads, panel), most);
     choice_add(&nc, parts_of(512, 1, panel), most);
     return nc;
 }

@@ -203,11 +203,32 @@ static void test_k_in_parts(void **state) {
     }
 }
 
+// Threads are not equally fast for long: long tasks are several for each.
+static void test_long_tasks(void **state) {
+    (void)state;
+    static const struct {
+        int64_t extents[3];
+        uint32_t threads;
+        int64_t least, most;
+    } cases[] = {{{2048, 1024, 512}, 1, 1, 1},
+                 {{2048, 1024, 512}, 2, 4, 16},
+                 {{256, 256, 256}, 2, 2, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Fixture f;
+        contraction_of(&f, cases[i].extents, false, true);
+        Schedule prior = schedule_prior(f.regions, region_of(&f), CPU_AVX512, cases[i].threads);
+        assert_in_range(tile_task_count(programs(&f, &prior)->kernels[0].program),
+                        cases[i].least, cases[i].most);
+        bench_close(&f.bench);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_legal),
         cmocka_unit_test(test_right),
         cmocka_unit_test(test_k_in_parts),
+        cmocka_unit_test(test_long_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
