@@ -28,9 +28,25 @@ static IrValue row_vector(const Attend *a, const Rows *r, IrValue key, IrValue k
 typedef struct {
     Attend *a;
     const Scores *s;
-    IrValue query;
+    IrValue query, next;  // next: the first key of the next group
     IrValue key[MAX_LANES], sums[MAX_LANES];
 } Group;
+
+// Keys lie one behind the other in pieces too short for the processor to look ahead: each query
+// asks for some keys of the next group, at the element that it is at.
+static void group_ask(const Group *g, IrValue k) {
+    const Attend *a = g->a;
+    Builder *b = a->b;
+    int64_t queries = extent(a, a->m), each = (a->lanes + queries - 1) / queries;
+    IrValue key = build_iadd(b, g->next, build_imul(b, g->query, each));
+    IrValue index[TILE_MAX_DIMS];
+    memcpy(index, a->index, sizeof index);
+    index[g->s->of_n->k] = k;
+    for (int64_t i = 0; i < each; i++) {
+        index[a->n] = build_iadd(b, a->keys.first, plus(a, key, i));
+        build_prefetch(b, load_pointer(a, g->s->of_n->load, index), false, 3);
+    }
+}
 
 static void group_step(Group *g, IrValue k, int count) {
     const Attend *a = g->a;
@@ -39,6 +55,7 @@ static void group_step(Group *g, IrValue k, int count) {
     IrValue at = build_iadd(b, build_imul(b, g->query, of_m->width), k);
     IrValue q = build_load(b, type_vector(b->f32, a->lanes),
                            build_gep(b, b->f32, of_m->copy, at), (unsigned)a->lanes * 4);
+    group_ask(g, k);
     for (int i = 0; i < a->lanes; i++)
         g->sums[i] =
             build_fma(b, row_vector(a, g->s->of_n, g->key[i], k, count), q, g->sums[i]);
@@ -69,7 +86,7 @@ static void group_sum(Group *g) {
 // The scores of `lanes` keys; what lies behind the last key is read there instead.
 static void group_emit(Attend *a, const Scores *s, IrValue first, bool last) {
     Builder *b = a->b;
-    Group g = {.a = a, .s = s};
+    Group g = {.a = a, .s = s, .next = plus(a, first, a->lanes)};
     Loop queries = {.count = 0};
     loop_begin(b, &queries, build_i64(b, 0), a->strip_at.count, 1);
     g.query = queries.index;

@@ -43,7 +43,7 @@ enum {
     SPIN_FIRST_NS = 200000,
     SPIN_MOST_NS = 1000000,
     CACHE_LINE = 64,
-    AHEAD_LINES = 8,         // asked for at once: less than hundred ns
+    AHEAD_LINES = 2,         // asked for at once: a job may come in between
     AHEAD_MOST = 256 << 10,  // per thread: a part of its second-level cache
     HUGE_PAGE = 1 << 21,
 };
