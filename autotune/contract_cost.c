@@ -23,7 +23,7 @@ enum {
     PARTIAL_BYTES = 512 << 10,  // of it, for partial sums that pass through
     GROUP_BYTES = 256 << 10,    // of it, for the panels of a group
     PANELS_BYTES = 600 << 10,   // of the second, for the copies of panels
-    COPY_BYTES = 3 << 20,       // of copied rows: more than that streams badly
+    COPY_BYTES = 12 << 20,      // of copied rows: more than that streams badly
     FEW_ROWS = 16,              // codegen/llvm/loop.c
     THIN_ROWS = 4,              // fewer wait for cols alone (codegen/llvm/loop_ahead.c)
     MOST_STRANDS = 8,           // of k
