@@ -2,7 +2,7 @@
 //
 // A job is announced by one line of memory that the caller alone writes:
 //
-//     | number, pieces of a share | what is to be done |
+//     | number, shares, pieces of each | what is to be done |
 //
 // and each thread has a line of its own, which says how far its share of it is:
 //
@@ -11,8 +11,8 @@
 // A piece belongs to whoever adds one to those begun. A share that is still at an earlier
 // number has none begun yet, so nothing is reset between jobs; at a later one the job is over.
 // The caller goes on when all pieces are begun and nobody works on any. A worker that slept
-// through a job therefore delays nobody: of an old job it finds nothing that it could begin,
-// whatever it has read of what is to be done.
+// through a job therefore delays nobody: in the shares of an old job it finds nothing that it
+// could begin, whatever it has read of what is to be done.
 #include "runtime/cpu/pool.h"
 
 #include <linux/futex.h>
@@ -30,8 +30,9 @@
 #include "runtime/cpu/cpu.h"
 
 enum {
-    COUNT_BITS = 8,  // of pieces, below a number
-    COUNT_MASK = (1 << COUNT_BITS) - 1,
+    PIECES_BITS = 5,  // below a number: of pieces, and of shares
+    SHARES_BITS = 11,
+    COUNT_BITS = PIECES_BITS + SHARES_BITS,
     THREADS_MAX = 1024,
     // Pieces per thread: enough to even out, few enough to cost nothing. A job with many tasks
     // has more: it lasts long, and what its tasks cost may differ (rows of groups).
@@ -56,13 +57,12 @@ typedef struct {
 
 // Either fn or kernel.
 typedef struct {
-    uint64_t number;  // with the pieces of a share
+    uint64_t number;  // with shares and pieces
     PoolFn *fn;
     void *context;
     KernelFn *kernel;
     void *const *args;
     int64_t n;
-    uint32_t shares;  // threads that the job is cut for
 } Job;
 
 // The same where workers see it.
@@ -73,10 +73,10 @@ typedef struct {
     KernelFn *_Atomic kernel;
     void *const *_Atomic args;
     _Atomic int64_t n;
-    _Atomic uint32_t shares;
 } Announcement;
 
 _Static_assert(sizeof(Announcement) == CACHE_LINE, "one transfer tells all");
+_Static_assert(PIECES_MOST < 1 << PIECES_BITS && THREADS_MAX < 1 << SHARES_BITS, "they fit");
 
 // How far a thread is with its part of what is read ahead.
 typedef struct {
@@ -139,7 +139,7 @@ static int64_t cut(int64_t n, uint32_t part, uint32_t parts) {
     return n / parts * part + n % parts * part / parts;
 }
 
-static uint32_t pieces_of(int64_t share) {
+static uint32_t pieces_for(int64_t share) {
     int64_t pieces = share / PIECE_TASKS;
     if (share < PIECES) return (uint32_t)share;
     if (pieces <= PIECES) return PIECES;
@@ -158,8 +158,15 @@ static void run_kernel(const Pool *pool, const Job *job, const int64_t tasks[2],
     _mm_setcsr(before);
 }
 
+// Threads that the job is cut for.
+static uint32_t shares_of(uint64_t number) {
+    return (uint32_t)(number >> PIECES_BITS) % (1U << SHARES_BITS);
+}
+
+static uint32_t pieces_of(uint64_t number) { return (uint32_t)number % (1U << PIECES_BITS); }
+
 static void run_piece(const Pool *pool, const Job *job, uint32_t part, uint32_t thread) {
-    uint32_t parts = job->shares * (uint32_t)(job->number & COUNT_MASK);
+    uint32_t parts = shares_of(job->number) * pieces_of(job->number);
     int64_t tasks[2] = {cut(job->n, part, parts), cut(job->n, part + 1, parts)};
     if (tasks[0] == tasks[1]) return;
     if (job->kernel)
@@ -170,7 +177,7 @@ static void run_piece(const Pool *pool, const Job *job, uint32_t part, uint32_t 
 
 // Begins a piece of the share; false if there are no more, or the job is over.
 static bool piece_begin(Share *share, uint64_t number, uint32_t *piece) {
-    uint64_t first = number & ~(uint64_t)COUNT_MASK, end = number;
+    uint64_t first = number >> COUNT_BITS << COUNT_BITS, end = first + pieces_of(number);
     uint64_t begun = atomic_load_explicit(&share->begun, memory_order_acquire);
     for (;;) {
         uint64_t next = begun < first ? first : begun;
@@ -184,9 +191,9 @@ static bool piece_begin(Share *share, uint64_t number, uint32_t *piece) {
 }
 
 static void run_shares(Pool *pool, const Job *job, uint32_t thread) {
-    uint32_t pieces = (uint32_t)(job->number & COUNT_MASK), piece;
-    for (uint32_t i = 0; i < job->shares; i++) {
-        uint32_t share = (thread + i) % job->shares;
+    uint32_t shares = shares_of(job->number), pieces = pieces_of(job->number), piece;
+    for (uint32_t i = 0; i < shares; i++) {
+        uint32_t share = (thread + i) % shares;
         while (piece_begin(&pool->shares[share], job->number, &piece))
             run_piece(pool, job, share * pieces + piece, thread);
     }
@@ -203,7 +210,6 @@ static bool take_part(Pool *pool, uint32_t thread, uint64_t *seen) {
     job.kernel = atomic_load_explicit(&a->kernel, memory_order_relaxed);
     job.args = atomic_load_explicit(&a->args, memory_order_relaxed);
     job.n = atomic_load_explicit(&a->n, memory_order_relaxed);
-    job.shares = atomic_load_explicit(&a->shares, memory_order_relaxed);
     _Atomic uint64_t *working = &pool->shares[thread].working;
     atomic_store_explicit(working, job.number, memory_order_relaxed);
     run_shares(pool, &job, thread);
@@ -314,14 +320,14 @@ static void job_run(Pool *pool, Job job) {
     Announcement *a = &pool->announced;
     ASSERT(!pool->busy);
     pool->busy = true;
-    job.shares = job.n < pool->threads ? (uint32_t)job.n : pool->threads;
-    job.number = next_number(pool) + pieces_of((job.n + job.shares - 1) / job.shares);
+    uint32_t shares = job.n < pool->threads ? (uint32_t)job.n : pool->threads;
+    uint32_t pieces = pieces_for((job.n + shares - 1) / shares);
+    job.number = next_number(pool) + (shares << PIECES_BITS) + pieces;
     atomic_store_explicit(&a->fn, job.fn, memory_order_relaxed);
     atomic_store_explicit(&a->context, job.context, memory_order_relaxed);
     atomic_store_explicit(&a->kernel, job.kernel, memory_order_relaxed);
     atomic_store_explicit(&a->args, job.args, memory_order_relaxed);
     atomic_store_explicit(&a->n, job.n, memory_order_relaxed);
-    atomic_store_explicit(&a->shares, job.shares, memory_order_relaxed);
     workers_keep_off(pool);
     announce(pool, job.number);
     run_shares(pool, &job, 0);
