@@ -17,7 +17,7 @@ function(strata_gpu_program name)
     set(STRATA_GPU_PROGRAMS ${STRATA_GPU_PROGRAMS} gpu_${name} PARENT_SCOPE)
 endfunction()
 
-strata_gpu_program(models gpu/test_gpu.c models/plan_check.c ../cli/pipeline.c)
+strata_gpu_program(models gpu/test_gpu.c models/plan_check.c ir/numbers.c ../cli/pipeline.c)
 # The tests of single kernels, with the card in the emulation's place.
 foreach(kernels loop stream ws)
     strata_gpu_program(${kernels} gpu/device_simt.c codegen/test_cuda_${kernels}.c codegen/cuda_bench.c

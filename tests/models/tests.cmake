@@ -1,5 +1,5 @@
 set(MODEL_LIBRARIES strata_frontend strata_autotune strata_codegen strata_ir strata_runtime strata_base)
-strata_test(models/plans models/test_plans.c models/plan_check.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
+strata_test(models/plans models/test_plans.c models/plan_check.c ir/numbers.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
 if(TARGET models_plans)
     target_compile_definitions(models_plans PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
     if(TARGET strata_llvm)
@@ -20,13 +20,21 @@ endforeach()
 # that runs it.
 add_library(strata_nvrtc_text MODULE simt/nvrtc_text.c)
 strata_compile_options(strata_nvrtc_text)
-strata_simt_test(models/cuda_plans models/test_cuda_plans.c models/plan_check.c simt/session_simt.c ../cli/pipeline.c
+strata_simt_test(models/cuda_plans models/test_cuda_plans.c models/plan_check.c ir/numbers.c simt/session_simt.c ../cli/pipeline.c
     LIBS strata_simt ${MODEL_LIBRARIES})
 if(TARGET models_cuda_plans)
     target_compile_definitions(models_cuda_plans PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models"
         STRATA_NVRTC_TEXT="$<TARGET_FILE:strata_nvrtc_text>")
     add_dependencies(models_cuda_plans strata_nvrtc_text)
     set_tests_properties(models/cuda_plans PROPERTIES LABELS slow)
+endif()
+
+# Every kernel of every way to connect sublayers, with the evaluator's numbers.
+strata_simt_test(models/cuda_schemes models/test_cuda_schemes.c ir/numbers.c ../cli/pipeline.c
+    LIBS strata_simt ${MODEL_LIBRARIES} m)
+if(TARGET models_cuda_schemes)
+    target_compile_definitions(models_cuda_schemes PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
+    set_tests_properties(models/cuda_schemes PROPERTIES TIMEOUT 600 LABELS slow)
 endif()
 
 strata_test(models/cuda_compile models/test_cuda_compile.c models/cuda_kernels.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
