@@ -180,6 +180,10 @@ static void tasks_emit(Stream *s, const bool *target) {
     int dims[TILE_MAX_DIMS], count = 0;
     for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
         if (tile_dim_tiles(s->plan.p, d) > 1) dims[count++] = (int)d;
+    if (count == 1 && rows_in_blocks(s, dims[0])) {
+        rows_emit(s, dims[0], target);
+        return;
+    }
     Loop loop = {.count = (uint32_t)count};
     IrValue rest = b->begin;
     for (int k = count - 1; k >= 0; k--) {
@@ -231,12 +235,7 @@ static void inner_emit(Stream *s, const Level *l, int round) {
 }
 
 static void level_emit(Stream *s, int level, const bool *target) {
-    uint32_t n = s->plan.p->ops.len;
-    Level l = {.plan = stream_level(&s->plan, level, target),
-               .cols = arena_array(s->b->arena, ColValue, n)};
-    for (uint32_t i = 0; i < n; i++)
-        l.cols[i].first = -1;
-    passes_plan(s, &l);
+    Level l = level_new(s, level, target);
     for (int round = 0; round <= l.plan.last; round++) {
         scalars_emit(s, &l, round);
         if (stream_pass_due(&s->plan, &l.plan, round)) pass_emit(s, &l, round);

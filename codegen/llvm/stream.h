@@ -15,9 +15,13 @@ enum {
 
 // What is known of an operation while code is being emitted.
 typedef struct {
-    IrValue value;     // no col: the scalar
-    IrValue splat;     // of the scalar, made before the current pass
-    IrValue near;      // of the scalar, in close memory; NULL: the splat has a register
+    IrValue value;  // no col: the scalar
+    IrValue splat;  // of the scalar, made before the current pass
+    IrValue near;   // of the scalar, in close memory; NULL: the splat has a register
+    // Of a block of rows (stream_rows.c); NULL: there is none, or it is not needed.
+    IrValue lanes;     // the scalar in each row
+    IrValue rows;      // close memory of that
+    IrValue near_row;  // of the row at hand
     IrValue variable;  // accumulator of a scalar
     IrValue row;       // accumulator of the cols, in close memory
     IrValue early;     // close memory of a value that all rows share; NULL: made as needed
@@ -37,6 +41,7 @@ typedef struct {
     IrValue index[TILE_MAX_DIMS];  // i64: of the grid and serial dims
     IrValue col_base;              // i64: first col of the task
     int64_t cols;                  // of the task
+    bool in_blocks;                // as many rows as lanes share the time of their scalars
     bool in_registers;             // a row is few vectors, all held at once
     bool paired;                   // two steps take the even and the odd of their cols
     IrValue aligned;  // i1: the arguments of nontemporal stores are; NULL: there are none
@@ -96,8 +101,17 @@ bool access_is_dense(const Stream *s, uint32_t i);     // along the cols
 bool access_pairs(const Stream *s);                    // are rows best taken in pairs of steps
 bool access_nontemporal(const Stream *s, uint32_t i);  // may the store bypass the cache
 
+// For a block of rows, one a lane; those along which strides[dim] goes.
+IrValue access_load_rows(Stream *s, uint32_t i, int dim, IrValue mask);
+void access_store_rows(Stream *s, uint32_t i, int dim, IrValue x, IrValue mask);
+
 // stream_sweep.c
-void passes_plan(Stream *s, Level *l);  // before the first pass of a level
+Level level_new(Stream *s, int level, const bool *target);  // its passes are planned
+
+// stream_rows.c
+// Are the tasks, points of `dim` alone, best taken in blocks that share the time of scalars?
+bool rows_in_blocks(const Stream *s, int dim);
+void rows_emit(Stream *s, int dim, const bool *target);  // all tasks
 
 // stream_pass.c
 bool row_fits_registers(const Stream *s);        // for s->cols

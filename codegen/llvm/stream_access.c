@@ -116,6 +116,7 @@ static IrValue row_number_condition(Stream *s, const TileOp *op, IrValue number)
 static int64_t ahead_stride(const Stream *s, const TileOp *op) {
     int64_t rows = tile_knob(s->plan.p, "prefetch", 0);
     if (rows <= 0 || has_row_number(op)) return 0;
+    if (s->in_blocks && rows < s->b->lanes) rows = s->b->lanes;
     for (int d = (int)s->plan.p->dim_count - 1; d >= 0; d--)
         if (d != s->plan.col && op->access.stride[d] != 0) return rows * op->access.stride[d];
     return 0;
@@ -197,6 +198,42 @@ static IrValue step_pointers(Stream *s, uint32_t i, const Step *step) {
     }
     return build_gep(b, element_type(b, arg_type(s, op)), step_pointer(s, i, step), lane);
 }
+
+// ---- a block of rows
+
+static IrValue rows_pointer(Stream *s, uint32_t i, int dim) {
+    Builder *b = s->b;
+    const TileOp *op = op_at(s, i);
+    access_prepare(s, i);
+    IrValue all[BUILD_MAX_LANES], pointer = s->ops[i].pointer;
+    if (op->access.stride[dim] <= 1) return pointer;
+    for (int k = 0; k < b->lanes; k++)
+        all[k] = build_i64(b, k * op->access.stride[dim]);
+    IrValue lane = LLVMConstVector(all, (unsigned)b->lanes);
+    return build_gep(b, element_type(b, arg_type(s, op)), pointer, lane);
+}
+
+IrValue access_load_rows(Stream *s, uint32_t i, int dim, IrValue mask) {
+    Builder *b = s->b;
+    const TileOp *op = op_at(s, i);
+    DType type = arg_type(s, op);
+    IrValue at = rows_pointer(s, i, dim);
+    int64_t stride = op->access.stride[dim];
+    if (stride == 1) return element_load(b, type, at, b->lanes, mask);
+    if (stride == 0) return build_splat(b, element_load(b, type, at, 1, NULL), b->lanes);
+    return element_gather(b, type, at, mask);
+}
+
+void access_store_rows(Stream *s, uint32_t i, int dim, IrValue x, IrValue mask) {
+    const TileOp *op = op_at(s, i);
+    IrValue at = rows_pointer(s, i, dim);
+    if (op->access.stride[dim] == 1)
+        element_store(s->b, arg_type(s, op), x, at, mask);
+    else
+        element_scatter(s->b, arg_type(s, op), x, at, mask);
+}
+
+// ---- loads and stores of a step
 
 // Where the condition on the row fails, zeros are read instead.
 static IrValue redirected(Stream *s, uint32_t i, IrValue pointer) {

@@ -78,6 +78,8 @@ static void scalars_leave(Sweep *sweep) {
     for (uint32_t i = 1, at = 0; i < n; i++) {
         s->ops[i].near = NULL;
         if (!sweep->crowded || !used[i]) continue;
+        s->ops[i].near = s->ops[i].near_row;
+        if (s->ops[i].near != NULL) continue;
         s->ops[i].near = build_gep(b, b->f32, row, build_i64(b, at++));
         build_store(b, s->ops[i].value, s->ops[i].near, 4);
     }

@@ -261,7 +261,7 @@ static void prefetches_plan(const Stream *s, Level *l) {
 }
 
 // What is kept is known only once all sweeps are.
-void passes_plan(Stream *s, Level *l) {
+static void passes_plan(Stream *s, Level *l) {
     sweeps_plan(s, l);
     for (int k = 0; k < l->sweeps; k++) {
         Sweep sweep = sweep_new(s, l, k);
@@ -277,4 +277,14 @@ void passes_plan(Stream *s, Level *l) {
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++)
         if (l->cols[i].keep && !s->in_registers)
             l->cols[i].row = build_scratch(s->b, (s->cols + BUILD_MAX_LANES) * 4);
+}
+
+Level level_new(Stream *s, int level, const bool *target) {
+    uint32_t n = s->plan.p->ops.len;
+    Level l = {.plan = stream_level(&s->plan, level, target),
+               .cols = arena_array(s->b->arena, ColValue, n)};
+    for (uint32_t i = 0; i < n; i++)
+        l.cols[i].first = -1;
+    passes_plan(s, &l);
+    return l;
 }

@@ -645,6 +645,85 @@ static void dots_with_what_rows_share(void **state) {
     check_dots(*state, 70, 333, "f32");
 }
 
+// ---- many scalars: rows in blocks
+
+typedef struct {
+    TileProgram *p;
+    uint32_t t, c;
+    int64_t d;
+} Mixes;
+
+// Element `offset` + t * row + col of the cols, if they have a stride.
+static TileAccess mix_at(const Mixes *m, uint32_t arg, int64_t offset, int64_t row,
+                         int64_t col) {
+    TileAccess at = tile_access(arg);
+    at.offset = offset;
+    at.stride[m->t] = row;
+    at.stride[m->c] = col;
+    return at;
+}
+
+static TileId over_cols(const Mixes *m, GraphOp fn, TileId x) {
+    return tile_reduce(m->p, fn, x, (DimSet)(1 << m->c), (Span){0});
+}
+
+// y[i] = sum over j of w[i][j] x[j], w[i][j] = sigmoid((dot(x[j], q[i]) / d + a[t]) * b[3 t] +
+// e) plus the largest of x[j]: 8 reads of 8 sources. w is stored [i][j][t] and [t][i][j].
+static TileProgram *mixes_new(Arena *arena, int64_t tokens, int64_t d, DType type) {
+    enum { N = 8, ALL = N * N };
+    TileProgram *p = tile_new(arena, STR("mixes"), TILE_STREAM);
+    Mixes m = {.p = p, .d = d};
+    m.t = tile_dim(p, STR("t"), tokens, 1, DIM_GRID);
+    m.c = tile_dim(p, STR("d"), d, d, DIM_COL);
+    uint32_t x = tile_arg(p, STR("x"), type, N * tokens * d),
+             q = tile_arg(p, STR("q"), DTYPE_F32, N * d),
+             a = tile_arg(p, STR("a"), DTYPE_F32, tokens),
+             b = tile_arg(p, STR("b"), DTYPE_F32, 3 * tokens),
+             e = tile_arg(p, STR("e"), DTYPE_F32, 1),
+             w = tile_arg(p, STR("w"), DTYPE_F32, ALL * tokens),
+             turned = tile_arg(p, STR("turned"), DTYPE_F32, ALL * tokens),
+             y = tile_arg(p, STR("y"), type, N * tokens * d);
+    TileId v[N], top[N], add = tile_load(p, mix_at(&m, a, 0, 1, 0), (Span){0}),
+                         by = tile_load(p, mix_at(&m, b, 0, 3, 0), (Span){0}),
+                         all = tile_load(p, mix_at(&m, e, 0, 0, 0), (Span){0});
+    for (int j = 0; j < N; j++) {
+        v[j] = tile_load(p, mix_at(&m, x, j * tokens * d, d, 1), (Span){0});
+        top[j] = over_cols(&m, OP_REDUCE_MAX, v[j]);
+    }
+    for (int i = 0; i < N; i++) {
+        TileId out = {0}, query = tile_load(p, mix_at(&m, q, i * d, 0, 1), (Span){0});
+        for (int j = 0; j < N; j++) {
+            TileId s = over_cols(&m, OP_REDUCE_SUM, map2(p, OP_MUL, v[j], query));
+            s = map2(p, OP_ADD, map2(p, OP_MUL, s, row_const(p, 1.0 / (double)d)), add);
+            s = map2(p, OP_ADD, map2(p, OP_MUL, s, by), all);
+            s = map2(p, OP_ADD, map1(p, OP_SIGMOID, s), top[j]);
+            tile_store(p, mix_at(&m, w, (i * N + j) * tokens, 1, 0), s, (Span){0});
+            tile_store(p, mix_at(&m, turned, i * N + j, ALL, 0), s, (Span){0});
+            TileId part = map2(p, OP_MUL, v[j], s);
+            out = j == 0 ? part : map2(p, OP_ADD, out, part);
+        }
+        tile_store(p, mix_at(&m, y, i * tokens * d, d, 1), out, (Span){0});
+    }
+    return p;
+}
+
+// Of 8 or 16 rows a block, the last one is mostly not whole.
+static void scalars_of_blocks_of_rows(void **state) {
+    kernel_need_compiler();
+    TileBench *b = *state;
+    static const int64_t tokens[] = {7, 16, 37, 70}, cols[] = {96, 224, 203, 90};
+    for (int i = 0; i < 4; i++) {
+        DType type = i % 2 ? DTYPE_BF16 : DTYPE_F32;
+        TileProgram *p = mixes_new(&b->arena, tokens[i], cols[i], type);
+        assert_true(tile_verify(&b->diag, p));
+        KernelCheck check = kernel_check_usual();
+        check.aligned = i == 2;
+        // A sum near the middle between two numbers of bf16 may become either.
+        if (type == DTYPE_BF16) check.tolerance = 0x1p-8;
+        kernel_check(b, p, check);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(softmax_of_every_width, setup, teardown),
@@ -670,6 +749,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(scalars_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(values_of_the_whole_kernel, setup, teardown),
         cmocka_unit_test_setup_teardown(dots_with_what_rows_share, setup, teardown),
+        cmocka_unit_test_setup_teardown(scalars_of_blocks_of_rows, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
