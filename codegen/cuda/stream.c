@@ -92,17 +92,25 @@ static bool stores_scalar(const Stream *s, const Level *l, uint32_t i) {
            stream_ends(&s->plan, &l->plan, i);
 }
 
-// May a thread of the team still have to load what this store writes? Then the memory is also
-// that of a load without cols, which every thread makes.
-static bool store_waits(const Stream *s, const TileOp *store) {
+static bool is_met_by_load(const Stream *s, uint32_t out) {
+    bool *asked = arena_array(s->w->arena, bool, s->plan.p->args.len);
     for (uint32_t i = 1; i < op_count(s); i++) {
         const TileOp *op = stream_op(s, i);
         if ((op->kind != TILE_LOAD && op->kind != TILE_GATHER) || s->plan.ops[i].col) continue;
-        uint32_t in = op->access.arg, out = store->access.arg;
-        if (in == out || store->kind == TILE_SCATTER || tile_in_place(s->plan.p, in, out))
-            return true;
+        uint32_t in = op->access.arg;
+        if (in == out || (!asked[in] && tile_in_place(s->plan.p, in, out))) return true;
+        asked[in] = true;
     }
     return false;
+}
+
+// May a thread of the team still have to load what this store writes? Then the memory is also
+// that of a load without cols, which every thread makes.
+static bool store_waits(Stream *s, const TileOp *store) {
+    StreamMeeting *met = &s->met[store->access.arg];
+    if (*met == MEETING_UNKNOWN)
+        *met = is_met_by_load(s, store->access.arg) ? MEETING_LOAD : MEETING_NONE;
+    return store->kind == TILE_SCATTER || *met == MEETING_LOAD;
 }
 
 static void stores_write(Stream *s, const uint32_t *stores, int count) {
@@ -476,6 +484,7 @@ bool cuda_stream(CudaWriter *w) {
     Stream s = {.w = w};
     if (!stream_plan_make(w->diag, w->arena, w->p, &s.plan)) return false;
     w->p = s.plan.p;
+    s.met = arena_array(w->arena, StreamMeeting, w->p->args.len);
     if (!is_small(&s))
         return diag_fail(w->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has more than 2^31 points",
                          STR_ARG(w->p->name));

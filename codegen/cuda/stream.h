@@ -59,9 +59,13 @@ typedef struct {
     bool waited;     // the block has waited since this iteration of the loop began
 } StreamScalars;
 
+// Is an argument's memory perhaps also that of a load without cols?
+typedef enum { MEETING_UNKNOWN, MEETING_NONE, MEETING_LOAD } StreamMeeting;
+
 typedef struct {
     CudaWriter *w;
     StreamPlan plan;
+    StreamMeeting *met;  // by argument that is stored
     StreamShape shape;
     StreamRing ring;
     StreamScalars scalars;

@@ -3,8 +3,10 @@
 // each is used soon: sums that grow with the iteration are added to as it goes on, and what is
 // loaded, or computed of that alone, waits for its first user.
 //
-// In the program's order, a sum of many terms comes at once, when all of them are known. It
-// stays where it holds fewer: many scalars that have nothing to do with each other.
+// In the program's order, a sum of many terms comes at once, when all of them are known.
+//
+// Many results that have nothing to do with each other (updates of small weights) are computed
+// one after the other instead. Of the orders that which holds fewest scalars is taken.
 #include <string.h>
 
 #include "codegen/cuda/stream.h"
@@ -96,6 +98,32 @@ static void order_by_step(const Order *o, uint32_t *order) {
         if (o->here[i]) order[at[o->step[i] - first]++] = i;
 }
 
+// Each scalar that no other needs, with what it is made of just before it.
+static void order_by_result(const Order *o, uint32_t *order) {
+    uint32_t n = op_count(o->s), depth = 0, count = 0,
+             *stack = arena_array(o->s->w->arena, uint32_t, n);
+    bool *used = arena_array(o->s->w->arena, bool, n),
+         *placed = arena_array(o->s->w->arena, bool, n);
+    for (uint32_t i = 1; i < n; i++)
+        for (uint32_t k = 0; o->here[i] && k < stream_op(o->s, i)->arity; k++)
+            used[stream_op(o->s, i)->in[k].i] = true;
+    for (uint32_t i = 1; i < n; i++) {
+        if (o->here[i] && !used[i]) stack[depth++] = i;
+        while (depth > 0) {
+            const TileOp *op = stream_op(o->s, stack[depth - 1]);
+            uint32_t k = 0;
+            while (k < op->arity && (!o->here[op->in[k].i] || placed[op->in[k].i]))
+                k++;
+            if (k < op->arity) {
+                stack[depth++] = op->in[k].i;
+            } else {
+                order[count++] = stack[--depth];
+                placed[stack[depth]] = true;
+            }
+        }
+    }
+}
+
 uint32_t stream_scalars_order(Stream *s, const Level *l, int round, uint32_t *order) {
     uint32_t n = op_count(s), count = 0;
     Arena *arena = s->w->arena;
@@ -110,8 +138,11 @@ uint32_t stream_scalars_order(Stream *s, const Level *l, int round, uint32_t *or
     steps_forward(&o);
     steps_backward(&o);
     uint32_t *other = arena_array(arena, uint32_t, count);
-    order_by_step(&o, other);
-    if (most_held(&o, other, count) < most_held(&o, order, count))
-        memcpy(order, other, count * sizeof *order);
+    void (*const kinds[])(const Order *, uint32_t *) = {order_by_step, order_by_result};
+    for (int k = 0; k < 2; k++) {
+        kinds[k](&o, other);
+        if (most_held(&o, other, count) < most_held(&o, order, count))
+            memcpy(order, other, count * sizeof *order);
+    }
     return count;
 }

@@ -188,6 +188,7 @@ static bool arg_may_alias(const TileProgram *p, uint32_t arg) {
 }
 
 Str cuda_parameters(CudaWriter *w) {
+    if (w->parameters.len) return w->parameters;
     StrBuf text = {0};
     for (uint32_t i = 0; i < w->p->args.len; i++) {
         const TileArg *arg = &w->p->args.ptr[i];
@@ -195,7 +196,7 @@ Str cuda_parameters(CudaWriter *w) {
                     cuda_element(arg->type), arg_may_alias(w->p, i) ? "" : "__restrict__ ",
                     STR_ARG(cuda_arg(w, i)));
     }
-    Str out = str_copy(w->arena, strbuf_view(&text));
+    w->parameters = str_copy(w->arena, strbuf_view(&text));
     strbuf_release(&text);
-    return out;
+    return w->parameters;
 }

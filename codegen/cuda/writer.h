@@ -14,6 +14,7 @@ typedef struct {
     StrBuf text;
     int indent;
     Str own;  // whose arrays of values are printed: the end of their names; empty: nobody's
+    Str parameters;  // of the kernel, once somebody asked; a STREAM is written several times
     Launch launch;
     Vec(CudaConversion) conversions;
 } CudaWriter;

@@ -21,7 +21,11 @@
 #include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 
-enum { MOST_FOR_A_SCALAR = 64 };  // pointers of groups that only share a scalar
+// Of groups that only share a scalar.
+enum {
+    MOST_FOR_A_SCALAR = 64,  // pointers
+    MOST_OF_A_THREAD = 512   // points of all values, where there are neither rows nor cols
+};
 
 static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const char *reason) {
     if (f->refusal_count == f->refusal_cap) return;
@@ -30,6 +34,26 @@ static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const ch
 
 static const char *pointers_refused(Fuse *f, const Group *p, const Group *q, uint32_t most) {
     return group_union_pointers(f, p, q) > most ? "together they have too many operands" : NULL;
+}
+
+static bool is_one_point(const Fuse *f, const Group *g) {
+    for (uint32_t a = 1; a < f->axis_count; a++)
+        if (axis_set_has(g->space, a) && !f->unrolled[a]) return false;
+    return true;
+}
+
+static int64_t points_of(const Fuse *f, const Group *g) {
+    int64_t points = 0;
+    for (uint32_t v = g->first; v; v = f->next[v])
+        points += graph_elements(f->graph, (ValueId){v});
+    return points;
+}
+
+static const char *scalar_link_refused(Fuse *f, const Group *p, const Group *q) {
+    if (is_one_point(f, p) && is_one_point(f, q) &&
+        points_of(f, p) + points_of(f, q) > MOST_OF_A_THREAD)
+        return "a single thread would compute all of both";
+    return pointers_refused(f, p, q, MOST_FOR_A_SCALAR);
 }
 
 // Why p and q cannot be one group, or NULL and the cols that the union takes.
@@ -63,8 +87,8 @@ static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
     const char *reason = fuse_edge_refused(f, v, i);
     if (!reason) reason = join_refused(f, p, q, &cols);
     if (!reason)
-        reason = pointers_refused(f, p, q,
-                                  is_scalar(f, x) ? MOST_FOR_A_SCALAR : LAUNCH_MAX_POINTERS);
+        reason = is_scalar(f, x) ? scalar_link_refused(f, p, q)
+                                 : pointers_refused(f, p, q, LAUNCH_MAX_POINTERS);
     if (reason)
         record_refusal(f, x, (ValueId){v}, reason);
     else
@@ -122,7 +146,7 @@ static void join_small_users(Fuse *f, uint32_t v) {
         small[count++] = user;
         Cols cols;
         if (p && p != q && same_cols(p, q) && !join_refused(f, p, q, &cols) &&
-            !pointers_refused(f, p, q, MOST_FOR_A_SCALAR))
+            !scalar_link_refused(f, p, q))
             group_join(f, p, q, &cols);
     }
 }

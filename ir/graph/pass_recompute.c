@@ -218,26 +218,6 @@ static void choose(Recompute *r) {
         r->again[i] = r->forward[i] && side[NODE_FIRST + 2 * i];
 }
 
-// The forward part's order is not the one in which the backward part needs things: of a chain
-// of values in memory, each made of the one before, all are there when the last is needed. So
-// what is in memory only to make again what is in memory too, had better be kept. True if the
-// choice has such values, which are then marked.
-static bool mark_links(Recompute *r) {
-    const Graph *g = r->g;
-    ArenaMark mark = arena_mark(&r->scratch);
-    bool *leads = arena_array(&r->scratch, bool, g->values.len), any = false;
-    for (uint32_t i = g->values.len - 1; i > 0; i--) {
-        const Value *v = graph_value(g, (ValueId){i});
-        if (!r->again[i] || is_generated(v->op)) continue;
-        bool held = r->stored_again[i] && !is_addressing(v->op);
-        if (held && leads[i]) r->link[i] = any = true;
-        for (uint32_t k = 0; k < v->arity; k++)
-            leads[v->in[k].i] |= held || leads[i];
-    }
-    arena_rewind(&r->scratch, mark);
-    return any;
-}
-
 static void recompute_init(Recompute *r, const Graph *g, double held_cost) {
     *r = (Recompute){.g = g, .held_cost = held_cost};
     arena_init(&r->scratch);
@@ -302,11 +282,12 @@ static void make_second_copies(Rebuild *b, uint32_t v) {
     }
 }
 
-static Graph *rebuild(Recompute *r, Arena *arena) {
+// `second`: per value of the old graph, its copy for the backward part.
+static Graph *rebuild(Recompute *r, Arena *arena, ValueId *second) {
     const Graph *g = r->g;
-    Rebuild b = {.r = r, .scratch = &r->scratch, .to = graph_copy_header(g, arena)};
+    Rebuild b = {
+        .r = r, .scratch = &r->scratch, .to = graph_copy_header(g, arena), .second = second};
     b.first = arena_array(&r->scratch, ValueId, g->values.len);
-    b.second = arena_array(&r->scratch, ValueId, g->values.len);
     b.stack = arena_array(&r->scratch, uint32_t, g->values.len);
     for (uint32_t i = 1; i < g->values.len; i++) {
         if (!r->forward[i]) make_second_copies(&b, i);
@@ -321,6 +302,56 @@ static Graph *rebuild(Recompute *r, Arena *arena) {
     return b.to;
 }
 
+// ---- chains in memory
+
+// Per value: does the backward part make it again and have it in memory?
+static bool *mark_held(Recompute *r, Arena *arena) {
+    uint32_t n = r->g->values.len;
+    ValueId *second = arena_array(arena, ValueId, n);
+    const Graph *to = rebuild(r, arena, second);
+    const Regions *regions = pass_fuse(to, arena);
+    bool *stored = arena_array(arena, bool, to->values.len),
+         *held = arena_array(arena, bool, n);
+    for (uint32_t i = 0; i < regions->count; i++)
+        for (uint32_t k = 0; k < regions->regions[i].input_count; k++)
+            stored[regions->regions[i].inputs[k].i] = true;
+    for (uint32_t i = 1; i < n; i++)
+        held[i] = stored[second[i].i] || regions->laid_in[second[i].i].i;
+    return held;
+}
+
+static void at_least(uint32_t *x, uint32_t least) {
+    if (*x < least) *x = least;
+}
+
+// The forward part's order is not the one in which the backward part needs things: of a chain
+// of values in memory, each made of the one before, all are there when the last is needed. Of
+// a layer that is a short while; but a chain through many layers had better be kept. True if
+// the choice has such a chain, whose values are then marked.
+static bool mark_links(Recompute *r) {
+    enum { LONGEST = 7, LAST = 2 };
+    Arena arena;
+    arena_init(&arena);
+    const bool *held = mark_held(r, &arena);
+    uint32_t n = r->g->values.len, *before = arena_array(&arena, uint32_t, n),
+             *behind = arena_array(&arena, uint32_t, n);  // in the longest chain through v
+    bool any = false;
+    for (uint32_t i = 1; i < n; i++) {
+        const Value *v = graph_value(r->g, (ValueId){i});
+        for (uint32_t k = 0; r->again[i] && k < v->arity; k++)
+            at_least(&before[i], before[v->in[k].i] + held[v->in[k].i]);
+    }
+    for (uint32_t i = n - 1; i > 0; i--) {
+        const Value *v = graph_value(r->g, (ValueId){i});
+        for (uint32_t k = 0; r->again[i] && k < v->arity; k++)
+            at_least(&behind[v->in[k].i], behind[i] + held[i]);
+        bool link = held[i] && behind[i] >= LAST && before[i] + 1 + behind[i] > LONGEST;
+        if (link) r->link[i] = any = true;
+    }
+    arena_release(&arena);
+    return any;
+}
+
 Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost) {
     ASSERT(held_cost >= 0 && held_cost <= MOST_HELD_COST);
     Recompute r;
@@ -328,7 +359,7 @@ Graph *pass_recompute(const Graph *g, Arena *arena, double held_cost) {
     do
         choose(&r);
     while (mark_links(&r));
-    Graph *to = rebuild(&r, arena);
+    Graph *to = rebuild(&r, arena, arena_array(&r.scratch, ValueId, g->values.len));
     arena_release(&r.scratch);
     return to;
 }

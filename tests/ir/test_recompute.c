@@ -126,7 +126,7 @@ static void test_stored_value_is_kept_if_memory_is_free(void **state) {
 static void test_chain_in_memory_is_kept(void **state) {
     ModelBench *m = *state;
     ValueId h = bench_random(&m->b, AXES(m->t, m->d), -1, 1);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 12; i++) {
         ValueId w = bench_random(&m->b, AXES(m->d, m->f), -1, 1),
                 v = bench_random(&m->b, AXES(m->f, m->d), -1, 1),
                 scale = bench_random(&m->b, AXES(m->d), -1, 1);
@@ -138,7 +138,7 @@ static void test_chain_in_memory_is_kept(void **state) {
     check_recompute(&m->b);
     uint32_t count = count_of(m->b.g, OP_NEG);
     Graph *to = pass_recompute(m->b.g, &m->b.arena, 1.5);
-    assert_true(count_of(to, OP_NEG) <= count + 1);
+    assert_true(count_of(to, OP_NEG) <= count + 2);
 }
 
 static uint32_t exps_made_again(ModelBench *m, int steps) {
