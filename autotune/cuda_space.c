@@ -19,7 +19,9 @@ enum {
     MOST_CP_BESIDE_WS = 10,  // tensor cores of sm_90a are only half as fast there
     MOST_OF_A_TILE = 3,      // candidates with one shape of the tile
     MOST_ROW = 40,
-    MOST_CHUNKS = 20,  // of linear attention: tokens of a tile, and parts
+    MOST_CHUNKS = 45,      // of linear attention: tokens of a tile, parts and segments
+    LEAST_TOKENS = 128,    // of a segment
+    LAUNCH_CYCLES = 4000,  // from one kernel to the next
 };
 
 typedef struct {
@@ -287,18 +289,30 @@ typedef struct {
     double cycles;
 } Chunks;
 
-// Tokens of a tile, and parts, which keep more multiprocessors busy where heads are few.
+static int64_t tokens_of(const Regions *regions, const Region *region, Arena *arena) {
+    Schedule whole = schedule_none();
+    const TileProgram *p = region_to_tile(regions, region, &whole, arena)->kernels[0].program;
+    return p->dims[tile_dim_of(p, DIM_M)].extent;
+}
+
+// Tokens of a tile; parts or segments, which keep more multiprocessors busy where heads are
+// few.
 static uint32_t chunks_all(const Regions *regions, const Region *region, IsaLevel level,
                            Arena *arena, Chunks out[MOST_CHUNKS]) {
-    static const int32_t tokens[] = {64, 32, 16, 128, 8}, parts[] = {0, 2, 4, 8};
+    static const int32_t tokens[] = {64, 32, 16, 128, 8};
+    static const int32_t shares[][2] = {{0, 0}, {2, 0}, {4, 0},  {8, 0}, {0, 2},
+                                        {0, 4}, {0, 8}, {0, 16}, {0, 32}};
+    int64_t total = tokens_of(regions, region, arena);
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
-        for (size_t j = 0; j < sizeof parts / sizeof *parts; j++) {
+        for (size_t j = 0; j < sizeof shares / sizeof *shares; j++) {
             Schedule s = schedule_none();
             s.chunk = tokens[i];
-            s.parts = parts[j];
+            s.parts = shares[j][0];
+            s.segments = shares[j][1];
+            if (s.segments && total / s.segments < LEAST_TOKENS) continue;
             const TileKernels *k = region_to_tile(regions, region, &s, arena);
-            double cycles = cycles_from(k, 0, level, arena);
+            double cycles = cycles_from(k, 0, level, arena) + k->kernel_count * LAUNCH_CYCLES;
             uint32_t at = count++;
             for (; at > 0 && out[at - 1].cycles > cycles; at--)
                 out[at] = out[at - 1];

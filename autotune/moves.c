@@ -36,6 +36,7 @@ static const Move attend_moves[] = {
 static const Move linear_moves[] = {
     {offsetof(Schedule, chunk), MOVE_DOUBLE, 16, 256},
     {offsetof(Schedule, parts), MOVE_DOUBLE, 1, 64},
+    {offsetof(Schedule, segments), MOVE_DOUBLE, 2, 64},
 };
 static const Move row_moves[] = {
     {offsetof(Schedule, unroll), MOVE_DOUBLE, 1, 8},

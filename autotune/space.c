@@ -324,21 +324,41 @@ static uint32_t only_one(Arena *arena, Schedule **out) {
 
 // ---- linear attention
 
-// Long tiles are more products a tile, short ones more steps that wait for each other. Parts
-// compute the scores of keys again, each for itself: only where heads are fewer than threads.
+// How the tokens or columns of a head are divided over threads.
+typedef struct {
+    int32_t parts, segments;
+} HeadShares;
+
+// Only where heads are fewer than threads: parts compute the scores of keys again, each for
+// itself; segments walk the sequence almost three times, however many they are.
+static uint32_t head_shares(const TileProgram *p, uint32_t threads, HeadShares out[3]) {
+    enum { MANY = 8, LEAST_TOKENS = 128 };
+    int64_t heads = grid_points(p), tokens = p->dims[tile_dim_of(p, DIM_M)].extent;
+    int32_t wanted = 1;
+    while (wanted * heads < threads)
+        wanted *= 2;
+    uint32_t count = 0;
+    bool is_long = wanted > 1 && tokens / wanted >= LEAST_TOKENS;
+    if (is_long && wanted >= MANY) out[count++] = (HeadShares){.segments = wanted};
+    if (wanted > 1) out[count++] = (HeadShares){.parts = wanted};
+    if (is_long && wanted < MANY) out[count++] = (HeadShares){.segments = wanted};
+    out[count++] = (HeadShares){0};
+    return count;
+}
+
+// Long tiles are more products a tile, short ones more steps that wait for each other.
 static uint32_t linear_space(const Regions *regions, const Region *region, uint32_t threads,
                              Arena *arena, Schedule **out) {
     static const int32_t tokens[] = {32, 64, 16, 128};
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
     Schedule schedule = schedule_none();
-    int64_t heads =
-        grid_points(region_to_tile(regions, region, &schedule, arena)->kernels[0].program);
-    int32_t parts = 1;
-    while (parts * heads < threads)
-        parts *= 2;
-    for (int32_t k = parts > 1 ? 2 : 1; k-- > 0;)
+    HeadShares shares[3];
+    uint32_t count = head_shares(
+        region_to_tile(regions, region, &schedule, arena)->kernels[0].program, threads, shares);
+    for (uint32_t k = 0; k < count; k++)
         for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
-            schedule.parts = k ? parts : 0;
+            schedule.parts = shares[k].parts;
+            schedule.segments = shares[k].segments;
             schedule.chunk = tokens[i];
             program_add(&s, schedule);
         }

@@ -80,6 +80,14 @@ static void task_place(Chunk *c, IrValue task) {
     }
 }
 
+// What a carry begins with, and what that is made of.
+static void begin_emit(Chunk *c, TileId v) {
+    const TileOp *op = tile_op(c->p, v);
+    for (uint32_t k = 0; k < op->arity; k++)
+        begin_emit(c, op->in[k]);
+    op_emit(c, v);
+}
+
 bool chunk_emit(Builder *b) {
     Chunk c;
     if (!chunk_plan(&c, b)) return false;
@@ -89,7 +97,7 @@ bool chunk_emit(Builder *b) {
     for (uint32_t i = 1; i < c.p->ops.len; i++) {
         const TileOp *op = &c.p->ops.ptr[i];
         if (op->kind != TILE_CARRY) continue;
-        op_emit(&c, op->in[0]);
+        begin_emit(&c, op->in[0]);
         matrix_fill(&c, op->in[0], &c.value[i]);
     }
     tiles_emit(&c);

@@ -35,22 +35,12 @@
 // Few heads leave threads idle. With the knob `parts` the columns e, which never meet in S or
 // dS, are divided over tasks. Gradients sum over columns: their tasks are parts of the
 // sequence, which begin with the dS that a program before, of columns again, found behind each
-// part.
+// part. With `segments` the sequence is divided in all programs (lower_linear_segments.c).
+#include "ir/tile/lower_linear.h"
+
 #include "base/check.h"
-#include "ir/graph/linear.h"
-#include "ir/tile/lower.h"
 
-enum { DEFAULT_CHUNK = 64 };
-
-typedef struct {
-    Lower *w;
-    const Value *value;  // any member: all of a region have the same operands
-    LinearOperands in;
-    unsigned wanted;  // operations of the region that the program makes: see bit()
-    bool delta;
-    DimSet grid, t, s, d, e;
-    TileId state, slope;  // S and dS: carries, or loaded
-} Linear;
+enum { DEFAULT_CHUNK = 64, MOST_KERNELS = 9 };
 
 static unsigned bit(GraphOp op) { return 1U << (op - OP_LINEAR); }
 static bool makes(const Linear *l, GraphOp op) { return (l->wanted & bit(op)) != 0; }
@@ -65,46 +55,53 @@ static NestAxis *add_axis(Lower *w, AxisId axis, int64_t extent, TileRole role) 
     return at;
 }
 
-static DimSet dim_of(const NestAxis *at) { return (DimSet)(1U << at->dim); }
+static DimSet dim_of(const NestAxis *at) { return (DimSet)(at ? 1U << at->dim : 0); }
 
-static int64_t tokens_of_tile(const Lower *w, int64_t tokens) {
+int64_t linear_tile(const Lower *w, int64_t tokens) {
     int64_t tile = w->schedule->chunk > 0 ? w->schedule->chunk : DEFAULT_CHUNK;
     return tile < tokens ? tile : tokens;
 }
 
+typedef struct {
+    const NestAxis *t, *s, *d, *c, *e;
+} Axes;
+
 // Gradients multiply by S^T: the columns of S come first there.
-static void add_state(Linear *l, const NestAxis **d, const NestAxis **e) {
+static void add_state(const Linear *l, LinearForm form, Axes *axes) {
     Lower *w = l->w;
-    bool values = l->in.gradient.i != 0;
-    for (int i = 0; i < 2; i++, values = !values) {
-        AxisId axis = values ? l->in.values : l->in.width;
-        *(values ? e : d) = add_axis(w, axis, graph_extent(w->graph, axis), DIM_K);
-    }
+    int64_t width = graph_extent(w->graph, l->in.width);
+    int64_t values = graph_extent(w->graph, l->in.values);
+    bool columns = form != LINEAR_UNIT, first = columns && l->in.gradient.i;
+    if (first) axes->e = add_axis(w, l->in.values, values, DIM_K);
+    axes->d = add_axis(w, l->in.width, width, DIM_K);
+    if (form != LINEAR_WALK) axes->c = add_axis(w, (AxisId){0}, width, DIM_K);
+    if (columns && !first) axes->e = add_axis(w, l->in.values, values, DIM_K);
 }
 
-static void build_dims(Linear *l) {
+static void build_dims(Linear *l, const LinearShape *shape) {
     Lower *w = l->w;
+    LinearForm form = shape->form;
     const Value *v = graph_value(w->graph, l->in.v);
     for (uint32_t i = 0; i < v->rank; i++)
         if (v->axes[i].i != l->in.time.i && v->axes[i].i != l->in.values.i)
             nest_add(w, v->axes[i], DIM_GRID);
     int64_t tokens = graph_extent(w->graph, l->in.time);
-    const NestAxis *t = add_axis(w, l->in.time, tokens, DIM_M);
-    const NestAxis *s = add_axis(w, (AxisId){0}, tokens, DIM_N);
-    const NestAxis *d, *e;
-    add_state(l, &d, &e);
+    Axes axes = {.t = add_axis(w, l->in.time, tokens, DIM_M)};
+    axes.s = add_axis(w, (AxisId){0}, tokens, DIM_N);
+    add_state(l, form, &axes);
     nest_collect(w);
     nest_build(w);
-    l->t = dim_of(t);
-    l->s = dim_of(s);
-    l->d = dim_of(d);
-    l->e = dim_of(e);
+    l->t = dim_of(axes.t);
+    l->s = dim_of(axes.s);
+    l->d = dim_of(axes.d);
+    l->c = dim_of(axes.c);
+    l->e = form == LINEAR_UNIT ? l->c : dim_of(axes.e);
     l->grid = tile_role_dims(w->program, DIM_GRID);
-    TileDim *dims = w->program->dims;
-    dims[t->dim].extent -= w->skip;
-    dims[t->dim].tile = tokens_of_tile(w, tokens);
-    dims[s->dim].extent = dims[t->dim].extent;
-    dims[s->dim].tile = dims[t->dim].tile;
+    TileDim *t = &w->program->dims[axes.t->dim], *s = &w->program->dims[axes.s->dim];
+    t->extent = form == LINEAR_JOIN ? shape->pairs : t->extent - w->skip;
+    t->tile = form == LINEAR_JOIN ? 1 : linear_tile(w, t->extent);
+    s->extent = t->extent;
+    s->tile = t->tile;
 }
 
 // ---- operations
@@ -203,7 +200,8 @@ static TileId query_scores(const Linear *l) {
 
 // v - k prefix S.
 static TileId unread(const Linear *l) {
-    return sub(l, written(l), dot(l, faded(l, key(l), WAY_UPTO), l->state, l->d));
+    TileId read = dot(l, faded(l, key(l), WAY_UPTO), l->state, l->d);
+    return l->in.v.i ? sub(l, written(l), read) : negative(l, read);
 }
 
 // E.
@@ -323,17 +321,39 @@ static TileId next_slope(const Linear *l) {
 
 // ---- programs
 
-static TileId carry_of(const Linear *l, ValueId init) {
-    TileId x = init.i ? lower_value(l->w, init, (Point){{0}}) : number(l, 0);
-    return tile_carry(l->w->program, x, l->grid | l->d | l->e, l->value->span);
+TileId linear_next(const Linear *l, bool back) { return back ? next_slope(l) : next_state(l); }
+
+TileId linear_faded(const Linear *l, TileId x, TileWay way) { return faded(l, x, way); }
+
+TileId linear_carry(const Linear *l, TileId begin, DimSet dims) {
+    if (!begin.i) begin = number(l, 0);
+    return tile_carry(l->w->program, begin, l->grid | dims, l->value->span);
+}
+
+// What o gives to dS begins with nothing; a gradient of the final state is dS behind it.
+TileId linear_first(const Linear *l, bool back) {
+    ValueId x = !back ? l->in.initial : l->in.q.i ? (ValueId){0} : l->in.gradient;
+    return x.i ? lower_value(l->w, x, (Point){{0}}) : (TileId){0};
+}
+
+static TileId first_carry(const Linear *l, bool back) {
+    return linear_carry(l, linear_first(l, back), l->d | l->e);
 }
 
 static void store(const Linear *l, GraphOp op, TileId x) { lower_store_op(l->w, op, x); }
 
-// A buffer f32[grid, tiles, e, d]: S as it enters each tile, or dS as it leaves each.
-enum { STATES, SLOPES, BUFFERS };
+uint32_t linear_argument(const Linear *l, LinearBuffers *buffers, LinearBuffer which,
+                         int64_t elements) {
+    if (!buffers->number[which]) buffers->number[which] = ++buffers->count;
+    uint32_t number = buffers->number[which] - 1;
+    int64_t bytes = elements * (int64_t)dtype_bytes(DTYPE_F32);
+    if (bytes > buffers->bytes[number]) buffers->bytes[number] = bytes;
+    TileBinding binding = {.kind = BIND_PARTIAL, .partial = number};
+    return lower_argument(l->w, binding, DTYPE_F32, elements);
+}
 
-static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes) {
+// f32[grid, tiles, e, d]: S as it enters each tile, or dS as it leaves each.
+static TileAccess buffer_access(const Linear *l, LinearBuffer which, LinearBuffers *buffers) {
     const Lower *w = l->w;
     const TileProgram *p = w->program;
     TileAccess access = tile_access(0);
@@ -347,64 +367,94 @@ static TileAccess buffer_access(const Linear *l, uint32_t number, int64_t *bytes
         if ((int)d == w->split_dim) access.stride[w->part_dim] = stride * extent;
         stride *= before + ((int)d == w->split_dim ? extent * w->parts : extent);
     }
-    TileBinding binding = {.kind = BIND_PARTIAL, .partial = number};
-    access.arg = lower_argument(l->w, binding, DTYPE_F32, stride);
-    bytes[number] = stride * (int64_t)dtype_bytes(DTYPE_F32);
+    access.arg = linear_argument(l, buffers, which, stride);
     return access;
 }
 
 // Of one tile, counted from the first that the program, or its part, walks.
-static TileAccess buffer_access_at(const Linear *l, int64_t tile, int64_t *bytes) {
-    TileAccess access = buffer_access(l, SLOPES, bytes);
+static TileAccess buffer_access_at(const Linear *l, int64_t tile, LinearBuffers *buffers) {
+    TileAccess access = buffer_access(l, LINEAR_SLOPES, buffers);
     int64_t *stride = &access.stride[tile_dim_of(l->w->program, DIM_M)];
     access.offset += tile * *stride;
     *stride = 0;
     return access;
 }
 
-// A program that makes what is wanted, in parts along the axis.
-static Linear linear_begin(Lower *w, unsigned wanted, AxisId axis, int64_t parts) {
+Linear linear_begin(Lower *w, unsigned wanted, const LinearShape *shape) {
     const Value *value = lower_member(w);
     Linear l = {.w = w,
                 .value = value,
                 .in = linear_operands(w->graph, value),
                 .wanted = wanted,
                 .delta = (value->attr.amount & LINEAR_DELTA) != 0};
-    w->parts = parts;
-    w->split_axis = axis;
-    build_dims(&l);
+    w->parts = shape->parts;
+    w->split_axis = shape->axis;
+    build_dims(&l, shape);
+    if (shape->form == LINEAR_UNIT) l.in.q = l.in.v = (ValueId){0};
     return l;
 }
 
-// In parts of its columns.
+// A walk in parts of its columns.
 static Linear columns_begin(Lower *w, unsigned wanted) {
-    AxisId values = linear_operands(w->graph, lower_member(w)).values;
-    return linear_begin(w, wanted, values, w->schedule->parts > 1 ? w->schedule->parts : 1);
+    LinearShape shape = {.axis = linear_operands(w->graph, lower_member(w)).values,
+                         .parts = w->schedule->parts > 1 ? w->schedule->parts : 1};
+    return linear_begin(w, wanted, &shape);
 }
 
-static TileKernel linear_end(const Linear *l, const char *suffix) {
+// In parts of the sequence.
+static Linear tokens_begin(Lower *w, unsigned wanted, int64_t parts) {
+    LinearShape shape = {.axis = linear_operands(w->graph, lower_member(w)).time,
+                         .parts = parts};
+    return linear_begin(w, wanted, &shape);
+}
+
+TileKernel linear_end(const Linear *l, const char *suffix) {
     l->w->program->name =
         str_printf(l->w->arena, "%.*s%s", STR_ARG(l->w->region->name), suffix);
     return (TileKernel){.program = tile_share(l->w->arena, l->w->program),
                         .bindings = l->w->bindings.ptr};
 }
 
-static TileKernel lower_forward(Lower *w, unsigned wanted) {
-    Linear l = columns_begin(w, wanted);
-    l.state = carry_of(&l, l.in.initial);
-    if (makes(&l, OP_LINEAR)) store(&l, OP_LINEAR, result(&l));
-    if (makes(&l, OP_LINEAR_ERROR)) store(&l, OP_LINEAR_ERROR, error(&l));
-    tile_next(w->program, l.state, next_state(&l), l.value->span);
-    if (makes(&l, OP_LINEAR_STATE)) store(&l, OP_LINEAR_STATE, l.state);
-    return linear_end(&l, "");
+Lower *linear_again(const Lower *w) {
+    Lower *again = arena_new(w->arena, Lower);
+    lower_init(again, w);
+    return again;
 }
 
-static TileKernel lower_states(Lower *w, int64_t *bytes) {
-    Linear l = columns_begin(w, 0);
-    l.state = carry_of(&l, l.in.initial);
-    tile_store(w->program, buffer_access(&l, STATES, bytes), l.state, l.value->span);
-    tile_next(w->program, l.state, next_state(&l), l.value->span);
-    return linear_end(&l, ".states");
+static void kernel_add(TileKernels *out, TileKernel kernel) {
+    ASSERT(out->kernel_count < MOST_KERNELS);
+    out->kernels[out->kernel_count++] = kernel;
+}
+
+static TileKernel lower_walk(Linear *l) {
+    if (makes(l, OP_LINEAR)) store(l, OP_LINEAR, result(l));
+    if (makes(l, OP_LINEAR_ERROR)) store(l, OP_LINEAR_ERROR, error(l));
+    tile_next(l->w->program, l->state, next_state(l), l->value->span);
+    if (makes(l, OP_LINEAR_STATE)) store(l, OP_LINEAR_STATE, l->state);
+    return linear_end(l, "");
+}
+
+static void lower_forward(Lower *w, unsigned wanted, LinearBuffers *buffers, TileKernels *out) {
+    int64_t segments = linear_segments(w);
+    if (segments == 1) {
+        Linear l = columns_begin(w, wanted);
+        l.state = first_carry(&l, false);
+        kernel_add(out, lower_walk(&l));
+        return;
+    }
+    unsigned last = wanted & bit(OP_LINEAR_STATE);
+    linear_segments_join(w, false, last ? OP_LINEAR_STATE : OP_NONE, buffers, out);
+    if (wanted == last) return;
+    Linear l = tokens_begin(w, wanted & ~last, segments);
+    l.state = linear_entering(&l, buffers);
+    kernel_add(out, lower_walk(&l));
+}
+
+static TileKernel lower_states(Linear *l, LinearBuffers *buffers) {
+    tile_store(l->w->program, buffer_access(l, LINEAR_STATES, buffers), l->state,
+               l->value->span);
+    tile_next(l->w->program, l->state, next_state(l), l->value->span);
+    return linear_end(l, ".states");
 }
 
 static void store_slopes(const Linear *l) {
@@ -423,75 +473,96 @@ static bool reads_state(const Lower *w, unsigned wanted) {
 }
 
 // dS from the last tile to the first, past those that are skipped: carried, and in the buffer.
-static TileKernel lower_slopes(Lower *w, unsigned wanted, int64_t skip, int64_t *bytes) {
+static TileKernel lower_slopes(Lower *w, unsigned wanted, int64_t skip,
+                               LinearBuffers *buffers) {
     w->skip = skip;
     Linear l = columns_begin(w, wanted);
     TileProgram *p = w->program;
     p->reverse = true;
-    l.slope = carry_of(&l, l.in.q.i ? (ValueId){0} : l.in.gradient);
-    tile_store(p, buffer_access(&l, SLOPES, bytes), l.slope, l.value->span);
+    l.slope = first_carry(&l, true);
+    tile_store(p, buffer_access(&l, LINEAR_SLOPES, buffers), l.slope, l.value->span);
     tile_next(p, l.slope, next_slope(&l), l.value->span);
-    if (skip) tile_store(p, buffer_access_at(&l, -1, bytes), l.slope, l.value->span);
+    if (skip) tile_store(p, buffer_access_at(&l, -1, buffers), l.slope, l.value->span);
     if (makes(&l, OP_LINEAR_DINITIAL)) store(&l, OP_LINEAR_DINITIAL, l.slope);
     return linear_end(&l, ".slopes");
 }
 
-// The gradients that are wanted, from the last tile to the first; each part of the sequence
-// begins with what the buffer has of its last tile.
-static TileKernel lower_backward(Linear *l, bool in_parts, int64_t *bytes) {
+// The gradients that are wanted, from the last tile to the first.
+static TileKernel lower_backward(Linear *l, LinearBuffers *buffers) {
     TileProgram *p = l->w->program;
     p->reverse = true;
-    if (in_parts) {
-        TileAccess last = buffer_access_at(l, tile_walked(p) - 1, bytes);
-        l->slope = tile_carry(p, tile_load(p, last, l->value->span), l->grid | l->d | l->e,
-                              l->value->span);
-    } else {
-        l->slope = carry_of(l, l->in.q.i ? (ValueId){0} : l->in.gradient);
-    }
     if (reads_state(l->w, l->wanted))
-        l->state = tile_load_by_tiles(p, buffer_access(l, STATES, bytes), l->value->span);
+        l->state =
+            tile_load_by_tiles(p, buffer_access(l, LINEAR_STATES, buffers), l->value->span);
     store_slopes(l);
     tile_next(p, l->slope, next_slope(l), l->value->span);
     if (makes(l, OP_LINEAR_DINITIAL)) store(l, OP_LINEAR_DINITIAL, l->slope);
     return linear_end(l, "");
 }
 
-static Lower *lower_again(const Lower *w) {
-    Lower *again = arena_new(w->arena, Lower);
-    lower_init(again, w);
-    return again;
-}
-
 // Parts of the sequence, of whole tiles: as many as the schedule wants, or fewer.
 static int64_t parts_of_tokens(const Lower *w, int64_t tokens) {
-    int64_t tile = tokens_of_tile(w, tokens), parts = w->schedule->parts;
+    int64_t tile = linear_tile(w, tokens), parts = w->schedule->parts;
     while (parts > 1 && tokens % (parts * tile))
         parts--;
     return parts > 1 ? parts : 1;
 }
 
-static void lower_gradients(Lower *w, unsigned wanted, TileKernels *out) {
+// What enters each segment is found before.
+static void gradients_of_segments(Lower *w, unsigned wanted, LinearBuffers *buffers,
+                                  TileKernels *out) {
+    int64_t segments = linear_segments(w);
+    if (reads_state(w, wanted)) {
+        linear_segments_join(w, false, OP_NONE, buffers, out);
+        Linear l = tokens_begin(linear_again(w), 0, segments);
+        l.state = linear_entering(&l, buffers);
+        kernel_add(out, lower_states(&l, buffers));
+    }
+    unsigned last = wanted & bit(OP_LINEAR_DINITIAL);
+    linear_segments_join(w, true, last ? OP_LINEAR_DINITIAL : OP_NONE, buffers, out);
+    if (wanted == last) return;
+    Linear l = tokens_begin(w, wanted & ~last, segments);
+    l.slope = linear_entering(&l, buffers);
+    kernel_add(out, lower_backward(&l, buffers));
+}
+
+// Each part of the sequence begins with what the buffer has of its last tile.
+static void gradients_of_parts(Lower *w, unsigned wanted, LinearBuffers *buffers,
+                               TileKernels *out) {
+    int64_t tokens = graph_extent(w->graph, linear_operands(w->graph, lower_member(w)).time);
+    int64_t parts = parts_of_tokens(w, tokens);
+    if (parts > 1 || reads_state(w, wanted)) {
+        Linear l = columns_begin(linear_again(w), 0);
+        l.state = first_carry(&l, false);
+        kernel_add(out, lower_states(&l, buffers));
+    }
+    unsigned first = parts > 1 ? wanted & bit(OP_LINEAR_DINITIAL) : 0;
+    if (parts > 1)
+        kernel_add(out,
+                   lower_slopes(linear_again(w), first, first ? 0 : tokens / parts, buffers));
+    Linear l = tokens_begin(w, wanted & ~first, parts);
+    if (parts > 1) {
+        TileProgram *p = w->program;
+        TileAccess last = buffer_access_at(&l, tile_walked(p) - 1, buffers);
+        l.slope = linear_carry(&l, tile_load(p, last, l.value->span), l.d | l.e);
+    } else {
+        l.slope = first_carry(&l, true);
+    }
+    kernel_add(out, lower_backward(&l, buffers));
+}
+
+static void lower_gradients(Lower *w, unsigned wanted, LinearBuffers *buffers,
+                            TileKernels *out) {
     const unsigned of_columns = bit(OP_LINEAR_DV) | bit(OP_LINEAR_DINITIAL);
-    if (!(wanted & ~of_columns)) {
+    if (linear_segments(w) > 1) {
+        gradients_of_segments(w, wanted, buffers, out);
+    } else if (wanted & ~of_columns) {
+        gradients_of_parts(w, wanted, buffers, out);
+    } else {
         Linear l = columns_begin(w, wanted);
-        out->kernels[out->kernel_count++] = lower_backward(&l, false, NULL);
-        return;
+        l.slope = first_carry(&l, true);
+        kernel_add(out, lower_backward(&l, buffers));
     }
-    AxisId time = linear_operands(w->graph, lower_member(w)).time;
-    int64_t tokens = graph_extent(w->graph, time), parts = parts_of_tokens(w, tokens);
-    int64_t *bytes = arena_array(w->arena, int64_t, BUFFERS);
-    bool in_parts = parts > 1, states = in_parts || reads_state(w, wanted);
-    if (states) out->kernels[out->kernel_count++] = lower_states(lower_again(w), bytes);
-    if (in_parts) {
-        unsigned first = wanted & bit(OP_LINEAR_DINITIAL);
-        wanted &= ~first;
-        out->kernels[out->kernel_count++] =
-            lower_slopes(lower_again(w), first, first ? 0 : tokens / parts, bytes);
-    }
-    Linear l = linear_begin(w, wanted, time, parts);
-    out->kernels[out->kernel_count++] = lower_backward(&l, in_parts, bytes);
-    out->partial_bytes = bytes;
-    out->partial_count = (uint32_t)states + (uint32_t)in_parts;
 }
 
 TileKernels *lower_linear(Lower *w) {
@@ -499,10 +570,13 @@ TileKernels *lower_linear(Lower *w) {
     for (uint32_t i = 0; i < w->region->output_count; i++)
         wanted |= bit(lower_output_op(w, w->region->outputs[i]));
     TileKernels *out = arena_new(w->arena, TileKernels);
-    out->kernels = arena_array(w->arena, TileKernel, 3);
+    out->kernels = arena_array(w->arena, TileKernel, MOST_KERNELS);
+    LinearBuffers buffers = {.bytes = arena_array(w->arena, int64_t, LINEAR_BUFFERS)};
     if (wanted & (bit(OP_LINEAR) | bit(OP_LINEAR_STATE) | bit(OP_LINEAR_ERROR)))
-        out->kernels[out->kernel_count++] = lower_forward(w, wanted);
+        lower_forward(w, wanted, &buffers, out);
     else
-        lower_gradients(w, wanted, out);
+        lower_gradients(w, wanted, &buffers, out);
+    out->partial_bytes = buffers.bytes;
+    out->partial_count = buffers.count;
     return out;
 }

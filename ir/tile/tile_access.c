@@ -125,6 +125,7 @@ TileReach tile_reach(const TileProgram *p, const TileOp *op) {
 typedef struct {
     int64_t stride, extent;
     int64_t least, most;  // what two indices may differ by
+    bool down;            // the stride is negative in truth
 } Radix;
 typedef struct {
     Radix by[TILE_MAX_DIMS + 1];  // ascending strides, all positive; extents above 1
@@ -133,7 +134,7 @@ typedef struct {
 
 static void radix_insert(Radices *r, int64_t stride, int64_t extent) {
     if (extent <= 1) return;
-    Radix new = {stride < 0 ? -stride : stride, extent, 1 - extent, extent - 1};
+    Radix new = {stride < 0 ? -stride : stride, extent, 1 - extent, extent - 1, stride < 0};
     uint32_t at = r->count++;
     for (; at && r->by[at - 1].stride > new.stride; at--)
         r->by[at] = r->by[at - 1];
@@ -182,21 +183,37 @@ static bool distance_reached(const Radices *r, const double *span, uint32_t coun
     return false;
 }
 
-bool tile_accesses_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b) {
-    TileReach x = tile_reach(p, a), y = tile_reach(p, b);
-    if (x.count <= 0 || y.count <= 0 || x.most < y.least || y.most < x.least) return true;
-    bool plain = (a->kind == TILE_STORE || a->kind == TILE_LOAD) && b->kind == TILE_STORE;
-    if (!plain || a->dims != b->dims) return false;
-    // One that moves by tiles, and one that is done once.
-    bool once = tile_by_tiles(p, a) != tile_by_tiles(p, b);
-    const TileOp *wide = tile_by_tiles(p, b) ? b : a;
-    int64_t step = once ? wide->access.stride[tile_dim_of(p, DIM_M)] : 0;
+// Do both walk the same steps, be it along other dimensions?
+static bool same_radices(const TileProgram *p, const TileOp *a, const TileOp *b) {
+    Radices x = radices_of(p, a, a->dims | tile_access_moves(&a->access));
+    Radices y = radices_of(p, b, b->dims | tile_access_moves(&b->access));
+    for (uint32_t i = 0; i < x.count && x.count == y.count; i++)
+        if (x.by[i].stride != y.by[i].stride || x.by[i].extent != y.by[i].extent ||
+            x.by[i].down != y.by[i].down)
+            return false;
+    return x.count == y.count;
+}
+
+// The same, but that `step` is that of tiles, which one of them walks.
+static bool moves_alike(const TileProgram *p, const TileOp *a, const TileOp *b, int64_t step) {
     for (uint32_t d = 0; d < p->dim_count; d++)
         if (a->access.stride[d] != b->access.stride[d] &&
             (step <= 0 || p->dims[d].role != DIM_M))
             return false;
+    return a->dims == b->dims;
+}
+
+bool tile_accesses_disjoint(const TileProgram *p, const TileOp *a, const TileOp *b) {
+    TileReach x = tile_reach(p, a), y = tile_reach(p, b);
+    if (x.count <= 0 || y.count <= 0 || x.most < y.least || y.most < x.least) return true;
+    bool plain = (a->kind == TILE_STORE || a->kind == TILE_LOAD) && b->kind == TILE_STORE;
+    // One that moves by tiles, and one that is done once.
+    bool once = tile_by_tiles(p, a) != tile_by_tiles(p, b);
+    const TileOp *wide = tile_by_tiles(p, b) ? b : a;
+    int64_t step = once ? wide->access.stride[tile_dim_of(p, DIM_M)] : 0;
+    if (!plain || !(once ? moves_alike(p, a, b, step) : same_radices(p, a, b))) return false;
     double span[TILE_MAX_DIMS + 2];
-    Radices r = radices_of(p, wide, a->dims | tile_access_moves(&wide->access));
+    Radices r = radices_of(p, wide, wide->dims | tile_access_moves(&wide->access));
     if (!radix_spans(&r, span)) return false;
     for (uint32_t i = 0; i < r.count; i++)
         if (once && r.by[i].stride == step) *(wide == a ? &r.by[i].least : &r.by[i].most) = 0;

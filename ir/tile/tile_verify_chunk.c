@@ -65,12 +65,19 @@ static bool decayed_dot_verify(const Check *c) {
            tile_bad(c, "its decay stands at m, or at m and the k that decays");
 }
 
+// Is it made of constants and indices?
+static bool is_number(const Check *c, TileId v) {
+    const TileOp *op = tile_op(c->p, v);
+    for (uint32_t k = 0; op->kind == TILE_MAP && k < op->arity; k++)
+        if (!is_number(c, op->in[k])) return false;
+    return op->kind == TILE_MAP || op->kind == TILE_CONST || op->kind == TILE_INDEX;
+}
+
 static bool carry_verify(const Check *c) {
     const TileOp *init = tile_operand(c, 0);
-    bool fixed =
-        init->kind == TILE_CONST || (init->kind == TILE_LOAD && !tile_by_tiles(c->p, init));
-    if (!fixed || c->op->dims & tokens(c))
-        return tile_bad(c, "a carry begins as a constant, or what is loaded, without tokens");
+    bool loaded = init->kind == TILE_LOAD && !tile_by_tiles(c->p, init);
+    if (!(loaded || is_number(c, c->op->in[0])) || c->op->dims & tokens(c))
+        return tile_bad(c, "a carry begins as numbers, or what is loaded, without tokens");
     return true;
 }
 

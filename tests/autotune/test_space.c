@@ -1,6 +1,7 @@
 // test_space.c: the schedules of a region are different, legal and right, and the prior's comes
 // first.
 #include "autotune/space.h"
+#include "ir/graph/linear.h"
 #include "ir/graph/passes.h"
 #include "tests/codegen/kernel_bench.h"
 
@@ -223,12 +224,53 @@ static void test_long_tasks(void **state) {
     }
 }
 
+// One head; the space's first schedule.
+static Schedule recurrence_prior(int64_t tokens, IsaLevel level, uint32_t threads) {
+    Fixture f;
+    fixture_open(&f);
+    AxisId t = axis(&f, "t", tokens), d = axis(&f, "d", 128), e = axis(&f, "e", 128);
+    ValueId in[] = {param(&f, "q", t, d), param(&f, "k", t, d), param(&f, "v", t, e)};
+    GraphAttr attr = {.along = (AxisId[]){d, t},
+                      .along_count = 2,
+                      .number = 1,
+                      .amount = LINEAR_HAS_QUERY | LINEAR_DELTA};
+    fixture_fuse(&f, graph_add(f.graph, OP_LINEAR, in, 3, attr, (Span){0}));
+    Schedule *all;
+    uint32_t count =
+        schedule_space(f.regions, &f.regions->regions[0], level, threads, &f.bench.arena, &all);
+    assert_true(count > 0);
+    Schedule first = all[0];
+    bench_close(&f.bench);
+    return first;
+}
+
+// Threads without a head of their own share columns; many of them segments, if those are long.
+static void test_heads_are_shared(void **state) {
+    (void)state;
+    static const struct {
+        int64_t tokens;
+        IsaLevel level;
+        uint32_t threads;
+        int32_t parts, segments;
+    } cases[] = {
+        {4096, CPU_AVX2, 1, 0, 0}, {4096, CPU_AVX2, 4, 4, 0},    {4096, CPU_AVX2, 8, 0, 8},
+        {256, CPU_AVX2, 8, 8, 0},  {8192, CUDA_SM90A, 1, 0, 32},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Schedule s = recurrence_prior(cases[i].tokens, cases[i].level, cases[i].threads);
+        assert_int_equal(s.parts, cases[i].parts);
+        assert_int_equal(s.segments, cases[i].segments);
+    }
+    assert_int_equal(recurrence_prior(64, CUDA_SM90A, 1).segments, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_legal),
         cmocka_unit_test(test_right),
         cmocka_unit_test(test_k_in_parts),
         cmocka_unit_test(test_long_tasks),
+        cmocka_unit_test(test_heads_are_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -288,5 +288,6 @@ TileKernels *chunk_case_region(TileBench *b, const ChunkShape *x, int64_t bits, 
     assert_int_equal(regions->count, 1);
     Schedule schedule = schedule_none();
     schedule.chunk = (int32_t)x->C;
+    schedule.segments = (int32_t)x->segments;
     return region_to_tile(regions, &regions->regions[0], &schedule, &b->arena);
 }

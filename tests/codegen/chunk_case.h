@@ -8,6 +8,7 @@
 
 typedef struct {
     int64_t T, C, d, e;  // tokens, of a tile; elements of a key, of a value
+    int64_t segments;    // of regions; 0: none
 } ChunkShape;
 
 // Programs of two heads for every shape. Alphas are within (0, 1), but token 4 forgets all.

@@ -77,7 +77,9 @@ static double limit_of(const CudaCase *c, const TileArg *arg, double expected,
                        const void *limits, int64_t k) {
     double rounding = rounding_of(arg->type);
     if (!c->check.limits) return (c->check.tolerance + rounding) * (1 + fabs(expected));
-    return dtype_get(arg->type, limits, k) * (1 + rounding) + rounding * fabs(expected);
+    // Also the number expected has been rounded.
+    double own = arg->type == DTYPE_F32 ? 0x1p-24 : rounding;
+    return dtype_get(arg->type, limits, k) * (1 + rounding) + own * fabs(expected);
 }
 
 typedef struct {

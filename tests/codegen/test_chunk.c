@@ -15,7 +15,8 @@ static void check(ChunkText text, const ChunkShape *x) {
 }
 
 static const ChunkShape shapes[] = {
-    {1, 1, 16, 16}, {7, 3, 5, 9}, {65, 64, 33, 24}, {100, 40, 24, 16}, {31, 31, 16, 70},
+    {1, 1, 16, 16, 0},    {7, 3, 5, 9, 0},     {65, 64, 33, 24, 0},
+    {100, 40, 24, 16, 0}, {31, 31, 16, 70, 0},
 };
 
 static void check_all(ChunkText text) {
@@ -74,8 +75,8 @@ static void check_region(const ChunkShape *x, int64_t bits, bool wide, ChunkMake
 static void test_regions(void **state) {
     (void)state;
     kernel_need_compiler();
-    static const ChunkShape x = {50, 32, 20, 17};
-    static const ChunkShape one = {1, 1, 20, 17};
+    static const ChunkShape x = {50, 32, 20, 17, 0};
+    static const ChunkShape one = {1, 1, 20, 17, 0};
     for (int i = CHUNK_RESULTS; i <= CHUNK_GRADIENTS_OF_FINAL; i++) {
         ChunkMakes makes = (ChunkMakes)i;
         check_region(&x, CHUNK_EVERYTHING, true, makes);
@@ -87,12 +88,27 @@ static void test_regions(void **state) {
     }
 }
 
+// Of keys that are wider than values, and narrower; segments are no whole tiles.
+static void test_segments(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    static const ChunkShape x = {100, 16, 20, 17, 4};
+    static const ChunkShape narrow = {24, 8, 9, 40, 2};
+    for (int i = CHUNK_RESULTS; i <= CHUNK_GRADIENTS_OF_FINAL; i++) {
+        ChunkMakes makes = (ChunkMakes)i;
+        check_region(&x, CHUNK_EVERYTHING, true, makes);
+        check_region(&narrow, CHUNK_EVERYTHING, false, makes);
+        check_region(&narrow, LINEAR_HAS_DECAY, true, makes);
+        check_region(&narrow, 0, false, makes);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dots),    cmocka_unit_test(test_decayed_dots),
         cmocka_unit_test(test_scans),   cmocka_unit_test(test_sums),
         cmocka_unit_test(test_solves),  cmocka_unit_test(test_gated_delta),
-        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_regions), cmocka_unit_test(test_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

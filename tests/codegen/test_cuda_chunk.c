@@ -15,7 +15,8 @@ static void fixture_open(CudaFixture *f, bool quick) {
 static const CudaCheck check = {.range = 1, .limits = chunk_limits};
 
 static const ChunkShape shapes[] = {
-    {1, 1, 16, 16}, {7, 3, 5, 9}, {65, 64, 33, 24}, {100, 40, 24, 16}, {31, 31, 16, 70},
+    {1, 1, 16, 16, 0},    {7, 3, 5, 9, 0},     {65, 64, 33, 24, 0},
+    {100, 40, 24, 16, 0}, {31, 31, 16, 70, 0},
 };
 
 static void check_text(ChunkText text) {
@@ -83,8 +84,8 @@ static void test_members(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, true);
-    add_members(&f, &(ChunkShape){50, 32, 20, 17}, CHUNK_RESULTS);
-    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, CHUNK_RESULTS);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17, 0}, CHUNK_RESULTS);
+    add_region(&f, &(ChunkShape){1, 1, 20, 17, 0}, CHUNK_EVERYTHING, true, CHUNK_RESULTS);
     cuda_fixture_run(&f);
 }
 
@@ -92,21 +93,35 @@ static void test_gradients(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, true);
-    add_members(&f, &(ChunkShape){50, 32, 20, 17}, CHUNK_GRADIENTS);
-    add_members(&f, &(ChunkShape){50, 32, 20, 17}, CHUNK_GRADIENTS_OF_FINAL);
-    add_region(&f, &(ChunkShape){1, 1, 20, 17}, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17, 0}, CHUNK_GRADIENTS);
+    add_members(&f, &(ChunkShape){50, 32, 20, 17, 0}, CHUNK_GRADIENTS_OF_FINAL);
+    add_region(&f, &(ChunkShape){1, 1, 20, 17, 0}, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
+    cuda_fixture_run(&f);
+}
+
+static void test_segments(void **state) {
+    (void)state;
+    const ChunkShape x = {100, 16, 20, 17, 4}, narrow = {24, 8, 9, 40, 2};
+    CudaFixture f;
+    fixture_open(&f, true);
+    for (int i = CHUNK_RESULTS; i <= CHUNK_GRADIENTS_OF_FINAL; i++) {
+        add_region(&f, &x, CHUNK_EVERYTHING, true, (ChunkMakes)i);
+        add_region(&f, &narrow, LINEAR_HAS_DECAY, true, (ChunkMakes)i);
+    }
     cuda_fixture_run(&f);
 }
 
 // In f32, where rooms are largest, as wide as heads are.
 static void test_compiles(void **state) {
     (void)state;
-    const ChunkShape x = {256, 16, 128, 128};
+    const ChunkShape x = {256, 16, 128, 128, 0}, long_one = {1024, 16, 128, 128, 4};
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         CudaFixture f;
         fixture_open(&f, true);
         add_region(&f, &x, CHUNK_EVERYTHING, true, CHUNK_RESULTS);
         add_region(&f, &x, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
+        add_region(&f, &long_one, CHUNK_EVERYTHING, true, CHUNK_RESULTS);
+        add_region(&f, &long_one, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
         cuda_fixture_compile(&f, (IsaLevel)arch);
     }
 }
@@ -116,7 +131,7 @@ static void test_schedules(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, false);
-    const ChunkShape x = {20, 17, 16, 8};
+    const ChunkShape x = {20, 17, 16, 8, 0};
     cuda_bench_add(&f.cuda, cuda_chunk, chunk_case_text(&f.bench, CHUNK_GATED_DELTA_BACK, &x),
                    CUDA_SM80, check);
     add_region(&f, &x, CHUNK_EVERYTHING, true, CHUNK_GRADIENTS);
@@ -130,7 +145,7 @@ int main(void) {
         cmocka_unit_test(test_scans_and_sums), cmocka_unit_test(test_solves),
         cmocka_unit_test(test_gated_delta),    cmocka_unit_test(test_members),
         cmocka_unit_test(test_gradients),      cmocka_unit_test(test_schedules),
-        cmocka_unit_test(test_compiles),
+        cmocka_unit_test(test_compiles),       cmocka_unit_test(test_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

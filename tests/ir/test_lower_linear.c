@@ -19,6 +19,7 @@ typedef struct {
     bool shared;               // heads share keys, queries and decays; batches an initial state
     bool low;                  // bf16
     int64_t parts;             // of columns, or of the sequence
+    int64_t segments;
 } Case;
 
 typedef struct {
@@ -115,6 +116,7 @@ static void check(const Case *c) {
     Schedule schedule = schedule_none();
     schedule.chunk = (int32_t)c->chunk;
     schedule.parts = (int32_t)c->parts;
+    schedule.segments = (int32_t)c->segments;
     Graph *g = pass_simplify(m.b.g, &m.b.arena);
     if (c->low) g = pass_precision(g, &m.b.arena);
     // bf16 has 8 bits; what it rounds is a product of a few.
@@ -176,6 +178,23 @@ static void test_parts(void **state) {
     check(&(Case){.tokens = 23, .chunk = 4, .bits = EVERYTHING, .parts = 2});
 }
 
+// Two, four and six, of whole tiles and not; three would be two. What enters a segment may have
+// been forgotten within it.
+static void test_segments(void **state) {
+    (void)state;
+    for (int64_t bits = 0; bits <= EVERYTHING; bits++)
+        for (int64_t segments = 2; segments <= 6; segments += 2) {
+            if (bits & LINEAR_HAS_QUERY) continue;
+            Case c = {.tokens = 36, .chunk = 4, .bits = bits, .segments = segments};
+            c.wide_decay = segments != 4;
+            check(&c);
+        }
+    Case c = {.tokens = 36, .chunk = 4, .bits = EVERYTHING, .segments = 3, .forgets = true};
+    check(&c);
+    c.wide_decay = c.shared = true;
+    check(&c);
+}
+
 static void test_bf16(void **state) {
     (void)state;
     check(
@@ -187,6 +206,7 @@ int main(void) {
         cmocka_unit_test(test_family),     cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_forgetting), cmocka_unit_test(test_shared_operands),
         cmocka_unit_test(test_parts),      cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

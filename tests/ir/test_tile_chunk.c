@@ -286,7 +286,11 @@ static const Case cases[] = {
     {P "%6 = dot %5, %1 decayed %4 over (t) : f32 (s, d)", "its decay stands at m"},
     {"%4 = dot %1, %3 decayed %2 over (t) : f32 (d, e)", "a decayed dot is of"},
     {"%4 = scan mul %2 all (t) : f32 (d)\n%5 = carry %4 : f32 (d)\nnext %5 = %4 : f32 (d)",
-     "a carry begins as a constant"},
+     "a carry begins as numbers"},
+    {"%4 = index d : i32 (d)\n%5 = index e : i32 (e)\n%6 = map eq %4, %5 : bool (d, e)\n"
+     "%7 = const 1 : f32 ()\n%8 = map where %6, %7, %7 : f32 (d, e)\n"
+     "%9 = carry %8 : f32 (d, e)\nnext %9 = %8 : f32 (d, e)",
+     NULL},
     {"%4 = const 0 : f32 ()\n%5 = carry %4 : f32 (d, e)", "a carry has one next value"},
     {"%4 = const 0 : f32 ()\n%5 = carry %4 : f32 (t)\nnext %5 = %4 : f32 (t)",
      "without tokens"},

@@ -62,7 +62,7 @@ static void test_documented_programs(void **state) {
         assert_round_trip(text);
         count++;
     }
-    assert_int_equal(count, 5);
+    assert_int_equal(count, 6);
     bench_close(&b);
 }
 

@@ -80,6 +80,7 @@ def forgetting(rng, size):
 
 HARD = {"near parallel keys": ({}, {"cosine": 0.99, "strength": 0.99, "decay": lambda rng, size: np.full(size, -1e-3)}),
         "gates at 0 and far below": ({}, {"decay": forgetting}),
+        "segments": ({"h": 1, "t": 1024, "threads": 8}, {"decay": forgetting}),
         "one token": ({"t": 1}, {}), "two tokens": ({"t": 2}, {}), "a chunk and one": ({"t": 65}, {})}
 
 
@@ -104,8 +105,11 @@ def compare_run(strata, report, name, case, reference):
                                 *(inputs[key].astype(np.float64) for key in ("upstream", "upstream_final")), settings["dk"] ** -0.5)
     want = {"y": y, "final": final, **{f"grad.{theirs}": grads[ours] for theirs, ours in used.items()}}
     maps = {"key_map": np.eye(settings["dk"], dtype=np.float32), "value_map": np.eye(settings["dv"], dtype=np.float32)}
+    settings = dict(settings)
+    threads = settings.pop("threads", None)
     for dtype in ("f32", "bf16"):
-        got = strata.run(model, settings, {**params, **maps}, inputs, "--dtype", dtype)
+        flags = ["--dtype", dtype] + (["--threads", str(threads)] if threads else [])
+        got = strata.run(model, settings, {**params, **maps}, inputs, *flags)
         for key in want:
             limit = compare.LIMIT + (ROUNDING if dtype == "bf16" and key in STORED else 0)
             report.check(f"{name}, {dtype}: {key}", compare.error_between(got[key], want[key]), limit)
