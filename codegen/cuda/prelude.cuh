@@ -25,11 +25,13 @@ struct alignas(128) TensorMap {  // CUtensorMap
 };
 
 #define DEVICE                 static __device__ __forceinline__
-#define KERNEL_RESIDENT(t, n)  extern "C" __global__ void __launch_bounds__(t, n)
+#define KERNEL_BOUNDS(t, n)    extern "C" __global__ void __launch_bounds__(t, n)
 #ifdef ROOMY  // ptxas, left to itself, may spill a few registers for one more block
-#define KERNEL(threads)        KERNEL_RESIDENT(threads, (threads) < 512 ? 512 / (threads) : 1)
+#define KERNEL(threads)        KERNEL_BOUNDS(threads, (threads) < 512 ? 512 / (threads) : 1)
+#define KERNEL_RESIDENT(t, n)  KERNEL_BOUNDS(t, ((n) + 1) / 2)
 #else
 #define KERNEL(threads)        extern "C" __global__ void __launch_bounds__(threads)
+#define KERNEL_RESIDENT(t, n)  KERNEL_BOUNDS(t, n)
 #endif
 #define CLUSTER(blocks)        __cluster_dims__(blocks, 1, 1)
 #define MAP_ARGUMENT           const __grid_constant__ TensorMap

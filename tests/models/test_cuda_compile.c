@@ -250,6 +250,29 @@ static void test_depth(void **state) {
     check_kernels(&k);
 }
 
+// Streams that are mixed by small matrices: of a layer, and what is made of many layers at
+// once.
+static void test_streams(void **state) {
+    (void)state;
+    const Setting schemes[][3] = {
+        {SET("size", "tiny"), SET("layers", "1"), SET("residual", "mhc")},
+        {SET("size", "tiny"), SET("layers", "6"), SET("residual", "hyper")}};
+    const Binding bindings[] = {{STR("B"), 8}, {STR("T"), 256}};
+    CudaKernels k;
+    cuda_kernels_init(&k);
+    for (int i = 0; i < 6; i++) {
+        CudaModel m = {.path = "models/lm.strata",
+                       .kind = ENTRY_TRAIN,
+                       .settings = {schemes[i % 2], 3},
+                       .bindings = {bindings, 2},
+                       .arch = (IsaLevel)(CUDA_SM80 + i / 2),
+                       .storage = (i + i / 2) % 2 ? DTYPE_F32 : DTYPE_BF16};
+        assert_true(cuda_kernels_add(&k, &m));
+    }
+    keep(&k, is_long, 20);
+    check_kernels(&k);
+}
+
 int main(void) {
     Arena arena = {0};
     bool there = nvrtc_version(&arena).len > 0;
@@ -262,6 +285,7 @@ int main(void) {
         cmocka_unit_test(test_sm80),          cmocka_unit_test(test_sm90a),
         cmocka_unit_test(test_sm100a),        cmocka_unit_test(test_contractions),
         cmocka_unit_test(test_many_operands), cmocka_unit_test(test_experts_and_attention),
-        cmocka_unit_test(test_depth),         cmocka_unit_test(test_recurrences)};
+        cmocka_unit_test(test_streams),       cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_recurrences)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
