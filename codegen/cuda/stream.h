@@ -82,9 +82,9 @@ typedef struct {
 // A level's passes. Arrays are by TileId.
 typedef struct {
     StreamLevel plan;
-    int *first, *last;  // rounds whose passes compute and use a value at the cols first and
-                        // last; -1: none
-    bool *stored;       // by store: it has been made before the level's end
+    int *first, *last;  // by value at the cols: the round whose pass computes it for later
+                        // ones, and the last whose pass uses it; -1: none
+    bool *stored;  // by store: it has been made before the level's end
 } Level;
 
 static inline const TileOp *stream_op(const Stream *s, uint32_t i) {

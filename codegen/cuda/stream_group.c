@@ -192,6 +192,13 @@ static void group_write(Pass *pass, Str first) {
     cuda_close(s->w);
 }
 
+// They stay for later passes, which would declare them again.
+static void values_keep(const Pass *pass, const bool *values) {
+    if (!pass->s->shape.resident) return;
+    for (uint32_t i = 1; i < op_count(pass->s); i++)
+        if (values[i] && pass->level->first[i] < 0) pass->level->first[i] = pass->round;
+}
+
 void groups_write(Pass *pass) {
     Stream *s = pass->s;
     Pass *each = arena_array(s->w->arena, Pass, (size_t)pass->groups + 1);
@@ -205,6 +212,7 @@ void groups_write(Pass *pass) {
     bool *there = loads_before(pass, each);
     Pass before = pass_of_values(pass, there, values);
     pass_part(&before);
+    values_keep(pass, values);
     Str first = s->shape.resident
                     ? STR("true")
                     : str_printf(s->w->arena, "%.*s_base == 0", STR_ARG(cols_name(s)));

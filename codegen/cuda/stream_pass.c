@@ -94,9 +94,8 @@ static Pass pass_new(Stream *s, Level *l, int round) {
     for (uint32_t i = 1; i < n; i++) {
         if (!pass.in[i]) continue;
         if (ring_has(s, i)) ring_reads(s, round);
-        if (!may_keep(s, i)) continue;
-        if (l->first[i] < 0) l->first[i] = round;
         if (l->last[i] < round) l->last[i] = round;
+        if (l->first[i] < 0 && may_keep(s, i)) l->first[i] = round;
     }
     return pass;
 }

@@ -351,6 +351,40 @@ static void sums_without_a_place(void **state) {
     run_and_close(&f, CUDA_SM80);
 }
 
+// A product that is the same for all rows, in two groups of sums and then in nine of stores: the
+// second pass has it from the first.
+static void products_of_all_rows(void **state) {
+    (void)state;
+    enum { SOURCES = 34, SUM = 6 };
+    CudaFixture f;
+    cuda_fixture_open(&f);
+    StrBuf text = {0};
+    strbuf_addf(&text,
+                "tile products stream\n  grid t = 3\n  col c = 64\n"
+                "  arg g: f32[64]\n  arg q: f32[64]\n  arg x: f32[%d]\n  arg y: f32[%d]\n"
+                "  %%1 = load g[c] : f32 (c)\n  %%2 = load q[c] : f32 (c)\n"
+                "  %%3 = map mul %%1, %%2 : f32 (c)\n",
+                192 * SOURCES, 192 * SOURCES);
+    for (int k = 0, id = SUM - 2; k < SOURCES; k++, id += 3)
+        strbuf_addf(&text,
+                    "  %%%d = load x[t*64 + c + %d] : f32 (t, c)\n"
+                    "  %%%d = map mul %%%d, %%3 : f32 (t, c)\n"
+                    "  %%%d = reduce_sum %%%d over (c) : f32 (t)\n",
+                    id, 192 * k, id + 1, id, id + 2, id + 1);
+    for (int k = 0, id = SUM - 2 + 3 * SOURCES; k < SOURCES; k++, id += 3)
+        strbuf_addf(&text,
+                    "  %%%d = map mul %%3, %%%d : f32 (t, c)\n"
+                    "  %%%d = map mul %%%d, %%%d : f32 (t, c)\n"
+                    "  store y[t*64 + c + %d] = %%%d : f32 (t, c)\n",
+                    id, SUM + 3 * k, id + 1, id, SUM - 2 + 3 * k, 192 * k, id + 1);
+    add_text(&f, text.ptr, CUDA_SM80, check_of(64));
+    strbuf_release(&text);
+    const char *once = strstr(f.cuda.kernels.ptr[0].text.ptr, "float mul_3[");
+    assert_non_null(once);
+    assert_null(strstr(once + 1, "float mul_3["));
+    run_and_close(&f, CUDA_SM80);
+}
+
 // All sums are of the one row, and the whole kernel knows them: nothing is shared.
 static void sums_of_a_single_row(void **state) {
     (void)state;
@@ -629,6 +663,7 @@ int main(void) {
         cmocka_unit_test(attention_over_depth_of_real_size),
         cmocka_unit_test(sums_over_rows),
         cmocka_unit_test(sums_without_a_place),
+        cmocka_unit_test(products_of_all_rows),
         cmocka_unit_test(sums_of_a_single_row),
         cmocka_unit_test(guards_and_indices),
         cmocka_unit_test(tiles_and_strides),
