@@ -273,9 +273,13 @@ static bool loop_only_sums(const Stream *s, const bool *target) {
 static void serial_write(Stream *s, const Level *l, const bool *target) {
     int d = s->plan.serial[l->plan.level - LEVEL_TASK];
     Str name = index_name(s, (uint32_t)d);
+    bool sums = loop_only_sums(s, target), apart = s->shape.shares && !sums;
+    Str loop = apart ? str_printf(s->w->arena, "%.*s_row", STR_ARG(name)) : name;
     cuda_open(s->w, "%s for (int %.*s = 0; %.*s < %lld; %.*s++)",
-              loop_only_sums(s, target) ? "UNROLL_4" : "NO_UNROLL", STR_ARG(name),
-              STR_ARG(name), (long long)s->plan.p->dims[d].extent, STR_ARG(name));
+              sums ? "UNROLL_4" : "NO_UNROLL", STR_ARG(loop), STR_ARG(loop),
+              (long long)s->plan.p->dims[d].extent, STR_ARG(loop));
+    if (apart)
+        cuda_line(s->w, "const int %.*s = row_alone(%.*s);", STR_ARG(name), STR_ARG(loop));
     level_write(s, l->plan.level + 1, target);
     cuda_close(s->w);
 }

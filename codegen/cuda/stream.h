@@ -84,7 +84,7 @@ typedef struct {
     StreamLevel plan;
     int *first, *last;  // by value at the cols: the round whose pass computes it for later
                         // ones, and the last whose pass uses it; -1: none
-    bool *stored;  // by store: it has been made before the level's end
+    bool *stored;       // by store: it has been made before the level's end
 } Level;
 
 static inline const TileOp *stream_op(const Stream *s, uint32_t i) {

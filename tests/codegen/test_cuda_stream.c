@@ -351,8 +351,8 @@ static void sums_without_a_place(void **state) {
     run_and_close(&f, CUDA_SM80);
 }
 
-// A product that is the same for all rows, in two groups of sums and then in nine of stores: the
-// second pass has it from the first.
+// A product that is the same for all rows, in two groups of sums and then in nine of stores:
+// the second pass has it from the first.
 static void products_of_all_rows(void **state) {
     (void)state;
     enum { SOURCES = 34, SUM = 6 };
