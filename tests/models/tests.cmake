@@ -40,7 +40,7 @@ endif()
 strata_test(models/cuda_compile models/test_cuda_compile.c models/cuda_kernels.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
 if(TARGET models_cuda_compile)
     target_compile_definitions(models_cuda_compile PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
-    set_tests_properties(models/cuda_compile PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS slow)
+    set_tests_properties(models/cuda_compile PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 LABELS slow)
 endif()
 
 # models_python(NAME ARGUMENTS...): NAME.py with the arguments; skipped where there is no NumPy.
