@@ -16,7 +16,7 @@ enum {
     BUSY_THREADS = 132 * 512,  // fewer leave a large GPU idle
     BUSY_BLOCKS = 2 * 132,
     FIXED_REGISTERS = 24,  // addresses, indices and what is on its way
-    GROUP_REGISTERS = 48,  // what the compiler moves from one group to another
+    GROUP_REGISTERS = 32,  // what the compiler moves from one group to another
     SAFE_REGISTERS = 232,  // of 255: the count is an estimate
     MOST_UNROLLED = 2000,  // operations at the cols of a thread: they take NVRTC a second
 };
