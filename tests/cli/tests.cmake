@@ -10,7 +10,7 @@ function(strata_cli_test name)
     # of the libraries.
     set_tests_properties(cli/${name} PROPERTIES ENVIRONMENT ASAN_OPTIONS=detect_leaks=0)
     # 77: this build has no code generator, or this machine lacks something that the test needs.
-    set_tests_properties(cli/${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
+    set_tests_properties(cli/${name} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
 
 strata_test(cli/seed_mean cli/test_seed_mean.c ../cli/seed_mean.c LIBS strata_base)

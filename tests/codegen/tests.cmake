@@ -21,7 +21,7 @@ strata_codegen_test(math)
 strata_test(codegen/cuda_loop codegen/test_cuda_loop.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 if(TEST codegen/cuda_loop)
-    set_tests_properties(codegen/cuda_loop PROPERTIES TIMEOUT 900 LABELS slow)
+    set_tests_properties(codegen/cuda_loop PROPERTIES LABELS slow)
 endif()
 strata_test(codegen/cuda_ws codegen/test_cuda_ws.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)

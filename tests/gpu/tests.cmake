@@ -44,7 +44,7 @@ add_test(NAME gpu COMMAND ${PROJECT_SOURCE_DIR}/tools/test_gpu.sh ${CMAKE_BINARY
 set_tests_properties(gpu PROPERTIES SKIP_RETURN_CODE 3 TIMEOUT 900 LABELS slow)
 
 add_test(NAME gpu_scripts COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/gpu/scripts.sh ${CMAKE_BINARY_DIR} ${PROJECT_SOURCE_DIR})
-set_tests_properties(gpu_scripts PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS slow)
+set_tests_properties(gpu_scripts PROPERTIES SKIP_RETURN_CODE 77 LABELS slow)
 
 # A GPU that is the emulation: what the programs above do with the driver is tried out without one.
 add_library(emulated_cuda SHARED runtime/fake_cuda.c gpu/emulated_code.c runtime/fake_stream.c runtime/fake_cublaslt.c)
@@ -53,7 +53,7 @@ target_link_options(emulated_cuda PRIVATE -Wl,-Bsymbolic)
 target_link_libraries(emulated_cuda PRIVATE strata_simt strata_runtime strata_base)
 if(TARGET gpu_machine)
     add_test(NAME gpu_machine COMMAND gpu_machine WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(gpu_machine PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS slow ENVIRONMENT
+    set_tests_properties(gpu_machine PROPERTIES SKIP_RETURN_CODE 77 LABELS slow ENVIRONMENT
         "STRATA_LIBCUDA=$<TARGET_FILE:emulated_cuda>;STRATA_NVRTC=$<TARGET_FILE:strata_nvrtc_text>")
     add_dependencies(gpu_machine emulated_cuda strata_nvrtc_text)
 endif()

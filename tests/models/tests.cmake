@@ -34,19 +34,19 @@ strata_simt_test(models/cuda_schemes models/test_cuda_schemes.c ir/numbers.c ../
     LIBS strata_simt ${MODEL_LIBRARIES} m)
 if(TARGET models_cuda_schemes)
     target_compile_definitions(models_cuda_schemes PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
-    set_tests_properties(models/cuda_schemes PROPERTIES TIMEOUT 600 LABELS slow)
+    set_tests_properties(models/cuda_schemes PROPERTIES LABELS slow)
 endif()
 
 strata_test(models/cuda_compile models/test_cuda_compile.c models/cuda_kernels.c ../cli/pipeline.c LIBS ${MODEL_LIBRARIES})
 if(TARGET models_cuda_compile)
     target_compile_definitions(models_cuda_compile PRIVATE STRATA_MODELS_DIR="${PROJECT_SOURCE_DIR}/models")
-    set_tests_properties(models/cuda_compile PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 LABELS slow)
+    set_tests_properties(models/cuda_compile PROPERTIES SKIP_RETURN_CODE 77 LABELS slow)
 endif()
 
 # models_python(NAME ARGUMENTS...): NAME.py with the arguments; skipped where there is no NumPy.
 function(models_python name)
     add_test(NAME models/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/models/compare.sh ${name}.py ${ARGN})
-    set_tests_properties(models/${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600
+    set_tests_properties(models/${name} PROPERTIES SKIP_RETURN_CODE 77
         ENVIRONMENT ASAN_OPTIONS=detect_leaks=0)  # as for tests/cli
 endfunction()
 models_python(reference)
