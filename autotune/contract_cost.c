@@ -219,11 +219,14 @@ static double dot_form_cost(const Task *t, double rows, double vectors) {
     double group = c->lanes;
     for (double r = 1; r < rows; r *= 2)
         group /= 2;
-    double groups = ceil(fmin(vectors * c->lanes, t->cols) / group),
-           steps = ceil((double)c->k / c->lanes);
+    double groups = ceil(fmin(vectors * c->lanes, t->cols) / group);
+    double kc = fmin((double)c->k, t->s->kc), steps = ceil((double)c->k / c->lanes);
     double step = fmax(fmax(rows * group / 2, (rows + group) / 2), 4);
-    if ((double)c->k * c->lanes * ELEMENT_BYTES > FIRST_BYTES)
-        step = together(step, group * cycles_second);
+    // Rows that the first-level cache does not hold come again with each group.
+    bool near = rows * kc * ELEMENT_BYTES <= FIRST_BYTES / 2.0;
+    step = together(step, (near ? group : rows + group) * cycles_second);
+    groups *= ceil((double)c->k / kc);
+    steps /= ceil((double)c->k / kc);
     return groups * (step * steps + cycles_a_turn) + rows * vectors * cycles_a_sum +
            cycles_a_block;
 }

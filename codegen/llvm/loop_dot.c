@@ -3,18 +3,27 @@
 //
 //     rows x group sums, group = lanes / rows; a tree of shuffles and additions turns them into
 //     one vector with the sum of row r and col c of the group in lane r * group + c
+//
+// Cols whose pitch is a power of two meet in one set of the first-level cache: a few at a time
+// walk along k, so that none pushes out the line that another one reads next.
 #include "base/check.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 
-enum { MAX_LANES = 16 };
+enum {
+    MAX_LANES = 16,
+    MOST_COLS = 4,  // at a time; as many sums hide the latency of an addition
+};
 
 typedef struct {
     Contract *c;
     int rows, cols;           // that exist
     int group;                // cols, if all existed
-    IrValue sums[MAX_LANES];  // [rows][cols]
+    int from, count;          // cols that walk now
+    IrValue sums[MAX_LANES];  // [cols][rows]
 } Dot;
+
+static uint32_t sums_count(const Dot *d) { return (uint32_t)(d->rows * d->count); }
 
 static IrValue load_along(const Dot *d, const Walk *w, IrValue at, int number, IrValue mask) {
     Builder *b = d->c->b;
@@ -27,23 +36,24 @@ static void dot_step(Dot *d, const Walk walks[2], IrValue k, IrValue mask) {
     IrValue row_at = walk_on(c, &walks[0], walks[0].base, k, c->k_last);
     IrValue col_at = walk_on(c, &walks[1], walks[1].base, k, c->k_last);
     IrValue x[MAX_LANES];
-    for (int j = 0; j < d->cols; j++)
-        x[j] = load_along(d, &walks[1], col_at, j, mask);
+    for (int j = 0; j < d->count; j++)
+        x[j] = load_along(d, &walks[1], col_at, d->from + j, mask);
     for (int i = 0; i < d->rows; i++) {
         IrValue a = load_along(d, &walks[0], row_at, i, mask);
-        for (int j = 0; j < d->cols; j++) {
-            IrValue *sum = &d->sums[i * d->cols + j];
+        for (int j = 0; j < d->count; j++) {
+            IrValue *sum = &d->sums[(d->from + j) * d->rows + i];
             *sum = build_fma(c->b, a, x[j], *sum);
         }
     }
 }
 
 static void carry(Dot *d, Loop *loop, bool in) {
-    size_t bytes = (size_t)(d->rows * d->cols) * sizeof(IrValue);
+    size_t bytes = sums_count(d) * sizeof(IrValue);
+    IrValue *sums = &d->sums[d->from * d->rows];
     if (in)
-        memcpy(loop->carried, d->sums, bytes);
+        memcpy(loop->carried, sums, bytes);
     else
-        memcpy(d->sums, loop->carried, bytes);
+        memcpy(sums, loop->carried, bytes);
 }
 
 static void dot_vectors(Dot *d, const Walk walks[2]) {
@@ -51,7 +61,7 @@ static void dot_vectors(Dot *d, const Walk walks[2]) {
     Builder *b = c->b;
     IrValue rest = LLVMBuildURem(b->at, c->k_count, build_i64(b, c->lanes), "");
     IrValue whole = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
-    Loop loop = {.count = (uint32_t)(d->rows * d->cols)};
+    Loop loop = {.count = sums_count(d)};
     carry(d, &loop, true);
     loop_begin(b, &loop, build_i64(b, 0), whole, c->lanes);
     carry(d, &loop, false);
@@ -77,7 +87,7 @@ static void dot_nest(Dot *d, const Walk walks[2], int k) {
         return;
     }
     Builder *b = c->b;
-    Loop loop = {.count = (uint32_t)(d->rows * d->cols)};
+    Loop loop = {.count = sums_count(d)};
     carry(d, &loop, true);
     loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[k].extent), 1);
     carry(d, &loop, false);
@@ -100,7 +110,7 @@ static void group_store(Dot *d, IrValue col) {
     for (int i = 0; i < c->lanes; i++) {
         bool there = i / d->group < d->rows && i % d->group < d->cols;
         x[i] =
-            there ? d->sums[i / d->group * d->cols + i % d->group] : build_f32(b, 0, c->lanes);
+            there ? d->sums[i % d->group * d->rows + i / d->group] : build_f32(b, 0, c->lanes);
     }
     IrValue sums = build_lanes_sums(b, x, c->lanes);
     for (int i = 0; i < d->rows; i++) {
@@ -125,7 +135,10 @@ static void group_emit(Contract *c, const Block *block, const Walk walks[2], IrV
     Walk here[] = {walks[0], walks[1]};
     here[1].base = build_gep(c->b, element_type(c->b, walks[1].type), walks[1].base,
                              build_imul(c->b, col, walks[1].across));
-    dot_nest(&d, here, c->k_inside);
+    for (; d.from < cols; d.from += d.count) {
+        d.count = cols - d.from < MOST_COLS ? cols - d.from : MOST_COLS;
+        dot_nest(&d, here, c->k_inside);
+    }
     group_store(&d, col);
 }
 
