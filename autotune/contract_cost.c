@@ -418,10 +418,10 @@ static double parts_cost(const ContractShape *c) {
     return c->parts > 1 ? start + bytes / shared_bytes_a_cycle : 0;
 }
 
-// Do threads read parts of the same rows of memory, shorter than a page? The processor, which
+// Do threads read parts of the same rows of memory, a page long or shorter? The processor, which
 // looks ahead along a row, then brings each of them what the others read.
 static bool shares_rows(const ContractShape *c, const Schedule *s) {
-    bool apart = s->nc >= c->n || (double)s->nc * cols_bytes(c) >= FAR_BYTES;
+    bool apart = s->nc >= c->n || (double)s->nc * cols_bytes(c) > FAR_BYTES;
     return is_thin(c) && c->threads > 1 && !apart;
 }
 
