@@ -90,7 +90,7 @@ static const TileOp *main_load(const TileProgram *p, TileId v) {
 static bool is_in_place(const TileProgram *p, const TileOp *gather, int across, int k) {
     DimSet number = tile_op(p, gather->in[0])->dims;
     return p->dims[across].role == DIM_M && gather->access.stride[k] == 1 &&
-           (number >> k & 1) == 0 && p->args.ptr[gather->access.arg].type == DTYPE_F32;
+           (number >> k & 1) == 0;
 }
 
 static ContractOperand operand_of(const TileProgram *p, TileId v, int across, int k) {
@@ -154,10 +154,15 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
     c.n = p->dims[n].extent;
     c.inner_k = p->dims[k].extent;
     share_groups(p, &c, m);
+    const TileOp *a = tile_op(p, dot_of(p)->in[0]);
     c.a = operand_of(p, dot_of(p)->in[0], m, k);
     c.b = operand_of(p, dot_of(p)->in[1], n, k);
-    c.lanes = level == CPU_AVX512 ? 16 : level == CPU_AVX2 ? 8 : 4;
-    c.registers = level == CPU_AVX512 ? 32 : 16;
+    c.pairs = level == CPU_AVX512BF16 && c.inner_k > 1 && tile_dot_of_bf16(p, dot_of(p));
+    // Rows by number are read in place only in the form that they are multiplied in.
+    if (a->kind == TILE_GATHER && !c.pairs && p->args.ptr[a->access.arg].type != DTYPE_F32)
+        c.a.direct = false;
+    c.lanes = level_is_avx512(level) ? 16 : level == CPU_AVX2 ? 8 : 4;
+    c.registers = level_is_avx512(level) ? 32 : 16;
     arena_release(&arena);
     return c;
 }
@@ -178,6 +183,14 @@ bool contract_dot_form(const ContractShape *c) {
     if (!c->b.direct || c->b.along != 1) return false;
     if (c->n * 2 <= c->lanes && c->a.direct && c->a.along == 1) return true;
     return c->b.across != 1 && c->n > 1 && c->m <= 4 * FEW_ROWS;
+}
+
+int contract_pair(const ContractShape *c, int64_t rows, bool dot_form) {
+    return c->pairs && (rows >= THIN_ROWS || dot_form) ? 2 : 1;
+}
+
+bool contract_copies_rows(const ContractShape *c, int pair) {
+    return !c->a.direct || (pair > 1 && c->a.along != 1);
 }
 
 // Of an element of the cols.
@@ -430,13 +443,27 @@ static bool is_tiny(const ContractShape *c) {
     return work * (double)c->points <= ALONE_WORK;
 }
 
-double contract_cost(const ContractShape *whole, const Schedule *s) {
+// Two neighbouring k of bf16 take the room of one f32, and one multiplication.
+static void pairs_count(ContractShape *c, Schedule *s) {
+    c->k = (c->k + 1) / 2;
+    c->inner_k = (c->inner_k + 1) / 2;
+    s->kc = (s->kc + 1) / 2;
+    for (int i = 0; i < 2; i++) {
+        ContractOperand *o = i ? &c->b : &c->a;
+        if (o->along == 1) o->across /= 2;
+    }
+}
+
+double contract_cost(const ContractShape *whole, const Schedule *schedule) {
     ContractShape alone = *whole, *c = &alone;
+    Schedule single = *schedule, *s = &single;
     if (is_tiny(whole)) alone.threads = 1;
     Task t = {.c = c, .s = s};
     double rows = fmin(s->mc, (double)c->m), cols = fmin(s->nc, (double)c->n);
-    t.pack_a = !c->a.direct || s->pack_a == 1;
     t.dot_form = contract_dot_form(c) && s->pack_b != 1;
+    int pair = contract_pair(c, (int64_t)rows, t.dot_form);
+    t.pack_a = contract_copies_rows(c, pair) || s->pack_a == 1;
+    if (pair > 1) pairs_count(c, s);
     t.pack_b = !t.dot_form && (b_must_be_packed(c) || s->pack_b == 1);
     Tiles tiles = {.m = (c->m + s->mc - 1) / s->mc, .n = (c->n + s->nc - 1) / s->nc};
     double last_rows = (double)c->m - (double)(tiles.m - 1) * rows,

@@ -18,6 +18,7 @@ typedef struct {
     int64_t points;      // of the grid
     int32_t parts;       // of k, in the grid; their sums are added by a second kernel. 1: whole
     ContractOperand a, b;
+    bool pairs;  // the level multiplies pairs of neighbouring k, and both operands are bf16
     int lanes, registers;
     uint32_t threads;
 } ContractShape;
@@ -29,5 +30,9 @@ ContractShape contract_shape(const Regions *regions, const Region *region, IsaLe
 double contract_cost(const ContractShape *c, const Schedule *s);
 // May pack_b = 0 sum by vectors along k (codegen/llvm/loop_dot.c)?
 bool contract_dot_form(const ContractShape *c);
+// k that one element of the register kernel holds, 1 or 2, in tasks of so many rows, and
+// whether rows must be copied for it (codegen/llvm/loop.c).
+int contract_pair(const ContractShape *c, int64_t rows, bool dot_form);
+bool contract_copies_rows(const ContractShape *c, int pair);
 // Into how many strands k is best cut (codegen/llvm/loop_ahead.c); 0: none.
 int64_t contract_strands(const ContractShape *c);

@@ -46,8 +46,8 @@ FMA_LOOP(fma_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_storeu_ps, 8, _mm2
 FMA_LOOP(fma_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_storeu_ps, 16, _mm512_fmadd_ps)
 
 typedef double FmaFn(int64_t rounds);
-static FmaFn *const fma_loops[] = {fma_portable, fma_avx2, fma_avx512};
-static const int fma_lanes[] = {4, 8, 16};
+static FmaFn *const fma_loops[] = {fma_portable, fma_avx2, fma_avx512, fma_avx512};
+static const int fma_lanes[] = {4, 8, 16, 16};
 
 // ---- reading: several runs of addresses at once, each asked for some bytes before. One run
 // leaves the memory idle at its ends of pages; how much is best to ask for depends on the
@@ -82,7 +82,7 @@ READ_LOOP(read_avx2, "avx2", __m256i, _mm256_load_si256, _mm256_xor_si256)
 READ_LOOP(read_avx512, "avx512f", __m512i, _mm512_load_si512, _mm512_xor_si512)
 
 typedef uint64_t ReadFn(const char *data, size_t bytes, ReadForm form);
-static ReadFn *const read_loops[] = {read_portable, read_avx2, read_avx512};
+static ReadFn *const read_loops[] = {read_portable, read_avx2, read_avx512, read_avx512};
 
 typedef struct {
     IsaLevel level;

@@ -97,11 +97,15 @@ static void candidate_add(Space *s, Schedule schedule) {
     vec_push(s->arena, &s->all, candidate);
 }
 
+static int32_t least(int32_t x, int32_t y) { return x < y ? x : y; }
+
 // In dot form a panel is one vector wide; else cols that do not lie densely must be copied.
 static void candidates_of_packing(Space *s, Schedule schedule, bool dot_form) {
     const ContractOperand *b = &s->c->b;
     bool b_in_place = dot_form || (b->direct && (b->across == 1 || s->c->n == 1));
-    for (int32_t a = s->c->a.direct ? 0 : 1; a <= 1; a++)
+    int pair = contract_pair(s->c, schedule.mc, dot_form);
+    schedule.ku = least(MOST_UNROLL, (schedule.kc + pair - 1) / pair);
+    for (int32_t a = contract_copies_rows(s->c, pair) ? 1 : 0; a <= 1; a++)
         for (int32_t copy = b_in_place ? 0 : 1; copy <= (dot_form ? 0 : 1); copy++) {
             schedule.pack_a = a;
             schedule.pack_b = copy;
@@ -122,7 +126,6 @@ static void candidates_of_block(Space *s, int32_t mr, int32_t nv, bool dot_form)
                 schedule.mc = mc.value[i];
                 schedule.nc = nc.value[j];
                 schedule.kc = kc.value[k];
-                schedule.ku = kc.value[k] < MOST_UNROLL ? kc.value[k] : MOST_UNROLL;
                 candidates_of_packing(s, schedule, dot_form);
             }
 }

@@ -18,8 +18,9 @@
 #define PATH_CAP    4096
 
 static const char *const level_texts[] = {
-    [CPU_PORTABLE] = "portable", [CPU_AVX2] = "avx2",     [CPU_AVX512] = "avx512",
-    [CUDA_SM80] = "sm_80",       [CUDA_SM90A] = "sm_90a", [CUDA_SM100A] = "sm_100a"};
+    [CPU_PORTABLE] = "portable",     [CPU_AVX2] = "avx2",   [CPU_AVX512] = "avx512",
+    [CPU_AVX512BF16] = "avx512bf16", [CUDA_SM80] = "sm_80", [CUDA_SM90A] = "sm_90a",
+    [CUDA_SM100A] = "sm_100a"};
 
 const char *isa_level_text(IsaLevel level) {
     ASSERT(level <= CUDA_SM100A);
@@ -42,7 +43,8 @@ IsaLevel cpu_level_here(void) {
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
-    return v4 ? CPU_AVX512 : v3 ? CPU_AVX2 : CPU_PORTABLE;
+    bool bf16 = v4 && __builtin_cpu_supports("avx512bf16");
+    return bf16 ? CPU_AVX512BF16 : v4 ? CPU_AVX512 : v3 ? CPU_AVX2 : CPU_PORTABLE;
 #else
     return CPU_PORTABLE;
 #endif

@@ -11,12 +11,17 @@ typedef enum {
     CPU_PORTABLE,
     CPU_AVX2,
     CPU_AVX512,
+    CPU_AVX512BF16,  // and products of pairs of bf16
     CUDA_SM80,
     CUDA_SM90A,
     CUDA_SM100A
 } IsaLevel;
-// "portable", "avx2", "avx512", "sm_80", "sm_90a", "sm_100a"
+// "portable", "avx2", "avx512", "avx512bf16", "sm_80", "sm_90a", "sm_100a"
 const char *isa_level_text(IsaLevel level);
+// Vectors of 16 f32 and as many masks.
+static inline bool level_is_avx512(IsaLevel level) {
+    return level == CPU_AVX512 || level == CPU_AVX512BF16;
+}
 static inline bool level_is_cuda(IsaLevel level) { return level >= CUDA_SM80; }
 bool isa_level_parse(Str text, IsaLevel *out);
 IsaLevel cpu_level_here(void);    // best that this machine has

@@ -99,7 +99,7 @@ typedef struct {
 
 typedef struct {
     Str model, target;  // "lm"; "cpu", "cuda:sm_80", "cuda:sm_90a" or "cuda:sm_100a"
-    Str cpu_features;   // what CPU code needs: "avx512", "avx2", "sse2"
+    Str cpu_features;   // what CPU code needs: "avx512bf16", "avx512", "avx2", "sse2"
     PlanExtent *extents;
     uint32_t extent_count;
     PlanTensor *tensors;

@@ -3,18 +3,24 @@
 
 #include "base/check.h"
 
-static const int lanes_of_level[] = {[CPU_PORTABLE] = 4, [CPU_AVX2] = 8, [CPU_AVX512] = 16};
+static const int lanes_of_level[] = {
+    [CPU_PORTABLE] = 4, [CPU_AVX2] = 8, [CPU_AVX512] = 16, [CPU_AVX512BF16] = 16};
 
 const char *cpu_llvm_name(IsaLevel level) {
     switch (level) {
     case CPU_PORTABLE: return "x86-64";
     case CPU_AVX2: return "x86-64-v3";
-    case CPU_AVX512: return "x86-64-v4";
+    case CPU_AVX512:
+    case CPU_AVX512BF16: return "x86-64-v4";
     case CUDA_SM80:
     case CUDA_SM90A:
     case CUDA_SM100A: break;
     }
     BUG("level %d", (int)level);
+}
+
+const char *cpu_llvm_features(IsaLevel level) {
+    return level == CPU_AVX512BF16 ? "+avx512bf16" : "";
 }
 
 static void attribute_text(Builder *b, const char *name, const char *value) {
@@ -56,6 +62,7 @@ static void function_init(Builder *b, const Diag *lines) {
     // Without "no-builtins" a loop that clears memory would become a call of memset.
     attribute_text(b, "no-builtins", "true");
     attribute_text(b, "target-cpu", cpu_llvm_name(b->level));
+    attribute_text(b, "target-features", cpu_llvm_features(b->level));
     attribute_text(b, "prefer-vector-width",
                    b->lanes == 16  ? "512"
                    : b->lanes == 8 ? "256"
@@ -232,6 +239,13 @@ IrValue build_fma(Builder *b, IrValue x, IrValue y, IrValue z) {
     // The baseline has no FMA: llvm.fma would become a call of fmaf.
     if (b->level == CPU_PORTABLE) return build_fadd(b, build_fmul(b, x, y), z);
     return float_intrinsic(b, "llvm.fma", args, 3);
+}
+
+IrValue build_dot_pairs(Builder *b, IrValue x, IrValue y, IrValue sum) {
+    ASSERT(b->level == CPU_AVX512BF16);
+    IrType pairs = type_vector(LLVMBFloatTypeInContext(b->context), 2 * b->lanes);
+    IrValue args[] = {sum, build_bitcast(b, x, pairs), build_bitcast(b, y, pairs)};
+    return build_intrinsic(b, (Intrinsic){.name = "llvm.x86.avx512bf16.dpbf16ps.512"}, args, 3);
 }
 
 IrValue build_fmax(Builder *b, IrValue x, IrValue y) {

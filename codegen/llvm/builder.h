@@ -16,7 +16,8 @@ typedef LLVMBasicBlockRef IrBlock;
 
 #define BUILD_MAX_LANES 64
 
-const char *cpu_llvm_name(IsaLevel level);  // "x86-64-v4"
+const char *cpu_llvm_name(IsaLevel level);      // "x86-64-v4"
+const char *cpu_llvm_features(IsaLevel level);  // beyond those: "+avx512bf16"
 
 typedef struct {
     Diag *diag;
@@ -86,6 +87,8 @@ IrValue build_fabs(Builder *b, IrValue x);
 IrValue build_sqrt(Builder *b, IrValue x);
 IrValue build_fma(Builder *b, IrValue x, IrValue y,
                   IrValue z);  // x * y + z; fused where the level has FMA
+// sum + x * y for the pairs of bf16 in each lane, where the level has it; all are f32 vectors.
+IrValue build_dot_pairs(Builder *b, IrValue x, IrValue y, IrValue sum);
 IrValue build_fmax(Builder *b, IrValue x, IrValue y);  // x > y ? x : y
 IrValue build_fmin(Builder *b, IrValue x, IrValue y);  // x < y ? x : y
 IrValue build_fcmp(Builder *b, LLVMRealPredicate how, IrValue x, IrValue y);

@@ -125,7 +125,7 @@ static IrValue bf16_narrow_pair(Builder *b, IrValue even, IrValue odd) {
 }
 
 static IrValue bf16_narrow(Builder *b, IrValue x) {
-    if (b->level == CPU_AVX512 && lanes_of(x) == b->lanes) return bf16_narrow_avx512(b, x);
+    if (level_is_avx512(b->level) && lanes_of(x) == b->lanes) return bf16_narrow_avx512(b, x);
     IrValue bits = as_bits(b, x);
     IrValue nan = build_fcmp(b, LLVMRealUNO, x, x);
     bits = build_select(b, nan, or_bits(b, bits, 0x400000), round_up_half(b, bits, 16));
@@ -227,10 +227,21 @@ IrValue element_narrow_pair(Builder *b, DType t, IrValue even, IrValue odd) {
                          2 * lanes);
 }
 
-IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask) {
+IrValue element_load_raw(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask) {
     IrType type = type_vector(element_type(b, t), lanes);
-    unsigned align = (unsigned)dtype_bytes(t);
-    return element_widen(b, t, build_load_masked(b, type, pointer, align, mask));
+    return build_load_masked(b, type, pointer, (unsigned)dtype_bytes(t), mask);
+}
+
+IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask) {
+    return element_widen(b, t, element_load_raw(b, t, pointer, lanes, mask));
+}
+
+IrValue element_pairs(Builder *b, IrValue low, IrValue high) {
+    int lanes = lanes_of(low), turn[BUILD_MAX_LANES];
+    for (int k = 0; k < 2 * lanes; k++)
+        turn[k] = k / 2 + k % 2 * lanes;
+    return build_bitcast(b, build_shuffle(b, low, high, turn, 2 * lanes),
+                         type_vector(b->f32, lanes));
 }
 
 IrValue element_load_second(Builder *b, DType t, IrValue pointer, int lanes, bool odd) {
@@ -246,9 +257,13 @@ IrValue element_load_second(Builder *b, DType t, IrValue pointer, int lanes, boo
     return element_widen(b, t, build_shuffle(b, raw, raw, second, lanes));
 }
 
-IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask) {
+IrValue element_gather_raw(Builder *b, DType t, IrValue pointers, IrValue mask) {
     IrType type = type_vector(element_type(b, t), lanes_of(pointers));
-    return element_widen(b, t, build_gather(b, type, pointers, (unsigned)dtype_bytes(t), mask));
+    return build_gather(b, type, pointers, (unsigned)dtype_bytes(t), mask);
+}
+
+IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask) {
+    return element_widen(b, t, element_gather_raw(b, t, pointers, mask));
 }
 
 void element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask) {

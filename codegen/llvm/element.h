@@ -14,6 +14,12 @@ IrValue element_gather(Builder *b, DType t, IrValue pointers, IrValue mask);
 void element_store(Builder *b, DType t, IrValue x, IrValue pointer, IrValue mask);
 void element_scatter(Builder *b, DType t, IrValue x, IrValue pointers, IrValue mask);
 
+// As they lie in memory, which element_widen makes values of.
+IrValue element_load_raw(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask);
+IrValue element_gather_raw(Builder *b, DType t, IrValue pointers, IrValue mask);
+// Lanes of 32 bits with one of each, `low` in the lower half.
+IrValue element_pairs(Builder *b, IrValue low, IrValue high);
+
 // What was loaded as it is, as a value, and back; rounds to nearest even, NaN stays NaN.
 IrValue element_widen(Builder *b, DType t, IrValue raw);
 IrValue element_narrow(Builder *b, DType t, IrValue x);

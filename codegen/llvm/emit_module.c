@@ -51,8 +51,9 @@ static LLVMTargetMachineRef machine_new(IsaLevel level) {
     char *error = NULL;
     if (LLVMGetTargetFromTriple(triple, &target, &error))
         BUG("LLVM has no x86 target: %s", error);
-    return LLVMCreateTargetMachine(target, triple, cpu_llvm_name(level), "",
-                                   LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+    return LLVMCreateTargetMachine(target, triple, cpu_llvm_name(level),
+                                   cpu_llvm_features(level), LLVMCodeGenLevelDefault,
+                                   LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
 static void module_target(Emission *e) {

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "codegen/llvm/skeleton.h"
+#include "ir/tile/tile_access.h"
 
 enum {
     MAX_SUMS = 60,          // what one loop may carry, less a few
@@ -16,6 +17,7 @@ enum {
     CLOSE_BYTES = 1 << 25,  // most that is copied of the rows at once
     GROUP_BYTES = 1 << 18,  // of the second-level cache, for a group of panels
     FEW_ROWS = 16,
+    PAIR_ROWS = 4,
     IN_PLACE_BYTES = 1 << 20,  // cols that are read in place however many the rows
     STRANDS_AHEAD = 8 << 10,   // asked for early of all strands together
 };
@@ -52,6 +54,7 @@ static bool is_by_number(const Contract *c, const Operand *o) {
 static void operand_plan(const Contract *c, Operand *o, TileId v, int dim) {
     const TileOp *op = tile_op(c->p, v);
     *o = (Operand){.value = v, .dim = dim, .type = DTYPE_F32};
+    if (c->pair > 1) o->type = DTYPE_BF16;
     o->along_k = c->dot_form || (walks_along(c, v, c->k_last) && !walks_along(c, v, dim));
     o->by_number = is_by_number(c, o);
     if (op->kind != TILE_LOAD || is_guarded(op)) return;
@@ -75,11 +78,18 @@ static void k_plan(Contract *c) {
     for (int d = c->k_first; d < c->k_inside; d++)
         if (dim_at(c, d)->extent > 1) c->steps = true;
     c->k_flat[c->k_last] = 1;
-    c->k_pitch = round_up(dim_at(c, c->k_last)->tile, c->lanes);
+    c->k_pitch = round_up(elements_of(c, dim_at(c, c->k_last)->tile), c->lanes);
     for (int d = c->k_last - 1; d >= c->k_inside; d--) {
         c->k_flat[d] = c->k_pitch;
         c->k_pitch *= dim_at(c, d)->extent;
     }
+}
+
+// Very few rows wait for their cols alone, which come better in strands.
+static int pair_of(const Contract *c) {
+    bool few = dim_at(c, c->row)->tile < PAIR_ROWS && !c->dot_form;
+    if (c->b->level != CPU_AVX512BF16 || few || dim_at(c, c->k_last)->extent == 1) return 1;
+    return tile_dot_of_bf16(c->p, tile_op(c->p, c->dot)) ? 2 : 1;
 }
 
 // Both operands lie along k, and there are few rows or cols to share what a copy would cost.
@@ -106,7 +116,7 @@ static void block_plan(Contract *c) {
     int64_t wide = (cols + c->lanes - 1) / c->lanes;
     c->mr = (int)knob(c, "mr", 1, MAX_SUMS, c->dot_form ? c->lanes / 2 : 6);
     c->mr = (int)least(c->mr, rows);
-    int64_t registers = c->b->level == CPU_AVX512 ? 24 : 12;
+    int64_t registers = level_is_avx512(c->b->level) ? 24 : 12;
     int64_t fit = registers / c->mr > 0 ? registers / c->mr : 1;
     c->nv = (int)knob(c, "nv", 1, MAX_SUMS, fit);
     c->nv = (int)least(c->nv, wide);
@@ -146,10 +156,16 @@ static bool are_rows_gathered(const Contract *c) {
     const TileOp *op = tile_op(c->p, c->rows.value);
     if (!c->rows.by_number || !c->rows.along_k || c->dot_form || c->k_inside < c->k_last)
         return false;
-    bool whole = c->p->args.ptr[op->access.arg].type == DTYPE_F32;
+    bool whole = c->pair > 1 || c->p->args.ptr[op->access.arg].type == DTYPE_F32;
     for (int d = c->k_first; d <= c->k_last; d++)
         whole = whole && (tile_op(c->p, op->in[0])->dims & dim_bit(d)) == 0;
     return whole;
+}
+
+// Rows as they lie in memory: pairs only if they are neighbours there.
+static bool is_row_in_place(const Contract *c) {
+    const TileOp *load = c->rows.load;
+    return load != NULL && (c->pair == 1 || load->access.stride[c->k_last] == 1);
 }
 
 // Elements of a row that its walk over one step of k spans.
@@ -160,7 +176,7 @@ static int64_t row_elements(const Contract *c) {
 static void packing_plan(Contract *c) {
     Builder *b = c->b;
     const TileDim *row = dim_at(c, c->row), *col = dim_at(c, c->col);
-    bool gathered = are_rows_gathered(c), in_place = c->rows.load != NULL || gathered;
+    bool gathered = are_rows_gathered(c), in_place = is_row_in_place(c) || gathered;
     c->rows.packed = !in_place || tile_knob(c->p, "pack_a", -1) == 1;
     c->cols.packed = c->cols.load == NULL || (!c->dot_form && cols_want_packing(c));
     c->strand = strand_length(c);
@@ -221,6 +237,7 @@ static bool contract_plan(Contract *c, Builder *b) {
     limit_plan(c);
     after_dot_mark(c);
     c->dot_form = is_dot_form(c);
+    c->pair = pair_of(c);
     k_plan(c);
     operand_plan(c, &c->rows, tile_op(c->p, c->dot)->in[0], c->row);
     operand_plan(c, &c->cols, tile_op(c->p, c->dot)->in[1], c->col);
@@ -292,7 +309,7 @@ static IrValue next_in_place(const Contract *c, IrValue col) {
     IrValue end = build_iadd(b, col, build_i64(b, c->group * panel_cols(c)));
     IrValue over = LLVMBuildNSWSub(b->at, end, c->col_count, "");
     Walk first = walk_in_place(c, o, c->group > 1 ? over : build_i64(b, 0));
-    IrValue step = walk_on(c, &first, first.base, c->k_count, c->k_last);
+    IrValue step = walk_on(c, &first, first.base, whole_elements(c, c->k_count), c->k_last);
     return build_select(b, build_icmp(b, LLVMIntSLT, end, c->col_count),
                         walk_in_place(c, o, end).base, step);
 }
@@ -503,7 +520,7 @@ static void task_limit(Contract *c) {
     if (c->limited < 0) return;
     Place at = place_inside(c, &c->at);
     IrValue count = LLVMBuildSExt(b->at, value_one(c, c->limit, &at), b->i64, "");
-    int64_t piece = c->limited == c->row ? c->mr : c->ku;
+    int64_t piece = c->limited == c->row ? c->mr : c->ku * c->pair;
     IrValue *points = c->limited == c->row ? &c->row_count : &c->k_end;
     if (c->limited == c->row)
         count = LLVMBuildNSWSub(b->at, count, c->at.index[c->row], "");

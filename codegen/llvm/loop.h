@@ -47,6 +47,9 @@ typedef struct {
     int row, col;
     int k_first, k_last;  // the k dimensions; k_last is the innermost
     int k_inside;  // from this one on the register kernel walks them; those before are steps
+    // Neighbouring k that an element of 32 bits in close memory holds: 2 where pairs of bf16
+    // are multiplied, else 1. Numbers of k that are not called elements count single ones.
+    int pair;
     int64_t k_flat[TILE_MAX_DIMS];  // elements of one index of an inside k, in packed copies
     int64_t k_pitch;                // elements of all of them
     int64_t
@@ -95,6 +98,10 @@ void place_store(const Contract *c, const TileOp *op, IrValue x, Place *at);
 // Lanes below an i64; NULL if all always are.
 IrValue mask_below(Builder *b, IrValue count, int lanes);
 DimSet dim_bit(int dim);
+int64_t elements_of(const Contract *c, int64_t k);     // that hold so many k
+IrValue whole_elements(const Contract *c, IrValue k);  // likewise, without half a pair
+IrValue
+half_element(const Contract *c);  // i1: do the k of the step end with half a pair; NULL: no
 
 // loop_numbers.c
 void numbers_plan(Contract *c);

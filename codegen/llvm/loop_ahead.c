@@ -60,7 +60,8 @@ bool blocks_copy(const Contract *c) {
     const TileDim *k = &c->p->dims[c->k_last];
     int64_t blocks = blocks_at_least(c);
     if (!are_copied(c) || c->cols.along_k || c->cols.load == NULL) return false;
-    if (k->tile % c->ku != 0 || k->extent % k->tile % c->ku != 0) return false;
+    int64_t turn = (int64_t)c->ku * c->pair;
+    if (k->tile % turn != 0 || k->extent % k->tile % turn != 0) return false;
     return blocks * MOST_AT_ONCE >= c->ku && c->ku % share_of(c->ku, blocks) == 0;
 }
 
@@ -121,7 +122,8 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
         const TileDim *row = &c->p->dims[c->row];
         int64_t blocks = (row->tile + c->mr - 1) / c->mr;
         a->fast = share_of(c->ku, blocks);
-        int64_t mine = c->p->dims[c->k_last].tile * a->fast / c->ku * step_bytes(a, c);
+        int64_t all = elements_of(c, c->p->dims[c->k_last].tile);
+        int64_t mine = all * a->fast / c->ku * step_bytes(a, c);
         IrValue run = LLVMBuildURem(b->at, block->number, build_i64(b, c->ku), "");
         if (blocks > 1) a->walk.base = bytes_from(b, a->walk.base, run, mine);
     }
@@ -150,7 +152,8 @@ static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
     int64_t bytes = a->cols * element_bytes(&a->walk);
     for (int i = u; i < a->fast; i += c->ku)
         for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
-            ask(c, at, i * step + byte);
+            for (int k = 0; k < c->pair; k++)
+                ask(c, at, i * step + k * step / c->pair + byte);
 }
 
 // Bytes from the k that is copied to the one that is asked for: EARLY further, or, behind the
@@ -158,10 +161,21 @@ static void fast_step(const Ahead *a, const Contract *c, IrValue index, int u) {
 static IrValue early_bytes(const Ahead *a, const Contract *c, IrValue index) {
     Builder *b = c->b;
     int64_t step = step_bytes(a, c);
-    IrValue last = build_iadd(b, c->k_count, build_i64(b, -EARLY)), here = build_i64(b, EARLY);
-    IrValue next = LLVMBuildNSWSub(b->at, build_i64(b, EARLY + a->share), c->k_count, "");
+    int64_t early = EARLY / c->pair;
+    IrValue all = whole_elements(c, c->k_count), here = build_i64(b, early);
+    IrValue last = build_iadd(b, all, build_i64(b, -early));
+    IrValue next = LLVMBuildNSWSub(b->at, build_i64(b, early + a->share), all, "");
     IrValue k = build_select(b, build_icmp(b, LLVMIntSLT, index, last), here, next);
     return build_imul(b, k, step);
+}
+
+static IrValue copied_vector(const Ahead *a, const Contract *c, IrValue from) {
+    Builder *b = c->b;
+    DType type = a->walk.type;
+    if (c->pair == 1) return element_load(b, type, from, c->lanes, NULL);
+    IrValue second = build_gep_bytes(b, from, step_bytes(a, c) / 2);
+    return element_pairs(b, element_load_raw(b, type, from, c->lanes, NULL),
+                         element_load_raw(b, type, second, c->lanes, NULL));
 }
 
 // Vector j of the k that is i behind the first of this share.
@@ -172,9 +186,11 @@ static void vector_copy(const Ahead *a, const Contract *c, IrValue index, int i,
     IrValue from = bytes_from(b, a->walk.base, index, step);
     IrValue to = bytes_from(b, a->copy, index, c->nv * copied);
     int64_t offset = i * step + j * bytes;
+    int64_t second = step / c->pair;  // 0 if there is none
     if (offset % LINE_BYTES == 0 || bytes >= LINE_BYTES)
-        ask(c, build_gep(b, b->i8, from, early_bytes(a, c, index)), offset);
-    IrValue x = element_load(b, a->walk.type, build_gep_bytes(b, from, offset), c->lanes, NULL);
+        for (int k = 0; k < c->pair; k++)
+            ask(c, build_gep(b, b->i8, from, early_bytes(a, c, index)), offset + k * second);
+    IrValue x = copied_vector(a, c, build_gep_bytes(b, from, offset));
     build_store(b, x, build_gep_bytes(b, to, (i * c->nv + j) * copied), (unsigned)copied);
 }
 
@@ -190,15 +206,18 @@ static void col_ask(const Ahead *a, const Contract *c, IrValue index, int i) {
     ask(c, at, i * a->walk.across * element_bytes(&a->walk));
 }
 
-// The row of memory that a->k behind `index` is.
+// The rows of memory that the k of element a->k behind `index` are.
 static void row_ask(const Ahead *a, const Contract *c, IrValue index) {
-    Place at = place_inside(c, &c->at);
-    IrValue k = build_iadd(c->b, index, a->k);
-    at.index[c->k_last] = build_iadd(c->b, at.index[c->k_last], k);
-    IrValue row = place_row(c, tile_op(c->p, c->cols.value), a->walk.base, &at);
-    int64_t bytes = (int64_t)c->nv * c->lanes * element_bytes(&a->walk);
-    for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
-        ask(c, row, byte);
+    IrValue k = build_imul(c->b, build_iadd(c->b, index, a->k), c->pair);
+    for (int i = 0; i < c->pair; i++) {
+        Place at = place_inside(c, &c->at);
+        at.index[c->k_last] = build_iadd(c->b, at.index[c->k_last], k);
+        at.shift[c->k_last] = i;
+        IrValue row = place_row(c, tile_op(c->p, c->cols.value), a->walk.base, &at);
+        int64_t bytes = (int64_t)c->nv * c->lanes * element_bytes(&a->walk);
+        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES)
+            ask(c, row, byte);
+    }
 }
 
 void ahead_step(const Ahead *a, const Contract *c, IrValue index, int u) {
@@ -230,8 +249,8 @@ void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
             ask(c, build_gep(b, type, rows->each[i], rows->base), 0);
         return;
     }
-    if (c->rows.packed || rows->step[c->k_last] != 1 || !rows_stream(c)) return;
-    int64_t turns = LINE_BYTES / (c->ku * element_bytes(rows));
+    if (c->rows.packed || rows->step[c->k_last] != c->pair || !rows_stream(c)) return;
+    int64_t turns = LINE_BYTES / (c->ku * c->pair * element_bytes(rows));
     if (turns < 1) turns = 1;
     IrValue turn = LLVMBuildUDiv(b->at, index, build_i64(b, c->ku), "");
     turn = LLVMBuildURem(b->at, turn, build_i64(b, turns), "");

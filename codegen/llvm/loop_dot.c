@@ -27,12 +27,19 @@ static uint32_t sums_count(const Dot *d) { return (uint32_t)(d->rows * d->count)
 
 static IrValue load_along(const Dot *d, const Walk *w, IrValue at, int number, IrValue mask) {
     Builder *b = d->c->b;
+    int lanes = d->c->lanes;
     int64_t bytes = number * w->across * (int64_t)dtype_bytes(w->type);
-    return element_load(b, w->type, build_gep_bytes(b, at, bytes), d->c->lanes, mask);
+    IrValue pointer = build_gep_bytes(b, at, bytes);
+    // Copies have zeros behind the last k.
+    if (d->c->pair == 1) return element_load(b, w->type, pointer, lanes, mask);
+    if (w->type == DTYPE_F32) return element_load(b, w->type, pointer, lanes, NULL);
+    IrValue pairs = element_load_raw(b, w->type, pointer, 2 * lanes, mask);
+    return build_bitcast(b, pairs, type_vector(b->f32, lanes));
 }
 
 static void dot_step(Dot *d, const Walk walks[2], IrValue k, IrValue mask) {
     const Contract *c = d->c;
+    k = whole_elements(c, k);
     IrValue row_at = walk_on(c, &walks[0], walks[0].base, k, c->k_last);
     IrValue col_at = walk_on(c, &walks[1], walks[1].base, k, c->k_last);
     IrValue x[MAX_LANES];
@@ -42,7 +49,8 @@ static void dot_step(Dot *d, const Walk walks[2], IrValue k, IrValue mask) {
         IrValue a = load_along(d, &walks[0], row_at, i, mask);
         for (int j = 0; j < d->count; j++) {
             IrValue *sum = &d->sums[(d->from + j) * d->rows + i];
-            *sum = build_fma(c->b, a, x[j], *sum);
+            *sum = c->pair > 1 ? build_dot_pairs(c->b, a, x[j], *sum)
+                               : build_fma(c->b, a, x[j], *sum);
         }
     }
 }
@@ -59,11 +67,12 @@ static void carry(Dot *d, Loop *loop, bool in) {
 static void dot_vectors(Dot *d, const Walk walks[2]) {
     const Contract *c = d->c;
     Builder *b = c->b;
-    IrValue rest = LLVMBuildURem(b->at, c->k_count, build_i64(b, c->lanes), "");
+    int step = c->lanes * c->pair;
+    IrValue rest = LLVMBuildURem(b->at, c->k_count, build_i64(b, step), "");
     IrValue whole = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
     Loop loop = {.count = sums_count(d)};
     carry(d, &loop, true);
-    loop_begin(b, &loop, build_i64(b, 0), whole, c->lanes);
+    loop_begin(b, &loop, build_i64(b, 0), whole, step);
     carry(d, &loop, false);
     dot_step(d, walks, loop.index, NULL);
     carry(d, &loop, true);
@@ -72,9 +81,9 @@ static void dot_vectors(Dot *d, const Walk walks[2]) {
     if (LLVMIsConstant(rest) && LLVMConstIntGetSExtValue(rest) == 0) return;
     // At most once: a loop only because it carries the sums.
     carry(d, &loop, true);
-    loop_begin(b, &loop, whole, c->k_count, c->lanes);
+    loop_begin(b, &loop, whole, c->k_count, step);
     carry(d, &loop, false);
-    dot_step(d, walks, loop.index, mask_below(c->b, rest, c->lanes));
+    dot_step(d, walks, loop.index, mask_below(c->b, rest, step));
     carry(d, &loop, true);
     loop_end(b, &loop);
     carry(d, &loop, false);

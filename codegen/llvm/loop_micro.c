@@ -14,7 +14,8 @@ typedef struct {
     int count;
     Ahead ahead;
     bool in_close;  // the cols are read from a copy
-    int paired;     // vectors that come in pairs, of the even and the odd cols of both
+    int paired;     // vectors that come in pairs, whose cols are in another order
+    bool half;      // the k is the first of a pair, and there is no second
 } Micro;
 
 typedef struct {
@@ -34,7 +35,7 @@ Walk walk_in_place(const Contract *c, const Operand *o, IrValue first) {
     IrValue offset = build_i64(b, access->offset);
     for (int d = 0; d < (int)c->p->dim_count; d++) {
         w.step[d] = access->stride[d];
-        if (d == c->k_last && c->strand > 0) w.step[d] *= c->strand;
+        if (d == c->k_last) w.step[d] *= c->strand > 0 ? c->strand : c->pair;
         if (access->stride[d] == 0) continue;
         IrValue index = c->at.index[d];
         if (d == o->dim) index = build_iadd(b, index, first);
@@ -48,7 +49,7 @@ static Walk walk_gathered(const Contract *c, const Block *k) {
     Builder *b = c->b;
     const TileOp *op = tile_op(c->p, c->rows.value);
     Walk w = {.type = c->rows.type, .base = build_i64(b, 0)};
-    w.step[c->k_last] = c->strand > 0 ? c->strand : 1;
+    w.step[c->k_last] = c->strand > 0 ? c->strand : c->pair;
     w.each = arena_array(b->arena, IrValue, (size_t)k->rows * 2);
     for (int i = 0; i < 2 * k->rows; i++) {
         Place at = place_inside(c, &c->at);
@@ -81,7 +82,12 @@ static Walk walk_copy(const Contract *c, const Block *k) {
     return w;
 }
 
-// ---- one k
+// ---- one k, or a pair
+
+// Bytes from the first k of a pair of cols in memory to the second.
+static int64_t second_bytes(const Contract *c, const Walk *w) {
+    return w->step[c->k_last] / 2 * (int64_t)dtype_bytes(w->type);
+}
 
 static IrValue load_vector(const Micro *m, const Walk *w, IrValue at, int j) {
     const Contract *c = m->c;
@@ -93,7 +99,14 @@ static IrValue load_vector(const Micro *m, const Walk *w, IrValue at, int j) {
                           (unsigned)c->lanes * 4);
     bool partial = j == width->vectors - 1 && width->tail < c->lanes;
     IrValue mask = partial ? build_mask_first(c->b, width->tail, c->lanes) : NULL;
-    return element_load(c->b, w->type, pointer, c->lanes, mask);
+    if (c->pair == 1) return element_load(c->b, w->type, pointer, c->lanes, mask);
+    IrValue low = element_load_raw(c->b, w->type, pointer, c->lanes, mask), high;
+    pointer = build_gep_bytes(c->b, pointer, second_bytes(c, w));
+    if (m->half)
+        high = LLVMConstNull(LLVMTypeOf(low));
+    else
+        high = element_load_raw(c->b, w->type, pointer, c->lanes, mask);
+    return element_pairs(c->b, low, high);
 }
 
 static IrValue row_pointer(const Contract *c, const Walk *rows, int i) {
@@ -103,12 +116,46 @@ static IrValue row_pointer(const Contract *c, const Walk *rows, int i) {
                            i * rows->across * (int64_t)dtype_bytes(rows->type));
 }
 
+// The element of row i, spread over a vector.
+static IrValue load_row(const Micro *m, const Walk *rows, int i) {
+    Builder *b = m->c->b;
+    IrValue pointer = row_pointer(m->c, rows, i), x;
+    if (m->c->pair == 1)
+        x = element_load(b, rows->type, pointer, 1, NULL);
+    else if (!m->half || rows->type == DTYPE_F32)
+        x = build_load(b, b->f32, pointer, (unsigned)dtype_bytes(rows->type));
+    else
+        x = build_bitcast(
+            b, LLVMBuildZExt(b->at, build_load(b, b->i16, pointer, 2), b->i32, ""), b->f32);
+    return build_splat(b, x, m->c->lanes);
+}
+
+// Words of x and y alternately, those of the first or the second half of every 128 bits, which
+// takes no table.
+static IrValue unpack(Builder *b, IrValue x, IrValue y, bool second) {
+    enum { WORDS = 8 };
+    int words = type_lanes(LLVMTypeOf(x)), turn[BUILD_MAX_LANES];
+    for (int k = 0; k < words; k++)
+        turn[k] = k / WORDS * WORDS + k % WORDS / 2 + second * WORDS / 2 + k % 2 * words;
+    IrValue all = build_shuffle(b, x, y, turn, words);
+    return build_bitcast(b, all, type_vector(b->f32, words / 2));
+}
+
 // Two vectors of 16-bit cols in one load, which leaves the other half of a line's time to
 // others.
 static void load_pair(const Micro *m, const Walk *w, IrValue at, int j, IrValue *x) {
     const Contract *c = m->c;
     int64_t bytes = (int64_t)j * c->lanes * (int64_t)dtype_bytes(w->type);
     IrValue pointer = build_gep_bytes(c->b, at, bytes);
+    if (c->pair > 1) {
+        IrValue second = build_gep_bytes(c->b, pointer, second_bytes(c, w));
+        IrValue low = element_load_raw(c->b, w->type, pointer, 2 * c->lanes, NULL);
+        IrValue high = m->half ? LLVMConstNull(LLVMTypeOf(low))
+                               : element_load_raw(c->b, w->type, second, 2 * c->lanes, NULL);
+        x[j] = unpack(c->b, low, high, false);
+        x[j + 1] = unpack(c->b, low, high, true);
+        return;
+    }
     x[j] = element_load_second(c->b, w->type, pointer, c->lanes, false);
     x[j + 1] = element_load_second(c->b, w->type, pointer, c->lanes, true);
 }
@@ -117,8 +164,9 @@ static void load_pair(const Micro *m, const Walk *w, IrValue at, int j, IrValue 
 static void pairs_part(Micro *m) {
     const Contract *c = m->c;
     int low[BUILD_MAX_LANES], high[BUILD_MAX_LANES], vectors = m->block->width.vectors;
+    int run = c->pair > 1 ? 4 : 1;  // neighbours that stay neighbours
     for (int k = 0; k < c->lanes; k++) {
-        low[k] = k / 2 + k % 2 * c->lanes;
+        low[k] = k / (2 * run) * run + k % run + k / run % 2 * c->lanes;
         high[k] = low[k] + c->lanes / 2;
     }
     for (int i = 0; i < m->block->rows; i++)
@@ -145,11 +193,11 @@ static void k_step(Micro *m, const Walks *at) {
         build_store(b, x[j], to, (unsigned)bytes_a_vector);
     }
     for (int i = 0; i < m->block->rows; i++) {
-        IrValue a = element_load(b, rows->type, row_pointer(c, rows, i), 1, NULL);
-        a = build_splat(b, a, c->lanes);
+        IrValue a = load_row(m, rows, i);
         for (int j = 0; j < vectors; j++) {
             IrValue *sum = &m->sums[i * vectors + j];
-            *sum = build_fma(b, a, x[j], *sum);
+            *sum =
+                c->pair > 1 ? build_dot_pairs(b, a, x[j], *sum) : build_fma(b, a, x[j], *sum);
         }
     }
 }
@@ -186,8 +234,8 @@ static Walks walks_on(const Micro *m, const Walks *w, IrValue index, int d) {
 static void results_ask(const Micro *m, IrValue index) {
     const Contract *c = m->c;
     Builder *b = c->b;
-    int64_t k = c->p->dims[c->k_last].tile, turns = k / c->ku,
-            vectors = m->block->width.vectors;
+    int64_t turns = elements_of(c, c->p->dims[c->k_last].tile) / c->ku;
+    int64_t vectors = m->block->width.vectors;
     if (turns == 0) return;
     int64_t at_once = (m->count + turns - 1) / turns;
     IrValue done =
@@ -235,11 +283,15 @@ static void k_nest(Micro *m, const Walks *w, int d) {
         sums_loop_end(m, &loop);
         return;
     }
-    IrValue unroll = build_i64(b, c->ku);
-    IrValue rest = LLVMBuildURem(b->at, c->k_count, unroll, "");
-    IrValue main = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
+    IrValue unroll = build_i64(b, c->ku), all = whole_elements(c, c->k_count);
+    IrValue main = LLVMBuildNSWSub(b->at, all, LLVMBuildURem(b->at, all, unroll, ""), "");
     k_loop(m, w, build_i64(b, 0), main, c->ku);
-    k_loop(m, w, main, c->k_count, 1);
+    k_loop(m, w, main, all, 1);
+    IrValue half = half_element(c);
+    if (half == NULL) return;
+    m->half = true;
+    k_loop(m, w, all, build_iadd(b, all, LLVMBuildZExt(b->at, half, b->i64, "")), 1);
+    m->half = false;
 }
 
 // ---- partial sums between steps of k

@@ -27,7 +27,7 @@ void numbers_plan(Contract *c) {
         if (n->list != NULL || along < 0) continue;
         n->along = along;
         // A block looks at the rows of the next one.
-        int64_t ahead = along == c->row ? 2 * (int64_t)c->mr : c->ku;
+        int64_t ahead = along == c->row ? 2 * (int64_t)c->mr : (int64_t)c->ku * c->pair;
         n->list = build_scratch(c->b, (c->p->dims[along].tile + ahead) * 4);
     }
 }

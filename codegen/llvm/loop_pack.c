@@ -1,10 +1,11 @@
-// loop_pack.c: copies of operand tiles in close memory, as f32, in the order in which the
-// register kernel reads them. What stands at k before the dot is computed on the way.
+// loop_pack.c: copies of operand tiles in close memory, as f32 or pairs of bf16, in the order in
+// which the register kernel reads them. What stands at k before the dot is computed on the way.
 //
 //     rows, by vectors along k:    [row][k], row_pitch apart
 //     rows, by vectors along rows: [block of mr rows][k][mr]
 //     cols:                        [panel of nv vectors][k][nv vectors]
 #include "base/check.h"
+#include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 
 enum {
@@ -51,16 +52,16 @@ typedef void VectorBody(Contract *c, const Place *at, IrValue k, IrValue mask, I
 static void k_vectors(Contract *c, const Place *at, IrValue to, VectorBody *body,
                       void *context) {
     Builder *b = c->b;
-    IrValue lanes = build_i64(b, c->lanes);
-    IrValue rest = LLVMBuildURem(b->at, c->k_count, lanes, "");
+    int lanes = c->lanes * c->pair;
+    IrValue rest = LLVMBuildURem(b->at, c->k_count, build_i64(b, lanes), "");
     IrValue whole = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), whole, c->lanes);
+    loop_begin(b, &loop, build_i64(b, 0), whole, lanes);
     body(c, at, loop.index, NULL, to, context);
     loop_end(b, &loop);
     if (LLVMIsConstant(rest) && LLVMConstIntGetSExtValue(rest) == 0) return;
     Branch some = branch_begin(b, build_icmp(b, LLVMIntSGT, rest, build_i64(b, 0)));
-    body(c, at, whole, mask_below(b, rest, c->lanes), to, context);
+    body(c, at, whole, mask_below(b, rest, lanes), to, context);
     branch_end(b, some);
 }
 
@@ -68,7 +69,7 @@ static Place place_along_k(Contract *c, const Place *outer, IrValue k, IrValue m
     Place at = place_inside(c, outer);
     at.index[c->k_last] = build_iadd(c->b, at.index[c->k_last], k);
     at.along = c->k_last;
-    at.lanes = c->lanes;
+    at.lanes = c->lanes * c->pair;
     at.mask = mask;
     return at;
 }
@@ -80,7 +81,8 @@ static void row_vector(Contract *c, const Place *outer, IrValue k, IrValue mask,
     (void)context;
     Place at = place_along_k(c, outer, k, mask);
     IrValue x = value_all(c, c->rows.value, &at);
-    build_store(c->b, x, build_gep(c->b, c->b->f32, to, k), (unsigned)c->lanes * 4);
+    to = build_gep(c->b, c->b->f32, to, whole_elements(c, k));
+    build_store(c->b, x, to, (unsigned)c->lanes * 4);
 }
 
 static void row_body(Contract *c, Place *at, IrValue to, void *context) {
@@ -129,41 +131,59 @@ static Place place_of_k(const Contract *c, const Operand *o, const Place *outer,
     return at;
 }
 
-// `count` k from k on.
+// Vector j of one k, whose place is known.
+static IrValue strip_value(Contract *c, const Strip *s, const Place *outer, const Place *k,
+                           int j) {
+    Place at = s->places[j];
+    if (s->operand->by_number) {
+        at.pointer = k->pointer;
+        at.one = k->one;
+        at.all = k->all;
+    }
+    at = place_inside(c, &at);
+    memcpy(at.index, outer->index, sizeof at.index);
+    at.index[c->k_last] = k->index[c->k_last];
+    at.shift[c->k_last] = k->shift[c->k_last];
+    strip_ask(c, s, &at);
+    return value_all(c, s->operand->value, &at);
+}
+
+// `count` k from k on, which are whole elements, or half of the last one.
 static void strip_steps(Contract *c, const Strip *s, const Place *outer, IrValue to, IrValue k,
                         int count) {
     Builder *b = c->b;
-    to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
-    for (int i = 0; i < count; i++) {
-        Place here = s->k != NULL ? s->k[i] : place_of_k(c, s->operand, outer, k, i);
+    to = build_gep(b, b->f32, to, build_imul(b, whole_elements(c, k), s->pitch));
+    for (int i = 0; i < count; i += c->pair) {
+        Place here[2];
+        int there = count - i < c->pair ? 1 : c->pair;
+        for (int u = 0; u < there; u++)
+            here[u] = s->k != NULL ? s->k[i + u] : place_of_k(c, s->operand, outer, k, i + u);
         for (int j = 0; j < s->vectors; j++) {
-            Place at = s->places[j];
-            if (s->operand->by_number) {
-                at.pointer = here.pointer;
-                at.one = here.one;
-                at.all = here.all;
-            }
-            at = place_inside(c, &at);
-            memcpy(at.index, outer->index, sizeof at.index);
-            at.index[c->k_last] = here.index[c->k_last];
-            at.shift[c->k_last] = i;
-            strip_ask(c, s, &at);
-            IrValue x = value_all(c, s->operand->value, &at);
-            IrValue mask = j == s->vectors - 1 ? s->last_stored : NULL;
-            int64_t bytes = ((int64_t)i * s->pitch + (int64_t)j * s->lanes) * 4;
+            IrValue x = strip_value(c, s, outer, &here[0], j), mask = NULL;
+            if (c->pair > 1)
+                x = element_pairs(b, x,
+                                  there > 1 ? strip_value(c, s, outer, &here[1], j)
+                                            : LLVMConstNull(LLVMTypeOf(x)));
+            if (j == s->vectors - 1) mask = s->last_stored;
+            int64_t bytes = ((int64_t)i / c->pair * s->pitch + (int64_t)j * s->lanes) * 4;
             build_store_masked(b, x, build_gep_bytes(b, to, bytes), 4, mask);
         }
     }
 }
 
-// k in [from, end).
+// k in [from, end); from is even.
 static void strip_walk(Contract *c, const Strip *s, const Place *outer, IrValue to,
                        const IrValue k[2]) {
     Builder *b = c->b;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, k[0], k[1], 1);
-    strip_steps(c, s, outer, to, loop.index, 1);
+    IrValue whole = build_imul(b, whole_elements(c, k[1]), c->pair);
+    loop_begin(b, &loop, k[0], whole, c->pair);
+    strip_steps(c, s, outer, to, loop.index, c->pair);
     loop_end(b, &loop);
+    if (half_element(c) == NULL) return;
+    Branch half = branch_begin(b, build_icmp(b, LLVMIntSLT, whole, k[1]));
+    strip_steps(c, s, outer, to, whole, 1);
+    branch_end(b, half);
 }
 
 static void strip_prepare(Contract *c, Strip *s, const Place *at) {
@@ -211,7 +231,7 @@ static int lanes_of_rows(const Contract *c) {
 static bool few_are_whole(const Contract *c) {
     const TileDim *k = &c->p->dims[c->k_last];
     if (c->limited == c->k_last)
-        return c->ku % FEW_K == 0 && k->tile % FEW_K == 0 && k->extent % FEW_K == 0;
+        return c->ku * c->pair % FEW_K == 0 && k->tile % FEW_K == 0 && k->extent % FEW_K == 0;
     return LLVMIsAConstantInt(c->k_count) && LLVMConstIntGetSExtValue(c->k_count) % FEW_K == 0;
 }
 
@@ -279,9 +299,10 @@ static void square_vector(Contract *c, const Place *outer, IrValue k, IrValue ma
         memcpy(column.index, outer->index, sizeof column.index);
         Place at = place_along_k(c, &column, k, mask);
         x[i] = value_all(c, c->cols.value, &at);
+        x[i] = build_bitcast(b, x[i], type_vector(b->f32, c->lanes));
     }
     build_transpose(b, x, c->lanes);
-    to = build_gep(b, b->f32, to, build_imul(b, k, s->pitch));
+    to = build_gep(b, b->f32, to, build_imul(b, whole_elements(c, k), s->pitch));
     for (int i = 0; i < c->lanes; i++)
         build_store(b, x[i], build_gep_bytes(b, to, (int64_t)i * s->pitch * 4),
                     (unsigned)c->lanes * 4);

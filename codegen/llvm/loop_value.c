@@ -7,6 +7,18 @@
 
 DimSet dim_bit(int dim) { return (DimSet)(dim < 0 ? 0U : 1U << dim); }
 
+int64_t elements_of(const Contract *c, int64_t k) { return (k + c->pair - 1) / c->pair; }
+
+IrValue whole_elements(const Contract *c, IrValue k) {
+    return c->pair == 1 ? k : LLVMBuildUDiv(c->b->at, k, build_i64(c->b, c->pair), "");
+}
+
+IrValue half_element(const Contract *c) {
+    IrValue odd = LLVMBuildTrunc(c->b->at, c->k_count, c->b->i1, "");
+    bool even = LLVMIsAConstantInt(odd) && LLVMConstIntGetZExtValue(odd) == 0;
+    return c->pair == 1 || even ? NULL : odd;
+}
+
 // ---- places
 
 static IrValue *known_copy(const Contract *c, const IrValue *known) {
@@ -200,11 +212,17 @@ static Reach reach_of(const Contract *c, const TileOp *op, Place *at, bool vecto
     return r;
 }
 
+// What pairs are made of stays as it is in memory.
+static IrValue widened(const Contract *c, const TileOp *op, IrValue raw) {
+    bool operand = op == tile_op(c->p, c->rows.value) || op == tile_op(c->p, c->cols.value);
+    return c->pair > 1 && operand ? raw : element_widen(c->b, arg_type(c, op), raw);
+}
+
 // Where the access does not happen, zeros are read instead.
 static IrValue load_one(const Contract *c, const TileOp *op, const Reach *r) {
     IrValue pointer = r->pointer;
     if (r->where != NULL) pointer = build_select(c->b, r->where, pointer, c->b->zeros);
-    return element_load(c->b, arg_type(c, op), pointer, 1, NULL);
+    return widened(c, op, element_load_raw(c->b, arg_type(c, op), pointer, 1, NULL));
 }
 
 static IrValue load_all(const Contract *c, const TileOp *op, Place *at) {
@@ -213,11 +231,12 @@ static IrValue load_all(const Contract *c, const TileOp *op, Place *at) {
     if (r.number != NULL || (!is_dense(c, op, at) && op->access.stride[at->along] != 0)) {
         if (r.where != NULL) r.mask = both(b, r.mask, build_splat(b, r.where, at->lanes));
         IrValue pointers = lane_pointers(c, op, r.pointer, r.number, at);
-        return element_gather(b, arg_type(c, op), pointers, r.mask);
+        return widened(c, op, element_gather_raw(b, arg_type(c, op), pointers, r.mask));
     }
     if (is_dense(c, op, at)) {
         if (r.where != NULL) r.pointer = build_select(b, r.where, r.pointer, b->zeros);
-        return element_load(b, arg_type(c, op), r.pointer, at->lanes, r.mask);
+        return widened(c, op,
+                       element_load_raw(b, arg_type(c, op), r.pointer, at->lanes, r.mask));
     }
     IrValue x = build_splat(b, load_one(c, op, &r), at->lanes);
     return r.mask == NULL ? x : build_select(b, r.mask, x, LLVMConstNull(LLVMTypeOf(x)));

@@ -82,7 +82,7 @@ static IrValue power_of_two(Builder *b, IrValue exponent) {
 // x * 2^k, rounded once, for |k| <= 250.
 static IrValue scale(Builder *b, IrValue x, Nearest k) {
     int lanes = lanes_of(x);
-    if (b->level == CPU_AVX512 && (lanes == 4 || lanes == 8 || lanes == 16)) {
+    if (level_is_avx512(b->level) && (lanes == 4 || lanes == 8 || lanes == 16)) {
         const char *name = lanes == 16  ? "llvm.x86.avx512.mask.scalef.ps.512"
                            : lanes == 8 ? "llvm.x86.avx512.mask.scalef.ps.256"
                                         : "llvm.x86.avx512.mask.scalef.ps.128";

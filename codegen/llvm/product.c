@@ -169,8 +169,8 @@ static IrValue first_row(Builder *b, const Product *p) {
 }
 
 static void wide_emit(Builder *b, const Product *p) {
-    int budget = b->level == CPU_AVX512 ? MOST_SUMS : MOST_SUMS / 2;
-    int widest = b->level == CPU_AVX512 ? MOST_VECTORS : MOST_VECTORS / 2;
+    int budget = level_is_avx512(b->level) ? MOST_SUMS : MOST_SUMS / 2;
+    int widest = level_is_avx512(b->level) ? MOST_VECTORS : MOST_VECTORS / 2;
     int left = (int)(round_to(p->cols, b->lanes) / b->lanes);
     for (int col = 0; left > 0;) {
         int panels = (left + widest - 1) / widest;
@@ -188,7 +188,7 @@ static void narrow_emit(Builder *b, const Product *p) {
     Loop cols = {.count = 0};
     loop_begin(b, &cols, build_i64(b, 0), build_i64(b, p->cols), b->lanes);
     Block k = {.b = b, .p = p, .col = cols.index, .vectors = 1};
-    k.rows = b->level == CPU_AVX512 ? NARROW_ROWS : NARROW_ROWS / 2;
+    k.rows = level_is_avx512(b->level) ? NARROW_ROWS : NARROW_ROWS / 2;
     IrValue from = first_row(b, p), to = p->rows;
     if (p->first_row) from = at_least(b, from, build_iadd(b, cols.index, p->first_row));
     if (p->end_row) {

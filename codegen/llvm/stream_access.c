@@ -276,7 +276,7 @@ static bool guards_cols(const Stream *s, const TileOp *op) {
 // must be shuffled.
 bool access_pairs(const Stream *s) {
     int halves = 0;
-    if (s->b->level != CPU_AVX512 || s->plan.col < 0) return false;
+    if (!level_is_avx512(s->b->level) || s->plan.col < 0) return false;
     for (uint32_t i = 1; i < s->plan.p->ops.len; i++) {
         const TileOp *op = op_at(s, i);
         bool access =

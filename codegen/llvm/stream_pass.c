@@ -65,7 +65,7 @@ static void scalars_leave(Sweep *sweep) {
     Builder *b = s->b;
     uint32_t n = s->plan.p->ops.len;
     bool *used = arena_array(b->arena, bool, n);
-    int count = 0, registers = b->level == CPU_AVX512 ? 32 : 16;
+    int count = 0, registers = level_is_avx512(b->level) ? 32 : 16;
     for (uint32_t i = 1; i < n; i++)
         for (uint32_t k = 0; op_is_made(sweep, i) && k < op_at(s, i)->arity; k++) {
             TileId v = op_at(s, i)->in[k];
@@ -322,7 +322,7 @@ static int tail_steps(const Stream *s, int64_t from, Step *out) {
     int rest = (int)(s->cols - from), count = 0;
     while (rest > 0) {
         int lanes = 1 << log2_of(rest);
-        if (lanes > rest && s->b->level != CPU_AVX512) lanes /= 2;
+        if (lanes > rest && !level_is_avx512(s->b->level)) lanes /= 2;
         IrValue at = build_i64(s->b, from);
         Step step = {.at = at, .first = at, .lanes = lanes};
         step.slot = STREAM_MAX_UNROLL + log2_of(lanes);

@@ -13,10 +13,10 @@ static const TileOp *op_at(const Stream *s, uint32_t i) { return &s->plan.p->ops
 // ---- which sums a sweep makes
 
 // Sums that registers hold beside what they are made of.
-static int sums_most(const Stream *s) { return s->b->level == CPU_AVX512 ? 24 : 10; }
+static int sums_most(const Stream *s) { return level_is_avx512(s->b->level) ? 24 : 10; }
 
 // Values of the cols that registers hold beside what is made of them.
-static int values_most(const Stream *s) { return s->b->level == CPU_AVX512 ? 28 : 12; }
+static int values_most(const Stream *s) { return level_is_avx512(s->b->level) ? 28 : 12; }
 
 static int sweeps_of(const Stream *s, const Level *l, int round, int *sums) {
     *sums = 0;

@@ -219,3 +219,13 @@ bool tile_accesses_disjoint(const TileProgram *p, const TileOp *a, const TileOp 
         if (once && r.by[i].stride == step) *(wide == a ? &r.by[i].least : &r.by[i].most) = 0;
     return !distance_reached(&r, span, r.count, (double)(b->access.offset - a->access.offset));
 }
+
+bool tile_dot_of_bf16(const TileProgram *p, const TileOp *dot) {
+    for (int i = 0; i < 2; i++) {
+        const TileOp *op = tile_op(p, dot->in[i]);
+        if (op->kind != TILE_LOAD && op->kind != TILE_GATHER) return false;
+        if (p->args.ptr[op->access.arg].type != DTYPE_BF16) return false;
+        if (!(op->dims >> (p->dim_count - 1) & 1)) return false;
+    }
+    return true;
+}

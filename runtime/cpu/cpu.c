@@ -18,6 +18,8 @@ Str cpu_features(void) {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bool bf16 = __builtin_cpu_supports("avx512bf16");
+    if (avx2 && avx512 && bf16) return STR("avx512bf16");
     if (avx2 && avx512) return STR("avx512");
     if (avx2) return STR("avx2");
 #endif
@@ -28,5 +30,6 @@ int cpu_features_rank(Str name) {
     if (str_eq(name, STR("sse2"))) return 0;
     if (str_eq(name, STR("avx2"))) return 1;
     if (str_eq(name, STR("avx512"))) return 2;
+    if (str_eq(name, STR("avx512bf16"))) return 3;
     return -1;
 }

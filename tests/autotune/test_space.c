@@ -148,6 +148,7 @@ static void test_legal(void **state) {
     Fixture f;
     rms(&f);
     check_legal(&f, CPU_AVX512, 2);
+    check_legal(&f, CPU_AVX512BF16, 2);
     bench_close(&f.bench);
     for (int gradients = 0; gradients < 2; gradients++) {
         attention(&f, gradients);

@@ -7,6 +7,7 @@ typedef struct {
     int64_t m, n, k, mc, nc, kc;
     bool a_by_k, b_by_n;  // is this the dimension with stride 1
     const char *knobs, *type;
+    const char *result;  // its type; NULL: that of the operands
 } Shape;
 
 static int64_t tile_of(int64_t extent, int64_t tile) {
@@ -34,7 +35,7 @@ static const char *contraction(TileBench *b, const Shape *s, const char *args,
         "%%3 = dot %%1, %%2 over (k) : f32 (m, n)\n%s",
         (long long)s->m, (long long)tile_of(s->m, s->mc), (long long)s->n,
         (long long)tile_of(s->n, s->nc), (long long)s->k, (long long)tile_of(s->k, s->kc), type,
-        (long long)(s->m * s->k), type, (long long)(s->n * s->k), type,
+        (long long)(s->m * s->k), type, (long long)(s->n * s->k), s->result ? s->result : type,
         (long long)(s->m * s->n), args, s->knobs ? s->knobs : "",
         (long long)(s->a_by_k ? s->k : 1), (long long)(s->a_by_k ? 1 : s->m),
         (long long)(s->b_by_n ? 1 : s->k), (long long)(s->b_by_n ? s->n : 1), epilogue);
@@ -214,6 +215,67 @@ static void test_elements_of_16_bits(void **state) {
     }
 }
 
+// ---- pairs of bf16: some levels multiply two neighbouring k at once
+
+static Shape pairs_shape(uint64_t i, int64_t most) {
+    Shape s = {.m = draw(31, i, most), .n = draw(32, i, 2 * most), .k = draw(33, i, 2 * most)};
+    s.mc = i & 4 ? draw(34, i, 40) : 0;
+    s.nc = i & 8 ? draw(35, i, 90) : 0;
+    s.kc = i & 16 ? draw(36, i, 40) : 0;
+    s.a_by_k = i & 1;
+    s.b_by_n = i & 2;
+    s.type = "bf16";
+    s.result = "f32";
+    return s;
+}
+
+static void test_pairs(void **state) {
+    (void)state;
+    for (uint64_t i = 0; i < 64; i++) {
+        Shape s = pairs_shape(i, 50);
+        s.knobs = some_knobs[i / 4 % KNOBS];
+        check_plain(&s);
+    }
+}
+
+static void test_pairs_of_few_rows(void **state) {
+    (void)state;
+    for (uint64_t i = 0; i < 32; i++) {
+        Shape s = pairs_shape(i, 12);
+        s.n += 200;
+        s.k += 130;
+        if (i % 3 == 0) s.knobs = "knob mr = 8\nknob nv = 2\nknob pack_b = 0\n";
+        check_plain(&s);
+    }
+}
+
+// First blocks of rows copy the next panel; rows of more than 1 MB meet groups of panels.
+static void test_pairs_copied_by_blocks(void **state) {
+    (void)state;
+    static const char *const knobs[] = {
+        "knob mr = 2\nknob nv = 1\nknob pack_b = 1\nknob ku = 4\n",
+        "knob mr = 1\nknob nv = 2\nknob pack_b = 1\nknob ku = 8\nknob pack_a = 1\n",
+        "knob mr = 3\nknob nv = 3\nknob pack_b = 1\nknob ku = 2\n",
+    };
+    for (uint64_t i = 0; i < 24; i++) {
+        Shape s = pairs_shape(i, 40);
+        s.m += 12;
+        s.mc = s.mc ? s.mc + 12 : 0;
+        s.k = 16 * (1 + s.k / 16) + (i % 7 == 0);
+        s.kc = s.kc ? 32 : 0;
+        s.knobs = knobs[i % 3];
+        check_plain(&s);
+    }
+    for (uint64_t i = 0; i < 4; i++) {
+        Shape s = pairs_shape(i, 1);
+        s.m = 132;
+        s.n = 90;
+        s.k = 4096;
+        s.knobs = "knob mr = 4\nknob nv = 1\nknob pack_b = 1\n";
+        check_plain(&s);
+    }
+}
+
 // ---- batches and several k
 
 static void check_usual(const char *text, int64_t k) {
@@ -234,21 +296,30 @@ static void test_batches(void **state) {
                 11);
 }
 
-static void test_two_k(void **state) {
-    (void)state;
+static void check_two_k(const char *type) {
     static const char text[] =
         "tile t loop\nm m = 13 tile 7\nn n = 35\nk j = 6 tile 1\nk k = 19 tile %d\n"
-        "arg a: f32[1482]\narg b: f32[3990]\narg y: f32[455]\n%s"
+        "arg a: %s[1482]\narg b: %s[3990]\narg y: f32[455]\n%s"
         "%%1 = load a[m*19 + j*247 + k] : f32 (m, j, k)\n"
         "%%2 = load b[j*%d + k*%d + n*%d] : f32 (n, j, k)\n"
         "%%3 = dot %%1, %%2 over (j, k) : f32 (m, n)\n"
         "store y[m*35 + n] = %%3 : f32 (m, n)\n";
     for (int i = 0; i < 8; i++) {
         char filled[700];
-        snprintf(filled, sizeof filled, text, i & 1 ? 8 : 19, i & 2 ? some_knobs[1] : "", 665,
-                 i & 4 ? 1 : 35, i & 4 ? 19 : 1);
+        snprintf(filled, sizeof filled, text, i & 1 ? 8 : 19, type, type,
+                 i & 2 ? some_knobs[1] : "", 665, i & 4 ? 1 : 35, i & 4 ? 19 : 1);
         check_usual(filled, 114);
     }
+}
+
+static void test_two_k(void **state) {
+    (void)state;
+    check_two_k("f32");
+}
+
+static void test_pairs_of_two_k(void **state) {
+    (void)state;
+    check_two_k("bf16");
 }
 
 // Both k are walked inside the register kernel, and its blocks copy panels.
@@ -384,6 +455,68 @@ static void test_gathered_operands(void **state) {
         9);
 }
 
+// Rows that are picked, and guards: zeros where there is nothing.
+static void test_pairs_picked(void **state) {
+    (void)state;
+    static const char text[] =
+        "tile t loop\ngrid e = 3\nm m = 7\nn n = 18\nk k = 9\n%s"
+        "arg x: bf16[99]\narg j: i32[7]\narg w: bf16[1620]\narg pick: i32[3]\narg y: f32[378]\n"
+        "%%1 = load j[m] : i32 (m)\n"
+        "%%2 = gather x[k%s] at %%1*9 of 10%s : f32 (m, k)\n"
+        "%%3 = load pick[e] : i32 (e)\n"
+        "%%4 = gather w[k*%d + n*%d] at %%3*162 of 10 : f32 (e, n, k)\n"
+        "%%5 = dot %%2, %%4 over (k) : f32 (e, m, n)\n"
+        "store y[e*126 + m*18 + n] = %%5 : f32 (e, m, n)\n";
+    for (int i = 0; i < 8; i++) {
+        char filled[900];
+        bool guard = i & 4;
+        snprintf(filled, sizeof filled, text, i & 1 ? some_knobs[1] : "", guard ? " - 2" : "",
+                 guard ? " if 2 <= k < 8" : "", i & 2 ? 18 : 1, i & 2 ? 1 : 9);
+        check_usual(filled, 9);
+    }
+    // The k are rows that are picked, as in gradients of the weights of a mixture.
+    for (int i = 0; i < 4; i++) {
+        char filled[900];
+        static const char by_k[] =
+            "tile t loop\nm m = 21\nn n = 37\nk k = %d\n%s"
+            "arg x: bf16[420]\narg j: i32[64]\narg g: bf16[740]\narg y: f32[777]\n"
+            "%%1 = load j[k] : i32 (k)\n"
+            "%%2 = gather x[m] at %%1*21 of 20 : f32 (m, k)\n"
+            "%%3 = gather g[n] at %%1*37 of 20 : f32 (n, k)\n"
+            "%%4 = dot %%2, %%3 over (k) : f32 (m, n)\n"
+            "store y[m*37 + n] = %%4 : f32 (m, n)\n";
+        snprintf(filled, sizeof filled, by_k, i & 1 ? 64 : 49, i & 2 ? some_knobs[2] : "");
+        check_usual(filled, 64);
+    }
+}
+
+// The form follows from level and types alone, also on machines that cannot run it.
+static void test_levels_with_pairs(void **state) {
+    (void)state;
+    static const struct {
+        int64_t m;
+        const char *type;
+        bool a_by_k, pairs;
+    } cases[] = {{40, "bf16", true, true}, {40, "bf16", false, true}, {8, "bf16", true, true},
+                 {40, "f16", true, false}, {40, "f32", true, false},  {1, "bf16", true, false}};
+    TileBench b;
+    bench_open(&b);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int level = CPU_PORTABLE; level <= CPU_AVX512BF16; level++) {
+            Shape s = {.m = cases[i].m, .n = 64, .k = 64, .type = cases[i].type};
+            s.a_by_k = cases[i].a_by_k;
+            s.b_by_n = true;
+            const char *store = "store y[m*64 + n] = %3 : f32 (m, n)\n";
+            TileProgram *p = bench_program(&b, contraction(&b, &s, "", store));
+            EmitOptions options = {.level = (IsaLevel)level};
+            Str text;
+            assert_true(emit_text(&b.diag, &b.arena, p, options, true, &text));
+            bool found = memmem(text.ptr, text.len, "vdpbf16ps", 9) != NULL;
+            assert_int_equal(found, cases[i].pairs && level == CPU_AVX512BF16);
+        }
+    bench_close(&b);
+}
+
 // Operands that do not stand at m or n.
 static void test_operands_without_rows(void **state) {
     (void)state;
@@ -424,6 +557,12 @@ int main(void) {
         cmocka_unit_test_setup(test_rows_copied_along_rows, setup),
         cmocka_unit_test_setup(test_groups_of_panels, setup),
         cmocka_unit_test_setup(test_elements_of_16_bits, setup),
+        cmocka_unit_test_setup(test_pairs, setup),
+        cmocka_unit_test_setup(test_pairs_of_few_rows, setup),
+        cmocka_unit_test_setup(test_pairs_copied_by_blocks, setup),
+        cmocka_unit_test_setup(test_pairs_of_two_k, setup),
+        cmocka_unit_test_setup(test_pairs_picked, setup),
+        cmocka_unit_test_setup(test_levels_with_pairs, setup),
         cmocka_unit_test_setup(test_batches, setup),
         cmocka_unit_test_setup(test_two_k, setup),
         cmocka_unit_test_setup(test_two_k_copied_by_blocks, setup),

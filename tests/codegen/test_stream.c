@@ -503,9 +503,10 @@ static int occurrences(Str text, const char *word) {
 // line for every two that it reads.
 static void passes_share_the_row_ahead(void **state) {
     kernel_need_compiler();
-    static const int asked[] = {[CPU_PORTABLE] = 1, [CPU_AVX2] = 1, [CPU_AVX512] = 2};
+    static const int asked[] = {
+        [CPU_PORTABLE] = 1, [CPU_AVX2] = 1, [CPU_AVX512] = 2, [CPU_AVX512BF16] = 2};
     TileBench *b = *state;
-    for (int level = CPU_PORTABLE; level <= CPU_AVX512; level++)
+    for (int level = CPU_PORTABLE; level <= CPU_AVX512BF16; level++)
         for (int unroll = 1; unroll <= 4; unroll += 3) {
             const char *knobs = unroll == 1 ? "  knob unroll = 1\n  knob prefetch = 1\n"
                                             : "  knob unroll = 4\n  knob prefetch = 1\n";
@@ -522,7 +523,7 @@ static void same_program_same_bytes(void **state) {
     kernel_need_compiler();
     TileBench *b = *state;
     EmittedKernel first, second;
-    for (int level = CPU_PORTABLE; level <= CPU_AVX512; level++) {
+    for (int level = CPU_PORTABLE; level <= CPU_AVX512BF16; level++) {
         EmitOptions options = {.level = (IsaLevel)level};
         TileProgram *p = bench_program(b, tile_text_rms_norm);
         assert_true(emit_kernel(&b->diag, &b->arena, p, options, &first));

@@ -186,6 +186,7 @@ static void reads_ahead_without_access(void **state) {
 static void names_features_in_order(void **state) {
     (void)state;
     assert_true(cpu_features_rank(cpu_features()) >= 0);
+    assert_true(cpu_features_rank(STR("avx512bf16")) > cpu_features_rank(STR("avx512")));
     assert_true(cpu_features_rank(STR("avx512")) > cpu_features_rank(STR("avx2")));
     assert_int_equal(cpu_features_rank(STR("mmx")), -1);
 }
