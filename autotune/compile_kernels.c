@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "autotune/cuda_compile.h"
 #include "base/check.h"
-#include "codegen/cuda/cuda.h"
 
 typedef struct {
     const TileProgram *program;
@@ -26,36 +26,15 @@ typedef struct {
     atomic_uint next, done;
 } Work;
 
-// CUDA C++ is quickly written and slowly compiled, so the text is the key of its machine code;
-// without the model's line numbers, and the kernel's name in the first line, which change
-// nothing.
-Hash cuda_code_key(Str text, IsaLevel level, Str emitter) {
-    const char *end = memchr(text.ptr, '\n', text.len);
-    size_t first = end ? (size_t)(end - text.ptr) : 0;
-    return code_key(hash_bytes(text.ptr + first, text.len - first), level, emitter);
-}
-
 static bool compile_cuda(const Work *work, Job *job) {
-    IsaLevel level = work->target->level;
-    Database *db = work->target->db;
-    CudaKernel kernel;
-    if (!cuda_emit(&job->diag, &job->arena, job->program, level, NULL, &kernel)) return false;
-    Hash key = cuda_code_key(kernel.text, level, work->emitter);
-    if (!db || !database_code_find(db, &job->arena, key, &job->kernel)) {
-        CudaCode code;
-        if (!cuda_emit(&job->diag, &job->arena, job->program, level, work->lines, &kernel) ||
-            !nvrtc_compile(&job->diag, &job->arena, kernel.text, level, &code))
-            return false;
-        job->kernel = (EmittedKernel){.object = code.cubin,
-                                      .scratch_bytes = code.stack_bytes,
-                                      .launch.registers = code.registers,
-                                      .spill_bytes = code.spill_bytes,
-                                      .notes = code.notes};
-        if (db) database_code_add(db, key, &job->kernel);
-    }
-    job->kernel.tasks = tile_task_count(job->program);
-    kernel.launch.registers = job->kernel.launch.registers;
-    job->kernel.launch = kernel.launch;
+    const CudaCompiler compiler = {.level = work->target->level,
+                                   .emitter = work->emitter,
+                                   .db = work->target->db,
+                                   .lines = work->lines};
+    CudaCompiled compiled;
+    if (!cuda_compile(&job->diag, &job->arena, &compiler, job->program, &compiled))
+        return false;
+    job->kernel = compiled.code;
     return true;
 }
 

@@ -21,6 +21,3 @@ typedef struct {
 MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
                               const TileProgram *const *programs, uint32_t count,
                               EmittedKernel *out);
-// Under which a kernel's machine code is in the database: of the text that cuda_emit gives
-// without lines.
-Hash cuda_code_key(Str text, IsaLevel level, Str emitter);

@@ -1,23 +1,18 @@
 // explain_code.c: see explain.h. A region may be several kernels, which are written anew.
-#include "autotune/compile_kernels.h"
+#include "autotune/cuda_compile.h"
 #include "cli/explain.h"
-#include "codegen/cuda/cuda.h"
 
 typedef struct {
     const TileKernel *tile;
-    CudaKernel cuda;
-    bool compiled;       // `code` counts
-    EmittedKernel code;  // from the database
+    CudaCompiled cuda;  // its code from the database
 } Written;
 
 static bool write_kernel(const Explain *e, const TileKernel *tile, Diag *why, Written *out) {
-    Cli *cli = e->cli;
     const TuneContext *c = &e->machine.context;
-    *out = (Written){.tile = tile};
-    if (!cuda_emit(why, &cli->arena, tile->program, c->level, NULL, &out->cuda)) return false;
-    Hash key = cuda_code_key(out->cuda.text, c->level, c->emitter);
-    out->compiled = cli->db && database_code_find(cli->db, &cli->arena, key, &out->code);
-    return true;
+    const CudaCompiler compiler = {
+        .level = c->level, .emitter = c->emitter, .db = e->cli->db, .known_only = true};
+    out->tile = tile;
+    return cuda_compile(why, &e->cli->arena, &compiler, tile->program, &out->cuda);
 }
 
 static Str conversion_value(const Explain *e, const Written *kernel, const CudaConversion *c) {
@@ -43,13 +38,13 @@ static void conversion_text(const Explain *e, const Written *kernel, const CudaC
 
 static void kernel_text(const Explain *e, const Written *kernel) {
     StrBuf *out = &e->cli->out;
-    const Launch *l = &kernel->cuda.launch;
-    for (uint32_t i = 0; i < kernel->cuda.conversion_count; i++)
-        conversion_text(e, kernel, &kernel->cuda.conversions[i]);
+    const Launch *l = &kernel->cuda.kernel.launch;
+    for (uint32_t i = 0; i < kernel->cuda.kernel.conversion_count; i++)
+        conversion_text(e, kernel, &kernel->cuda.kernel.conversions[i]);
     strbuf_addf(out, "    code: %u blocks of %u threads, ", l->blocks, l->threads);
-    if (kernel->compiled)
-        strbuf_addf(out, "%u registers, %u bytes spilled\n", kernel->code.launch.registers,
-                    kernel->code.spill_bytes);
+    if (kernel->cuda.known)
+        strbuf_addf(out, "%u registers, %u bytes spilled\n", kernel->cuda.code.launch.registers,
+                    kernel->cuda.code.spill_bytes);
     else
         strbuf_addz(out, "not compiled yet\n");
 }
@@ -64,17 +59,17 @@ static void key_int(JsonWriter *w, const char *key, int64_t n) {
 static void kernel_json(const Explain *e, const Written *kernel) {
     JsonWriter *w = &e->cli->json;
     json_object(w);
-    key_int(w, "blocks", kernel->cuda.launch.blocks);
-    key_int(w, "threads", kernel->cuda.launch.threads);
-    key_int(w, "shared_bytes", kernel->cuda.launch.shared_bytes);
-    if (kernel->compiled) {
-        key_int(w, "registers", kernel->code.launch.registers);
-        key_int(w, "spill_bytes", kernel->code.spill_bytes);
+    key_int(w, "blocks", kernel->cuda.kernel.launch.blocks);
+    key_int(w, "threads", kernel->cuda.kernel.launch.threads);
+    key_int(w, "shared_bytes", kernel->cuda.kernel.launch.shared_bytes);
+    if (kernel->cuda.known) {
+        key_int(w, "registers", kernel->cuda.code.launch.registers);
+        key_int(w, "spill_bytes", kernel->cuda.code.spill_bytes);
     }
     json_key(w, "layouts");
     json_array(w);
-    for (uint32_t i = 0; i < kernel->cuda.conversion_count; i++) {
-        const CudaConversion *c = &kernel->cuda.conversions[i];
+    for (uint32_t i = 0; i < kernel->cuda.kernel.conversion_count; i++) {
+        const CudaConversion *c = &kernel->cuda.kernel.conversions[i];
         json_object(w);
         json_key(w, "value");
         json_string(w, conversion_value(e, kernel, c));

@@ -99,7 +99,9 @@ static bool registers_fit(const Search *q, const StreamShape *shape) {
     if (shape->shares) registers += GROUP_REGISTERS;
     // Each of the four parts of a multiprocessor has a quarter of the registers.
     int threads = (shape->threads + 127) / 128 * 128;
-    double most = 65536.0 / threads < SAFE_REGISTERS ? 65536.0 / threads : SAFE_REGISTERS;
+    int64_t knob = tile_knob(q->s->plan.p, "registers", 0);
+    double safe = knob > 0 ? (double)knob : SAFE_REGISTERS;
+    double most = 65536.0 / threads < safe ? 65536.0 / threads : safe;
     if (q->strict && most > 128) most = 128;
     return registers <= most;
 }
@@ -128,6 +130,8 @@ static bool resident_fits(const Search *q, StreamShape *shape) {
 static bool team_of_row(const Search *q, StreamShape *shape) {
     int64_t knob = tile_knob(q->s->plan.p, "threads", 0);
     int least = shape->shares ? 64 : q->vectors < 8 ? power_above(q->vectors) : 8;
+    // Narrower vectors rather than threads without any.
+    if (shape->shares && shape->width > 2 && q->vectors < least) return false;
     for (int threads = least; threads <= MOST_THREADS; threads += threads < 32 ? threads : 32) {
         if (knob > 0 && threads != knob) continue;
         shape->threads = threads;

@@ -185,6 +185,7 @@ static void set_knobs(Lower *w) {
     if (s->width > 0) tile_knob_set(w->program, "width", s->width);
     if (s->blocks > 0) tile_knob_set(w->program, "blocks", s->blocks);
     if (s->ring != none.ring) tile_knob_set(w->program, "ring", s->ring);
+    if (s->registers > 0) tile_knob_set(w->program, "registers", s->registers);
 }
 
 static TileKernel finish(Lower *w) {

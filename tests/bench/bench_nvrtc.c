@@ -17,7 +17,7 @@ static void print_row(const char *path, IsaLevel arch, CudaKernels *k, double se
     uint32_t spilling = 0, failed = 0;
     for (uint32_t i = 0; i < k->kernels.len; i++) {
         const CompiledKernel *kernel = &k->kernels.ptr[i];
-        times[i] = kernel->code.seconds;
+        times[i] = kernel->seconds;
         failed += kernel->failure[0] != 0;
         spilling += kernel->code.spill_bytes > 0;
         if (kernel->code.spill_bytes)

@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+
 void cuda_kernels_init(CudaKernels *k) {
     *k = (CudaKernels){0};
     diag_init(&k->diag, &k->arena);
@@ -48,14 +50,17 @@ static void kernel_compile(CompiledKernel *k) {
     Arena arena = {0};
     Diag diag;
     diag_init(&diag, &arena);
-    CudaKernel kernel;
-    if (!cuda_emit(&diag, &arena, k->program, k->arch, NULL, &kernel) ||
-        !nvrtc_compile(&diag, &arena, kernel.text, k->arch, &k->code) ||
-        !cubin_count(&diag, k->code.cubin, &k->counts))
+    const CudaCompiler compiler = {.level = k->arch};
+    CudaCompiled made;
+    double before = clock_thread_seconds();
+    if (!cuda_compile(&diag, &arena, &compiler, k->program, &made) ||
+        !cubin_count(&diag, made.code.object, &k->counts))
         snprintf(k->failure, sizeof k->failure, "%.300s", diag.items[0].message.ptr);
-    else if (k->code.notes.len)
-        snprintf(k->failure, sizeof k->failure, "%.*s", STR_ARG(k->code.notes));
-    k->code.cubin = k->code.notes = (Str){0};
+    else if (made.code.notes.len)
+        snprintf(k->failure, sizeof k->failure, "%.*s", STR_ARG(made.code.notes));
+    k->seconds = clock_thread_seconds() - before;
+    k->code = made.code;
+    k->code.object = k->code.notes = (Str){0};
     arena_release(&arena);
 }
 

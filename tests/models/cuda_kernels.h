@@ -2,14 +2,15 @@
 // threads.
 #pragma once
 
+#include "autotune/cuda_compile.h"
 #include "autotune/graph_to_plan.h"
 #include "cli/pipeline.h"
-#include "codegen/cuda/cuda.h"
 
 typedef struct {
     const TileProgram *program;
     IsaLevel arch;
-    CudaCode code;  // without its cubin
+    EmittedKernel code;  // without its object
+    double seconds;      // of compiling it
     CubinCounts counts;
     char failure[400];  // it does not compile, and why; empty: it does
 } CompiledKernel;
