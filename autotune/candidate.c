@@ -7,6 +7,7 @@
 #include "autotune/cuda_candidate.h"
 #include "autotune/library.h"
 #include "base/check.h"
+#include "ir/tile/tile_access.h"
 #include "runtime/gemm.h"
 
 bool candidate_lower(const Regions *regions, const Region *region, const Schedule *schedule,
@@ -26,10 +27,19 @@ Hash candidate_hash(const Candidate *c) {
     return hash;
 }
 
-double candidate_flops(const Candidate *c) {
+static bool multiplies_pairs(const TileProgram *p, IsaLevel level) {
+    if (p->skeleton != TILE_LOOP || level != CPU_AVX512BF16) return false;
+    vec_each (const TileOp, op, &p->ops)
+        if (op->kind == TILE_DOT) return tile_dot_of_bf16(p, op);
+    return false;
+}
+
+double candidate_flops(const Candidate *c, IsaLevel level) {
     double flops = 0;
-    for (uint32_t i = 0; i < c->kernels->kernel_count; i++)
-        flops += tile_flops(c->kernels->kernels[i].program);
+    for (uint32_t i = 0; i < c->kernels->kernel_count; i++) {
+        const TileProgram *p = c->kernels->kernels[i].program;
+        flops += tile_flops(p) / (multiplies_pairs(p, level) ? 2 : 1);
+    }
     return flops;
 }
 

@@ -100,7 +100,8 @@ static void describe(Tuner *t, Site *site) {
     for (uint32_t i = 0; i < c.kernels->kernel_count; i++)
         tile_print(c.kernels->kernels[i].program, &text);
     database_region_add(t->target->db, site->hash, site->region->name, strbuf_view(&text));
-    site->least_ns = floor_ns(&t->peaks, candidate_flops(&c), candidate_bytes(&c));
+    site->least_ns =
+        floor_ns(&t->peaks, candidate_flops(&c, t->target->level), candidate_bytes(&c));
     strbuf_release(&text);
 }
 
