@@ -60,15 +60,25 @@ static bool is_final(const Chunk *c, const TileOp *op) {
            !tile_by_tiles(c->p, op);
 }
 
+// The first tile of the block's segment, or of the next; a block without one has all tiles.
+static Str segment_begin(const Chunk *c, bool next) {
+    Arena *arena = c->w->arena;
+    long long tiles = (long long)tile_chunks(c->p);
+    int dealt = tile_dealt_to(c->p);
+    if (dealt < 0) return str_printf(arena, "%lld", next ? tiles : 0);
+    return str_printf(arena, "(int)((%.*s + %lldLL) * %lld / %lld)", STR_ARG(c->grid.at[dealt]),
+                      next ? 1LL : 0LL, tiles, (long long)c->p->dims[dealt].extent);
+}
+
 static void tiles_print(Chunk *c) {
     CudaWriter *w = c->w;
-    long long tiles = (long long)tile_walked(c->p), tile = (long long)c->tile;
-    long long tokens = (long long)c->p->dims[c->m].extent;
-    cuda_open(w, "NO_UNROLL for (int step = 0; step < %lld; step++)", tiles);
-    if (c->p->reverse)
-        cuda_line(w, "const int number = %lld - step, first = number * %lld;", tiles - 1, tile);
-    else
-        cuda_line(w, "const int number = step, first = number * %lld;", tile);
+    long long tile = (long long)c->tile, tokens = (long long)c->p->dims[c->m].extent;
+    cuda_line(w, "const int begin = %.*s, end = %.*s;", STR_ARG(segment_begin(c, false)),
+              STR_ARG(segment_begin(c, true)));
+    cuda_open(w, c->p->reverse
+                     ? "NO_UNROLL for (int number = end - 1; number >= begin; number--)"
+                     : "NO_UNROLL for (int number = begin; number < end; number++)");
+    cuda_line(w, "const int first = number * %lld;", tile);
     if (c->ragged)
         cuda_line(w, "const int count = %lld - first < %lld ? %lld - first : %lld;", tokens,
                   tile, tokens, tile);

@@ -55,13 +55,27 @@ static void tile_emit(Chunk *c) {
     }
 }
 
+// The first tile of a segment.
+static IrValue segment_begin(const Chunk *c, IrValue segment) {
+    IrValue segments = build_i64(c->b, c->p->dims[tile_dealt_to(c->p)].extent);
+    IrValue tiles = build_imul(c->b, segment, tile_chunks(c->p));
+    return LLVMBuildUDiv(c->b->at, tiles, segments, "");
+}
+
 static void tiles_emit(Chunk *c) {
     Builder *b = c->b;
-    int64_t tokens = c->p->dims[c->m].extent, tiles = (tokens + c->tile - 1) / c->tile;
+    int64_t tokens = c->p->dims[c->m].extent;
     Loop loop = {.count = 0};
-    loop_begin(b, &loop, build_i64(b, 0), build_i64(b, tiles), 1);
+    IrValue begin = build_i64(b, 0), end = build_i64(b, tile_chunks(c->p));
+    int dealt = tile_dealt_to(c->p);
+    if (dealt >= 0) {
+        begin = segment_begin(c, c->index[dealt]);
+        end = segment_begin(c, build_iadd(b, c->index[dealt], build_i64(b, 1)));
+    }
+    loop_begin(b, &loop, begin, end, 1);
     c->number = loop.index;
-    if (c->p->reverse) c->number = minus(b, build_i64(b, tiles - 1), loop.index);
+    IrValue last = build_iadd(b, end, build_i64(b, -1));
+    if (c->p->reverse) c->number = minus(b, build_iadd(b, begin, last), loop.index);
     c->first = build_imul(b, c->number, c->tile);
     c->count = at_most(b, build_i64(b, c->tile), minus(b, build_i64(b, tokens), c->first));
     IrValue whole = build_iadd(b, c->count, build_i64(b, c->block - 1));

@@ -85,6 +85,9 @@ static void build_dims(Linear *l, const LinearShape *shape) {
     for (uint32_t i = 0; i < v->rank; i++)
         if (v->axes[i].i != l->in.time.i && v->axes[i].i != l->in.values.i)
             nest_add(w, v->axes[i], DIM_GRID);
+    const NestAxis *segment = NULL;
+    w->program->segments = form != LINEAR_JOIN && shape->segments > 1;
+    if (w->program->segments) segment = add_axis(w, (AxisId){0}, shape->segments, DIM_GRID);
     int64_t tokens = graph_extent(w->graph, l->in.time);
     Axes axes = {.t = add_axis(w, l->in.time, tokens, DIM_M)};
     axes.s = add_axis(w, (AxisId){0}, tokens, DIM_N);
@@ -96,9 +99,10 @@ static void build_dims(Linear *l, const LinearShape *shape) {
     l->d = dim_of(axes.d);
     l->c = dim_of(axes.c);
     l->e = form == LINEAR_UNIT ? l->c : dim_of(axes.e);
+    l->segment = dim_of(segment);
     l->grid = tile_role_dims(w->program, DIM_GRID);
     TileDim *t = &w->program->dims[axes.t->dim], *s = &w->program->dims[axes.s->dim];
-    t->extent = form == LINEAR_JOIN ? shape->pairs : t->extent - w->skip;
+    t->extent = form == LINEAR_JOIN ? shape->segments / 2 : t->extent - w->skip;
     t->tile = form == LINEAR_JOIN ? 1 : linear_tile(w, t->extent);
     s->extent = t->extent;
     s->tile = t->tile;
@@ -359,8 +363,8 @@ static TileAccess buffer_access(const Linear *l, LinearBuffer which, LinearBuffe
     TileAccess access = tile_access(0);
     int64_t stride = 1;
     for (uint32_t d = p->dim_count; d-- > 0;) {
-        if (p->dims[d].role == DIM_N || (int)d == w->part_dim) continue;
-        int64_t extent = p->dims[d].role == DIM_M ? tile_walked(p) : p->dims[d].extent;
+        if (p->dims[d].role == DIM_N || (int)d == w->part_dim || l->segment >> d & 1) continue;
+        int64_t extent = p->dims[d].role == DIM_M ? tile_chunks(p) : p->dims[d].extent;
         int64_t before = p->dims[d].role == DIM_M ? w->skip / p->dims[d].tile : 0;
         access.stride[d] = stride;
         access.offset += before * stride;
@@ -371,11 +375,14 @@ static TileAccess buffer_access(const Linear *l, LinearBuffer which, LinearBuffe
     return access;
 }
 
-// Of one tile, counted from the first that the program, or its part, walks.
+// Of one tile, counted from the first that the program, or its segment, walks: all of one
+// length.
 static TileAccess buffer_access_at(const Linear *l, int64_t tile, LinearBuffers *buffers) {
     TileAccess access = buffer_access(l, LINEAR_SLOPES, buffers);
     int64_t *stride = &access.stride[tile_dim_of(l->w->program, DIM_M)];
     access.offset += tile * *stride;
+    for (uint32_t d = 0; d < TILE_MAX_DIMS; d++)
+        if (l->segment >> d & 1) access.stride[d] = tile_walked(l->w->program) * *stride;
     *stride = 0;
     return access;
 }
@@ -388,7 +395,7 @@ Linear linear_begin(Lower *w, unsigned wanted, const LinearShape *shape) {
                 .wanted = wanted,
                 .delta = (value->attr.amount & LINEAR_DELTA) != 0};
     w->parts = shape->parts;
-    w->split_axis = shape->axis;
+    w->split_axis = l.in.values;
     build_dims(&l, shape);
     if (shape->form == LINEAR_UNIT) l.in.q = l.in.v = (ValueId){0};
     return l;
@@ -396,16 +403,12 @@ Linear linear_begin(Lower *w, unsigned wanted, const LinearShape *shape) {
 
 // A walk in parts of its columns.
 static Linear columns_begin(Lower *w, unsigned wanted) {
-    LinearShape shape = {.axis = linear_operands(w->graph, lower_member(w)).values,
-                         .parts = w->schedule->parts > 1 ? w->schedule->parts : 1};
-    return linear_begin(w, wanted, &shape);
+    return linear_begin(w, wanted, &(LinearShape){.parts = w->schedule->parts});
 }
 
-// In parts of the sequence.
-static Linear tokens_begin(Lower *w, unsigned wanted, int64_t parts) {
-    LinearShape shape = {.axis = linear_operands(w->graph, lower_member(w)).time,
-                         .parts = parts};
-    return linear_begin(w, wanted, &shape);
+// In segments of the sequence.
+static Linear tokens_begin(Lower *w, unsigned wanted, int64_t segments) {
+    return linear_begin(w, wanted, &(LinearShape){.segments = segments});
 }
 
 TileKernel linear_end(const Linear *l, const char *suffix) {

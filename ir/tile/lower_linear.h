@@ -12,17 +12,17 @@ typedef struct {
     bool delta;
     DimSet grid, t, s, d, e;
     DimSet c;             // d once more, as a state's columns or rows; of a UNIT also e
+    DimSet segment;       // of the grid: its points share the tokens; 0: none does
     TileId state, slope;  // S and dS: carries, or loaded
 } Linear;
 
 // What a program walks over: tokens, with a state [d, e]; tokens, with [d, c], where no v is
-// written; pairs of segments.
+// written; pairs of segments, instead of tokens.
 typedef enum { LINEAR_WALK, LINEAR_UNIT, LINEAR_JOIN } LinearForm;
 typedef struct {
     LinearForm form;
-    AxisId axis;    // that is divided
-    int64_t parts;  // in so many tasks
-    int64_t pairs;  // of segments: of a JOIN
+    int64_t parts;     // of the columns e, in so many tasks
+    int64_t segments;  // of the tokens
 } LinearShape;
 
 Linear linear_begin(Lower *w, unsigned wanted, const LinearShape *shape);

@@ -13,18 +13,16 @@
 // product of all decays. dS, from the last segment to the first, likewise.
 //
 // A product M S stands at the rows of M: S changes between d and c, so two segments are a step.
-#include "base/check.h"
 #include "ir/tile/lower_linear.h"
 
 enum { MOST_GRID = 4 };  // dimensions: a join has five others, and parts
 
 int64_t linear_segments(const Lower *w) {
     LinearOperands in = linear_operands(w->graph, lower_member(w));
-    int64_t tokens = graph_extent(w->graph, in.time), count = w->schedule->segments;
     if (graph_value(w->graph, in.v)->rank > MOST_GRID + 2) return 1;
-    while (count > 1 &&
-           (count % 2 || tokens % count || tokens / count < linear_tile(w, tokens)))
-        count--;
+    int64_t tokens = graph_extent(w->graph, in.time), tile = linear_tile(w, tokens);
+    int64_t tiles = (tokens + tile - 1) / tile, wanted = w->schedule->segments;
+    int64_t count = (wanted < tiles ? wanted : tiles) / 2 * 2;
     return count > 1 ? count : 1;
 }
 
@@ -83,12 +81,11 @@ static TileAccess cell_access(const Linear *l, const Segments *s, const Cell *ce
     TileAccess access = tile_access(0);
     int64_t stride = place_dim(w, &access, cell->rows, place_dim(w, &access, cell->cols, 1));
     uint32_t tokens = only_dim(l->t);
-    bool walk = w->split_dim == (int)tokens;
-    access.stride[walk ? (uint32_t)w->part_dim : tokens] = walk ? stride : 2 * stride;
+    access.stride[only_dim(l->segment ? l->segment : l->t)] = l->segment ? stride : 2 * stride;
     if (cell->second) access.offset = stride;
     stride *= s->count;
     for (uint32_t d = tokens; d-- > 0;) {
-        if ((int)d == w->part_dim) continue;
+        if ((int)d == w->part_dim || l->segment >> d & 1) continue;
         access.stride[d] = stride;
         stride *= p->dims[d].extent;
     }
@@ -105,9 +102,8 @@ static Cell cell_of_state(const Linear *l, LinearBuffer buffer, DimSet d) {
 // ---- walks
 
 static Linear walk_begin(const Segments *s, LinearForm form) {
-    LinearShape shape = {.form = form, .axis = s->in.time, .parts = s->count};
+    LinearShape shape = {.form = form, .segments = s->count};
     Linear l = linear_begin(linear_again(s->of), 0, &shape);
-    ASSERT(l.w->parts == s->count);
     l.w->program->reverse = s->back;
     return l;
 }
@@ -191,8 +187,7 @@ static void entering_store(const Linear *l, const Segments *s, bool second, Tile
 }
 
 static TileKernel lower_entering(const Segments *s, GraphOp last) {
-    LinearShape shape = {
-        .form = LINEAR_JOIN, .axis = s->in.values, .parts = s->count, .pairs = s->count / 2};
+    LinearShape shape = {.form = LINEAR_JOIN, .parts = s->count, .segments = s->count};
     Linear l = linear_begin(linear_again(s->of), 0, &shape);
     TileProgram *p = l.w->program;
     p->reverse = s->back;

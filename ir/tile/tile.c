@@ -427,14 +427,20 @@ const TileOp *tile_start_of(const TileProgram *p) {
 
 int tile_dealt_to(const TileProgram *p) {
     int last = -1;
-    for (uint32_t d = 0; p->deal && d < p->dim_count; d++)
+    for (uint32_t d = 0; (p->deal || p->segments) && d < p->dim_count; d++)
         if (p->dims[d].role == DIM_GRID) last = (int)d;
     return last;
 }
 
-int64_t tile_walked(const TileProgram *p) {
+int64_t tile_chunks(const TileProgram *p) {
     const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)];
     return (m->extent + m->tile - 1) / m->tile;
+}
+
+int64_t tile_walked(const TileProgram *p) {
+    int dealt = tile_dealt_to(p);
+    int64_t segments = dealt < 0 ? 1 : p->dims[dealt].extent;
+    return (tile_chunks(p) + segments - 1) / segments;
 }
 
 // Pairs of m and n that exist.
@@ -453,12 +459,13 @@ static double live_pairs(const TileProgram *p) {
 
 // Points of the dims that exist. What stands at no token is computed once a tile.
 static double live_points(const TileProgram *p, DimSet dims) {
+    if (p->skeleton == TILE_CHUNK) dims = tile_own_dims(p, dims);
     double points = tile_points(p, dims);
     // The points of all groups together are those that one may have.
     vec_each (const TileOp, op, &p->ops)
         if (op->kind == TILE_LIMIT && dims & op->over) return points / tile_points(p, op->dims);
     if (p->skeleton == TILE_CHUNK && !(dims & tile_tokens(p)))
-        return points * (double)tile_walked(p);
+        return points * (double)tile_chunks(p);
     if (!tile_at_pairs(p, dims)) return points;
     return points / tile_points(p, tile_tokens(p)) * live_pairs(p);
 }
@@ -544,11 +551,12 @@ double tile_bytes(const TileProgram *p) {
     return bytes;
 }
 
-// Is the load, moved to argument `out`, the very access of the store?
-static bool access_meets(const TileOp *load, const TileOp *store, uint32_t out) {
+// Is the load, moved to the argument of the store, the very access of the store?
+static bool access_meets(const TileProgram *p, const TileOp *load, const TileOp *store) {
     TileAccess moved = load->access;
-    moved.arg = out;
-    return load->dims == store->dims && access_same(&moved, &store->access);
+    moved.arg = store->access.arg;
+    bool alike = tile_own_dims(p, load->dims) == tile_own_dims(p, store->dims);
+    return alike && access_same(&moved, &store->access);
 }
 
 // An emitter stores values that stand at the cols in its last pass over a row, after that
@@ -565,7 +573,7 @@ bool tile_in_place(const TileProgram *p, uint32_t in, uint32_t out) {
         vec_each (const TileOp, store, &p->ops) {
             if (!tile_op_writes(store->kind) || store->access.arg != out) continue;
             if (store->kind != TILE_STORE ||
-                (!access_meets(load, store, out) &&
+                (!access_meets(p, load, store) &&
                  (p->skeleton != TILE_STREAM || !tile_accesses_disjoint(p, load, store))))
                 return false;
         }

@@ -151,10 +151,12 @@ typedef struct {
     Arena *arena;
     Str name;  // readable; not part of its identity
     TileSkeleton skeleton;
-    Band band;     // ATTEND: of m and n
-    int64_t deal;  // ATTEND: the last grid dim has P points, and point p of it the keys n with
-                   // n / deal % P = p; 0: every point of every grid dim has all keys
-    bool reverse;  // CHUNK: tiles are walked last to first
+    Band band;      // ATTEND: of m and n
+    int64_t deal;   // ATTEND: the last grid dim has P points, and point p of it the keys n with
+                    // n / deal % P = p; 0: every point of every grid dim has all keys
+    bool reverse;   // CHUNK: tiles are walked last to first
+    bool segments;  // CHUNK: of N tiles, point p of the P of the last grid dim has only those
+                    // from p * N / P up to (p + 1) * N / P
     TileDim dims[TILE_MAX_DIMS];
     uint32_t dim_count;
     Vec(TileArg) args;
@@ -209,11 +211,13 @@ int64_t tile_task_count(const TileProgram *p);
 double tile_flops(const TileProgram *p);                // of pairs of m and n that exist
 bool tile_at_pairs(const TileProgram *p, DimSet dims);  // ATTEND, CHUNK: both m and n
 const TileOp *tile_start_of(const TileProgram *p);      // ATTEND; NULL: none
-int tile_dealt_to(const TileProgram *p);                // ATTEND: the dim; -1: none
+// The grid dim whose points have keys, or tiles, of their own; -1: none.
+int tile_dealt_to(const TileProgram *p);
 // CHUNK: does the load or store move along the tokens though its value does not stand at them?
 // Then it moves by tiles: stride * number of the tile, counted from the front of the sequence.
 bool tile_by_tiles(const TileProgram *p, const TileOp *op);
-int64_t tile_walked(const TileProgram *p);  // CHUNK: tiles that a task walks
+int64_t tile_chunks(const TileProgram *p);  // CHUNK: tiles of the sequence
+int64_t tile_walked(const TileProgram *p);  // that a task walks, at most
 double tile_bytes(const TileProgram *p);  // least traffic: every element of every argument that
                                           // is touched, once
 // The program with equal operations only once (tile_share.c).

@@ -32,6 +32,10 @@ bool tile_by_tiles(const TileProgram *p, const TileOp *op) {
     return !(op->dims & tokens) && tile_access_moves(&op->access) & tokens;
 }
 
+DimSet tile_own_dims(const TileProgram *p, DimSet dims) {
+    return p->segments ? (DimSet)(dims & ~(1U << tile_dealt_to(p))) : dims;
+}
+
 double tile_points(const TileProgram *p, DimSet dims) {
     double points = 1;
     for (uint32_t d = 0; d < p->dim_count; d++)
@@ -56,6 +60,13 @@ int64_t tile_dim_tiles(const TileProgram *p, uint32_t d) {
 
 bool tile_dim_splits(const TileProgram *p, uint32_t dim) { return tile_dim_tiles(p, dim) > 1; }
 
+TileRange tile_walked_by(const TileProgram *p, const int64_t index[TILE_MAX_DIMS]) {
+    int dealt = tile_dealt_to(p);
+    int64_t tiles = tile_chunks(p), segments = dealt < 0 ? 1 : p->dims[dealt].extent;
+    int64_t at = dealt < 0 ? 0 : index[dealt];
+    return (TileRange){at * tiles / segments, (at + 1) * tiles / segments - 1};
+}
+
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -79,7 +90,7 @@ TileRange tile_guard_range(const TileDim *dim, const TileGuard *guard) {
 // Points of a dimension that an access walks.
 static int64_t walked_extent(const TileProgram *p, const TileOp *op, uint32_t dim) {
     bool tiles = tile_by_tiles(p, op) && tile_tokens(p) >> dim & 1;
-    return tiles ? tile_walked(p) : p->dims[dim].extent;
+    return tiles ? tile_chunks(p) : p->dims[dim].extent;
 }
 
 TileRange tile_index_range(const TileProgram *p, const TileOp *op, uint32_t dim) {
@@ -143,6 +154,8 @@ static void radix_insert(Radices *r, int64_t stride, int64_t extent) {
 
 static Radices radices_of(const TileProgram *p, const TileOp *op, DimSet dims) {
     Radices r = {.count = 0};
+    DimSet moves = tile_access_moves(&op->access);
+    if (moves & tile_tokens(p)) dims = tile_own_dims(p, dims) | (dims & moves);
     for (uint32_t d = 0; d < p->dim_count; d++)
         if (dims >> d & 1) radix_insert(&r, op->access.stride[d], walked_extent(p, op, d));
     if (has_row_number(op)) radix_insert(&r, op->index_stride, op->index_count);

@@ -14,6 +14,8 @@ typedef struct {
     int64_t first, last;
 } TileRange;
 TileRange tile_guard_range(const TileDim *dim, const TileGuard *guard);
+// CHUNK: tiles that the task walks that `index` is of.
+TileRange tile_walked_by(const TileProgram *p, const int64_t index[TILE_MAX_DIMS]);
 // Of dimension `dim` under both guards of the access of op, which may move by tiles.
 TileRange tile_index_range(const TileProgram *p, const TileOp *op, uint32_t dim);
 
@@ -43,5 +45,8 @@ bool tile_dim_splits(const TileProgram *p, uint32_t dim);  // is that more than 
 // Are both operands of a DOT bf16 as they come from memory, at the innermost dimension? Then an
 // emitter may multiply them as such.
 bool tile_dot_of_bf16(const TileProgram *p, const TileOp *dot);
-DimSet tile_tokens(const TileProgram *p);               // m and n
+DimSet tile_tokens(const TileProgram *p);  // m and n
+// Without the dim of segments: what moves along tokens, or is computed for each tile, is no
+// other at each of its points.
+DimSet tile_own_dims(const TileProgram *p, DimSet dims);
 DimSet tile_turned(const TileProgram *p, DimSet dims);  // with m for n, and n for m

@@ -203,10 +203,10 @@ static bool stored_always(const TileProgram *p, const TileOp *op) {
 }
 
 void tile_run_chunk_task(TileRun *r) {
-    int64_t tiles = tile_walked(r->p);
-    for (int64_t i = 0; i < tiles; i++) {
-        tile_place(r, r->p->reverse ? tiles - 1 - i : i);
-        tile_values(r, i == 0);
+    TileRange own = tile_walked_by(r->p, r->first);
+    for (int64_t i = own.first; i <= own.last; i++) {
+        tile_place(r, r->p->reverse ? own.first + own.last - i : i);
+        tile_values(r, i == own.first);
         vec_each (const TileOp, op, &r->p->ops)
             if (op->kind == TILE_STORE && stored_always(r->p, op)) tile_run_write(r, op);
         carries_move(r);

@@ -217,6 +217,7 @@ static void print_body(const TileProgram *p, StrBuf *out) {
     }
     if (p->deal) strbuf_addf(out, "  deal %lld\n", (long long)p->deal);
     if (p->reverse) strbuf_addz(out, "  reverse\n");
+    if (p->segments) strbuf_addz(out, "  segments\n");
     vec_each (const TileArg, arg, &p->args)
         strbuf_addf(out, "  arg %.*s: %s[%lld]\n", STR_ARG(arg->name), dtype_text(arg->type),
                     (long long)arg->elements);

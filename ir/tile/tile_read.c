@@ -552,6 +552,12 @@ static bool reverse_read(Reader *r) {
            diag_error(r->diag, span_line(r), "only a chunk program is walked in reverse");
 }
 
+static bool segments_read(Reader *r) {
+    r->p->segments = true;
+    return r->p->skeleton == TILE_CHUNK ||
+           diag_error(r->diag, span_line(r), "only a chunk program has segments");
+}
+
 static bool body_line_read(Reader *r) {
     Tail tail = {0};
     if (word_take(r, "%")) return value_read(r, &tail) && op_checked(r, &tail);
@@ -568,6 +574,7 @@ static bool body_line_read(Reader *r) {
     if (word_take(r, "band")) return band_read(r);
     if (word_take(r, "deal")) return deal_read(r);
     if (word_take(r, "reverse")) return reverse_read(r);
+    if (word_take(r, "segments")) return segments_read(r);
     for (int role = DIM_GRID; role <= DIM_K; role++)
         if (word_take(r, tile_role_text((TileRole)role))) return dim_read(r, (TileRole)role);
     return diag_error(r->diag, span_here(r),

@@ -349,6 +349,7 @@ static DimSet split_dims(const TileProgram *p) {
 // has all of their points.
 static DimSet stored_dims(const Check *c) {
     DimSet dims = split_dims(c->p);
+    if (tile_access_moves(&c->op->access) & tile_tokens(c->p)) dims = tile_own_dims(c->p, dims);
     if (c->p->skeleton != TILE_LOOP) return dims;
     for (uint32_t d = 0; d < c->p->dim_count; d++)
         if (c->p->dims[d].extent > 1) dims |= (DimSet)((c->m | c->n) & 1U << d);

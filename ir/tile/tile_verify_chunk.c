@@ -16,8 +16,14 @@ static bool at_most_one(DimSet dims) { return !(dims & (dims - 1)); }
 bool tile_chunk_dims_verify(const Check *c) {
     const TileDim *m = &c->p->dims[tile_dim_of(c->p, DIM_M)];
     const TileDim *n = &c->p->dims[tile_dim_of(c->p, DIM_N)];
-    if (m->extent == n->extent && m->tile == n->tile) return true;
-    return tile_bad(c, "m and n of a chunk program are the same tokens in the same tiles");
+    if (m->extent != n->extent || m->tile != n->tile)
+        return tile_bad(c, "m and n of a chunk program are the same tokens in the same tiles");
+    int dealt = tile_dealt_to(c->p);
+    double segments = dealt < 0 ? 1 : (double)c->p->dims[dealt].extent;
+    double tiles = (double)tile_chunks(c->p);
+    bool fits = c->p->segments == (dealt >= 0) && segments <= tiles &&
+                segments * tiles <= (double)TILE_MAX_NUMBER;
+    return fits || tile_bad(c, "segments are points of a grid dimension, each with a tile");
 }
 
 static bool load_verify(const Check *c) {

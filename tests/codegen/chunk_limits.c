@@ -278,7 +278,7 @@ static void walk_init(Walk *w, const TileProgram *p, void *const *args, void *co
 void chunk_limits(const TileProgram *p, void *const *args, void *const *limits) {
     Walk w;
     walk_init(&w, p, args, limits);
-    int64_t tiles = tile_walked(p), tasks = tile_task_count(p);
+    int64_t tasks = tile_task_count(p);
     for (int64_t task = 0; task < tasks; task++) {
         int64_t rest = task;
         for (uint32_t d = p->dim_count; d-- > 0;) {
@@ -286,8 +286,9 @@ void chunk_limits(const TileProgram *p, void *const *args, void *const *limits) 
             w.r.first[d] = rest % p->dims[d].extent;
             rest /= p->dims[d].extent;
         }
-        for (int64_t i = 0; i < tiles; i++)
-            tile_walk(&w, p->reverse ? tiles - 1 - i : i, i == 0);
+        TileRange own = tile_walked_by(p, w.r.first);
+        for (int64_t i = own.first; i <= own.last; i++)
+            tile_walk(&w, p->reverse ? own.first + own.last - i : i, i == own.first);
         stores_walk(&w, false);
     }
     arena_release(&w.arena);

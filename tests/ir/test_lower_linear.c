@@ -178,14 +178,14 @@ static void test_parts(void **state) {
     check(&(Case){.tokens = 23, .chunk = 4, .bits = EVERYTHING, .parts = 2});
 }
 
-// Two, four and six, of whole tiles and not; three would be two. What enters a segment may have
-// been forgotten within it.
+// Two, four and six of nine or ten tiles, of which the last has one token or three; three would
+// be two. What enters a segment may have been forgotten within it.
 static void test_segments(void **state) {
     (void)state;
     for (int64_t bits = 0; bits <= EVERYTHING; bits++)
         for (int64_t segments = 2; segments <= 6; segments += 2) {
             if (bits & LINEAR_HAS_QUERY) continue;
-            Case c = {.tokens = 36, .chunk = 4, .bits = bits, .segments = segments};
+            Case c = {.tokens = 31 + segments, .chunk = 4, .bits = bits, .segments = segments};
             c.wide_decay = segments != 4;
             check(&c);
         }
@@ -193,6 +193,11 @@ static void test_segments(void **state) {
     check(&c);
     c.wide_decay = c.shared = true;
     check(&c);
+    // More segments than tiles, of which there are one, two and three.
+    for (c.tokens = 3; c.tokens < 12; c.tokens += 4) {
+        c.segments = 8;
+        check(&c);
+    }
 }
 
 static void test_bf16(void **state) {

@@ -338,6 +338,11 @@ static void test_heads(void **state) {
          "dimension 'd' of a program of kind chunk is tiled"},
         {"serial r = 2\nm t = 4\nn s = 4\nk d = 2", "no dimension of role serial"},
         {"m t = 4\nk d = 2", "one dimension of role m and one of role n"},
+        {"grid p = 2\nm t = 7 tile 4\nn s = 7 tile 4\nk d = 2\nsegments", NULL},
+        {"grid p = 3\nm t = 7 tile 4\nn s = 7 tile 4\nk d = 2\nsegments",
+         "segments are points of a grid dimension, each with a tile"},
+        {"m t = 7 tile 4\nn s = 7 tile 4\nk d = 2\nsegments",
+         "segments are points of a grid dimension"},
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         TileBench b;

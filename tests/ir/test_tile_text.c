@@ -75,6 +75,7 @@ static void test_round_trip_of_chunks(void **state) {
                       "  k d = 2\n"
                       "  k e = 5\n"
                       "  reverse\n"
+                      "  segments\n"
                       "  arg x: bf16[60]\n"
                       "  arg states: f32[90]\n"
                       "  arg y: f32[150]\n"

@@ -1,7 +1,10 @@
 """compare_recurrence.py STRATA MODELS_DIR: linear_attention alone (tests/models/linear/recurrence.strata) against its recurrence
 in float64, results, final states and gradients of both: every kind of decay with both rules, inputs that are hard on the
-chunkwise form, and packed sequences with states of their own. f32 and bf16.
+chunkwise form, and packed sequences with states of their own. f32 and bf16. Where $STRATA_LIBCUDA and $STRATA_NVRTC are
+the emulation of a GPU (docs/simt.md), segments there too.
 """
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -80,7 +83,7 @@ def forgetting(rng, size):
 
 HARD = {"near parallel keys": ({}, {"cosine": 0.99, "strength": 0.99, "decay": lambda rng, size: np.full(size, -1e-3)}),
         "gates at 0 and far below": ({}, {"decay": forgetting}),
-        "segments": ({"h": 1, "t": 1024, "threads": 8}, {"decay": forgetting}),
+        "segments": ({"h": 1, "t": 1031, "threads": 8}, {"decay": forgetting}),  # a prime number
         "one token": ({"t": 1}, {}), "two tokens": ({"t": 2}, {}), "a chunk and one": ({"t": 65}, {})}
 
 
@@ -106,10 +109,9 @@ def compare_run(strata, report, name, case, reference):
     want = {"y": y, "final": final, **{f"grad.{theirs}": grads[ours] for theirs, ours in used.items()}}
     maps = {"key_map": np.eye(settings["dk"], dtype=np.float32), "value_map": np.eye(settings["dv"], dtype=np.float32)}
     settings = dict(settings)
-    threads = settings.pop("threads", None)
-    for dtype in ("f32", "bf16"):
-        flags = ["--dtype", dtype] + (["--threads", str(threads)] if threads else [])
-        got = strata.run(model, settings, {**params, **maps}, inputs, *flags)
+    flags = [f"--{option}={settings.pop(option)}" for option in ("threads", "target") if option in settings]
+    for dtype in ("f32",) if case[1].get("target") else ("f32", "bf16"):
+        got = strata.run(model, settings, {**params, **maps}, inputs, "--dtype", dtype, *flags)
         for key in want:
             limit = compare.LIMIT + (ROUNDING if dtype == "bf16" and key in STORED else 0)
             report.check(f"{name}, {dtype}: {key}", compare.error_between(got[key], want[key]), limit)
@@ -173,6 +175,9 @@ def main(program, _models):
         for rule, decays in (("additive", "none"), ("delta", "head")):
             compare_packed(strata, report, f"{rule}, {decays}, packed", {"rule": rule, "decays": decays}, {}, rng)
         hardest = {"rule": "delta", "decays": "channel"}
+        if "STRATA_LIBCUDA" in os.environ and any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "g++", "clang++")):
+            segments, options = HARD["segments"]
+            compare_case(strata, report, "segments, emulated GPU", {**hardest, **segments, "target": "cuda:sm_90a"}, options, rng)
         compare_packed(strata, report, "packed, gates at 0 and far below", hardest, {"decay": forgetting}, rng)
         compare_packed(strata, report, "packed, longer than longest", {**hardest, "longest": 50}, {}, rng)
         compare_bad_offsets(strata, report, rng)

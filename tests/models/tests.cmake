@@ -61,5 +61,8 @@ models_python(compare_recurrence $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/mod
 models_python(compare_linear $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
 models_python(compare_kimi $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
 models_python(compare_mapping $<TARGET_FILE:strata> ${PROJECT_SOURCE_DIR}/models)
+# Also on the emulation of a GPU (tests/gpu).
+set_tests_properties(models/compare_recurrence PROPERTIES ENVIRONMENT
+    "ASAN_OPTIONS=detect_leaks=0;STRATA_LIBCUDA=$<TARGET_FILE:emulated_cuda>;STRATA_NVRTC=$<TARGET_FILE:strata_nvrtc_text>")
 # Many small models: the others show the sanitizers the same code.
 set_tests_properties(models/compare_schemes models/compare_recurrence PROPERTIES LABELS slow)
