@@ -336,7 +336,10 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
     Sublayers marks = elaboration_sublayers(e);
     if (sublayers) add_marks(g, arena, marks);
     bool bound = graph_bind_axes(g, request->bindings), chunk = is_incremental(kind);
-    if (bound) g = pass_simplify(g, arena);
+    if (bound) {
+        pass_axes(g);
+        g = pass_simplify(g, arena);
+    }
     // Of a chunk other tokens are grouped than of a whole sequence.
     if (bound && !chunk) g = pass_grouped(g, arena);
     if (bound) {

@@ -179,22 +179,26 @@ static uint32_t role_of(const Fuse *f, uint32_t a) {
     return first.i ? first.i : a;
 }
 
+static void mark_small(Fuse *f, AxisId a) {
+    if (graph_extent(f->graph, a) <= 16) f->unrolled[a.i] = true;
+}
+
 // Sources that are stacked in parts (heads): the parts meet again in what is done with all of a
 // source, if they are few.
 static void mark_heads(Fuse *f, const Value *source) {
     for (uint32_t i = 0; source->op == OP_SPLIT && i + 1 < source->attr.to_count; i++)
-        if (graph_extent(f->graph, source->attr.to[i]) <= 16)
-            f->unrolled[source->attr.to[i].i] = true;
+        mark_small(f, source->attr.to[i]);
 }
 
 // Axes that stack and window make are small and known: their points become separate tiles. So
-// are axes that play other roles of one.
+// are small axes that points are taken of, and axes that play other roles of one.
 static void mark_unrolled(Fuse *f) {
     for (uint32_t v = 1; v < f->graph->values.len; v++) {
         const Value *value = &f->graph->values.ptr[v];
         if (value->op == OP_STACK || value->op == OP_PUT || value->op == OP_WINDOW)
             f->unrolled[value->attr.to[0].i] = true;
         if (value->op == OP_UNWINDOW) f->unrolled[value->attr.along[1].i] = true;
+        if (value->op == OP_TAKE) mark_small(f, value->attr.along[0]);
         for (uint32_t k = 0; value->op == OP_STACK && k < value->arity; k++)
             mark_heads(f, graph_value(f->graph, value->in[k]));
     }

@@ -126,28 +126,35 @@ static bool is_one_row(const Fuse *f, const Group *g) {
     return true;
 }
 
-static bool same_cols(const Group *p, const Group *q) {
+// What has no cols goes with any.
+static bool cols_agree(const Group *p, const Group *q) {
+    if (p->cols.count == 0 || q->cols.count == 0) return true;
     return p->cols.count == q->cols.count &&
            memcmp(p->cols.axes, q->cols.axes, p->cols.count * sizeof *p->cols.axes) == 0;
 }
 
+static bool join_small(Fuse *f, Group *p, Group *q) {
+    Cols cols;
+    bool joins = p != q && cols_agree(p, q) && !scalar_link_refused(f, p, q) &&
+                 !join_refused(f, p, q, &cols);
+    if (joins) group_join(f, p, q, &cols);
+    return joins || p == q;
+}
+
 // Users of scalar v that are one row, such as the updates of all weights of norms, join the
-// last one before them with the same cols.
+// first one before them that they may.
 static void join_small_users(Fuse *f, uint32_t v) {
     uint32_t count = 0,
              *small = arena_array(f->arena, uint32_t, f->users_at[v + 1] - f->users_at[v] + 1);
     for (uint32_t u = f->users_at[v]; u < f->users_at[v + 1]; u++) {
-        uint32_t user = f->users[u], before = count;
+        uint32_t user = f->users[u];
         if (f->homes[user] != HOME_COMPUTED) continue;
-        Group *q = fuse_group(f, (ValueId){user}), *p = NULL;
+        Group *q = fuse_group(f, (ValueId){user});
         if (!is_one_row(f, q)) continue;
-        while (before > 0 && (!p || !same_cols(p, q)))
-            p = fuse_group(f, (ValueId){small[--before]});
-        small[count++] = user;
-        Cols cols;
-        if (p && p != q && same_cols(p, q) && !join_refused(f, p, q, &cols) &&
-            !scalar_link_refused(f, p, q))
-            group_join(f, p, q, &cols);
+        bool joined = false;
+        for (uint32_t i = 0; i < count && !joined; i++)
+            joined = join_small(f, fuse_group(f, (ValueId){small[i]}), q);
+        if (!joined) small[count++] = user;
     }
 }
 

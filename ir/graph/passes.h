@@ -11,6 +11,9 @@
 void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count,
                         ValueId *grads);
 
+// Axes of equal name and extent that no operation has two of become one. In place: comes first.
+void pass_axes(Graph *g);
+
 // A new graph with the same leaves (same numbers, also unused ones), outputs and updates:
 // constants folded, common subexpressions shared, dead values gone, reduce_sum(mul) made
 // contract, algebra that removes traffic. Axes keep names.

@@ -84,17 +84,20 @@ def compare_all(model, report, which, settings, inputs, rng):
     return inits
 
 
-# A mix of sources is one kernel with the norm behind it: the forward pass has as many kernels as that of `standard`.
+# A mix of sources is one kernel with the norm behind it: the forward pass has as many kernels as that of `standard`. And how
+# many more the others have a sublayer.
 ONE_KERNEL = ("hyper_static", "full", "block", "window", "heads", "sigmoid", "no_norm")
-# How many kernels more than with `block` a training step of the tiny model may have: what makes the gradients of
-# further parameters, and for heads sums of gradients, which the kernels of blocks take up.
-MORE_KERNELS = {"recency": 2, "difference": 2, "temperature": 12}
+MORE_A_SUBLAYER = {"input_query": 2, "hyper": 2, "mhc": 3, "mhc_lite": 4}
+# How many kernels more than with `block` a training step of the tiny model may have (docs/depth.md says which).
+MORE_KERNELS = {"difference": 0, "recency": 1, "temperature": 2}
 
 
 def count_kernels(library, own, report):
     standard, block = library.kernels("standard"), library.kernels("block")
-    for name in ONE_KERNEL:
-        report.check(f"{name}: as many kernels as standard", abs(library.kernels(name)[0] - standard[0]), 0)
+    sublayers = 4
+    for name, more in {**dict.fromkeys(ONE_KERNEL, 0), **MORE_A_SUBLAYER}.items():
+        wanted = standard[0] + more * sublayers
+        report.check(f"{name}: {wanted} kernels", abs(library.kernels(name)[0] - wanted), 0)
     for name, more in MORE_KERNELS.items():
         forward, step = own.kernels(name)
         report.check(f"{name}: as many kernels as block", abs(forward - block[0]), 0)
