@@ -5,13 +5,30 @@
 
 typedef Str (*CaseText)(Arena *arena, const GroupedCase *c);
 
-static void check(CaseText text_of, GroupedCase c) {
-    TileBench b;
-    bench_open(&b);
+static void check_text(TileBench *b, const char *text) {
     KernelCheck usual = kernel_check_usual();
     usual.prepare = grouped_prepare;
     usual.tolerance = 2e-5;  // sums of at most 103 products of numbers below 2
-    kernel_check_text(&b, text_of(&b.arena, &c).ptr, usual);
+    kernel_check_text(b, text, usual);
+}
+
+static void check(CaseText text_of, GroupedCase c) {
+    TileBench b;
+    bench_open(&b);
+    check_text(&b, text_of(&b.arena, &c).ptr);
+    bench_close(&b);
+}
+
+// Of bf16, with sums that are not rounded to it.
+static void check_sums(CaseText text_of, GroupedCase c) {
+    static const char rounded[] = "arg y: bf16";
+    TileBench b;
+    bench_open(&b);
+    const char *text = text_of(&b.arena, &c).ptr, *at = strstr(text, rounded);
+    assert_non_null(at);
+    Str sums = str_printf(&b.arena, "%.*sarg y: f32%s", (int)(at - text), text,
+                          at + sizeof rounded - 1);
+    check_text(&b, sums.ptr);
     bench_close(&b);
 }
 
@@ -28,6 +45,21 @@ static void test_at(void **state) {
     check(grouped_turned_text, (GroupedCase){150, 33, 70, panels, "f32"});
     check(grouped_at_text, (GroupedCase){150, 33, 70, "  knob pack_a = 1\n", "f32"});
     check(grouped_at_text, (GroupedCase){150, 33, 70, "", "bf16"});
+}
+
+// Two neighbouring k at once, where the level can; of test_into they are rows that are picked.
+static void test_pairs(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    static const char *const knobs[] = {"", "  knob pack_b = 1\n  knob nv = 1\n  knob mr = 4\n",
+                                        "  knob pack_a = 1\n  knob ku = 4\n"};
+    for (int i = 0; i < 6; i++) {
+        GroupedCase c = {i & 1 ? 150 : 48, i & 1 ? 34 : 33, 70, knobs[i % 3], "bf16"};
+        check_sums(grouped_at_text, c);
+        check_sums(grouped_turned_text, c);
+        c.tile = i & 1 ? 152 : 41;
+        check_sums(grouped_into_text, c);
+    }
 }
 
 static void test_epilogue(void **state) {
@@ -66,9 +98,8 @@ static void test_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_at),
-        cmocka_unit_test(test_epilogue),
-        cmocka_unit_test(test_into),
+        cmocka_unit_test(test_at),       cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_epilogue), cmocka_unit_test(test_into),
         cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
