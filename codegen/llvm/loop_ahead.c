@@ -17,7 +17,7 @@
 
 enum {
     LINE_BYTES = 64,
-    SECOND_BYTES = 1 << 20,  // of the second-level cache, for rows
+    SECOND_BYTES = 3 << 18,  // of the second-level cache, for rows
     MOST_AT_ONCE = 2,        // k that a block copies every ku k
     MOST_COLS = 4,           // cols along k that a block asks for
     EARLY = 64,              // k before it is copied a vector is asked for
