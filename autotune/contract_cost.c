@@ -67,6 +67,7 @@ static const double share_waited = 0.03;  // of the rest others wait for so much
 static const double times_shared_rows = 1.25;  // see shares_rows
 static const double bytes_a_cycle = 8;         // from memory beyond the second-level cache
 static const double close_bytes_a_cycle = 24;  // from that cache
+static const double rows_bytes_a_cycle = 64;   // see rows_cost_in_place
 static const double lines_again = 1.25;        // times as long from memory, where cols_alias
 static const double times_no_strands = 1.25;   // or where it comes in no strands
 static const double loads_unpaired = 1.5;      // of a vector of 16 bits that stands alone
@@ -383,11 +384,18 @@ static double partial_cost(const Task *t) {
     return bytes > CLOSE_BYTES / 2 ? 2 * (k_steps(t) - 1) * bytes / bytes_a_cycle : 0;
 }
 
+// What the sums do not hide of reading rows: tasks that share them, each for its cols, read
+// them again.
+static double rows_cost_in_place(const Task *t) {
+    double bytes = (double)t->c->k * t->rows * ELEMENT_BYTES;
+    return t->pack_a || t->dot_form ? 0 : bytes / rows_bytes_a_cycle;
+}
+
 static double task_cost(Task *t, double rows, double cols) {
     t->rows = rows;
     t->cols = cols;
-    return together(blocks_cost(t), traffic_cost(t)) + rows_packing_cost(t) +
-           cols_packing_cost(t) + partial_cost(t) + cycles_a_task;
+    return together(blocks_cost(t), traffic_cost(t)) + rows_cost_in_place(t) +
+           rows_packing_cost(t) + cols_packing_cost(t) + partial_cost(t) + cycles_a_task;
 }
 
 // Tasks of one point of the grid: those at the ends are smaller.
@@ -431,8 +439,8 @@ static double parts_cost(const ContractShape *c) {
     return c->parts > 1 ? start + bytes / shared_bytes_a_cycle : 0;
 }
 
-// Do threads read parts of the same rows of memory, a page long or shorter? The processor, which
-// looks ahead along a row, then brings each of them what the others read.
+// Do threads read parts of the same rows of memory, a page long or shorter? The processor,
+// which looks ahead along a row, then brings each of them what the others read.
 static bool shares_rows(const ContractShape *c, const Schedule *s) {
     bool apart = s->nc >= c->n || (double)s->nc * cols_bytes(c) > FAR_BYTES;
     return is_thin(c) && c->threads > 1 && !apart;
