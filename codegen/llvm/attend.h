@@ -12,7 +12,8 @@
 typedef struct {
     const TileOp *load;
     int along, k;   // n or m; the elements of a row
-    int64_t width;  // of a row: k's extent, rounded up to vectors
+    int64_t width;  // of a row: k's elements, rounded up to vectors
+    bool pairs;     // an element is a pair of bf16, as in memory; else f32
     IrValue copy;   // [key of the chunk, or query of the block][width]; NULL: read in place
 } Rows;
 
@@ -20,6 +21,8 @@ typedef struct {
 typedef struct {
     TileId dot;
     int k;
+    int64_t count;          // products of a score: k's extent, or half of it
+    bool pairs;             // of bf16: see Rows
     const TileOp *of_m;     // the queries
     const Rows *of_n;       // the keys
     IrValue turned;         // [strip of the block][k][query]: the block's queries, turned
@@ -90,6 +93,8 @@ IrValue load_pointer(const Attend *a, const TileOp *op, const IrValue *index);
 // A vector of elements along a dimension, from this index of it on.
 IrValue load_vector(const Attend *a, const TileOp *op, const IrValue *index, int along,
                     IrValue mask);
+// Likewise twice as many of bf16 that are neighbours, as they lie in memory.
+IrValue load_pairs(const Attend *a, const TileOp *op, const IrValue *index, IrValue mask);
 IrValue mask_count(const Attend *a, IrValue count);  // lanes below an i64; NULL: all
 
 IrValue begin_value(const Attend *a);                               // of the task, from `start`

@@ -16,24 +16,33 @@ static DType arg_type(const Attend *a, const TileOp *op) {
 static IrValue turned_pointer(Attend *a, const Scores *s, IrValue query, IrValue k) {
     Builder *b = a->b;
     IrValue in_strip = LLVMBuildURem(b->at, query, build_i64(b, a->strip), "");
-    IrValue strip = build_imul(b, minus(b, query, in_strip), extent(a, s->k));
+    IrValue strip = build_imul(b, minus(b, query, in_strip), s->count);
     IrValue at = build_iadd(b, build_iadd(b, strip, in_strip), build_imul(b, k, a->strip));
     return build_gep(b, b->f32, s->turned, at);
 }
 
-// `rows` k from `k` on of the lanes' queries: loaded along k, stored along the queries. What
-// lies behind the block's last query is read there instead; nothing uses it.
+// A vector of elements along k from the index on, of which there are `count`.
+static IrValue load_along_k(const Attend *a, const TileOp *op, const IrValue *index, int k,
+                            bool pairs, int64_t count) {
+    Builder *b = a->b;
+    int lanes = pairs ? 2 * a->lanes : a->lanes;
+    int there = (int)(count < a->lanes ? count : a->lanes) * (pairs ? 2 : 1);
+    IrValue mask = there < lanes ? build_mask_first(b, there, lanes) : NULL;
+    return pairs ? load_pairs(a, op, index, mask) : load_vector(a, op, index, k, mask);
+}
+
+// `rows` elements from `k` on of the lanes' queries: loaded along k, stored along the queries.
+// What lies behind the block's last query is read there instead; nothing uses it.
 static void turn_square(Attend *a, const Scores *s, IrValue first, IrValue k, int rows) {
     Builder *b = a->b;
     IrValue x[MAX_LANES], index[TILE_MAX_DIMS];
     IrValue last = plus(a, a->block_at.count, -1);
-    IrValue mask = rows < a->lanes ? build_mask_first(b, rows, a->lanes) : NULL;
     memcpy(index, a->index, sizeof index);
-    index[s->k] = k;
+    index[s->k] = build_imul(b, k, s->pairs ? 2 : 1);
     for (int i = 0; i < a->lanes; i++) {
         IrValue query = at_most(b, plus(a, first, i), last);
         index[a->m] = build_iadd(b, a->block_at.first, query);
-        x[i] = load_vector(a, s->of_m, index, s->k, mask);
+        x[i] = load_along_k(a, s->of_m, index, s->k, s->pairs, rows);
     }
     build_transpose(b, x, a->lanes);
     IrValue to = turned_pointer(a, s, first, k);
@@ -43,12 +52,12 @@ static void turn_square(Attend *a, const Scores *s, IrValue first, IrValue k, in
 
 static void turn_by_squares(Attend *a, const Scores *s, IrValue first) {
     Builder *b = a->b;
-    int64_t whole = extent(a, s->k) / a->lanes * a->lanes;
+    int64_t whole = s->count / a->lanes * a->lanes;
     Loop ks = {.count = 0};
     loop_begin(b, &ks, build_i64(b, 0), build_i64(b, whole), a->lanes);
     turn_square(a, s, first, ks.index, a->lanes);
     loop_end(b, &ks);
-    int rest = (int)(extent(a, s->k) - whole);
+    int rest = (int)(s->count - whole);
     if (rest) turn_square(a, s, first, build_i64(b, whole), rest);
 }
 
@@ -105,10 +114,10 @@ void copy_rows(Attend *a, const Rows *r) {
     index[r->k] = build_i64(b, 0);
     announce_row(a, r, index);
     IrValue to = build_gep(b, b->f32, r->copy, build_imul(b, rows.index, r->width));
+    int64_t pair = r->pairs ? 2 : 1, count = extent(a, r->k) / pair;
     for (int64_t k = 0; k < r->width; k += a->lanes) {
-        index[r->k] = build_i64(b, k);
-        IrValue mask = mask_count(a, build_i64(b, extent(a, r->k) - k));
-        build_store(b, load_vector(a, r->load, index, r->k, mask),
+        index[r->k] = build_i64(b, k * pair);
+        build_store(b, load_along_k(a, r->load, index, r->k, r->pairs, count - k),
                     build_gep_bytes(b, to, k * 4), (unsigned)a->lanes * 4);
     }
     loop_end(b, &rows);

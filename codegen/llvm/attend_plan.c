@@ -2,6 +2,7 @@
 // the scores, and the close memory for them.
 #include "base/check.h"
 #include "codegen/llvm/attend.h"
+#include "ir/tile/tile_access.h"
 
 enum {
     BLOCK = 256,        // queries that share copies of keys, if the program leaves it open
@@ -70,6 +71,7 @@ static bool dot_plan(Attend *a, TileId v) {
         if (a->score_count == ATTEND_MOST_DOTS) return refuse(a, "too many dots");
         Scores *s = &a->scores[a->score_count++];
         *s = (Scores){.dot = v, .k = only_dim(op->over), .of_m = x, .of_n = rows_of(a, y)};
+        s->count = dim_at(a, s->k)->extent;
         if (a->few) s->rows_of_m = rows_of(a, x);
         return true;
     }
@@ -77,6 +79,33 @@ static bool dot_plan(Attend *a, TileId v) {
     bool over_n = (op->over >> a->n & 1) != 0;
     a->sums[a->sum_count++] = (Sums){.dot = v, .over_n = over_n, .rows = rows_of(a, y)};
     return true;
+}
+
+// ---- pairs of bf16
+
+static bool is_along(const TileOp *load, int k) { return load->access.stride[k] == 1; }
+
+// The keys' rows are copied as pairs, so that nothing else may read them.
+static bool can_pair(const Attend *a, const Scores *s) {
+    bool along = is_along(s->of_m, s->k) && is_along(s->of_n->load, s->k);
+    int readers = 0;
+    for (int i = 0; i < a->score_count; i++)
+        readers += a->scores[i].of_n == s->of_n;
+    for (int i = 0; i < a->sum_count; i++)
+        readers += a->sums[i].rows == s->of_n;
+    return a->b->level == CPU_AVX512BF16 && !a->few && along && s->count % 2 == 0 &&
+           readers == 1 && tile_dot_of_bf16(a->p, tile_op(a->p, s->dot));
+}
+
+static void pairs_plan(Attend *a) {
+    for (int i = 0; i < a->score_count; i++) {
+        Scores *s = &a->scores[i];
+        if (!can_pair(a, s)) continue;
+        Rows *r = &a->rows[s->of_n - a->rows];
+        s->pairs = r->pairs = true;
+        s->count /= 2;
+        r->width = round_to(s->count, a->lanes);
+    }
 }
 
 static bool op_plan(Attend *a, uint32_t i) {
@@ -206,7 +235,7 @@ static void weights_plan(Attend *a) {
 static void memory_plan(Attend *a) {
     for (int i = 0; i < a->score_count; i++) {
         Scores *s = &a->scores[i];
-        if (!a->few) s->turned = room(a, dim_at(a, s->k)->extent * a->block);
+        if (!a->few) s->turned = room(a, s->count * a->block);
         s->panel = room(a, panel_elements(a));
     }
     weights_plan(a);
@@ -259,6 +288,7 @@ bool attend_plan(Attend *a, Builder *b) {
     for (uint32_t i = 1; i < a->p->ops.len; i++)
         if (!op_plan(a, i)) return false;
     passes_plan(a);
+    pairs_plan(a);
     if (!sizes_plan(a)) return false;
     memory_plan(a);
     return true;

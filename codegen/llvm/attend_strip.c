@@ -25,9 +25,8 @@ static IrValue key_rows(Attend *a, IrValue base, int64_t width) {
 // What all queries of the block meet in whole panels, and the edges of the band query by query.
 static void scores_emit(Attend *a, const Scores *s) {
     Builder *b = a->b;
-    int64_t width = dim_at(a, s->k)->extent;
     Product p = {.a = key_rows(a, s->of_n->copy, s->of_n->width),
-                 .b = strip_rows(a, s->turned, width),
+                 .b = strip_rows(a, s->turned, s->count),
                  .c = s->panel,
                  .a_across = s->of_n->width,
                  .a_step = 1,
@@ -35,8 +34,9 @@ static void scores_emit(Attend *a, const Scores *s) {
                  .c_pitch = a->strip,
                  .row = a->whole,
                  .rows = a->whole_end,
-                 .count = build_i64(b, width),
-                 .cols = a->strip};
+                 .count = build_i64(b, s->count),
+                 .cols = a->strip,
+                 .pairs = s->pairs};
     build_line(b, tile_op(a->p, s->dot)->span);
     product_call(b, &p);
     IrValue ahead = minus(b, place_of(a, a->strip_at.first), a->keys.first);

@@ -77,6 +77,14 @@ IrValue load_vector(const Attend *a, const TileOp *op, const IrValue *index, int
     return element_gather(b, type, lane_pointers(a, op, pointer, along), mask);
 }
 
+IrValue load_pairs(const Attend *a, const TileOp *op, const IrValue *index, IrValue mask) {
+    Builder *b = a->b;
+    build_line(b, op->span);
+    IrValue pointer = load_pointer(a, op, index);
+    IrValue x = element_load_raw(b, arg_type(a, op), pointer, 2 * a->lanes, mask);
+    return build_bitcast(b, x, type_vector(b->f32, a->lanes));
+}
+
 // A vector of close memory.
 static IrValue close_vector(const Attend *a, IrValue base, IrValue offset) {
     Builder *b = a->b;

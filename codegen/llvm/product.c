@@ -46,7 +46,7 @@ static void step(Block *k, IrValue a, IrValue row) {
         y = build_splat(b, p->negate ? build_fneg(b, y) : y, b->lanes);
         for (int j = 0; j < k->vectors; j++) {
             IrValue *sum = &k->sums[i * k->vectors + j];
-            *sum = build_fma(b, y, x[j], *sum);
+            *sum = p->pairs ? build_dot_pairs(b, y, x[j], *sum) : build_fma(b, y, x[j], *sum);
         }
     }
 }
@@ -216,7 +216,7 @@ void product_call(Builder *b, const Product *p) {
     const ProductAhead *x = &p->ahead[0], *y = &p->ahead[1];
     int64_t key[] = {p->a_across, p->a_step,  p->b_step, p->c_pitch, p->cols,  p->unit,
                      p->add,      p->negate,  x->pitch,  x->element, x->steps, x->write,
-                     y->pitch,    y->element, y->steps,  y->write};
+                     y->pitch,    y->element, y->steps,  y->write,   p->pairs};
     for (int i = 0; i < COUNT; i++)
         args[i] = *values[i];
     Routine routine;

@@ -1,6 +1,6 @@
 // product.h: small products of matrices in close memory, blocks of rows x vectors summed in
-// registers: c[row][col] (+)= sum over k of a[row, k] * b[k][col], all f32. ATTEND and CHUNK
-// are made of them.
+// registers: c[row][col] (+)= sum over k of a[row, k] * b[k][col], f32 but for pairs. ATTEND
+// and CHUNK are made of them.
 #pragma once
 
 #include "codegen/llvm/builder.h"
@@ -28,6 +28,7 @@ typedef struct {
     int64_t unit;   // a power of two that divides rows; 0: any number of rows
     bool add;       // to what c holds
     bool negate;    // the products
+    bool pairs;     // elements of a and b are pairs of bf16, whose products are added
     IrValue scale;  // what c holds is multiplied by scale[col] first; NULL: it is not
     ProductAhead ahead[PRODUCT_MOST_AHEAD];
 } Product;

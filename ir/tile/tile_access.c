@@ -234,11 +234,14 @@ bool tile_accesses_disjoint(const TileProgram *p, const TileOp *a, const TileOp 
 }
 
 bool tile_dot_of_bf16(const TileProgram *p, const TileOp *dot) {
+    uint32_t innermost = p->dim_count - 1;
+    while (!(dot->over >> innermost & 1))
+        innermost--;
     for (int i = 0; i < 2; i++) {
         const TileOp *op = tile_op(p, dot->in[i]);
         if (op->kind != TILE_LOAD && op->kind != TILE_GATHER) return false;
         if (p->args.ptr[op->access.arg].type != DTYPE_BF16) return false;
-        if (!(op->dims >> (p->dim_count - 1) & 1)) return false;
+        if (!(op->dims >> innermost & 1)) return false;
     }
     return true;
 }

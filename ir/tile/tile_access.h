@@ -42,8 +42,8 @@ DimSet tile_access_moves(const TileAccess *access);     // dims with a stride
 // In how many parts tasks divide a dimension: its tiles (GRID: points).
 int64_t tile_dim_tiles(const TileProgram *p, uint32_t dim);
 bool tile_dim_splits(const TileProgram *p, uint32_t dim);  // is that more than one?
-// Are both operands of a DOT bf16 as they come from memory, at the innermost dimension? Then an
-// emitter may multiply them as such.
+// Are both operands of a DOT bf16 as they come from memory, at the innermost dimension that it
+// sums over? Then an emitter may multiply them as such.
 bool tile_dot_of_bf16(const TileProgram *p, const TileOp *dot);
 DimSet tile_tokens(const TileProgram *p);  // m and n
 // Without the dim of segments: what moves along tokens, or is computed for each tile, is no

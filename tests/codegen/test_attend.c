@@ -107,6 +107,24 @@ static void test_chunks(void **state) {
     check_stored(&rows[1], true, DTYPE_BF16);
 }
 
+// Scores of bf16 by pairs of neighbours along the width, where it is even and they are stored
+// so; in gradients only of what no sum reads as well.
+static void test_pairs(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    static const AttendCase rows[] = {
+        {90, 90, 192, 128, 1, 1, CAUSAL, false, 32, 16, 0, false, false, 0},
+        {33, 70, 34, 70, 2, 2, ALL, false, 0, 0, 0, false, false, 0},
+        {150, 150, 16, 6, 1, 2, {0, 70}, false, 80, 16, 1, false, false, 0},
+        {35, 30, 19, 3, 1, 3, ALL, false, 0, 0, 0, false, false, 0},
+        {35, 35, 12, 12, 2, 2, CAUSAL, true, 16, 16, 0, false, false, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        check_stored(&rows[i], false, DTYPE_BF16);
+        check_stored(&rows[i], true, DTYPE_BF16);
+    }
+}
+
 // Several sequences in one: a query sees keys of its own only, which may begin in a late chunk.
 static void test_segments(void **state) {
     (void)state;
@@ -225,6 +243,7 @@ int main(void) {
         cmocka_unit_test(test_widths_and_layouts),
         cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_segmented),
