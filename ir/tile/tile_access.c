@@ -33,7 +33,8 @@ bool tile_by_tiles(const TileProgram *p, const TileOp *op) {
 }
 
 DimSet tile_own_dims(const TileProgram *p, DimSet dims) {
-    return p->segments ? (DimSet)(dims & ~(1U << tile_dealt_to(p))) : dims;
+    if (!p->segments) return dims;
+    return (DimSet)(dims & ~(1U << tile_dealt_to(p)));
 }
 
 double tile_points(const TileProgram *p, DimSet dims) {
