@@ -116,7 +116,7 @@ const PlanEntry *plan_entry(const Plan *plan, const char *name);    // NULL if a
 bool plan_entry_uses(const PlanEntry *e, uint32_t tensor);          // reads or writes it
 int plan_tensor_find(const Plan *plan, TensorKind kind, Str name);  // -1 if absent
 int64_t extents_product(const int64_t *extents, uint32_t rank);
-int64_t plan_tensor_count(const PlanTensor *t);                     // elements
+int64_t plan_tensor_count(const PlanTensor *t);  // elements
 int64_t plan_tensor_bytes(const PlanTensor *t);
 // "tokens[B=3, T=17]": element i by its axes.
 void plan_tensor_position(const PlanTensor *t, int64_t i, StrBuf *out);

@@ -1,5 +1,6 @@
-// loop_pack.c: copies of operand tiles in close memory, as f32 or pairs of bf16, in the order in
-// which the register kernel reads them. What stands at k before the dot is computed on the way.
+// loop_pack.c: copies of operand tiles in close memory, as f32 or pairs of bf16, in the order
+// in which the register kernel reads them. What stands at k before the dot is computed on the
+// way.
 //
 //     rows, by vectors along k:    [row][k], row_pitch apart
 //     rows, by vectors along rows: [block of mr rows][k][mr]
