@@ -445,7 +445,7 @@ static const Mutation in_recurrence[] = {
     PLANT("row + 16 < 32 ? row + 16 : 32", "row < 32 ? row : 32", "wrong"),
     PLANT("unit_multiply<true>(sums, row, col, 0, 16, left_12",
           "unit_multiply<false>(sums, row, col, 0, 16, left_12", "wrong"),
-    PLANT("number = step", "number = 1 - step", "wrong"),
+    PLANT("first = number * 32", "first = (1 - number) * 32", "wrong"),
     PLANT("if (!(t_at < count)) return;\n                    const float v_14",
           "const float v_14", NULL),
     PLANT("carry_2[d_at * 28 + e_at] = 0.0f;", "", "wrong"),
