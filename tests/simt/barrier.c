@@ -150,6 +150,11 @@ void call_barrier_arrive(Machine *m, uint32_t at, uint32_t rank, uint32_t expect
     barrier_arrival(m, b);
 }
 
+bool barrier_passed(Machine *m, uint32_t at, uint32_t parity) {
+    barrier_check(m, m->running->block, at, false);
+    return (barrier_get(m, m->running->block, at)->phase & 1) != parity;
+}
+
 void call_barrier_wait(Machine *m, uint32_t at, uint32_t parity) {
     if (parity > 1) machine_fail(m, "barrier_wait for parity %u", parity);
     barrier_check(m, m->running->block, at, false);

@@ -29,6 +29,13 @@ typedef struct {
     uint32_t columns;
     bool f16, across_a, across_b, add;
 } SimtProduct;
+// An operand of an asm statement.
+typedef struct {
+    uint64_t value;      // of one that is written its address
+    char written, kind;  // '=', '+' or 0; the letter of the constraint
+    uint8_t bytes;
+    bool is_float;
+} SimtOperand;
 // What the built-in variables say of the thread that runs.
 typedef struct {
     SimtDim thread, block, threads, blocks;

@@ -228,6 +228,8 @@ const unsigned char (*warp_exchange(Machine *m, const char *what, uint32_t mask,
 // Fails unless the running thread may use the barrier at this shared address, itself or through
 // the copy engine.
 void barrier_check(Machine *m, Block *block, uint32_t address, bool async);
+// Would the running thread pass without waiting?
+bool barrier_passed(Machine *m, uint32_t address, uint32_t parity);
 // Bytes have come; a thread's copies have come and arrive. The event is theirs.
 void barrier_complete(Machine *m, Block *block, uint32_t address, uint32_t bytes,
                       uint32_t epoch);

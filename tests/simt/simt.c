@@ -43,11 +43,12 @@ bool simt_available(void) {
 #endif
 }
 
+static const char models[] = "#include \"prelude.cuh\"\n#include \"wgmma.cuh\"\n"
+                             "#include \"stream.cuh\"\n#include \"chunk.cuh\"\n";
+static const char ptx[] = "#include \"ptx.cuh\"\n";
+
 // Each text in a namespace and with its own name for `kernel`; then the table of entries.
 static void print_source(StrBuf *out, const CudaKernel *kernels, uint32_t count) {
-    strbuf_addz(out,
-                "#include \"prelude.cuh\"\n#include \"wgmma.cuh\"\n#include \"stream.cuh\"\n"
-                "#include \"chunk.cuh\"\n");
     for (uint32_t i = 0; i < count; i++)
         strbuf_addf(out,
                     "#undef SIMT_SECTION\n#define SIMT_SECTION \"simt_shared_%u\"\n"
@@ -114,24 +115,36 @@ static bool load(Diag *diag, const char *directory, Simt *simt) {
     return true;
 }
 
-bool simt_build(Diag *diag, Arena *arena, const CudaKernel *kernels, uint32_t count,
-                Simt **out) {
+// kernels: simt->count, behind `headers`.
+static bool build(Diag *diag, Arena *arena, const char *headers, Simt *simt) {
     const char *root = getenv("TMPDIR");
     char directory[128];
     snprintf(directory, sizeof directory, "%s/simt-XXXXXX", root && *root ? root : "/tmp");
     if (!mkdtemp(directory))
         return diag_fail(diag, FAIL_ENVIRONMENT, "cannot make a directory like %s", directory);
     StrBuf source = {0};
-    print_source(&source, kernels, count);
-    Simt *simt = arena_new(arena, Simt);
-    *simt = (Simt){.kernels = kernels, .count = count};
+    strbuf_addz(&source, headers);
+    print_source(&source, simt->kernels, simt->count);
     Str path = str_printf(arena, "%s/batch.cpp", directory);
     bool ok = io_write(diag, path, source.ptr, source.len) && compile(diag, arena, directory) &&
               load(diag, directory, simt);
     strbuf_release(&source);
     remove_files(directory);
-    *out = simt;
     return ok;
+}
+
+bool simt_build(Diag *diag, Arena *arena, const CudaKernel *kernels, uint32_t count,
+                Simt **out) {
+    *out = arena_new(arena, Simt);
+    **out = (Simt){.kernels = kernels, .count = count};
+    return build(diag, arena, models, *out);
+}
+
+bool simt_build_plain(Diag *diag, Arena *arena, const CudaKernel *kernels, uint32_t count,
+                      Simt **out) {
+    *out = arena_new(arena, Simt);
+    **out = (Simt){.kernels = kernels, .count = count};
+    return build(diag, arena, ptx, *out);
 }
 
 void simt_close(Simt *simt) {

@@ -37,6 +37,9 @@ bool simt_available(void);
 // does not compile (its messages are in diag). Close it.
 MUST_USE bool simt_build(Diag *diag, Arena *arena, const CudaKernel *kernels, uint32_t count,
                          Simt **out);
+// The same of texts that bring their prelude with them, on ptx.cuh (ptx_text.h).
+MUST_USE bool simt_build_plain(Diag *diag, Arena *arena, const CudaKernel *kernels,
+                               uint32_t count, Simt **out);
 void simt_close(Simt *simt);
 
 // Runs a kernel once; its arguments are the Launch's pointers, in order. False: what the kernel

@@ -2,6 +2,7 @@
 // exact in every format and order.
 #include "tests/simt/simt_kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/dtype.h"
@@ -82,7 +83,7 @@ static bool product_right(const SimtCase *c) {
     for (size_t i = 0; i < 256; i++) {
         float sum = 0;
         for (size_t k = 0; k < 16; k++)
-            sum += bf16_to(a[i / 16 * 16 + k]) * bf16_to(b[k * 16 + i % 16]);
+            sum += 2 * bf16_to(a[i / 16 * 16 + k]) * bf16_to(b[k * 16 + i % 16]);
         right &= y[i] == sum && z[i] == sum;
     }
     return right;
@@ -263,6 +264,131 @@ static SimtCase cluster_new(Arena *arena) {
     c.kernel.launch = launch;
     argument(arena, &c, "y", 4 * 256, DTYPE_F32);
     argument_f32(arena, &c, "x", 16 * 64);
+    return c;
+}
+
+// ---- formats
+
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static bool numbers_right(const SimtCase *c) {
+    const uint32_t *y = c->args[0].data;
+    const float *x = c->args[1].data;
+    bool right = true;
+    for (size_t i = 0; i < 32; i++, x += 4, y += 8) {
+        uint16_t low = bf16_of(x[0]), high = bf16_of(x[1]), half = f16_of(x[2]);
+        const uint32_t expected[8] = {(uint32_t)high << 16 | low,
+                                      (uint32_t)half << 16 | f16_of(x[1]),
+                                      (uint32_t)bf16_of(x[2]) << 16 | half,
+                                      bits_of(f16_to(half)),
+                                      bits_of(bf16_to(low)),
+                                      bits_of(bf16_to(high)),
+                                      y[6],
+                                      bits_of(x[0])};
+        float power;
+        memcpy(&power, y + 6, sizeof power);
+        right &= memcmp(y, expected, sizeof expected) == 0 &&
+                 fabsf(power / exp2f(x[3]) - 1) <= 0x1p-22F;
+    }
+    return right;
+}
+
+// No format has these numbers. PTX gives ex2.approx an error of 2^-22.
+static SimtCase numbers_new(Arena *arena) {
+    SimtCase c = {.file = "numbers", .right = numbers_right};
+    c.kernel.launch = (Launch){.blocks = 1, .threads = 32};
+    argument(arena, &c, "y", 256, DTYPE_F32);
+    float *x = argument_f32(arena, &c, "x", 128);
+    for (size_t i = 0; i < 128; i++)
+        if (i % 4 != 3) x[i] = ((float)i - 60.4F) / 7;
+    return c;
+}
+
+// ---- warpgroups that copy and multiply
+
+static bool roles_right(const SimtCase *c) {
+    const uint16_t *y = c->args[0].data, *a = c->args[1].data, *b = c->args[2].data;
+    bool right = true;
+    for (size_t i = 0; i < 2048; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < 16 && i < 124 * 16; k++)
+            sum += 2 * f16_to(a[i / 16 * 16 + k]) * f16_to(b[k * 16 + i % 16]);
+        right &= f16_to(y[i]) == sum;
+    }
+    return right;
+}
+
+static SimtCase roles_new(Arena *arena) {
+    SimtCase c = {.file = "roles", .right = roles_right};
+    c.kernel.launch = (Launch){.blocks = 1, .threads = 384, .shared_bytes = 8720};
+    argument(arena, &c, "y", 2048, DTYPE_F16);
+    uint16_t *a = argument(arena, &c, "a", 124 * 16, DTYPE_F16);
+    uint16_t *b = argument(arena, &c, "b", 256, DTYPE_F16);
+    for (size_t i = 0; i < 124 * 16; i++)
+        a[i] = f16_of(small_number(i));
+    for (size_t i = 0; i < 256; i++)
+        b[i] = f16_of(small_number(i + 777));
+    return c;
+}
+
+// ---- tensors of 2, 3 and 4 dimensions
+
+static TensorMapSpec map_of(uint32_t rank, uint32_t arg) {
+    static const TensorMapSpec maps[3] = {
+        {.rank = 2, .extent = {32, 16}, .stride = {1, 32}, .box = {32, 2}},
+        {.rank = 3, .extent = {32, 4, 4}, .stride = {1, 32, 128}, .box = {32, 2, 1}},
+        {.rank = 4, .extent = {32, 4, 2, 2}, .stride = {1, 32, 128, 256}, .box = {32, 2, 1, 1}},
+    };
+    TensorMapSpec map = maps[rank - 2];
+    map.arg = arg;
+    map.type = DTYPE_F32;
+    return map;
+}
+
+static void argument_count_up(Arena *arena, SimtCase *c, const char *name) {
+    float *x = argument(arena, c, name, 512, DTYPE_F32);
+    for (size_t i = 0; i < 512; i++)
+        x[i] = (float)i;
+}
+
+static bool lines_right(const SimtCase *c) {
+    return memcmp(c->args[0].data, c->args[1].data, c->args[0].bytes) == 0;
+}
+
+static SimtCase lines_new(Arena *arena) {
+    SimtCase c = {.file = "lines", .right = lines_right};
+    Launch launch = {.blocks = 1, .threads = 32, .shared_bytes = 2064, .map_count = 2};
+    launch.maps[0] = map_of(2, 1);
+    launch.maps[1] = map_of(2, 0);
+    c.kernel.launch = launch;
+    argument(arena, &c, "y", 512, DTYPE_F32);
+    argument_count_up(arena, &c, "x");
+    return c;
+}
+
+static bool planes_right(const SimtCase *c) {
+    const float *y = c->args[0].data, *z = c->args[1].data, *x = c->args[2].data;
+    bool right = true;
+    for (size_t i = 0; i < 512; i++)
+        right &= y[i] == 7 * x[i] && y[512 + i] == 7 * x[i] && z[i] == x[i];
+    return right;
+}
+
+static SimtCase planes_new(Arena *arena) {
+    SimtCase c = {.file = "planes", .right = planes_right};
+    Launch launch = {
+        .blocks = 2, .threads = 32, .cluster = 2, .shared_bytes = 6160, .map_count = 3};
+    launch.maps[0] = map_of(3, 2);
+    launch.maps[1] = map_of(4, 2);
+    launch.maps[2] = map_of(4, 1);
+    c.kernel.launch = launch;
+    argument(arena, &c, "y", 1024, DTYPE_F32);
+    argument(arena, &c, "z", 512, DTYPE_F32);
+    argument_count_up(arena, &c, "x");
     return c;
 }
 

@@ -15,14 +15,18 @@
     CASE(BOX_64, box_64)       \
     CASE(BOX_128, box_128)     \
     CASE(WARPGROUP, warpgroup) \
-    CASE(CLUSTER, cluster)
+    CASE(CLUSTER, cluster)     \
+    CASE(NUMBERS, numbers)     \
+    CASE(ROLES, roles)         \
+    CASE(LINES, lines)         \
+    CASE(PLANES, planes)
 
 typedef enum {
 #define CASE(upper, lower) CASE_##upper,
     SIMT_CASES(CASE)
 #undef CASE
 } SimtCaseName;
-#define SIMT_CASE_COUNT (CASE_CLUSTER + 1)
+#define SIMT_CASE_COUNT (CASE_PLANES + 1)
 
 typedef struct SimtCase SimtCase;
 struct SimtCase {

@@ -9,6 +9,8 @@ add_library(strata_simt STATIC
     simt/memory.c
     simt/order.c
     simt/product.c
+    simt/ptx.c
+    simt/ptx_ops.c
     simt/simt.c
     simt/transfer.c
     simt/warp.c)
@@ -17,7 +19,7 @@ strata_compile_options(strata_simt)
 target_compile_options(strata_simt PRIVATE -O3)
 target_compile_definitions(strata_simt PRIVATE ${STRATA_DEFINITIONS}
     STRATA_TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-target_link_libraries(strata_simt PUBLIC strata_base ${CMAKE_DL_LIBS})
+target_link_libraries(strata_simt PUBLIC strata_base ${CMAKE_DL_LIBS} m)
 
 # strata_simt_test(NAME SOURCES... LIBS LIBRARIES...): like strata_test, and skipped without a C++ compiler.
 function(strata_simt_test name)
@@ -28,6 +30,8 @@ function(strata_simt_test name)
 endfunction()
 strata_simt_test(simt/machine simt/test_simt.c simt/simt_kernels.c LIBS strata_simt strata_base)
 strata_simt_test(simt/mutate simt/test_mutate.c simt/mutate.c simt/simt_kernels.c LIBS strata_simt strata_base)
+strata_simt_test(simt/prelude simt/test_prelude.c simt/ptx_text.c simt/mutate.c simt/simt_kernels.c
+    LIBS strata_simt strata_base)
 strata_simt_test(simt/mutate_cuda simt/test_mutate_cuda.c simt/mutate.c codegen/grouped_case.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 if(TEST simt/mutate_cuda)

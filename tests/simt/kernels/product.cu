@@ -1,4 +1,4 @@
-// y = z = a b, of 16 x 16 elements; b once with n innermost, once (bt) with k.
+// y = z = 2 a b, of 16 x 16 elements, in two steps; b once with n innermost, once (bt) with k.
 #include "prelude.cuh"
 
 KERNEL(32) kernel(float *y, float *z, const bf16 *a, const bf16 *b, const bf16 *bt) {
@@ -21,8 +21,10 @@ KERNEL(32) kernel(float *y, float *z, const bf16 *a, const bf16 *b, const bf16 *
     for (int half = 0; half < 2; half++) {
         float d[4] = {0};
         float e[4] = {0};
-        mma_bf16(d, x, w[2 * half], w[2 * half + 1]);
-        mma_bf16(e, x, v[2 * half], v[2 * half + 1]);
+        for (int step = 0; step < 2; step++) {
+            mma_bf16(d, x, w[2 * half], w[2 * half + 1]);
+            mma_bf16(e, x, v[2 * half], v[2 * half + 1]);
+        }
         for (int i = 0; i < 4; i++) {
             int place = (lane / 4 + i / 2 * 8) * 16 + half * 8 + 2 * (lane % 4) + i % 2;
             y[place] = d[i];
