@@ -8,16 +8,17 @@
 template <class T> struct PtxType { static const bool is_float = false; };
 template <> struct PtxType<float> { static const bool is_float = true; };
 
-template <class T> SIMT_INLINE SimtOperand ptx_write(const char *constraint, T &x) {
+// Not inline: the operands of wgmma would take the compiler seconds. Nor are these accesses a kernel's.
+#define PTX_CALL __attribute__((noinline, no_sanitize("thread")))
+template <class T> PTX_CALL SimtOperand ptx_write(const char *constraint, T &x) {
     return {(u64)&x, constraint[0], constraint[1], sizeof x, PtxType<T>::is_float};
 }
-template <class T> SIMT_INLINE SimtOperand ptx_read(const char *constraint, T x) {
+template <class T> PTX_CALL SimtOperand ptx_read(const char *constraint, T x) {
     SimtOperand operand = {0, 0, constraint[0], sizeof x, PtxType<T>::is_float};
     __builtin_memcpy(&operand.value, &x, sizeof x);
     return operand;
 }
-// One function for each number of operands: inline, those of wgmma would take the compiler seconds.
-template <class... T> __attribute__((noinline)) void ptx(const char *text, T... operand) {
+template <class... T> PTX_CALL void ptx(const char *text, T... operand) {
     const SimtOperand operands[sizeof...(operand) + 1] = {operand...};
     SIMT(ptx, text, operands, sizeof...(operand));
 }
