@@ -238,6 +238,40 @@ static SimtCase warpgroup_new(Arena *arena) {
     return c;
 }
 
+static bool widths_right(const SimtCase *c) {
+    const float *y = c->args[0].data;
+    const uint16_t *a = c->args[1].data, *b = c->args[2].data;
+    bool right = true;
+    for (size_t n = 8; n <= 256; y += 64 * n, n += 8)
+        for (size_t i = 0; i < 64 * n; i++) {
+            float sum = 0;
+            for (size_t k = 0; k < 16; k++)
+                sum += bf16_to(a[i / n * 64 + k]) * bf16_to(b[i % n * 64 + k]);
+            right &= y[i] == sum;
+        }
+    return right;
+}
+
+// Of rows of 64 elements along k, 16 are used.
+static SimtCase widths_new(Arena *arena) {
+    SimtCase c = {.file = "widths", .right = widths_right};
+    Launch launch = {.blocks = 1, .threads = 128, .shared_bytes = 40976, .map_count = 2};
+    for (uint32_t i = 0; i < 2; i++)
+        launch.maps[i] = (TensorMapSpec){.arg = i + 1,
+                                         .type = DTYPE_BF16,
+                                         .rank = 2,
+                                         .extent = {64, i ? 256 : 64},
+                                         .stride = {1, 64},
+                                         .box = {64, 64},
+                                         .swizzle = 128};
+    c.kernel.launch = launch;
+    size_t columns = 8 * 32 * 33 / 2;  // of all widths
+    argument(arena, &c, "y", 64 * columns, DTYPE_F32);
+    argument_bf16(arena, &c, "a", 64 * 64);
+    argument_bf16(arena, &c, "b", 256 * 64);
+    return c;
+}
+
 // ---- clusters
 
 static bool cluster_right(const SimtCase *c) {

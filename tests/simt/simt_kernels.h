@@ -19,14 +19,15 @@
     CASE(NUMBERS, numbers)     \
     CASE(ROLES, roles)         \
     CASE(LINES, lines)         \
-    CASE(PLANES, planes)
+    CASE(PLANES, planes)       \
+    CASE(WIDTHS, widths)
 
 typedef enum {
 #define CASE(upper, lower) CASE_##upper,
     SIMT_CASES(CASE)
 #undef CASE
 } SimtCaseName;
-#define SIMT_CASE_COUNT (CASE_PLANES + 1)
+#define SIMT_CASE_COUNT (CASE_WIDTHS + 1)
 
 typedef struct SimtCase SimtCase;
 struct SimtCase {
