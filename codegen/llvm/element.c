@@ -124,20 +124,14 @@ static IrValue bf16_narrow_pair(Builder *b, IrValue even, IrValue odd) {
     return build_select(b, up, LLVMBuildAdd(b->at, upper, one, ""), upper);
 }
 
-// The processor's own conversion, which takes denormals for zero, of one vector or two.
-static IrValue bf16_narrow_native(Builder *b, IrValue first, IrValue second) {
-    const char *one = "llvm.x86.avx512bf16.cvtneps2bf16.512",
-               *two = "llvm.x86.avx512bf16.cvtne2ps2bf16.512";
-    IrValue args[] = {second ? second : first, first};
-    int lanes = lanes_of(first) * (second ? 2 : 1);
-    IrValue x =
-        build_intrinsic(b, (Intrinsic){.name = second ? two : one}, args, second ? 2 : 1);
-    return build_bitcast(b, x, type_vector(b->i16, lanes));
+// The processor's own conversion, which takes denormals for zero.
+static IrValue bf16_narrow_native(Builder *b, IrValue x) {
+    Intrinsic convert = {.name = "llvm.x86.avx512bf16.cvtneps2bf16.512"};
+    return build_bitcast(b, build_intrinsic(b, convert, &x, 1), type_vector(b->i16, b->lanes));
 }
 
 static IrValue bf16_narrow(Builder *b, IrValue x) {
-    if (b->level == CPU_AVX512BF16 && lanes_of(x) == b->lanes)
-        return bf16_narrow_native(b, x, NULL);
+    if (b->level == CPU_AVX512BF16 && lanes_of(x) == b->lanes) return bf16_narrow_native(b, x);
     if (level_is_avx512(b->level) && lanes_of(x) == b->lanes) return bf16_narrow_avx512(b, x);
     IrValue bits = as_bits(b, x);
     IrValue nan = build_fcmp(b, LLVMRealUNO, x, x);
@@ -231,18 +225,17 @@ IrValue element_narrow(Builder *b, DType t, IrValue x) {
     BUG("element type %d", (int)t);
 }
 
-IrValue element_narrow_pair(Builder *b, DType t, IrValue even, IrValue odd) {
-    bool native = b->level == CPU_AVX512BF16;
-    if (t == DTYPE_BF16 && !native) return bf16_narrow_pair(b, even, odd);
-    int lanes = lanes_of(even), turn[BUILD_MAX_LANES];
+// x[0], y[0], x[1], y[1], ...
+static IrValue interleave(Builder *b, IrValue x, IrValue y) {
+    int lanes = lanes_of(x), turn[BUILD_MAX_LANES];
     for (int k = 0; k < 2 * lanes; k++)
         turn[k] = k / 2 + k % 2 * lanes;
-    if (t == DTYPE_BF16) {
-        IrValue both = bf16_narrow_native(b, even, odd);
-        return build_shuffle(b, both, both, turn, 2 * lanes);
-    }
-    return build_shuffle(b, element_narrow(b, t, even), element_narrow(b, t, odd), turn,
-                         2 * lanes);
+    return build_shuffle(b, x, y, turn, 2 * lanes);
+}
+
+IrValue element_narrow_pair(Builder *b, DType t, IrValue even, IrValue odd) {
+    if (t == DTYPE_BF16 && b->level != CPU_AVX512BF16) return bf16_narrow_pair(b, even, odd);
+    return interleave(b, element_narrow(b, t, even), element_narrow(b, t, odd));
 }
 
 IrValue element_load_raw(Builder *b, DType t, IrValue pointer, int lanes, IrValue mask) {
@@ -255,11 +248,7 @@ IrValue element_load(Builder *b, DType t, IrValue pointer, int lanes, IrValue ma
 }
 
 IrValue element_pairs(Builder *b, IrValue low, IrValue high) {
-    int lanes = lanes_of(low), turn[BUILD_MAX_LANES];
-    for (int k = 0; k < 2 * lanes; k++)
-        turn[k] = k / 2 + k % 2 * lanes;
-    return build_bitcast(b, build_shuffle(b, low, high, turn, 2 * lanes),
-                         type_vector(b->f32, lanes));
+    return build_bitcast(b, interleave(b, low, high), type_vector(b->f32, lanes_of(low)));
 }
 
 IrValue element_load_second(Builder *b, DType t, IrValue pointer, int lanes, bool odd) {
