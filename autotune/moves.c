@@ -20,7 +20,7 @@ typedef struct {
 // Beyond the largest register block nothing is gained: 32 registers hold the sums and operands.
 static const Move contract_moves[] = {
     {offsetof(Schedule, mr), MOVE_ADD, 1, 28},
-    {offsetof(Schedule, nv), MOVE_ADD, 1, 8},
+    {offsetof(Schedule, nv), MOVE_ADD, 1, 16},
     {offsetof(Schedule, mc), MOVE_DOUBLE, 4, 4096},
     {offsetof(Schedule, nc), MOVE_DOUBLE, 16, 8192},
     {offsetof(Schedule, kc), MOVE_DOUBLE, 32, 8192},

@@ -12,7 +12,8 @@ enum {
     MOST_CONTRACT = 56,
     MOST_OF_A_BLOCK = 12,  // candidates with one shape of the register block
     MOST_CHOICES = 8,
-    MOST_VECTORS = 12,
+    MOST_VECTORS = 16,
+    MOST_OF_A_STRAND = 12,  // vectors, of which every strand asks for as many lines ahead
     MOST_TURNS = 4,     // tasks of each thread: slower threads take fewer
     LEAST_VECTORS = 8,  // fewer sums do not hide what an addition takes
     SPARE_REGISTERS = 4,
@@ -79,7 +80,7 @@ static Choices choices_of_rows(const ContractShape *c, int64_t block) {
     return mc;
 }
 
-static Choices choices_of_k(const ContractShape *c) {
+static Choices choices_of_k(const ContractShape *c, int32_t nv) {
     Choices kc = {.count = 0};
     choice_add(&kc, c->inner_k, 4096);
     choice_add(&kc, 1024, c->inner_k);
@@ -87,7 +88,7 @@ static Choices choices_of_k(const ContractShape *c) {
     choice_add(&kc, 256, c->inner_k);
     if (c->m <= FEW_ROWS) choice_add(&kc, 128, c->inner_k);
     if (c->m <= FEW_ROWS) choice_add(&kc, 64, c->inner_k);
-    choice_add(&kc, contract_strands(c), c->inner_k);
+    if (nv <= MOST_OF_A_STRAND) choice_add(&kc, contract_strands(c), c->inner_k);
     return kc;
 }
 
@@ -115,7 +116,7 @@ static void candidates_of_packing(Space *s, Schedule schedule, bool dot_form) {
 
 static void candidates_of_block(Space *s, int32_t mr, int32_t nv, bool dot_form) {
     const ContractShape *c = s->c;
-    Choices mc = choices_of_rows(c, mr), kc = choices_of_k(c);
+    Choices mc = choices_of_rows(c, mr), kc = choices_of_k(c, nv);
     Choices nc = choices_of_cols(c, (int64_t)nv * c->lanes);
     Schedule schedule = schedule_none();
     schedule.mr = mr;
@@ -136,11 +137,12 @@ static bool block_seen(const Space *s, int32_t mr, int32_t nv) {
     return false;
 }
 
-// Is there room for the sums, the vectors and one element spread out?
+// Is there room for the sums, the vectors and one element spread out? A vector that only one
+// row multiplies comes with the multiplication.
 static bool block_fits(const ContractShape *c, int64_t mr, int64_t nv) {
-    int64_t sums = mr * nv;
+    int64_t sums = mr * nv, held = mr > 1 ? nv : 1;
     return nv <= MOST_VECTORS && sums <= c->registers - SPARE_REGISTERS &&
-           sums + nv + 1 <= c->registers;
+           sums + held + 1 <= c->registers;
 }
 
 // Of the blocks that fit those that one more vector would make too large, or nearly; of one row
