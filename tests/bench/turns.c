@@ -105,7 +105,7 @@ static double median_of(double *values, int count) {
 }
 
 typedef struct {
-    double least, median;
+    double median;
     bool disturbed;
 } Turn;
 
@@ -125,8 +125,7 @@ static Turn turn_take(const Contender *c, const TurnOptions *options) {
         calls[count++] = c->seconds(c->context);
     while (count < CALLS_MOST && clock_seconds() < end);
     bool disturbed = preemptions() != before;
-    double median = median_of(calls, count);
-    return (Turn){calls[0], median, disturbed};
+    return (Turn){median_of(calls, count), disturbed};
 }
 
 // Sorts them. Fewer than seven are all needed to hold the median.
@@ -155,7 +154,7 @@ Outcome turns_measure(const Contender contenders[2], const TurnOptions *options)
         turns[i % 2] = turn_take(&contenders[i % 2], options);
         turns[1 - i % 2] = turn_take(&contenders[1 - i % 2], options);
         for (int k = 0; k < 2; k++)
-            out.least[k] = fmin(out.least[k], turns[k].least);
+            out.least[k] = fmin(out.least[k], turns[k].median);
         bool disturbed = turns[0].disturbed || turns[1].disturbed;
         spent = clock_seconds() - start;
         if (disturbed && spent < options->most) continue;

@@ -36,7 +36,7 @@ typedef struct {
 } Ratio;
 
 typedef struct {
-    double least[2];  // seconds of a call
+    double least[2];  // seconds of a call, the least median of a turn
     Ratio ratio;      // contender 1's time over contender 0's
 } Outcome;
 
