@@ -1,6 +1,7 @@
 // test_cuda_stream.c: STREAM programs as CUDA kernels: rows of every width, all kinds of sums,
 // guards, row numbers and storage types, against the interpreter on the CPU and through NVRTC.
 #include "tests/codegen/cuda_bench.h"
+#include "tests/codegen/stream_case.h"
 
 // Runs what was added on the CPU, and compiles some of it for the architecture that it was
 // written for.
@@ -31,22 +32,6 @@ static void add_text(CudaFixture *f, const char *text, IsaLevel arch, CudaCheck 
 
 // ---- rows
 
-static const char *softmax_text(TileBench *b, int64_t rows, int64_t cols, const char *knobs) {
-    return str_printf(&b->arena,
-                      "tile softmax stream\n  grid t = %lld\n  col c = %lld\n"
-                      "  arg x: f32[%lld]\n  arg y: f32[%lld]\n%s"
-                      "  %%1 = load x[t*%lld + c] : f32 (t, c)\n"
-                      "  %%2 = reduce_max %%1 over (c) : f32 (t)\n"
-                      "  %%3 = map sub %%1, %%2 : f32 (t, c)\n"
-                      "  %%4 = map exp %%3 : f32 (t, c)\n"
-                      "  %%5 = reduce_sum %%4 over (c) : f32 (t)\n"
-                      "  %%6 = map div %%4, %%5 : f32 (t, c)\n"
-                      "  store y[t*%lld + c] = %%6 : f32 (t, c)\n",
-                      (long long)rows, (long long)cols, (long long)(rows * cols),
-                      (long long)(rows * cols), knobs, (long long)cols, (long long)cols)
-        .ptr;
-}
-
 static void softmax_of_every_width(void **state) {
     (void)state;
     static const int64_t widths[] = {1,  2,  3,   4,   5,   7,   8,    9,   12,
@@ -55,7 +40,8 @@ static void softmax_of_every_width(void **state) {
     CudaFixture f;
     cuda_fixture_open(&f);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        add_text(&f, softmax_text(&f.bench, 5, widths[i], ""), CUDA_SM80, check_of(widths[i]));
+        add_text(&f, stream_softmax_text(&f.bench, 5, widths[i], ""), CUDA_SM80,
+                 check_of(widths[i]));
     run_once_and_close(&f);
 }
 
@@ -74,18 +60,19 @@ static void softmax_of_every_shape(void **state) {
     CudaFixture f;
     cuda_fixture_open(&f);
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++) {
-        add_text(&f, softmax_text(&f.bench, 7, 48, knobs[i]), CUDA_SM90A, check_of(48));
-        add_text(&f, softmax_text(&f.bench, 3, 516, knobs[i]), CUDA_SM90A, check_of(516));
+        add_text(&f, stream_softmax_text(&f.bench, 7, 48, knobs[i]), CUDA_SM90A, check_of(48));
+        add_text(&f, stream_softmax_text(&f.bench, 3, 516, knobs[i]), CUDA_SM90A,
+                 check_of(516));
     }
     // As many teams as a warp has room for, each with lanes of its own that wait for each
     // other.
-    add_text(&f, softmax_text(&f.bench, 40, 16, "knob threads = 2\nknob rows = 16\n"),
+    add_text(&f, stream_softmax_text(&f.bench, 40, 16, "knob threads = 2\nknob rows = 16\n"),
              CUDA_SM80, check_of(16));
     // In place: each element is stored after all passes over its row.
     CudaCheck check = check_of(300);
     check.in_place[1] = 1;
-    add_text(&f, softmax_text(&f.bench, 6, 300, ""), CUDA_SM90A, check);
-    add_text(&f, softmax_text(&f.bench, 6, 300, "knob keep = 0\n"), CUDA_SM90A, check);
+    add_text(&f, stream_softmax_text(&f.bench, 6, 300, ""), CUDA_SM90A, check);
+    add_text(&f, stream_softmax_text(&f.bench, 6, 300, "knob keep = 0\n"), CUDA_SM90A, check);
     run_and_close(&f, CUDA_SM90A);
 }
 
@@ -234,8 +221,8 @@ static void rows_by_the_copy_engine(void **state) {
     }
     CudaCheck in_place = check_of(516);
     in_place.in_place[1] = 1;
-    add_text(&f, softmax_text(&f.bench, 6, 516, "knob ring = 1\nknob blocks = 2\n"), CUDA_SM90A,
-             in_place);
+    add_text(&f, stream_softmax_text(&f.bench, 6, 516, "knob ring = 1\nknob blocks = 2\n"),
+             CUDA_SM90A, in_place);
     for (uint32_t i = 0; i < f.cuda.kernels.len; i++)
         assert_non_null(strstr(f.cuda.kernels.ptr[i].text.ptr, "row_fetch("));
     run_and_close(&f, CUDA_SM90A);
@@ -304,16 +291,7 @@ static void sums_over_rows(void **state) {
         add_text(&f, sums_text(&f.bench, widths[i], knobs), CUDA_SM80, check_of(5 * widths[i]));
         add_text(&f, softmax_rows_text(&f.bench, widths[i], knobs), CUDA_SM80, check_of(12));
     }
-    add_text(&f,
-             "tile nested stream\n  grid g = 2\n  serial s = 3\n  serial t = 4\n  col c = 37\n"
-             "  arg x: f32[888]\n  arg y: f32[74]\n  arg z: f32[222]\n"
-             "  %1 = load x[g*444 + s*148 + t*37 + c] : f32 (g, s, t, c)\n"
-             "  %2 = reduce_sum %1 over (t) : f32 (g, s, c)\n"
-             "  %3 = map mul %2, %2 : f32 (g, s, c)\n"
-             "  %4 = reduce_sum %3 over (s) : f32 (g, c)\n"
-             "  store y[g*37 + c] = %4 : f32 (g, c)\n"
-             "  store z[g*111 + s*37 + c] = %3 : f32 (g, s, c)\n",
-             CUDA_SM80, check_of(64));
+    add_text(&f, stream_sums_text, CUDA_SM80, check_of(64));
     run_and_close(&f, CUDA_SM80);
 }
 
@@ -420,22 +398,7 @@ static void guards_and_indices(void **state) {
     (void)state;
     CudaFixture f;
     cuda_fixture_open(&f);
-    add_text(&f,
-             "tile guards stream\n  grid t = 7\n  col c = 45\n"
-             "  arg x: f32[315]\n  arg h: bf16[315]\n  arg y: f32[315]\n  arg z: f32[315]\n"
-             "  %1 = load x[t*45 + c - 2] if 0 <= c - 2 < 45 : f32 (t, c)\n"
-             "  %2 = load x[t*45 + c + 5] if 0 <= c + 5 < 45 : f32 (t, c)\n"
-             "  %3 = load h[t*45 + c - 45] if 0 <= t - 1 < 7 : f32 (t, c)\n"
-             "  %4 = load h[t*45 + c + 87] if 0 <= t + 2 < 7 and 0 <= c - 3 < 40 : f32 (t, c)\n"
-             "  %5 = map add %1, %2 : f32 (t, c)\n"
-             "  %6 = map mul %3, %5 : f32 (t, c)\n"
-             "  %7 = map add %6, %4 : f32 (t, c)\n"
-             "  store y[t*45 + c] = %7 : f32 (t, c)\n"
-             "  %9 = load x[t] if 2 <= c / 5 % 4 < 3 : f32 (t, c)\n"
-             "  %10 = load x[t*45 + c] if 10 <= t < 12 : f32 (t, c)\n"
-             "  %11 = map add %9, %10 : f32 (t, c)\n"
-             "  store z[t*45 + c] = %11 : f32 (t, c)\n",
-             CUDA_SM80, check_of(0));
+    add_text(&f, stream_guards_text, CUDA_SM80, check_of(0));
     add_text(&f,
              "tile rotate stream\n  grid g = 3\n  grid h = 5\n  col c = 64\n"
              "  arg x: f32[960]\n  arg w: bf16[64]\n  arg y: f32[960]\n"
@@ -497,15 +460,7 @@ static void tiles_and_strides(void **state) {
                      tiles[i])
                      .ptr,
                  CUDA_SM100A, check_of(4));
-    add_text(&f,
-             "tile transpose stream\n  grid t = 9\n  col c = 53\n"
-             "  arg x: f32[477]\n  arg h: bf16[477]\n  arg y: f32[477]\n  arg z: bf16[954]\n"
-             "  %1 = load x[t + c*9] : f32 (t, c)\n"
-             "  %2 = load h[t + c*9] : f32 (t, c)\n"
-             "  %3 = map add %1, %2 : f32 (t, c)\n"
-             "  store y[t + c*9] = %3 : f32 (t, c)\n"
-             "  store z[t*106 + c*2] = %1 : f32 (t, c)\n",
-             CUDA_SM100A, check_of(0));
+    add_text(&f, stream_strided_text, CUDA_SM100A, check_of(0));
     run_and_close(&f, CUDA_SM100A);
 }
 
@@ -559,16 +514,8 @@ static void rows_by_number(void **state) {
              "  %9 = map add %7, %8 : f32 (t, c)\n"
              "  store z[t*40 + c] = %9 : f32 (t, c)\n",
              CUDA_SM80, check);
-    add_text(&f,
-             "tile scatters stream\n  serial t = 11\n  col c = 41\n"
-             "  arg k: i32[11]\n  arg j: i32[451]\n  arg x: f32[451]\n  arg w: f32[410]\n"
-             "  arg v: f32[10]\n"
-             "  %1 = load k[t] : i32 (t)\n"
-             "  %2 = load x[t*41 + c] : f32 (t, c)\n"
-             "  scatter_add w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
-             "  %4 = load j[t*41 + c] : i32 (t, c)\n"
-             "  scatter_add v[0] at %4*1 of 10 = %2 : f32 (t, c)\n",
-             CUDA_SM80, (CudaCheck){.range = 2, .whole = 13, .tolerance = 1e-4});
+    add_text(&f, stream_scatters_text, CUDA_SM80,
+             (CudaCheck){.range = 2, .whole = 13, .tolerance = 1e-4});
     add_text(&f,
              "tile scatter stream\n  serial t = 30\n  col c = 520\n"
              "  arg k: i32[30]\n  arg x: bf16[15600]\n  arg w: f32[5200]\n"
@@ -576,15 +523,7 @@ static void rows_by_number(void **state) {
              "  %2 = load x[t*520 + c] : f32 (t, c)\n"
              "  scatter_add w[c] at %1*520 of 10 = %2 : f32 (t, c)\n",
              CUDA_SM80, (CudaCheck){.range = 2, .whole = 13, .tolerance = 1e-4});
-    add_text(&f,
-             "tile puts stream\n  grid t = 11\n  col c = 41\n"
-             "  arg x: f32[451]\n  arg w: bf16[410]\n  arg v: f32[10]\n"
-             "  %1 = index t - 2 : i32 (t)\n"
-             "  %2 = load x[t*41 + c] : f32 (t, c)\n"
-             "  %3 = load x[t*41] : f32 (t)\n"
-             "  scatter_put w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
-             "  scatter_put v[0] at %1*1 of 10 = %3 : f32 (t)\n",
-             CUDA_SM80, (CudaCheck){.range = 2, .tolerance = 1e-6});
+    add_text(&f, stream_puts_text, CUDA_SM80, (CudaCheck){.range = 2, .tolerance = 1e-6});
     run_and_close(&f, CUDA_SM80);
 }
 
@@ -618,10 +557,7 @@ static void refuses_a_sum_that_keeps_an_inner_row(void **state) {
     (void)state;
     TileBench b;
     bench_open(&b);
-    TileProgram *p = bench_program(
-        &b, "tile crossed stream\n  serial s = 3\n  serial t = 4\n  arg x: f32[12]\n"
-            "  arg y: f32[4]\n  %1 = load x[s*4 + t] : f32 (s, t)\n"
-            "  %2 = reduce_sum %1 over (s) : f32 (t)\n  store y[t] = %2 : f32 (t)\n");
+    TileProgram *p = bench_program(&b, stream_crossed_text);
     CudaKernel kernel;
     assert_false(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
     assert_diag_has(&b.diag,

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "tests/codegen/kernel_bench.h"
+#include "tests/codegen/stream_case.h"
 
 static int setup(void **state) {
     static TileBench bench;
@@ -24,25 +25,10 @@ static void check_text(TileBench *b, const char *text) {
     kernel_check_text(b, text, kernel_check_usual());
 }
 
-static Str softmax_text(TileBench *b, int64_t rows, int64_t cols, const char *knobs) {
-    return str_printf(&b->arena,
-                      "tile softmax stream\n  grid t = %lld\n  col c = %lld\n"
-                      "  arg x: f32[%lld]\n  arg y: f32[%lld]\n%s"
-                      "  %%1 = load x[t*%lld + c] : f32 (t, c)\n"
-                      "  %%2 = reduce_max %%1 over (c) : f32 (t)\n"
-                      "  %%3 = map sub %%1, %%2 : f32 (t, c)\n"
-                      "  %%4 = map exp %%3 : f32 (t, c)\n"
-                      "  %%5 = reduce_sum %%4 over (c) : f32 (t)\n"
-                      "  %%6 = map div %%4, %%5 : f32 (t, c)\n"
-                      "  store y[t*%lld + c] = %%6 : f32 (t, c)\n",
-                      (long long)rows, (long long)cols, (long long)(rows * cols),
-                      (long long)(rows * cols), knobs, (long long)cols, (long long)cols);
-}
-
 static void softmax_of_every_width(void **state) {
     kernel_need_compiler();
     for (int i = 0; i < WIDTHS; i++)
-        check_text(*state, softmax_text(*state, 5, widths[i], "").ptr);
+        check_text(*state, stream_softmax_text(*state, 5, widths[i], ""));
 }
 
 static void softmax_with_knobs(void **state) {
@@ -54,10 +40,10 @@ static void softmax_with_knobs(void **state) {
     for (int i = 0; i < 5; i++) {
         KernelCheck check = kernel_check_usual();
         check.aligned = i == 4;
-        kernel_check_text(*state, softmax_text(*state, 3, 512, knobs[i]).ptr, check);
-        kernel_check_text(*state, softmax_text(*state, 3, 1000, knobs[i]).ptr, check);
+        kernel_check_text(*state, stream_softmax_text(*state, 3, 512, knobs[i]), check);
+        kernel_check_text(*state, stream_softmax_text(*state, 3, 1000, knobs[i]), check);
         check.aligned = false;
-        kernel_check_text(*state, softmax_text(*state, 3, 512, knobs[i]).ptr, check);
+        kernel_check_text(*state, stream_softmax_text(*state, 3, 512, knobs[i]), check);
     }
 }
 
@@ -228,38 +214,14 @@ static void softmax_over_rows(void **state) {
 
 static void sums_of_sums(void **state) {
     kernel_need_compiler();
-    static const char text[] =
-        "tile nested stream\n  grid g = 2\n  serial s = 3\n  serial t = 4\n  col c = 37\n"
-        "  arg x: f32[888]\n  arg y: f32[74]\n  arg z: f32[222]\n"
-        "  %1 = load x[g*444 + s*148 + t*37 + c] : f32 (g, s, t, c)\n"
-        "  %2 = reduce_sum %1 over (t) : f32 (g, s, c)\n"
-        "  %3 = map mul %2, %2 : f32 (g, s, c)\n"
-        "  %4 = reduce_sum %3 over (s) : f32 (g, c)\n"
-        "  store y[g*37 + c] = %4 : f32 (g, c)\n"
-        "  store z[g*111 + s*37 + c] = %3 : f32 (g, s, c)\n";
-    check_text(*state, text);
+    check_text(*state, stream_sums_text);
 }
 
 // ---- guards, indices, tiles of cols
 
 static void guarded_loads(void **state) {
     kernel_need_compiler();
-    static const char text[] =
-        "tile guards stream\n  grid t = 7\n  col c = 45\n"
-        "  arg x: f32[315]\n  arg h: bf16[315]\n  arg y: f32[315]\n  arg z: f32[315]\n"
-        "  %1 = load x[t*45 + c - 2] if 0 <= c - 2 < 45 : f32 (t, c)\n"
-        "  %2 = load x[t*45 + c + 5] if 0 <= c + 5 < 45 : f32 (t, c)\n"
-        "  %3 = load h[t*45 + c - 45] if 0 <= t - 1 < 7 : f32 (t, c)\n"
-        "  %4 = load h[t*45 + c + 87] if 0 <= t + 2 < 7 and 0 <= c - 3 < 40 : f32 (t, c)\n"
-        "  %5 = map add %1, %2 : f32 (t, c)\n"
-        "  %6 = map mul %3, %5 : f32 (t, c)\n"
-        "  %7 = map add %6, %4 : f32 (t, c)\n"
-        "  store y[t*45 + c] = %7 : f32 (t, c)\n"
-        "  %9 = load x[t] if 2 <= c / 5 % 4 < 3 : f32 (t, c)\n"
-        "  %10 = load x[t*45 + c] if 10 <= t < 12 : f32 (t, c)\n"
-        "  %11 = map add %9, %10 : f32 (t, c)\n"
-        "  store z[t*45 + c] = %11 : f32 (t, c)\n";
-    check_text(*state, text);
+    check_text(*state, stream_guards_text);
 }
 
 static void indices_and_whole_numbers(void **state) {
@@ -317,15 +279,7 @@ static void tiles_of_cols(void **state) {
 
 static void strided_cols(void **state) {
     kernel_need_compiler();
-    static const char text[] =
-        "tile transpose stream\n  grid t = 9\n  col c = 53\n"
-        "  arg x: f32[477]\n  arg h: bf16[477]\n  arg y: f32[477]\n  arg z: bf16[954]\n"
-        "  %1 = load x[t + c*9] : f32 (t, c)\n"
-        "  %2 = load h[t + c*9] : f32 (t, c)\n"
-        "  %3 = map add %1, %2 : f32 (t, c)\n"
-        "  store y[t + c*9] = %3 : f32 (t, c)\n"
-        "  store z[t*106 + c*2] = %1 : f32 (t, c)\n";
-    check_text(*state, text);
+    check_text(*state, stream_strided_text);
 }
 
 // ---- rows by number
@@ -354,27 +308,12 @@ static void gathers(void **state) {
 
 static void scatters(void **state) {
     kernel_need_compiler();
-    static const char text[] =
-        "tile scatters stream\n  serial t = 11\n  col c = 41\n"
-        "  arg k: i32[11]\n  arg j: i32[451]\n  arg x: f32[451]\n  arg w: f32[410]\n  arg v: f32[10]\n"
-        "  %1 = load k[t] : i32 (t)\n"
-        "  %2 = load x[t*41 + c] : f32 (t, c)\n"
-        "  scatter_add w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
-        "  %4 = load j[t*41 + c] : i32 (t, c)\n"
-        "  scatter_add v[0] at %4*1 of 10 = %2 : f32 (t, c)\n";
     KernelCheck check = kernel_check_usual();
     check.low = -3;
     check.high = 13;
     check.tolerance = 1e-4;
-    kernel_check_text(*state, text, check);
-    static const char puts[] = "tile puts stream\n  grid t = 11\n  col c = 41\n"
-                               "  arg x: f32[451]\n  arg w: bf16[410]\n  arg v: f32[10]\n"
-                               "  %1 = index t - 2 : i32 (t)\n"
-                               "  %2 = load x[t*41 + c] : f32 (t, c)\n"
-                               "  %3 = load x[t*41] : f32 (t)\n"
-                               "  scatter_put w[c] at %1*41 of 10 = %2 : f32 (t, c)\n"
-                               "  scatter_put v[0] at %1*1 of 10 = %3 : f32 (t)\n";
-    kernel_check_text(*state, puts, kernel_check_usual());
+    kernel_check_text(*state, stream_scatters_text, check);
+    kernel_check_text(*state, stream_puts_text, kernel_check_usual());
 }
 
 // ---- storage types
@@ -441,7 +380,7 @@ static void softmax_in_place(void **state) {
     TileBench *b = *state;
     static const int64_t some[] = {24, 333};
     for (int i = 0; i < 2; i++) {
-        TileProgram *p = bench_program(b, softmax_text(b, 6, some[i], "").ptr);
+        TileProgram *p = bench_program(b, stream_softmax_text(b, 6, some[i], ""));
         assert_true(tile_in_place(p, 0, 1));
         int64_t n = 6 * some[i];
         float *expected = arena_array(&b->arena, float, n),
@@ -464,12 +403,7 @@ static void softmax_in_place(void **state) {
 static void refuses_a_sum_that_keeps_an_inner_row(void **state) {
     kernel_need_compiler();
     TileBench *b = *state;
-    static const char text[] =
-        "tile crossed stream\n  serial s = 3\n  serial t = 4\n  arg x: f32[12]\n  arg y: f32[4]\n"
-        "  %1 = load x[s*4 + t] : f32 (s, t)\n"
-        "  %2 = reduce_sum %1 over (s) : f32 (t)\n"
-        "  store y[t] = %2 : f32 (t)\n";
-    TileProgram *p = bench_program(b, text);
+    TileProgram *p = bench_program(b, stream_crossed_text);
     EmittedKernel kernel;
     assert_false(
         emit_kernel(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_PORTABLE}, &kernel));
@@ -481,7 +415,7 @@ static void refuses_a_sum_that_keeps_an_inner_row(void **state) {
 static void shows_ir_and_assembly(void **state) {
     kernel_need_compiler();
     TileBench *b = *state;
-    TileProgram *p = bench_program(b, softmax_text(b, 2, 512, "  knob nt = 1\n").ptr);
+    TileProgram *p = bench_program(b, stream_softmax_text(b, 2, 512, "  knob nt = 1\n"));
     Str text;
     assert_true(
         emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_AVX512}, false, &text));
@@ -514,7 +448,7 @@ static void passes_share_the_row_ahead(void **state) {
         for (int unroll = 1; unroll <= 4; unroll += 3) {
             const char *knobs = unroll == 1 ? "  knob unroll = 1\n  knob prefetch = 1\n"
                                             : "  knob unroll = 4\n  knob prefetch = 1\n";
-            TileProgram *p = bench_program(b, softmax_text(b, 2, 512, knobs).ptr);
+            TileProgram *p = bench_program(b, stream_softmax_text(b, 2, 512, knobs));
             Str text;
             assert_true(emit_text(&b->diag, &b->arena, p,
                                   (EmitOptions){.level = (IsaLevel)level}, false, &text));
@@ -543,7 +477,7 @@ static void *compile_many(void *unused) {
     bench_open(&b);
     bool ok = true;
     for (int i = 0; i < 4; i++) {
-        TileProgram *p = bench_program(&b, softmax_text(&b, 3, 100 + i, "").ptr);
+        TileProgram *p = bench_program(&b, stream_softmax_text(&b, 3, 100 + i, ""));
         EmittedKernel kernel;
         ok = ok && emit_kernel(&b.diag, &b.arena, p, (EmitOptions){.level = CPU_AVX2}, &kernel);
     }

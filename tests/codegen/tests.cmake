@@ -16,7 +16,7 @@ foreach(name attend loop)  # most is machine code, which no sanitizer sees; thei
     endif()
 endforeach()
 strata_codegen_test(lines codegen/line_table.c)
-strata_codegen_test(stream)
+strata_codegen_test(stream codegen/stream_case.c)
 strata_codegen_test(math)
 strata_test(codegen/cuda_loop codegen/test_cuda_loop.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
@@ -25,7 +25,7 @@ if(TEST codegen/cuda_loop)
 endif()
 strata_test(codegen/cuda_ws codegen/test_cuda_ws.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
-strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/cuda_bench.c ir/tile_bench.c
+strata_test(codegen/cuda_stream codegen/test_cuda_stream.c codegen/stream_case.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
 strata_test(codegen/cuda_grouped codegen/test_cuda_grouped.c codegen/grouped_case.c codegen/cuda_bench.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)

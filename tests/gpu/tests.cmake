@@ -19,9 +19,10 @@ endfunction()
 
 strata_gpu_program(models gpu/test_gpu.c models/plan_check.c ir/numbers.c ../cli/pipeline.c)
 # The tests of single kernels, with the card in the emulation's place.
+set(stream_cases codegen/stream_case.c)
 foreach(kernels loop stream ws)
-    strata_gpu_program(${kernels} gpu/device_simt.c codegen/test_cuda_${kernels}.c codegen/cuda_bench.c
-        ir/tile_bench.c)
+    strata_gpu_program(${kernels} gpu/device_simt.c codegen/test_cuda_${kernels}.c ${${kernels}_cases}
+        codegen/cuda_bench.c ir/tile_bench.c)
 endforeach()
 foreach(kernels loop stream)
     strata_gpu_program(model_${kernels} gpu/device_simt.c models/test_cuda_${kernels}.c models/cuda_kernels.c
