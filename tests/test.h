@@ -14,6 +14,26 @@
 
 #include "base/diag.h"
 
+// For tests of what reports.
+typedef struct {
+    Arena arena;
+    Diag diag;
+} DiagFixture;
+
+static inline int diag_setup(void **state) {
+    DiagFixture *f = test_calloc(1, sizeof *f);
+    diag_init(&f->diag, &f->arena);
+    *state = f;
+    return 0;
+}
+
+static inline int diag_teardown(void **state) {
+    DiagFixture *f = *state;
+    arena_release(&f->arena);
+    test_free(f);
+    return 0;
+}
+
 // The rendered diagnostics must be exactly `text`.
 static inline void assert_diag(const Diag *diag, const char *text) {
     StrBuf out = {0};

@@ -1,25 +1,6 @@
 // test_diag.c: places, and the exact text of rendered diagnostics.
 #include "tests/test.h"
 
-typedef struct {
-    Arena arena;
-    Diag diag;
-} Fixture;
-
-static int setup(void **state) {
-    static Fixture fixture;
-    fixture = (Fixture){0};
-    diag_init(&fixture.diag, &fixture.arena);
-    *state = &fixture;
-    return 0;
-}
-
-static int teardown(void **state) {
-    Fixture *fixture = *state;
-    arena_release(&fixture->arena);
-    return 0;
-}
-
 // The place of the first occurrence of `part` in a source.
 static Span span_of(const Diag *diag, uint32_t file, const char *part) {
     const Source *source = diag_source(diag, file);
@@ -37,7 +18,7 @@ static void assert_place(const Diag *diag, Span span, uint32_t line, uint32_t co
 }
 
 static void lines_and_columns(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     uint32_t file = diag_source_add(diag, STR("a.strata"),
                                     STR("ab\n\nc\xc3\xa9"
                                         "d\n"));
@@ -53,7 +34,7 @@ static void lines_and_columns(void **state) {
 }
 
 static void an_error_with_a_note(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     StrBuf text = {0};
     for (int i = 1; i < 41; i++)
         strbuf_addc(&text, '\n');
@@ -72,7 +53,7 @@ static void an_error_with_a_note(void **state) {
 }
 
 static void a_note_elsewhere_shows_its_line(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     uint32_t file = diag_source_add(diag, STR("m"), STR("let a = 1\nlet a = 2\n"));
     diag_error(diag, (Span){file, 14, 15}, "'a' is already defined");
     diag_note(diag, (Span){file, 4, 5}, "first defined here");
@@ -89,7 +70,7 @@ static void a_note_elsewhere_shows_its_line(void **state) {
 }
 
 static void odd_lines_are_rendered(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     uint32_t file = diag_source_add(diag, STR("m"),
                                     STR("\tx\ty = f(\r\n  z)\n\x1b[31m\xc3\xa9\xc3\xa9 bad"));
     diag_error(diag, span_of(diag, file, "y = f(\r\n  z)"), "many lines");
@@ -111,14 +92,14 @@ static void odd_lines_are_rendered(void **state) {
 }
 
 static void an_empty_source_has_a_place(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     uint32_t file = diag_source_add(diag, STR("m"), STR(""));
     diag_error(diag, (Span){file, 0, 0}, "no model");
     assert_diag(diag, "m:1:1: error: no model\n   1 | \n     | ^\n");
 }
 
 static void failures_without_a_source(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     assert_false(
         diag_file_error(diag, FAIL_ENVIRONMENT, STR("out/p.sta"), "cannot write: %s", "full"));
     assert_false(diag_fail(diag, FAIL_USAGE, "no command"));
@@ -127,7 +108,7 @@ static void failures_without_a_source(void **state) {
 }
 
 static void errors_beyond_the_limit_are_counted(void **state) {
-    Diag *diag = &((Fixture *)*state)->diag;
+    Diag *diag = &((DiagFixture *)*state)->diag;
     uint32_t file = diag_source_add(diag, STR("m"), STR("x\n"));
     for (int i = 0; i < DIAG_MAX_ERRORS + 3; i++) {
         assert_int_equal(diag_full(diag), i >= DIAG_MAX_ERRORS);
@@ -142,13 +123,15 @@ static void errors_beyond_the_limit_are_counted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(lines_and_columns, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_error_with_a_note, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_note_elsewhere_shows_its_line, setup, teardown),
-        cmocka_unit_test_setup_teardown(odd_lines_are_rendered, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_empty_source_has_a_place, setup, teardown),
-        cmocka_unit_test_setup_teardown(failures_without_a_source, setup, teardown),
-        cmocka_unit_test_setup_teardown(errors_beyond_the_limit_are_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_and_columns, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(an_error_with_a_note, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(a_note_elsewhere_shows_its_line, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(odd_lines_are_rendered, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(an_empty_source_has_a_place, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(failures_without_a_source, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(errors_beyond_the_limit_are_counted, diag_setup,
+                                        diag_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

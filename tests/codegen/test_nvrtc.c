@@ -8,32 +8,13 @@
 #include "codegen/cuda/cuda.h"
 #include "tests/test.h"
 
-typedef struct {
-    Arena arena;
-    Diag diag;
-} Fixture;
-
-static int setup(void **state) {
-    static Fixture f;
-    f = (Fixture){0};
-    diag_init(&f.diag, &f.arena);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    Fixture *f = *state;
-    arena_release(&f->arena);
-    return 0;
-}
-
-static void need_nvrtc(Fixture *f) {
+static void need_nvrtc(DiagFixture *f) {
     if (nvrtc_version(&f->arena).len) return;
     print_message("skipped: there is no NVRTC here\n");
     skip();
 }
 
-static CudaCode compile(Fixture *f, const char *text, IsaLevel arch) {
+static CudaCode compile(DiagFixture *f, const char *text, IsaLevel arch) {
     CudaCode code;
     bool ok = nvrtc_compile(&f->diag, &f->arena, str_of(text), arch, &code);
     assert_diag(&f->diag, "");
@@ -50,7 +31,7 @@ static const char scale[] = "#include \"prelude.cuh\"\n"
                             "}\n";
 
 static void test_compiles(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     CudaCode code = compile(f, scale, CUDA_SM90A);
     assert_true(str_starts(code.cubin, STR("\x7f"
@@ -67,7 +48,7 @@ static void test_compiles(void **state) {
 
 // Same text, same bytes: cubins are named by their hash.
 static void test_deterministic(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     CudaCode one = compile(f, scale, CUDA_SM90A), two = compile(f, scale, CUDA_SM90A);
     assert_true(str_eq(one.cubin, two.cubin));
@@ -84,7 +65,7 @@ static void test_deterministic(void **state) {
     "}\n"
 
 static void test_spills_are_reported(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     static const char text[] =
         "extern \"C\" __global__ void __launch_bounds__(1024, 2)" MANY_VALUES;
@@ -95,7 +76,7 @@ static void test_spills_are_reported(void **state) {
 }
 
 static void test_a_kernel_that_spills_gets_room(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     static const char text[] = "#include \"prelude.cuh\"\n"
                                "#ifdef ROOMY\n"
@@ -110,7 +91,7 @@ static void test_a_kernel_that_spills_gets_room(void **state) {
 }
 
 static void test_ptx(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     Str ptx;
     assert_true(nvrtc_ptx(&f->diag, &f->arena, str_of(scale), CUDA_SM90A, &ptx));
@@ -120,7 +101,7 @@ static void test_ptx(void **state) {
 }
 
 static void test_error_names_the_line_of_the_model(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     CudaCode code;
     Str text = STR("#line 41 \"model.strata\"\n"
@@ -132,7 +113,7 @@ static void test_error_names_the_line_of_the_model(void **state) {
 }
 
 static void test_counts_instructions(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     static const char text[] =
         "#include \"prelude.cuh\"\n"
@@ -157,7 +138,7 @@ static void test_counts_instructions(void **state) {
 
 // A cubin that is cut off or changed anywhere is counted or refused, without reading past it.
 static void test_damaged_cubins(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     CubinCounts counts;
     assert_false(cubin_count(&f->diag, STR(""), &counts));
     assert_false(cubin_count(&f->diag,
@@ -203,7 +184,7 @@ static void *compile_on_thread(void *context) {
 }
 
 static void test_threads(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     need_nvrtc(f);
     enum { THREADS = 4 };
     Compile compiles[THREADS] = {0};
@@ -251,16 +232,17 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         // First, while no NVRTC is open in this process.
         cmocka_unit_test(test_absence),
-        cmocka_unit_test_setup_teardown(test_compiles, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_deterministic, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_spills_are_reported, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_kernel_that_spills_gets_room, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_ptx, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_error_names_the_line_of_the_model, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_counts_instructions, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_damaged_cubins, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compiles, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(test_deterministic, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(test_spills_are_reported, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(test_a_kernel_that_spills_gets_room, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(test_ptx, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(test_error_names_the_line_of_the_model, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(test_counts_instructions, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_cubins, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(test_threads, diag_setup, diag_teardown),
     };
     return cmocka_run_group_tests_name("nvrtc", tests, NULL, NULL);
 }

@@ -8,32 +8,13 @@
 #include "runtime/object.h"
 #include "tests/test.h"
 
-typedef struct {
-    Arena arena;
-    Diag diag;
-} Fixture;
-
-static int setup(void **state) {
-    Fixture *f = test_calloc(1, sizeof *f);
-    diag_init(&f->diag, &f->arena);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    Fixture *f = *state;
-    arena_release(&f->arena);
-    test_free(f);
-    return 0;
-}
-
-static Str read_object(Fixture *f, const char *path) {
+static Str read_object(DiagFixture *f, const char *path) {
     Str object;
     assert_true(io_read(&f->diag, &f->arena, str_of(path), &object));
     return object;
 }
 
-static void check_scale(Fixture *f, const char *path) {
+static void check_scale(DiagFixture *f, const char *path) {
     Object object;
     assert_true(object_load(&f->diag, STR("scale"), read_object(f, path), &object));
     float in[6] = {1, 2, 3, 4, 5, 6}, out[6] = {0};
@@ -54,7 +35,7 @@ static void runs_code_with_unwind_tables(void **state) {
 static void runs_fixed_code(void **state) { check_scale(*state, OBJECT_SCALE_FIXED); }
 
 static void reaches_data_through_the_offset_table(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     Object object;
     Str bytes = read_object(f, OBJECT_VISIBLE);
     assert_true(object_load(&f->diag, STR("visible"), bytes, &object));
@@ -66,7 +47,7 @@ static void reaches_data_through_the_offset_table(void **state) {
     object_unload(&object);
 }
 
-static void check_refused(Fixture *f, Str bytes, const char *message) {
+static void check_refused(DiagFixture *f, Str bytes, const char *message) {
     Object object;
     assert_false(object_load(&f->diag, STR("k.1"), bytes, &object));
     assert_null(object.base);
@@ -97,7 +78,7 @@ static void refuses_what_is_no_object(void **state) {
 }
 
 static void refuses_an_executable(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     Str bytes = read_object(f, OBJECT_SCALE);
     char *copy = arena_strndup(&f->arena, bytes.ptr, bytes.len);
     copy[offsetof(Elf64_Ehdr, e_type)] = ET_DYN;
@@ -151,7 +132,7 @@ static void check_published(Str file, const Object *object) {
 }
 
 static void publishes_what_debuggers_need(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     char folder[] = "/tmp/strata-object-XXXXXX";
     assert_non_null(mkdtemp(folder));
     setenv("STRATA_DEBUG", folder, 1);
@@ -177,7 +158,7 @@ static void publishes_what_debuggers_need(void **state) {
 }
 
 static void publishes_nothing_where_it_cannot(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     setenv("STRATA_DEBUG", "/dev/null/kernels", 1);
     Object object;
     bool ok = object_load(&f->diag, STR("k.1"), read_object(f, OBJECT_SCALE), &object);
@@ -212,7 +193,7 @@ static void survives_truncation(void **state) {
 
 static void damage(uint64_t trial, const char *path) {
     Arena arena = {0};
-    Fixture local = {.arena = arena};
+    DiagFixture local = {.arena = arena};
     diag_init(&local.diag, &local.arena);
     Str whole = read_object(&local, path);
     char *copy = arena_strndup(&local.arena, whole.ptr, whole.len);
@@ -245,20 +226,27 @@ static void survives_damage_while_publishing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(runs_position_independent_code, setup, teardown),
-        cmocka_unit_test_setup_teardown(runs_code_with_unwind_tables, setup, teardown),
-        cmocka_unit_test_setup_teardown(runs_fixed_code, setup, teardown),
-        cmocka_unit_test_setup_teardown(reaches_data_through_the_offset_table, setup, teardown),
-        cmocka_unit_test_setup_teardown(refuses_undefined_symbols, setup, teardown),
-        cmocka_unit_test_setup_teardown(refuses_writable_data, setup, teardown),
-        cmocka_unit_test_setup_teardown(refuses_an_object_without_the_symbol, setup, teardown),
-        cmocka_unit_test_setup_teardown(refuses_what_is_no_object, setup, teardown),
-        cmocka_unit_test_setup_teardown(refuses_an_executable, setup, teardown),
-        cmocka_unit_test_setup_teardown(publishes_what_debuggers_need, setup, teardown),
-        cmocka_unit_test_setup_teardown(publishes_nothing_where_it_cannot, setup, teardown),
-        cmocka_unit_test_setup_teardown(survives_truncation, setup, teardown),
-        cmocka_unit_test_setup_teardown(survives_damage, setup, teardown),
-        cmocka_unit_test_setup_teardown(survives_damage_while_publishing, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_position_independent_code, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(runs_code_with_unwind_tables, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(runs_fixed_code, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(reaches_data_through_the_offset_table, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(refuses_undefined_symbols, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(refuses_writable_data, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(refuses_an_object_without_the_symbol, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(refuses_what_is_no_object, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(refuses_an_executable, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(publishes_what_debuggers_need, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(publishes_nothing_where_it_cannot, diag_setup,
+                                        diag_teardown),
+        cmocka_unit_test_setup_teardown(survives_truncation, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(survives_damage, diag_setup, diag_teardown),
+        cmocka_unit_test_setup_teardown(survives_damage_while_publishing, diag_setup,
+                                        diag_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

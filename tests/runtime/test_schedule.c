@@ -4,25 +4,6 @@
 #include "runtime/schedule.h"
 #include "tests/test.h"
 
-typedef struct {
-    Arena arena;
-    Diag diag;
-} Fixture;
-
-static int setup(void **state) {
-    Fixture *f = test_calloc(1, sizeof *f);
-    diag_init(&f->diag, &f->arena);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    Fixture *f = *state;
-    arena_release(&f->arena);
-    test_free(f);
-    return 0;
-}
-
 // A few roundings of numbers around 1.
 static void assert_close(double got, double expected) {
     assert_true(fabs(got - expected) <= 1e-14);
@@ -117,7 +98,7 @@ static void prints_what_matters(void **state) {
     check_printed(s, "wsd-sqrt lr=0.001 floor=0.0001 steps=100 decay=30");
 }
 
-static void check_refused(Fixture *f, LrSchedule s, const char *message) {
+static void check_refused(DiagFixture *f, LrSchedule s, const char *message) {
     diag_init(&f->diag, &f->arena);
     assert_false(lr_schedule_check(&f->diag, &s));
     assert_diag_has(&f->diag, message);
@@ -125,7 +106,7 @@ static void check_refused(Fixture *f, LrSchedule s, const char *message) {
 }
 
 static void refuses_what_makes_no_sense(void **state) {
-    Fixture *f = *state;
+    DiagFixture *f = *state;
     LrSchedule good = {
         .kind = LR_WSD, .lr = 1, .floor = 0.1, .warmup = 3, .steps = 10, .decay = 7};
     assert_true(lr_schedule_check(&f->diag, &good));
@@ -157,7 +138,7 @@ int main(void) {
         cmocka_unit_test(may_only_warm_up),
         cmocka_unit_test(prints_and_reads_kinds),
         cmocka_unit_test(prints_what_matters),
-        cmocka_unit_test_setup_teardown(refuses_what_makes_no_sense, setup, teardown),
+        cmocka_unit_test_setup_teardown(refuses_what_makes_no_sense, diag_setup, diag_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
