@@ -12,7 +12,8 @@ enum { MAX_ARGS = 640 };
 static void fail_diag(const Diag *diag, Str text) {
     StrBuf out = {0};
     diag_render(diag, &out);
-    print_error("%s\n%.*s", out.ptr ? out.ptr : "no reason given", STR_ARG(text));
+    print_error("%s\n", out.ptr ? out.ptr : "no reason given");
+    if (text.len > 0) print_error("%.*s", STR_ARG(text));
     strbuf_release(&out);
     fail();
 }
