@@ -353,7 +353,10 @@ static bool graph_of(Diag *diag, Arena *arena, const ModelGraphRequest *request,
     if (kind >= ENTRY_GRAD && !add_training(&t, model, kind)) return false;
     *out = g;
     if (!bound) return true;
-    if (kind >= ENTRY_GRAD) *out = pass_recompute(pass_simplify(g, arena), arena, HELD_COST);
+    if (kind >= ENTRY_GRAD) {
+        g = pass_simplify(pass_flat(pass_simplify(g, arena), arena), arena);
+        *out = pass_recompute(g, arena, HELD_COST);
+    }
     if (request->storage == DTYPE_BF16) *out = pass_precision(*out, arena);
     if (sublayers) *sublayers = take_marks(*out, arena, marks);
     return true;

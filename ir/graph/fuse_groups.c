@@ -23,7 +23,7 @@ Group *fuse_group(Fuse *f, ValueId v) {
     return &f->groups[root];
 }
 
-static bool unrolled_all(const Fuse *f, const AxisId *axes, uint32_t count) {
+bool fuse_unrolled_all(const Fuse *f, const AxisId *axes, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (!f->unrolled[axes[i].i]) return false;
     return true;
@@ -119,7 +119,7 @@ static Cols cols_of(const Fuse *f, const Value *v) {
     for (int i = 0; i < x->rank; i++)
         if (!f->unrolled[x->axes[i].i]) axes[n++] = x->axes[i];
     if (n == 0) return (Cols){axes, 0};
-    if (!is_reduction(v->op) || unrolled_all(f, v->attr.along, v->attr.along_count))
+    if (!is_reduction(v->op) || fuse_unrolled_all(f, v->attr.along, v->attr.along_count))
         return (Cols){axes + n - 1, 1};
     int from = n - 1;
     while (from > 0 && axis_in(v->attr.along, v->attr.along_count, axes[from]) &&
@@ -149,8 +149,8 @@ static void group_init(Fuse *f, uint32_t v) {
             axis_set_add(g->space, x->axes[i]);
     }
     g->cols = cols_of(f, value);
-    g->constrained =
-        is_reduction(value->op) && !unrolled_all(f, value->attr.along, value->attr.along_count);
+    g->constrained = is_reduction(value->op) &&
+                     !fuse_unrolled_all(f, value->attr.along, value->attr.along_count);
     g->sealed = value->op == OP_SCATTER || value->op == OP_PLACE || op_is_view(value->op) ||
                 (op_stands_alone(value->op) && !op_is_grouped(value->op));
     if (value->op == OP_UNWINDOW) axis_set_add(g->space, value->attr.along[1]);
@@ -191,7 +191,8 @@ static void mark_heads(Fuse *f, const Value *source) {
 }
 
 // Axes that stack and window make are small and known: their points become separate tiles. So
-// are small axes that points are taken of, and axes that play other roles of one.
+// are small axes that points are taken of, those of one point that no input gives, and axes
+// that play other roles of one.
 static void mark_unrolled(Fuse *f) {
     for (uint32_t v = 1; v < f->graph->values.len; v++) {
         const Value *value = &f->graph->values.ptr[v];
@@ -202,8 +203,11 @@ static void mark_unrolled(Fuse *f) {
         for (uint32_t k = 0; value->op == OP_STACK && k < value->arity; k++)
             mark_heads(f, graph_value(f->graph, value->in[k]));
     }
-    for (uint32_t a = 1; a < f->axis_count; a++)
-        if (f->unrolled[a]) f->unrolled[role_of(f, a)] = true;
+    for (uint32_t a = 1; a < f->axis_count; a++) {
+        const Axis *axis = graph_axis_at(f->graph, (AxisId){a});
+        if (f->unrolled[a] || (!axis->runtime && axis->extent == 1))
+            f->unrolled[role_of(f, a)] = true;
+    }
     for (uint32_t a = 1; a < f->axis_count; a++)
         f->unrolled[a] = f->unrolled[role_of(f, a)];
 }
@@ -355,7 +359,7 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
         const Group *from = fuse_group(f, base);
         if (from == p || from == q) return why;
     }
-    if (!is_reduction(v->op) || unrolled_all(f, v->attr.along, v->attr.along_count))
+    if (!is_reduction(v->op) || fuse_unrolled_all(f, v->attr.along, v->attr.along_count))
         return NULL;
     if (!reduces_cols_wholly(f, v, cols)) return "they reduce along different axes";
     if (!reduces_rows(f, v, cols)) return NULL;
@@ -422,31 +426,52 @@ static uint32_t roots_of(Fuse *f, uint32_t v, const Group *p, const Group *q, bo
     return count;
 }
 
+// What a value in memory counts for: its tiles, if it has cols, or one.
+static uint32_t weight_of(const Fuse *f, uint32_t v, bool tiles) {
+    const Value *value = &f->graph->values.ptr[v];
+    if (!tiles || fuse_unrolled_all(f, value->axes, value->rank)) return 1;
+    int64_t points = 1;
+    for (uint32_t i = 0; i < value->rank; i++)
+        if (f->unrolled[value->axes[i].i]) points *= graph_extent(f->graph, value->axes[i]);
+    return points < UINT16_MAX ? (uint32_t)points : UINT16_MAX;
+}
+
 // Each value in memory is counted once, by a mark.
-static uint32_t values_read(Fuse *f, uint32_t m, const Group *p, const Group *q) {
+static uint32_t values_read(Fuse *f, uint32_t m, const Group *const pair[2], bool tiles) {
     const Value *v = &f->graph->values.ptr[m];
     uint32_t count = 0;
     for (uint32_t k = 0; k < v->arity; k++) {
-        ValueId base = f->base[v->in[k].i];
-        if (f->homes[v->in[k].i] == HOME_INLINE) count += values_read(f, v->in[k].i, p, q);
-        if (f->homes[v->in[k].i] == HOME_INLINE || f->seen[base.i] == f->stamp) continue;
+        uint32_t x = v->in[k].i;
+        ValueId base = f->base[x];
+        if (f->homes[x] == HOME_INLINE) count += values_read(f, x, pair, tiles);
+        if (f->homes[x] == HOME_INLINE || f->seen[base.i] == f->stamp) continue;
         f->seen[base.i] = f->stamp;
         const Group *from = f->homes[base.i] == HOME_COMPUTED ? fuse_group(f, base) : NULL;
-        count += !from || (from != p && from != q);
+        if (!from || (from != pair[0] && from != pair[1])) count += weight_of(f, x, tiles);
     }
     return count;
 }
 
-uint32_t group_union_pointers(Fuse *f, const Group *p, const Group *q) {
+static uint32_t union_count(Fuse *f, const Group *p, const Group *q, bool tiles) {
+    const Group *const pair[2] = {p, q};
     uint32_t count = 0;
     f->stamp++;
     for (int i = 0; i < 2; i++)
-        for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {
+        for (uint32_t m = pair[i]->first; m; m = f->next[m]) {
             bool elsewhere = false;
             uint32_t roots = roots_of(f, m, p, q, &elsewhere);
-            count += values_read(f, m, p, q) + (roots ? roots : elsewhere);
+            count += values_read(f, m, pair, tiles) +
+                     (roots ? roots : elsewhere) * weight_of(f, m, tiles);
         }
     return count;
+}
+
+uint32_t group_union_pointers(Fuse *f, const Group *p, const Group *q) {
+    return union_count(f, p, q, false);
+}
+
+uint32_t group_union_tiles(Fuse *f, const Group *p, const Group *q) {
+    return union_count(f, p, q, true);
 }
 
 // Walks forward from p's members. A view belongs to the group that computes its base, so a step

@@ -62,6 +62,8 @@ bool fuse_parts_differ(const Fuse *f, const Group *p, const Group *q);
 const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols);
 // How many values in memory the kernel of p and q would read and store.
 uint32_t group_union_pointers(Fuse *f, const Group *p, const Group *q);
+uint32_t group_union_tiles(Fuse *f, const Group *p, const Group *q);  // of such values
+bool fuse_unrolled_all(const Fuse *f, const AxisId *axes, uint32_t count);
 // Are the points of axis a, if the group has it, separate tiles?
 bool group_unrolls(const Fuse *f, const Group *p, AxisId a);
 bool group_same_space(const Fuse *f, const Group *p, const Group *q);

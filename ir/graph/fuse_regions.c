@@ -2,10 +2,11 @@
 // stores, and their order.
 #include "ir/graph/fuse_groups.h"
 
-// The member of a row group of which root v takes a point of an unrolled axis: its kernel has
-// the point at hand and stores it. {0}: v is no such root.
+// The member of a row group of which root v takes a point of an unrolled axis, or has all
+// elements in their order: its kernel has them at hand and stores them. {0}: v is no such root.
 static ValueId stored_with(Fuse *f, uint32_t v) {
     if (!f->roots[v] || f->homes[v] != HOME_VIEW) return (ValueId){0};
+    if (value_is_whole(f->graph, (ValueId){v})) v = f->base[v].i;
     while (f->homes[v] == HOME_VIEW) {
         const Value *view = &f->graph->values.ptr[v];
         if (view->op != OP_TAKE || !f->unrolled[view->attr.along[0].i]) return (ValueId){0};

@@ -79,6 +79,15 @@ ValueLayout value_layout(const Graph *g, ValueId v) {
     return layout_through(g, value, &from, &out) ? out : layout_dense(g, v);
 }
 
+bool value_is_whole(const Graph *g, ValueId v) {
+    ValueLayout layout = value_layout(g, v), dense = layout_dense(g, v);
+    bool whole = graph_elements(g, v) == graph_elements(g, layout.base) &&
+                 graph_value(g, v)->type == graph_value(g, layout.base)->type;
+    for (uint32_t i = 0; whole && i < graph_value(g, v)->rank; i++)
+        whole = layout.stride[i] == dense.stride[i];
+    return whole;
+}
+
 bool grouped_row_stride(const Graph *g, const GroupedRows *rows, ValueId x, int64_t *stride) {
     const Value *v = graph_value(g, x);
     ValueLayout layout = value_layout(g, x);

@@ -11,8 +11,8 @@
 //   gather, a renaming).
 //   4. both belong to the forward part, or both to the backward part;
 //   5. a kernel can be given pointers to all that both read and store. Groups that only share a
-//   scalar save a launch and no memory traffic: they come last, and stay small enough for every
-//   value to have a register.
+//   scalar save a launch and no memory traffic: they come last, and not if a task would compute
+//   more than before, or have more values than registers.
 // Then an elementwise group whose space is a contraction's joins it as its epilogue, and one
 // that only feeds an operand of it as its prologue.
 #include "base/launch.h"
@@ -21,10 +21,11 @@
 #include "ir/graph/grouped.h"
 #include "ir/graph/linear.h"
 
-// Of groups that only share a scalar.
+// Of groups that only share a scalar. All of a row is loaded before any of it is stored, for
+// results may take the place of what is read: each tile needs one of 255 registers.
 enum {
-    MOST_FOR_A_SCALAR = 64,  // pointers
-    MOST_OF_A_THREAD = 512   // points of all values, where there are neither rows nor cols
+    MOST_FOR_A_SCALAR = 192,  // tiles read and stored
+    MOST_OF_A_THREAD = 512    // points of what has neither rows nor cols
 };
 
 static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const char *reason) {
@@ -32,28 +33,40 @@ static void record_refusal(Fuse *f, ValueId producer, ValueId consumer, const ch
     f->refusals[f->refusal_count++] = (struct Refusal){producer, consumer, reason};
 }
 
-static const char *pointers_refused(Fuse *f, const Group *p, const Group *q, uint32_t most) {
-    return group_union_pointers(f, p, q) > most ? "together they have too many operands" : NULL;
+static const char too_many[] = "together they have too many operands";
+
+static const char *pointers_refused(Fuse *f, const Group *p, const Group *q) {
+    return group_union_pointers(f, p, q) > LAUNCH_MAX_POINTERS ? too_many : NULL;
 }
 
-static bool is_one_point(const Fuse *f, const Group *g) {
+// Does the group's kernel have but one row? Alone it leaves most of a machine idle.
+static bool is_one_row(const Fuse *f, const Group *g) {
     for (uint32_t a = 1; a < f->axis_count; a++)
-        if (axis_set_has(g->space, a) && !f->unrolled[a]) return false;
+        if (axis_set_has(g->space, a) && !f->unrolled[a] &&
+            !axis_in(g->cols.axes, g->cols.count, (AxisId){a}))
+            return false;
     return true;
 }
 
+// Of what has neither rows nor cols.
 static int64_t points_of(const Fuse *f, const Group *g) {
     int64_t points = 0;
-    for (uint32_t v = g->first; v; v = f->next[v])
-        points += graph_elements(f->graph, (ValueId){v});
+    for (uint32_t v = g->first; v; v = f->next[v]) {
+        const Value *value = &f->graph->values.ptr[v];
+        if (fuse_unrolled_all(f, value->axes, value->rank))
+            points += graph_elements(f->graph, (ValueId){v});
+    }
     return points;
 }
 
 static const char *scalar_link_refused(Fuse *f, const Group *p, const Group *q) {
-    if (is_one_point(f, p) && is_one_point(f, q) &&
-        points_of(f, p) + points_of(f, q) > MOST_OF_A_THREAD)
+    int64_t points = points_of(f, p), others = points_of(f, q);
+    if (points && others && points + others > MOST_OF_A_THREAD)
         return "a single thread would compute all of both";
-    return pointers_refused(f, p, q, MOST_FOR_A_SCALAR);
+    if (is_one_row(f, p) && is_one_row(f, q) && p->cols.count && q->cols.count &&
+        p->constrained != q->constrained)
+        return "one sums the cols that the other shares out";
+    return group_union_tiles(f, p, q) > MOST_FOR_A_SCALAR ? too_many : NULL;
 }
 
 // Why p and q cannot be one group, or NULL and the cols that the union takes.
@@ -87,8 +100,7 @@ static bool join_operand(Fuse *f, uint32_t v, uint32_t i) {
     const char *reason = fuse_edge_refused(f, v, i);
     if (!reason) reason = join_refused(f, p, q, &cols);
     if (!reason)
-        reason = is_scalar(f, x) ? scalar_link_refused(f, p, q)
-                                 : pointers_refused(f, p, q, LAUNCH_MAX_POINTERS);
+        reason = is_scalar(f, x) ? scalar_link_refused(f, p, q) : pointers_refused(f, p, q);
     if (reason)
         record_refusal(f, x, (ValueId){v}, reason);
     else
@@ -115,15 +127,6 @@ static bool join_a_user(Fuse *f, uint32_t v, uint32_t at) {
                 return true;
     }
     return false;
-}
-
-// Does the group's kernel have but one row? Alone it leaves most of a machine idle.
-static bool is_one_row(const Fuse *f, const Group *g) {
-    for (uint32_t a = 1; a < f->axis_count; a++)
-        if (axis_set_has(g->space, a) && !f->unrolled[a] &&
-            !axis_in(g->cols.axes, g->cols.count, (AxisId){a}))
-            return false;
-    return true;
 }
 
 // What has no cols goes with any.
@@ -208,7 +211,7 @@ static const char *epilogue_refused(Fuse *f, Group *p, Group *q) {
     if (reason) return reason;
     return fuse_path_around(f, p, q) || fuse_path_around(f, q, p)
                ? "a kernel between them needs the one and feeds the other"
-               : pointers_refused(f, p, q, LAUNCH_MAX_POINTERS);
+               : pointers_refused(f, p, q);
 }
 
 // What a contraction's result is kept as is stored by the contraction.
@@ -271,7 +274,7 @@ static const char *prologue_refused(Fuse *f, Group *p, Group *q, uint32_t c, uin
         if (!feeds_only(f, q, m, c, operand)) return "others need it too";
     return fuse_path_around(f, q, p) || fuse_path_around(f, p, q)
                ? "a kernel between them needs the one and feeds the other"
-               : pointers_refused(f, p, q, LAUNCH_MAX_POINTERS);
+               : pointers_refused(f, p, q);
 }
 
 // An elementwise group that only feeds one operand becomes the contraction's prologue: it is

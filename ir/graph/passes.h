@@ -14,6 +14,12 @@ void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count
 // Axes of equal name and extent that no operation has two of become one. In place: comes first.
 void pass_axes(Graph *g);
 
+// A new graph in which updates that are computed element by element, and sums of all elements
+// of what such updates are made of, have one axis: that of a trained parameter of as many
+// elements, if there is one. pass_simplify must follow. requires: simplified, every axis bound.
+// ensures: same leaves, outputs and updates.
+Graph *pass_flat(const Graph *g, Arena *arena);
+
 // A new graph with the same leaves (same numbers, also unused ones), outputs and updates:
 // constants folded, common subexpressions shared, dead values gone, reduce_sum(mul) made
 // contract, algebra that removes traffic. Axes keep names.

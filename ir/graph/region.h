@@ -81,5 +81,8 @@ typedef struct {
 ValueLayout value_layout(const Graph *g,
                          ValueId v);  // follows views as far as strides can say them
 
+// Is v all elements of its base, in their order?
+bool value_is_whole(const Graph *g, ValueId v);
+
 const char *region_kind_text(RegionKind kind);  // "row"
 void regions_print(const Regions *r, StrBuf *out);

@@ -89,6 +89,8 @@ uint32_t lower_argument(Lower *w, TileBinding binding, DType type, int64_t eleme
 TileId lower_value(Lower *w, ValueId v, Point at);
 // Stores every point of v: densely to its own memory, or (part >= 0) to partial buffer `part`.
 void lower_store(Lower *w, ValueId v, int part);
+// The member that output v is in all its elements, though perhaps of other axes.
+ValueId lower_stored(const Lower *w, ValueId v);
 
 // ---- regions of operations that stand alone
 // The member with the most operands: of attention its results, of a recurrence not its state.

@@ -111,7 +111,8 @@ void nest_collect(Lower *w) {
         }
     }
     for (uint32_t i = 0; i < w->region->output_count; i++)
-        vec_push(w->arena, &w->nest.accesses, dense_strides(w, w->region->outputs[i]));
+        vec_push(w->arena, &w->nest.accesses,
+                 dense_strides(w, lower_stored(w, w->region->outputs[i])));
 }
 
 // Does every access walk axis i and then i + 1 as if they were one?

@@ -370,7 +370,14 @@ TileId lower_value(Lower *w, ValueId v, Point at) {
     return w->memo[v.i][n];
 }
 
+ValueId lower_stored(const Lower *w, ValueId v) {
+    ValueId base = value_layout(w->graph, v).base;
+    return w->member[base.i] && value_is_whole(w->graph, v) ? base : v;
+}
+
 void lower_store(Lower *w, ValueId v, int part) {
+    ValueId to = v;
+    v = lower_stored(w, v);
     const Value *value = graph_value(w->graph, v);
     NestStrides strides = dense_strides(w, v);
     int64_t elements = graph_elements(w->graph, v), stride = 1;
@@ -378,7 +385,7 @@ void lower_store(Lower *w, ValueId v, int part) {
     for (int i = value->rank - 1; i >= 0; i--)
         dense.stride[i] = stride, stride *= graph_extent(w->graph, value->axes[i]);
     TileBinding binding = {.kind = part >= 0 ? BIND_PARTIAL : BIND_VALUE,
-                           .value = part >= 0 ? (ValueId){0} : v,
+                           .value = part >= 0 ? (ValueId){0} : to,
                            .partial = part >= 0 ? (uint32_t)part : 0};
     uint32_t arg =
         lower_argument(w, binding, value->type, part >= 0 ? elements * w->parts : elements);

@@ -224,7 +224,7 @@ static void test_attn_res_in_heads(void **state) {
             y = sum(&f, mul(&f, x, p), depth);
     y = mul(&f, unit_rms(&f, graph_add(f.g, OP_MERGE, &y, 1, merge, (Span){0}), d), gain);
     output(&f, "y", graph_unary(f.g, OP_TANH, y, (Span){0}));
-    assert_int_equal(region_count(&f), 2);  // the other one copies the result, which is a view
+    assert_int_equal(region_count(&f), 1);
     output_gradients(&f, y);
     finish(&f);
 }
@@ -311,12 +311,12 @@ static void test_small_updates_share_kernels(void **state) {
     AxisId d = axis(&f, "d", 4), e = axis(&f, "e", 6);
     ValueId scale =
         graph_unary(f.g, OP_SQRT, leaf(&f, OP_INPUT, "s", DTYPE_F32, 0, NULL), (Span){0});
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 240; i++)
         output(&f, arena_printf(&f.arena, "y%d", i),
                mul(&f, many_leaf(&f, OP_PARAM, i, i % 3 > 0, i % 3 == 1 ? &d : &e), scale));
     Graph *g = pass_simplify(f.g, &f.arena);
     const Regions *r = pass_fuse(g, &f.arena);
-    assert_true(most_pointers(r) <= 64);
+    assert_true(most_pointers(r) <= 192);
     assert_int_equal(r->count, 4);
     Schedule none = schedule_none();
     run_regions_check(g, &none, TOLERANCE);
