@@ -257,6 +257,24 @@ static ValueId value_copy(const Rebuild *b, uint32_t v, bool backward) {
     return copy;
 }
 
+// Is v a gathered row in parts, of which the table has as many?
+static bool splits_gathered(const Rebuild *b, const Value *v) {
+    if (v->op != OP_SPLIT || !b->r->again[v->in[0].i]) return false;
+    const Value *rows = graph_value(b->r->g, v->in[0]);
+    return rows->op == OP_GATHER &&
+           !graph_has_axis(graph_value(b->r->g, rows->in[1]), v->attr.along[0]);
+}
+
+// Gathered in parts by whoever reads them, with no kernel before it.
+static ValueId gather_parts(const Rebuild *b, const Value *v) {
+    const Value *rows = graph_value(b->r->g, v->in[0]);
+    ValueId in[2];
+    for (uint32_t k = 0; k < 2; k++)
+        in[k] = b->r->again[rows->in[k].i] ? b->second[rows->in[k].i] : b->first[rows->in[k].i];
+    in[0] = graph_add(b->to, OP_SPLIT, in, 1, v->attr, v->span);
+    return graph_add(b->to, OP_GATHER, in, 2, rows->attr, rows->span);
+}
+
 // An operand of v that has no second copy yet but needs one; 0: none.
 static uint32_t operand_missing(const Rebuild *b, uint32_t v) {
     const Value *value = graph_value(b->r->g, (ValueId){v});
@@ -277,7 +295,10 @@ static void make_second_copies(Rebuild *b, uint32_t v) {
             b->stack[depth++] = missing;
             continue;
         }
-        if (top != v) b->second[top] = value_copy(b, top, true);
+        const Value *made = graph_value(b->r->g, (ValueId){top});
+        if (top != v)
+            b->second[top] =
+                splits_gathered(b, made) ? gather_parts(b, made) : value_copy(b, top, true);
         depth--;
     }
 }

@@ -160,6 +160,27 @@ static void test_long_iteration(void **state) {
     assert_int_equal(exps_made_again(*state, 60), 0);
 }
 
+// Rows of a table in parts (heads) are gathered in parts, so that who reads them can gather
+// them.
+static void test_gathered_in_parts(void **state) {
+    ModelBench *m = *state;
+    GraphAttr heads = {
+        .along = &m->d, .along_count = 1, .to = (AxisId[]){m->h, m->k}, .to_count = 2};
+    ValueId rows = model_embedded(m, bench_axis(&m->b, "vocab", 6)),
+            parts = bench_move(&m->b, OP_SPLIT, rows, heads),
+            query = bench_random(&m->b, AXES(m->h, m->k), -1, 1),
+            w = bench_random(&m->b, AXES(m->k, m->f), -1, 1);
+    ValueId scaled = bench_unary(&m->b, OP_EXP, bench_binary(&m->b, OP_MUL, parts, query));
+    finish(&m->b, bench_total(&m->b, model_dot(m, scaled, w, m->k)));
+    check_recompute(&m->b);
+    const Graph *to = pass_recompute(m->b.g, &m->b.arena, 1e6);
+    uint32_t of_parts = 0;
+    vec_each (const Value, v, &to->values)
+        of_parts +=
+            v->op == OP_GATHER && graph_value(to, v->in[0])->op == OP_SPLIT && v->rank == 3;
+    assert_int_equal(of_parts, 1);
+}
+
 static void test_without_a_loss(void **state) {
     ModelBench *m = *state;
     ValueId x = bench_random(&m->b, AXES(m->t, m->d), -1, 1);
@@ -182,6 +203,7 @@ int main(void) {
         TEST(test_chain_in_memory_is_kept),
         TEST(test_short_iteration),
         TEST(test_long_iteration),
+        TEST(test_gathered_in_parts),
         TEST(test_without_a_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
