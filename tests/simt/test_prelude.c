@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "base/io.h"
-#include "tests/simt/mutate.h"
+#include "tests/simt/planted.h"
 #include "tests/simt/ptx_text.h"
-#include "tests/simt/simt_kernels.h"
 #include "tests/test.h"
 
 static PtxTexts texts_read(Arena *arena) {
@@ -52,11 +51,6 @@ static void kernels_are_right(void **state) {
 
 // ---- bugs
 
-typedef struct {
-    SimtCaseName kernel;
-    const char *place;  // in either text, from where on `from` is looked for
-    Mutation mutation;
-} Planted;
 #define PLANT(kernel, place, from, to, report)                 \
     {                                                          \
         CASE_##kernel, place, { from, to, report, NULL, NULL } \
@@ -226,18 +220,8 @@ static void expect_noticed(const Planted *planted, uint32_t count) {
     }
     Simt *simt;
     if (!simt_build_plain(&diag, &arena, kernels, count, &simt)) assert_diag(&diag, "");
-    uint32_t missed = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        SimtCase c = simt_case(&arena, planted[i].kernel);
-        Diag found;
-        diag_init(&found, &arena);
-        bool passed = simt_check(&found, simt, i, c.args, c.count);
-        if (!mutation_noticed(&planted[i].mutation, &found, passed, passed && c.right(&c)))
-            missed++;
-    }
-    simt_close(simt);
+    planted_run(simt, planted, count);
     arena_release(&arena);
-    assert_int_equal(missed, 0);
 }
 
 static void bugs_are_noticed(void **state) {

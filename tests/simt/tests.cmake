@@ -29,8 +29,9 @@ function(strata_simt_test name)
     endif()
 endfunction()
 strata_simt_test(simt/machine simt/test_simt.c simt/simt_kernels.c LIBS strata_simt strata_base)
-strata_simt_test(simt/mutate simt/test_mutate.c simt/mutate.c simt/simt_kernels.c LIBS strata_simt strata_base)
-strata_simt_test(simt/prelude simt/test_prelude.c simt/ptx_text.c simt/mutate.c simt/simt_kernels.c
+strata_simt_test(simt/mutate simt/test_mutate.c simt/planted.c simt/mutate.c simt/simt_kernels.c
+    LIBS strata_simt strata_base)
+strata_simt_test(simt/prelude simt/test_prelude.c simt/ptx_text.c simt/planted.c simt/mutate.c simt/simt_kernels.c
     LIBS strata_simt strata_base)
 strata_simt_test(simt/mutate_cuda simt/test_mutate_cuda.c simt/mutate.c codegen/grouped_case.c ir/tile_bench.c
     LIBS strata_simt strata_codegen strata_ir strata_base m)
