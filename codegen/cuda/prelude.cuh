@@ -68,15 +68,10 @@ DEVICE float bf16_low(u32 pair) { return __uint_as_float(pair << 16); }
 DEVICE float bf16_high(u32 pair) { return __uint_as_float(pair & 0xffff0000U); }
 // For the second use of a pair: another instruction, so that the compiler does not keep the
 // floats of the first use in two registers where the pair needs one.
-DEVICE float bf16_low_again(u32 pair) {
-    u32 y;
-    asm volatile("prmt.b32 %0, %1, 0, 0x1044;" : "=r"(y) : "r"(pair));
-    return __uint_as_float(y);
-}
-DEVICE float bf16_high_again(u32 pair) {
-    u32 y;
-    asm volatile("prmt.b32 %0, %1, 0, 0x3244;" : "=r"(y) : "r"(pair));
-    return __uint_as_float(y);
+DEVICE float bf16_half_again(u32 pair, bool high) {
+    float y;
+    asm volatile("prmt.b32 %0, %1, 0, %2;" : "=f"(y) : "r"(pair), "r"(high ? 0x3244U : 0x1044U));
+    return y;
 }
 // The number of a row, of which the compiler knows nothing: it would keep an address of every
 // argument, two registers each, from row to row.

@@ -7,12 +7,18 @@
 // ---- V neighbouring elements at once. Their address is a multiple of 16 bytes, or of their size
 // where that is less. `_if`: zeros are loaded where `there` is false.
 
-// W words, in parts of at most 16 bytes.
+// W words, in parts of at most 16 bytes. No loops: kernels have hundreds of these, and a loop that is
+// unrolled takes the compiler longer than what it does.
 template <int W> DEVICE void words_load(u32 *to, const void *from) {
-    constexpr int part = W < 4 ? W : 4;
-    UNROLL for (int k = 0; k < W / part; k++) {
-        Words<part> words = load_words<part>((const u32 *)from + k * part);
-        UNROLL for (int i = 0; i < part; i++) to[k * part + i] = words.w[i];
+    if constexpr (W > 4) {
+        words_load<W / 2>(to, from);
+        words_load<W / 2>(to + W / 2, (const u32 *)from + W / 2);
+    } else {
+        Words<W> words = load_words<W>(from);
+        to[0] = words.w[0];
+        if constexpr (W > 1) to[1] = words.w[1];
+        if constexpr (W > 2) to[2] = words.w[2];
+        if constexpr (W > 2) to[3] = words.w[3];
     }
 }
 template <int W> DEVICE void words_load_if(u32 *to, const void *from, bool there) {
@@ -20,57 +26,61 @@ template <int W> DEVICE void words_load_if(u32 *to, const void *from, bool there
     if (there) words_load<W>(to, from);
 }
 template <int W> DEVICE void words_store(void *to, const u32 *from) {
-    constexpr int part = W < 4 ? W : 4;
-    UNROLL for (int k = 0; k < W / part; k++) {
-        Words<part> words;
-        UNROLL for (int i = 0; i < part; i++) words.w[i] = from[k * part + i];
-        store_words<part>((u32 *)to + k * part, words);
+    if constexpr (W > 4) {
+        words_store<W / 2>(to, from);
+        words_store<W / 2>((u32 *)to + W / 2, from + W / 2);
+    } else {
+        Words<W> words;
+        words.w[0] = from[0];
+        if constexpr (W > 1) words.w[1] = from[1];
+        if constexpr (W > 2) words.w[2] = from[2];
+        if constexpr (W > 2) words.w[3] = from[3];
+        store_words<W>(to, words);
     }
 }
 // Past the first cache, where 16 bytes are written at once.
 template <int W> DEVICE void words_store_once(void *to, const u32 *from) {
-    if (W % 4 != 0) {
+    if constexpr (W > 4) {
+        words_store_once<W / 2>(to, from);
+        words_store_once<W / 2>((u32 *)to + W / 2, from + W / 2);
+    } else if constexpr (W == 4) {
+        store16_once(to, Words4{{from[0], from[1], from[2], from[3]}});
+    } else {
         words_store<W>(to, from);
-        return;
-    }
-    UNROLL for (int k = 0; k < W / 4; k++) {
-        Words4 words;
-        UNROLL for (int i = 0; i < 4; i++) words.w[i] = from[k * 4 + i];
-        store16_once((u32 *)to + k * 4, words);
     }
 }
 
 // Values of elements that arrive in words. F16: halves of words are f16 rather than bf16.
 DEVICE float half_low(u32 pair) { return f32_of(f16{(u16)pair}); }
 DEVICE float half_high(u32 pair) { return f32_of(f16{(u16)(pair >> 16)}); }
-DEVICE float bf16_at(const u32 *x, int i) { return i % 2 ? bf16_high(x[i / 2]) : bf16_low(x[i / 2]); }
-DEVICE float bf16_again(const u32 *x, int i) {
-    return i % 2 ? bf16_high_again(x[i / 2]) : bf16_low_again(x[i / 2]);
+// Without branches: i is often known only after loops are unrolled.
+DEVICE float bf16_at(const u32 *x, int i) {
+    return __uint_as_float(x[i / 2] << (i % 2 ? 0 : 16) & 0xffff0000U);
 }
+DEVICE float bf16_again(const u32 *x, int i) { return bf16_half_again(x[i / 2], i % 2); }
 DEVICE float f16_at(const u32 *x, int i) { return i % 2 ? half_high(x[i / 2]) : half_low(x[i / 2]); }
 
-template <int V> DEVICE void vector_load_if(float *to, const float *from, bool there) {
-    u32 words[V];
-    words_load_if<V>(words, from, there);
+template <int V> DEVICE void vector_of_words(float *to, const u32 *words, const float *) {
     UNROLL for (int i = 0; i < V; i++) to[i] = __uint_as_float(words[i]);
 }
-template <int V> DEVICE void vector_load_if(int *to, const int *from, bool there) {
-    u32 words[V];
-    words_load_if<V>(words, from, there);
+template <int V> DEVICE void vector_of_words(int *to, const u32 *words, const int *) {
     UNROLL for (int i = 0; i < V; i++) to[i] = (int)words[i];
 }
-template <int V> DEVICE void vector_load_if(float *to, const bf16 *from, bool there) {
-    u32 words[V / 2];
-    words_load_if<V / 2>(words, from, there);
+template <int V> DEVICE void vector_of_words(float *to, const u32 *words, const bf16 *) {
     UNROLL for (int i = 0; i < V; i++) to[i] = bf16_at(words, i);
 }
-template <int V> DEVICE void vector_load_if(float *to, const f16 *from, bool there) {
-    u32 words[V / 2];
-    words_load_if<V / 2>(words, from, there);
+template <int V> DEVICE void vector_of_words(float *to, const u32 *words, const f16 *) {
     UNROLL for (int i = 0; i < V; i++) to[i] = f16_at(words, i);
 }
+template <int V, class To, class From> DEVICE void vector_load_if(To *to, const From *from, bool there) {
+    u32 words[V * sizeof(From) / 4];
+    words_load_if<V * sizeof(From) / 4>(words, from, there);
+    vector_of_words<V>(to, words, from);
+}
 template <int V, class To, class From> DEVICE void vector_load(To *to, const From *from) {
-    vector_load_if<V>(to, from, true);
+    u32 words[V * sizeof(From) / 4];
+    words_load<V * sizeof(From) / 4>(words, from);
+    vector_of_words<V>(to, words, from);
 }
 
 template <int V> DEVICE void vector_words(u32 *words, const float *, const float *x) {

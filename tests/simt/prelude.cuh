@@ -42,8 +42,7 @@ DEVICE bf16 bf16_of(float x) { return bf16{simt_bf16(x)}; }
 DEVICE f16 f16_of(float x) { return f16{SIMT(f16_of, x)}; }
 DEVICE float bf16_low(u32 pair) { return __uint_as_float(pair << 16); }
 DEVICE float bf16_high(u32 pair) { return __uint_as_float(pair & 0xffff0000U); }
-DEVICE float bf16_low_again(u32 pair) { return bf16_low(pair); }
-DEVICE float bf16_high_again(u32 pair) { return bf16_high(pair); }
+DEVICE float bf16_half_again(u32 pair, bool high) { return high ? bf16_high(pair) : bf16_low(pair); }
 DEVICE int row_alone(int row) { return row; }
 DEVICE u32 bf16_pair(float low, float high) {
     return (u32)simt_bf16(low) | (u32)simt_bf16(high) << 16;

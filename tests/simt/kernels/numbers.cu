@@ -9,7 +9,7 @@ KERNEL(32) kernel(u32 *y, const float *x) {
     const f16 half = f16_of(f[2]);
     const Words4 formats = {{pair, f16_pair(f[1], f[2]), (u32)bf16_of(f[2]).bits << 16 | half.bits,
                              __float_as_uint(f32_of(half))}};
-    const Words4 floats = {{__float_as_uint(bf16_low_again(pair)), __float_as_uint(bf16_high_again(pair)),
+    const Words4 floats = {{__float_as_uint(bf16_half_again(pair, false)), __float_as_uint(bf16_half_again(pair, true)),
                             __float_as_uint(exp2_of(f[3])), v.w[0]}};
     store16(y + threadIdx.x * 8, formats);
     store16_once(y + threadIdx.x * 8 + 4, floats);
