@@ -268,14 +268,21 @@ void reference_close(Reference *r) {
 
 // ---- comparing
 
+// The step between neighbours: as far apart may one number be that is rounded twice, from a
+// little above and from a little below.
+static double step_at(DType type, double x) {
+    int exponent;
+    frexp(x, &exponent);
+    return x == 0 ? 0 : ldexp(epsilon_of(type), exponent);
+}
+
 // Sums round once a term, in random directions; what is summed may be as large as the largest
-// result and cancel. Every further operation rounds a few times. Storing rounds once. GPUs
-// round the weights of attention to the type of what they weight.
+// result and cancel. Every further operation rounds a few times. Storing rounds what is
+// expected and what came. GPUs round the weights of attention to the type of what they weight.
 static double tolerance(const Reference *r, const ReferenceTensor *t, double expected) {
     double compute = (double)FLT_EPSILON * (4 * sqrt(r->terms) + 4 * r->steps) + r->rounding;
-    double store = epsilon_of(t->tensor->type);
     const double least = 1e-30;  // kernels flush denormals
-    return compute * (fabs(expected) + t->scale) + store * fabs(expected) + least;
+    return compute * (fabs(expected) + t->scale) + step_at(t->tensor->type, expected) + least;
 }
 
 static bool agrees(const Reference *r, const ReferenceTensor *t, double got, double expected) {

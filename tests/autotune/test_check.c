@@ -220,6 +220,25 @@ static void undefined_inputs_are_avoided(void **state) {
         assert_true(isfinite(got[i]));
 }
 
+// What lies between two numbers of bf16 may be rounded to either, and to none beyond them.
+static void halves_round_either_way(void **state) {
+    Fixture *f = *state;
+    AxisId n = axis(f, "n", 300);
+    ValueId x = input(f, "x", DTYPE_F32, &n, 1), y32 = graph_unary(f->g, OP_EXP, x, (Span){0});
+    begin(f, graph_cast(f->g, y32, DTYPE_BF16, (Span){0}), 1e9);
+    run(f);
+    uint16_t *y = output(f)->tensor->data;
+    for (int i = 0; i < 300; i++) {
+        y[i]++;
+        assert_true(passes(f));
+        y[i] -= 2;
+        assert_true(passes(f));
+        y[i] += 3;
+        assert_false(passes(f));
+        y[i] -= 2;
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_whole, setup, teardown),
@@ -231,6 +250,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(recurrence_slopes, setup, teardown),
         cmocka_unit_test_setup_teardown(scatter, setup, teardown),
         cmocka_unit_test_setup_teardown(undefined_inputs_are_avoided, setup, teardown),
+        cmocka_unit_test_setup_teardown(halves_round_either_way, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
