@@ -46,7 +46,7 @@ bool cuda_kernels_add(CudaKernels *k, const CudaModel *m) {
     return true;
 }
 
-static void kernel_compile(CompiledKernel *k) {
+void cuda_kernel_compile(CompiledKernel *k) {
     Arena arena = {0};
     Diag diag;
     diag_init(&diag, &arena);
@@ -74,7 +74,7 @@ static void *worker(void *context) {
     CudaKernels *k = work->kernels;
     for (uint32_t i = atomic_fetch_add(&work->next, 1); i < k->kernels.len;
          i = atomic_fetch_add(&work->next, 1))
-        kernel_compile(&k->kernels.ptr[i]);
+        cuda_kernel_compile(&k->kernels.ptr[i]);
     return NULL;
 }
 

@@ -37,3 +37,4 @@ typedef struct {
 // says why.
 MUST_USE bool cuda_kernels_add(CudaKernels *k, const CudaModel *m);
 void cuda_kernels_compile(CudaKernels *k);
+void cuda_kernel_compile(CompiledKernel *k);
