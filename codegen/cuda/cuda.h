@@ -16,8 +16,8 @@ typedef struct {
 } CudaConversion;
 
 typedef struct {
-    Str text;  // CUDA C++: includes "prelude.cuh", and "stream.cuh", "chunk.cuh" or "wgmma.cuh";
-               // one function "kernel"
+    Str text;  // CUDA C++: includes "prelude.cuh", and "stream.cuh", "chunk.cuh" or
+               // "wgmma.cuh"; one function "kernel"
     Launch launch;
     const CudaConversion *conversions;
     uint32_t conversion_count;

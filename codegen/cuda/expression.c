@@ -205,7 +205,7 @@ void cuda_store(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str value)
 }
 
 void cuda_scatter(CudaWriter *w, const TileOp *op, const CudaPoint *at,
-                      const CudaScatter *what) {
+                  const CudaScatter *what) {
     ASSERT(op->kind == TILE_SCATTER);
     DType type = w->p->args.ptr[op->access.arg].type;
     Str to = element_text(w, op, at, what->row);

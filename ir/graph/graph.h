@@ -203,8 +203,8 @@ bool op_is_linear(GraphOp op);       // LINEAR .. LINEAR_DINITIAL
 bool op_is_grouped(GraphOp op);      // CONTRACT_AT, CONTRACT_INTO
 bool op_is_contraction(GraphOp op);  // CONTRACT and grouped ones
 // Attention, linear attention, grouped contractions and their order: they read their operands
-// from memory, at points of their own. Nothing is computed with them but a cast, and the epilogue
-// of a contraction.
+// from memory, at points of their own. Nothing is computed with them but a cast, and the
+// epilogue of a contraction.
 bool op_stands_alone(GraphOp op);
 bool op_is_view(GraphOp op);  // BROADCAST RENAME TRANSPOSE SPLIT MERGE SLICE TAKE: may be an
                               // addressing of the operand

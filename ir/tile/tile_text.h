@@ -5,7 +5,7 @@
 
 const char *tile_role_text(TileRole role);  // "grid", "serial", "col", "m", "n", "k"
 const char *tile_skeleton_text(TileSkeleton skeleton);  // "stream", "loop", "attend", "chunk"
-const char *tile_way_text(TileWay way);                 // "upto", "before", "after", "from", "all"
+const char *tile_way_text(TileWay way);  // "upto", "before", "after", "from", "all"
 
 // What the text form leaves out: the tile of a dimension, and the modulus of a guard that wraps
 // nothing.

@@ -113,8 +113,8 @@ static void test_update(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-// A parameter that is read in bf16 alone is kept so, and its cast goes; others stay. What nobody
-// needs does not count.
+// A parameter that is read in bf16 alone is kept so, and its cast goes; others stay. What
+// nobody needs does not count.
 static void test_weights(void **state) {
     (void)state;
     GraphReader r;
