@@ -51,10 +51,12 @@ static bool sample(Diag *diag, Samples *s) {
 static BenchStep describe(const BenchRequest *r, const PlanStep *step) {
     const Plan *plan = session_plan(r->session);
     BenchStep out = {.kind = step->kind, .line = step->line};
+    double f32_flops = 0;
     switch (step->kind) {
     case STEP_LAUNCH:
         out.name = plan->kernels[step->kernel].name;
         out.flops = plan->kernels[step->kernel].flops;
+        f32_flops = plan->kernels[step->kernel].f32_flops;
         out.bytes = plan->kernels[step->kernel].bytes;
         break;
     case STEP_CLEAR:
@@ -67,11 +69,11 @@ static BenchStep describe(const BenchRequest *r, const PlanStep *step) {
         break;
     case STEP_GEMM:
         out.name = STR("gemm");
-        out.flops = gemm_flops(&step->gemm);
+        out.flops = f32_flops = gemm_flops(&step->gemm);
         out.bytes = gemm_bytes(&step->gemm);
         break;
     }
-    out.least_ns = floor_ns(&r->peaks, out.flops, out.bytes);
+    out.least_ns = floor_ns(&r->peaks, f32_flops, out.bytes);
     return out;
 }
 

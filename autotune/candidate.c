@@ -28,18 +28,21 @@ Hash candidate_hash(const Candidate *c) {
 }
 
 static bool multiplies_pairs(const TileProgram *p, IsaLevel level) {
-    if (p->skeleton != TILE_LOOP || level != CPU_AVX512BF16) return false;
+    if (level != CPU_AVX512BF16) return false;
+    if (p->skeleton != TILE_LOOP && p->skeleton != TILE_ATTEND) return false;
     vec_each (const TileOp, op, &p->ops)
-        if (op->kind == TILE_DOT) return tile_dot_of_bf16(p, op);
+        if (op->kind == TILE_DOT && tile_dot_of_bf16(p, op)) return true;
     return false;
 }
 
-double candidate_flops(const Candidate *c, IsaLevel level) {
+double program_f32_flops(const TileProgram *p, IsaLevel level) {
+    return tile_flops(p) / (multiplies_pairs(p, level) ? 2 : 1);
+}
+
+double candidate_f32_flops(const Candidate *c, IsaLevel level) {
     double flops = 0;
-    for (uint32_t i = 0; i < c->kernels->kernel_count; i++) {
-        const TileProgram *p = c->kernels->kernels[i].program;
-        flops += tile_flops(p) / (multiplies_pairs(p, level) ? 2 : 1);
-    }
+    for (uint32_t i = 0; i < c->kernels->kernel_count; i++)
+        flops += program_f32_flops(c->kernels->kernels[i].program, level);
     return flops;
 }
 

@@ -21,9 +21,9 @@ MUST_USE bool candidate_lower(const Regions *regions, const Region *region,
                               const Schedule *schedule, Arena *arena, Candidate *out);
 // Two candidates of one region with the same hash run the same code.
 Hash candidate_hash(const Candidate *c);
-// As many as take the time at the rate of f32: of pairs of bf16 that the level multiplies at
-// once, half.
-double candidate_flops(const Candidate *c, IsaLevel level);
+// As many as take as long at the peak of f32: half, where the level multiplies pairs of bf16.
+double program_f32_flops(const TileProgram *p, IsaLevel level);
+double candidate_f32_flops(const Candidate *c, IsaLevel level);
 double candidate_bytes(const Candidate *c);
 
 typedef struct CudaCandidate CudaCandidate;

@@ -3,6 +3,7 @@
 //     once.
 #include "autotune/graph_to_plan.h"
 
+#include "autotune/candidate.h"
 #include "autotune/library.h"
 #include "autotune/plan_memory.h"
 #include "autotune/prior.h"
@@ -364,15 +365,16 @@ static bool plan_kernels(Builder *b, Plan *plan, Map *kernel_of) {
     plan->kernels = arena_array(b->arena, PlanKernel, programs.len);
     plan->kernel_count = programs.len;
     for (uint32_t i = 0; i < programs.len; i++) {
-        plan->kernels[i] =
-            (PlanKernel){.name = programs.ptr[i]->name,
-                         .object = code[i].object,
-                         .hash = hash_bytes(code[i].object.ptr, code[i].object.len),
-                         .tasks = code[i].tasks,
-                         .scratch_bytes = code[i].scratch_bytes,
-                         .launch = code[i].launch,
-                         .flops = tile_flops(programs.ptr[i]),
-                         .bytes = tile_bytes(programs.ptr[i])};
+        plan->kernels[i] = (PlanKernel){
+            .name = programs.ptr[i]->name,
+            .object = code[i].object,
+            .hash = hash_bytes(code[i].object.ptr, code[i].object.len),
+            .tasks = code[i].tasks,
+            .scratch_bytes = code[i].scratch_bytes,
+            .launch = code[i].launch,
+            .flops = tile_flops(programs.ptr[i]),
+            .bytes = tile_bytes(programs.ptr[i]),
+            .f32_flops = program_f32_flops(programs.ptr[i], b->request->target.level)};
     }
     return true;
 }

@@ -230,6 +230,6 @@ static double read_bytes(const MachinePeaks *peaks, double bytes) {
     return peaks->read_bytes;
 }
 
-double floor_ns(const MachinePeaks *peaks, double flops, double bytes) {
-    return 1e9 * fmax(flops / peaks->flops, bytes / read_bytes(peaks, bytes));
+double floor_ns(const MachinePeaks *peaks, double f32_flops, double bytes) {
+    return 1e9 * fmax(f32_flops / peaks->flops, bytes / read_bytes(peaks, bytes));
 }

@@ -17,6 +17,6 @@ MUST_USE bool machine_peaks_measure(Diag *diag, Database *db, const TuneContext 
 enum { PEAK_READ_FORMS = 3 };
 double peak_read_seconds(Pool *pool, IsaLevel level, int form, const void *data, size_t bytes);
 
-// The least time that the work can take, in ns: its operations at the peak rate, its bytes from
-// the closest memory that they fit in.
-double floor_ns(const MachinePeaks *peaks, double flops, double bytes);
+// The least time that the work can take, in ns: its operations at the peak rate (flops as many
+// as take as long in f32), its bytes from the closest memory that they fit in.
+double floor_ns(const MachinePeaks *peaks, double f32_flops, double bytes);

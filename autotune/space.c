@@ -14,8 +14,8 @@ enum {
     MOST_CHOICES = 8,
     MOST_VECTORS = 16,
     MOST_OF_A_STRAND = 12,  // vectors, of which every strand asks for as many lines ahead
-    MOST_TURNS = 4,     // tasks of each thread: slower threads take fewer
-    LEAST_VECTORS = 8,  // fewer sums do not hide what an addition takes
+    MOST_TURNS = 4,         // tasks of each thread: slower threads take fewer
+    LEAST_VECTORS = 8,      // fewer sums do not hide what an addition takes
     SPARE_REGISTERS = 4,
     MOST_UNROLL = 8,     // k; shorter steps are one turn, which can look ahead as a whole does
     VERY_FEW_ROWS = 16,  // that go best in equal blocks

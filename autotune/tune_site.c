@@ -101,7 +101,7 @@ static void describe(Tuner *t, Site *site) {
         tile_print(c.kernels->kernels[i].program, &text);
     database_region_add(t->target->db, site->hash, site->region->name, strbuf_view(&text));
     site->least_ns =
-        floor_ns(&t->peaks, candidate_flops(&c, t->target->level), candidate_bytes(&c));
+        floor_ns(&t->peaks, candidate_f32_flops(&c, t->target->level), candidate_bytes(&c));
     strbuf_release(&text);
 }
 

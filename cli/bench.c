@@ -45,6 +45,11 @@ static double step_flops(const Plan *plan, const PlanStep *step) {
     return step->kind == STEP_LAUNCH ? plan->kernels[step->kernel].flops : 0;
 }
 
+static double step_f32_flops(const Plan *plan, const PlanStep *step) {
+    return step->kind == STEP_LAUNCH ? plan->kernels[step->kernel].f32_flops
+                                     : step_flops(plan, step);
+}
+
 static double step_bytes(const Plan *plan, const PlanEntry *entry, const PlanStep *step) {
     switch (step->kind) {
     case STEP_LAUNCH: return plan->kernels[step->kernel].bytes;
@@ -69,8 +74,10 @@ static Str step_name(Arena *arena, const Plan *plan, const PlanStep *step) {
 }
 
 // kernel_of[i]: the line of step i.
-static void list_kernels(Arena *arena, const Plan *plan, const PlanEntry *entry, Bench *out,
+static void list_kernels(Arena *arena, const BenchRequest *request, Bench *out,
                          uint32_t *kernel_of) {
+    const Plan *plan = session_plan(request->session);
+    const PlanEntry *entry = request->entry;
     Map lines = {0};
     out->kernels = arena_array(arena, BenchKernel, entry->step_count);
     for (uint32_t i = 0; i < entry->step_count; i++) {
@@ -85,8 +92,10 @@ static void list_kernels(Arena *arena, const Plan *plan, const PlanEntry *entry,
         k->launches++;
         if (step->kind == STEP_LAUNCH)
             k->registers = plan->kernels[step->kernel].launch.registers;
+        double bytes = step_bytes(plan, entry, step);
         k->flops += step_flops(plan, step);
-        k->bytes += step_bytes(plan, entry, step);
+        k->bytes += bytes;
+        k->floor_ns += floor_ns(&request->peaks, step_f32_flops(plan, step), bytes);
         kernel_of[i] = (uint32_t)at;
     }
 }
@@ -117,7 +126,7 @@ bool bench_entry(Diag *diag, Arena *arena, const BenchRequest *request, Bench *o
     const PlanEntry *entry = request->entry;
     *out = (Bench){0};
     uint32_t *kernel_of = arena_array(arena, uint32_t, entry->step_count);
-    list_kernels(arena, session_plan(s), entry, out, kernel_of);
+    list_kernels(arena, request, out, kernel_of);
     Samples samples = {arena_array(arena, double, MEASURE_SAMPLES_MAX),
                        arena_array(arena, double, out->kernel_count *MEASURE_SAMPLES_MAX)};
     session_init(s, 0);
@@ -140,7 +149,7 @@ bool bench_entry(Diag *diag, Arena *arena, const BenchRequest *request, Bench *o
         k->ns = interval_of(samples.kernels + (size_t)i * MEASURE_SAMPLES_MAX, out->runs);
         out->flops += k->flops;
         out->bytes += k->bytes;
-        out->floor_ns += floor_ns(&request->peaks, k->flops, k->bytes);
+        out->floor_ns += k->floor_ns;
     }
     if (out->kernel_count)
         qsort(out->kernels, out->kernel_count, sizeof *out->kernels, longer_first);

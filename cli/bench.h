@@ -7,10 +7,11 @@
 
 typedef struct {
     Str name;
-    uint32_t launches;    // a run
-    uint32_t registers;   // of a thread of a GPU; 0: not known, or no kernel of ours
-    double flops, bytes;  // of all launches together
-    Interval ns;          // of all launches together
+    uint32_t launches;   // a run
+    uint32_t registers;  // of a thread of a GPU; 0: not known, or no kernel of ours
+    // Of all launches together.
+    double flops, bytes, floor_ns;
+    Interval ns;
 } BenchKernel;
 
 typedef struct {

@@ -9,7 +9,6 @@ enum { SECONDS = 3 };
 typedef struct {
     EntryKind kind;
     int64_t tokens;  // a run
-    MachinePeaks peaks;
     Bench bench;
 } Result;
 
@@ -72,7 +71,7 @@ static void print_json(Cli *cli, const Result *r) {
             write_interval(w, &k->ns);
             key_number(w, "flops", k->flops);
             key_number(w, "bytes", k->bytes);
-            key_number(w, "floor_ms", floor_ns(&r->peaks, k->flops, k->bytes) * 1e-6);
+            key_number(w, "floor_ms", k->floor_ns * 1e-6);
             json_end(w);
         }
         json_end(w);
@@ -89,8 +88,7 @@ static void print_kernels(Cli *cli, const Result *r) {
         double ns = k->ns.median > 0 ? k->ns.median : 1;
         strbuf_addf(out, "%-36.*s %8u %12.3f %10.3f .. %8.3f %9.1f %9.1f %5.0f %%",
                     STR_ARG(k->name), k->launches, ns * 1e-6, k->ns.low * 1e-6,
-                    k->ns.high * 1e-6, k->flops / ns, k->bytes / ns,
-                    100 * floor_ns(&r->peaks, k->flops, k->bytes) / ns);
+                    k->ns.high * 1e-6, k->flops / ns, k->bytes / ns, 100 * k->floor_ns / ns);
         if (k->registers) strbuf_addf(out, ", %u registers", k->registers);
         strbuf_addc(out, '\n');
     }
@@ -127,9 +125,8 @@ bool cmd_bench(Cli *cli) {
         loaded_open(cli, (EntryKinds){&r.kind, 1}, o->training ? TRAIN_BATCH : 1, &loaded) &&
         machine_need(cli, cli->level, &machine);
     if (good) {
-        r.peaks = machine.peaks;
         BenchRequest request = {loaded.session, plan_entry(loaded.plan, entry_name(r.kind)),
-                                SECONDS, r.peaks};
+                                SECONDS, machine.peaks};
         good = bench_entry(&cli->diag, &cli->arena, &request, &r.bench);
     }
     if (good) r.tokens = tokens_of(cli, loaded.plan, r.kind);

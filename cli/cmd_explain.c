@@ -9,8 +9,14 @@
 
 static Kernel kernel_of(const Explain *e, const Region *region) {
     Kernel k = {.region = region, .cost = region_cost(e->regions, region)};
-    const MachinePeaks *peaks = &e->machine.peaks;
-    k.floor_ns = e->machine.here ? floor_ns(peaks, k.cost.flops, k.cost.bytes) : (double)NAN;
+    double pairs = e->machine.context.level == CPU_AVX512BF16 ? k.cost.pair_flops : 0;
+    k.floor_ns = (double)NAN;
+    if (e->machine.here) {
+        double flops = k.cost.flops - pairs / 2, bytes = k.cost.bytes;
+        const MachinePeaks *peaks = &e->machine.peaks;
+        k.floor_ns = floor_ns(peaks, flops, bytes);
+        k.by_memory = bytes * peaks->flops > flops * peaks->read_bytes;
+    }
     if (!e->cli->db || !database_best(e->cli->db, region_hash(e->regions, region),
                                       e->machine.hash, &k.schedule, &k.tuned_ns)) {
         const TuneContext *c = &e->machine.context;
@@ -55,9 +61,7 @@ static void print_kernel(const Explain *e, const Kernel *k) {
     text_count(out, k->cost.flops);
     strbuf_addz(out, " flops, ");
     print_floor(e, k->floor_ns);
-    const MachinePeaks *p = &e->machine.peaks;
-    bool memory = k->cost.bytes * p->flops > k->cost.flops * p->read_bytes;
-    if (e->machine.here) strbuf_addf(out, " (%s)", memory ? "memory" : "arithmetic");
+    if (e->machine.here) strbuf_addf(out, " (%s)", k->by_memory ? "memory" : "arithmetic");
     if (k->tuned_ns > 0) {
         strbuf_addz(out, ", tuned ");
         text_duration(out, k->tuned_ns * 1e-9);

@@ -167,11 +167,21 @@ static double value_bytes(const Graph *g, ValueId v) {
     return (double)graph_elements(g, v) * (double)dtype_bytes(graph_value(g, v)->type);
 }
 
+static bool multiplies_bf16(const Graph *g, ValueId id) {
+    const Value *v = graph_value(g, id);
+    return (op_is_contraction(v->op) || op_is_attend(v->op)) &&
+           graph_value(g, v->in[0])->type == DTYPE_BF16 &&
+           graph_value(g, v->in[1])->type == DTYPE_BF16;
+}
+
 RegionCost region_cost(const Regions *regions, const Region *region) {
     const Graph *g = regions->graph;
     RegionCost cost = {0};
-    for (uint32_t i = 0; i < region->value_count; i++)
-        cost.flops += value_flops(g, region->values[i]);
+    for (uint32_t i = 0; i < region->value_count; i++) {
+        double flops = value_flops(g, region->values[i]);
+        cost.flops += flops;
+        if (multiplies_bf16(g, region->values[i])) cost.pair_flops += flops;
+    }
     for (uint32_t i = 0; i < region->input_count; i++)
         cost.bytes += value_bytes(g, region->inputs[i]);
     for (uint32_t i = 0; i < region->output_count; i++)

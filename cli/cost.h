@@ -30,6 +30,7 @@ ActiveParameters graph_active(const Graph *g, Arena *arena);
 
 typedef struct {
     double flops, bytes;
+    double pair_flops;  // products of two values of bf16, that a level may multiply in pairs
 } RegionCost;
 // Every element of its inputs and outputs moved once.
 RegionCost region_cost(const Regions *regions, const Region *region);

@@ -35,6 +35,7 @@ typedef struct {
     const Region *region;
     RegionCost cost;
     double floor_ns, tuned_ns;  // NAN: no machine to run on; 0: not tuned
+    bool by_memory;             // the floor is
     Schedule schedule;          // tuned, or the prior's
 } Kernel;
 

@@ -53,7 +53,8 @@ typedef struct {
     int64_t tasks;          // run over [0, tasks)
     int64_t scratch_bytes;  // close memory per thread, 64-byte aligned
     double flops, bytes;
-    Launch launch;  // of a cubin; zero on the CPU
+    double f32_flops;  // as many as take this long in f32: half, if they multiply pairs of bf16
+    Launch launch;     // of a cubin; zero on the CPU
 } PlanKernel;
 
 // The machine code's calling convention on the CPU. Runs tasks [begin, end).

@@ -7,7 +7,7 @@
 #define PLAN_MAGIC "\x89STRATA\n"  // 8 bytes; the first is not ASCII, so the file is no text
 
 enum {
-    PLAN_VERSION = 2,
+    PLAN_VERSION = 3,
     PLAN_CHECKED_FROM = 32,  // the checksum covers the file from here to its end
     PLAN_TABLE_AT = 40,
     PLAN_SECTION_ENTRY = 16,
@@ -29,7 +29,7 @@ typedef enum {
 enum {
     LEAST_EXTENT = 12,
     LEAST_TENSOR = 49,
-    LEAST_KERNEL = 84,
+    LEAST_KERNEL = 92,
     LEAST_ENTRY = 20,
     LEAST_BUFFER = 21,
     LEAST_STEP = 13,

@@ -185,6 +185,7 @@ static void get_kernels(Reader *r, Plan *plan) {
         k->scratch_bytes = get_i64(r);
         k->flops = get_f64(r);
         k->bytes = get_f64(r);
+        k->f32_flops = get_f64(r);
         get_launch(r, &k->launch);
     }
 }

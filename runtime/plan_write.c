@@ -104,6 +104,7 @@ static void put_kernels(StrBuf *out, const Plan *plan) {
         put_i64(out, k->scratch_bytes);
         put_f64(out, k->flops);
         put_f64(out, k->bytes);
+        put_f64(out, k->f32_flops);
         put_launch(out, &k->launch);
     }
 }

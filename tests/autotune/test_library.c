@@ -1,5 +1,6 @@
 // test_library.c: products of matrices are recognised, in every storage order, and what the
 // library would compute is what the program says.
+#include "autotune/candidate.h"
 #include "autotune/library.h"
 #include "runtime/gemm.h"
 #include "tests/test.h"
@@ -10,6 +11,7 @@ typedef struct {
     Arena arena;
     Diag diag;
     TileProgram *p;
+    DType type;            // of a and b
     int64_t extent[4];     // batch, m, n, k
     int64_t stride[3][4];  // of a, b and c
 } Fixture;
@@ -17,6 +19,7 @@ typedef struct {
 static int setup(void **state) {
     Fixture *f = test_calloc(1, sizeof *f);
     diag_init(&f->diag, &f->arena);
+    f->type = DTYPE_F32;
     *state = f;
     return 0;
 }
@@ -49,7 +52,7 @@ static void build(Fixture *f, const int64_t extent[4], int64_t strides[3][4]) {
         int64_t elements = 1;
         for (int i = 0; i < 4; i++)
             elements += (extent[i] - 1) * strides[arg][i];
-        tile_arg(f->p, str_of(names[arg]), DTYPE_F32, elements);
+        tile_arg(f->p, str_of(names[arg]), arg < 2 ? f->type : DTYPE_F32, elements);
     }
     TileId a = tile_load(f->p, access(f, 0, dims), (Span){0}),
            b = tile_load(f->p, access(f, 1, dims), (Span){0});
@@ -153,11 +156,26 @@ static void epilogues_are_refused(void **state) {
     assert_false(library_gemm(f->p, &g, args));
 }
 
+// A floor counts pairs of bf16 half where the processor multiplies them at once.
+static void flops_of_pairs(void **state) {
+    Fixture *f = *state;
+    const int64_t extent[4] = {1, M, N, K};
+    int64_t strides[3][4] = {{0, K, 0, 1}, {0, 0, 1, N}, {0, N, 1, 0}};
+    for (int pairs = 0; pairs < 2; pairs++) {
+        f->type = pairs ? DTYPE_BF16 : DTYPE_F32;
+        build(f, extent, strides);
+        double flops = 2.0 * M * N * K;
+        assert_true(program_f32_flops(f->p, CPU_AVX512) == flops);
+        assert_true(program_f32_flops(f->p, CPU_AVX512BF16) == flops / (pairs ? 2 : 1));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_storage_order, setup, teardown),
         cmocka_unit_test_setup_teardown(extents_of_one, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_shared_by_the_batch, setup, teardown),
+        cmocka_unit_test_setup_teardown(flops_of_pairs, setup, teardown),
         cmocka_unit_test_setup_teardown(other_strides_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(epilogues_are_refused, setup, teardown),
     };

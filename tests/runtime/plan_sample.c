@@ -48,7 +48,8 @@ static void fill_kernels(Arena *arena, Plan *plan) {
                                         .tasks = 7 + i,
                                         .scratch_bytes = 640,
                                         .flops = 1e6,
-                                        .bytes = 2.5e5};
+                                        .bytes = 2.5e5,
+                                        .f32_flops = 5e5};
     }
 }
 

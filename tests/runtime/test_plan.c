@@ -141,7 +141,7 @@ static void refuses_every_changed_bit(void **state) {
     }
     f->bytes.ptr[8] = 9;
     assert_false(decodes(strbuf_view(&f->bytes),
-                         "x.sta: error: artifact of version 9; this strata reads version 2\n"));
+                         "x.sta: error: artifact of version 9; this strata reads version 3\n"));
 }
 
 // With the checksum made right, nothing but the checks of each field stands between damage and
