@@ -8,26 +8,30 @@
 // without the model's line numbers, and the kernel's name in the first line, which change
 // nothing.
 Hash cuda_code_key(Str text, IsaLevel level, Str emitter) {
-    const char *end = memchr(text.ptr, '\n', text.len);
-    size_t first = end ? (size_t)(end - text.ptr) : 0;
-    return code_key(hash_bytes(text.ptr + first, text.len - first), level, emitter);
+    const char *end = text.ptr + text.len, *at = memchr(text.ptr, '\n', text.len);
+    StrBuf kept = {0};
+    for (const char *next; at && at < end; at = next) {
+        next = memchr(at + 1, '\n', (size_t)(end - at - 1));
+        if (!next) next = end;
+        Str line = {at, (size_t)(next - at)};  // after the line feed that ended the last
+        if (!str_starts((Str){at + 1, line.len - 1}, STR("#line "))) strbuf_add(&kept, line);
+    }
+    Hash hash = hash_bytes(kept.ptr, kept.len);
+    strbuf_release(&kept);
+    return code_key(hash, level, emitter);
 }
 
 static bool text_write(Diag *diag, Arena *arena, const CudaCompiler *c, const TileProgram *p,
                        CudaCompiled *out) {
     *out = (CudaCompiled){0};
-    if (!cuda_emit(diag, arena, p, c->level, NULL, &out->kernel)) return false;
+    if (!cuda_emit(diag, arena, p, c->level, c->lines, &out->kernel)) return false;
     out->key = cuda_code_key(out->kernel.text, c->level, c->emitter);
     return true;
 }
 
-static bool code_make(Diag *diag, Arena *arena, const CudaCompiler *c, const TileProgram *p,
-                      EmittedKernel *out) {
-    CudaKernel kernel;
+static bool code_make(Diag *diag, Arena *arena, IsaLevel level, Str text, EmittedKernel *out) {
     CudaCode code;
-    if (!cuda_emit(diag, arena, p, c->level, c->lines, &kernel) ||
-        !nvrtc_compile(diag, arena, kernel.text, c->level, &code))
-        return false;
+    if (!nvrtc_compile(diag, arena, text, level, &code)) return false;
     *out = (EmittedKernel){.object = code.cubin,
                            .scratch_bytes = code.stack_bytes,
                            .launch.registers = code.registers,
@@ -41,7 +45,7 @@ static bool code_find(Diag *diag, Arena *arena, const CudaCompiler *c, const Til
                       CudaCompiled *out) {
     out->known = c->db && database_code_find(c->db, arena, out->key, &out->code);
     if (!out->known && !c->known_only) {
-        if (!code_make(diag, arena, c, p, &out->code)) return false;
+        if (!code_make(diag, arena, c->level, out->kernel.text, &out->code)) return false;
         if (c->db) database_code_add(c->db, out->key, &out->code);
         out->known = true;
     }

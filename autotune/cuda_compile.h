@@ -15,14 +15,14 @@ typedef struct {
 } CudaCompiler;
 
 typedef struct {
-    CudaKernel kernel;  // without lines
-    Hash key;           // under which its code is in the database: see cuda_code_key
-    bool known;         // is there code?
+    CudaKernel kernel;
+    Hash key;    // under which its code is in the database: see cuda_code_key
+    bool known;  // is there code?
     EmittedKernel code;
 } CudaCompiled;
 
 // False: the program has no form, or does not compile (diag says why).
 MUST_USE bool cuda_compile(Diag *diag, Arena *arena, const CudaCompiler *c,
                            const TileProgram *p, CudaCompiled *out);
-// Of the text that cuda_emit gives without lines.
+// Of the text that cuda_emit gives, with lines or without.
 Hash cuda_code_key(Str text, IsaLevel level, Str emitter);

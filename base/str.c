@@ -31,14 +31,20 @@ bool str_ends(Str s, Str suffix) {
 Str str_copy(Arena *arena, Str s) { return (Str){arena_strndup(arena, s.ptr, s.len), s.len}; }
 
 Str str_printf(Arena *arena, const char *fmt, ...) {
-    StrBuf text = {0};
-    va_list args;
+    va_list args, again;
     va_start(args, fmt);
-    strbuf_addv(&text, fmt, args);
+    va_copy(again, args);
+    char few[256];
+    int n = vsnprintf(few, sizeof few, fmt, args);
+    if (n < 0) BUG("bad format '%s'", fmt);
+    char *text = arena_alloc(arena, (size_t)n + 1, 1);
+    if ((size_t)n < sizeof few)
+        memcpy(text, few, (size_t)n);
+    else
+        vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
     va_end(args);
-    Str copy = str_copy(arena, strbuf_view(&text));
-    strbuf_release(&text);
-    return copy;
+    return (Str){text, (size_t)n};
 }
 
 // strtod also takes leading blanks and hexadecimal, which are no numbers of ours.

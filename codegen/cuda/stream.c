@@ -389,12 +389,12 @@ static void shape_set(Stream *s, StreamShape shape) {
 
 // Writes the kernel, only to see what it needs.
 static StreamNeeds needs_of(Stream *s, StreamShape shape) {
-    size_t start = s->w->text.len;
     uint32_t conversions = s->w->conversions.len;
     s->measured = (StreamNeeds){0};
     shape_set(s, shape);
+    s->w->silent = true;
     kernel_write(s);
-    s->w->text.len = start;
+    s->w->silent = false;
     s->w->conversions.len = conversions;
     return s->measured;
 }
@@ -489,6 +489,7 @@ bool cuda_stream(CudaWriter *w) {
     if (!stream_plan_make(w->diag, w->arena, w->p, &s.plan)) return false;
     w->p = s.plan.p;
     s.met = arena_array(w->arena, StreamMeeting, w->p->args.len);
+    s.met_any = arena_array(w->arena, StreamMeeting, w->p->ops.len);
     if (!is_small(&s))
         return diag_fail(w->diag, FAIL_ENVIRONMENT, "kernel '%.*s' has more than 2^31 points",
                          STR_ARG(w->p->name));

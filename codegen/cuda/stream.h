@@ -59,13 +59,14 @@ typedef struct {
     bool waited;     // the block has waited since this iteration of the loop began
 } StreamScalars;
 
-// Is an argument's memory perhaps also that of a load without cols?
-typedef enum { MEETING_UNKNOWN, MEETING_NONE, MEETING_LOAD } StreamMeeting;
+// Is the memory perhaps also that of a load without cols, or of anything else?
+typedef enum { MEETING_UNKNOWN, MEETING_NONE, MEETING_LOAD, MEETING_ANY } StreamMeeting;
 
 typedef struct {
     CudaWriter *w;
     StreamPlan plan;
-    StreamMeeting *met;  // by argument that is stored
+    StreamMeeting *met;      // by argument that is stored: LOAD
+    StreamMeeting *met_any;  // by TileId of a store: ANY
     StreamShape shape;
     StreamRing ring;
     StreamScalars scalars;

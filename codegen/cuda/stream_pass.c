@@ -312,7 +312,7 @@ int64_t stream_shared_words(const Stream *s) {
 }
 
 // Is the memory that of other accesses too?
-static bool is_met(const Stream *s, const TileOp *store) {
+static bool find_met(const Stream *s, const TileOp *store) {
     for (uint32_t i = 1; i < op_count(s); i++) {
         const TileOp *op = stream_op(s, i);
         if (op == store || !tile_op_accesses(op->kind)) continue;
@@ -321,6 +321,13 @@ static bool is_met(const Stream *s, const TileOp *store) {
         if (arg == to || (reads && tile_in_place(s->plan.p, arg, to))) return true;
     }
     return false;
+}
+
+static bool is_met(const Stream *s, uint32_t store) {
+    StreamMeeting *met = &s->met_any[store];
+    if (*met == MEETING_UNKNOWN)
+        *met = find_met(s, stream_op(s, store)) ? MEETING_ANY : MEETING_NONE;
+    return *met == MEETING_ANY;
 }
 
 // A store of a sum over rows whose elements can be added up where it puts them; NULL: there is
@@ -332,7 +339,7 @@ static const TileOp *loose_store(const Stream *s, uint32_t sum) {
         const TileOp *op = stream_op(s, i);
         if (op->kind != TILE_STORE || op->in[0].i != sum) continue;
         bool fits = s->plan.p->args.ptr[op->access.arg].type == DTYPE_F32 &&
-                    op->access.stride[s->plan.col] == 1 && !is_met(s, op) &&
+                    op->access.stride[s->plan.col] == 1 && !is_met(s, i) &&
                     op->access.guard[0].dim < 0 && op->access.guard[1].dim < 0;
         for (uint32_t d = 0; d < s->plan.p->dim_count; d++)
             fits = fits && (dims >> d & 1 || op->access.stride[d] == 0);

@@ -20,6 +20,7 @@ static void line_start(CudaWriter *w, const char *format, va_list args) {
 }
 
 void cuda_line(CudaWriter *w, const char *format, ...) {
+    if (w->silent) return;
     va_list args;
     va_start(args, format);
     line_start(w, format, args);
@@ -30,9 +31,9 @@ void cuda_line(CudaWriter *w, const char *format, ...) {
 void cuda_open(CudaWriter *w, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    line_start(w, format, args);
+    if (!w->silent) line_start(w, format, args);
     va_end(args);
-    strbuf_addz(&w->text, " {\n");
+    if (!w->silent) strbuf_addz(&w->text, " {\n");
     w->indent++;
 }
 
@@ -45,6 +46,7 @@ void cuda_close(CudaWriter *w) {
 void cuda_comment(CudaWriter *w, const TileOp *op) {
     uint32_t number = (uint32_t)(op - w->p->ops.ptr);
     ASSERT(number > 0 && number < w->p->ops.len);
+    if (w->silent) return;
     indent_add(w);
     strbuf_addz(&w->text, "// ");
     tile_print_op(w->p, number, &w->text);
@@ -119,12 +121,18 @@ Str cuda_name(CudaWriter *w, TileId v) {
     return str_printf(w->arena, "%.*s_%u", STR_ARG(base), v.i);
 }
 
-Str cuda_arg(CudaWriter *w, uint32_t arg) {
+static Str arg_name(CudaWriter *w, uint32_t arg) {
     Str name = identifier(w, w->p->args.ptr[arg].name);
     for (uint32_t i = 0; i < w->p->args.len; i++)
         if (i != arg && str_eq(identifier(w, w->p->args.ptr[i].name), name))
             return str_printf(w->arena, "%.*s_%u_ptr", STR_ARG(name), arg);
     return str_printf(w->arena, "%.*s_ptr", STR_ARG(name));
+}
+
+Str cuda_arg(CudaWriter *w, uint32_t arg) {
+    if (!w->args) w->args = arena_array(w->arena, Str, w->p->args.len);
+    if (!w->args[arg].len) w->args[arg] = arg_name(w, arg);
+    return w->args[arg];
 }
 
 Str cuda_dim(CudaWriter *w, uint32_t dim) {

@@ -12,9 +12,11 @@ typedef struct {
     const TileProgram *p;
     IsaLevel arch;
     StrBuf text;
+    bool silent;  // nothing is printed: what is needed is measured
     int indent;
     Str own;  // whose arrays of values are printed: the end of their names; empty: nobody's
-    Str parameters;  // of the kernel, once somebody asked; a STREAM is written several times
+    // Once somebody asked; a STREAM is written several times.
+    Str parameters, *args;
     Launch launch;
     Vec(CudaConversion) conversions;
 } CudaWriter;

@@ -98,10 +98,21 @@ static void rows_that_spill_get_another_shape(void **state) {
     }
 }
 
+static Hash key_of(const char *text) { return cuda_code_key(str_of(text), gpu, STR("e")); }
+
+static void names_and_lines_are_no_part_of_the_key(void **state) {
+    (void)state;
+    Hash key = key_of("// add.1\n// %2 = add\nx;\n");
+    assert_true(hash_eq(key_of("// sum.7\n// %2 = add\n#line 3 \"lm.strata\"\nx;\n"), key));
+    assert_false(hash_eq(key_of("// add.1\n// %2 = add\ny;\n"), key));
+    assert_false(hash_eq(key_of("// add.1\n// %2 = add\nx;\n#define x\n"), key));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_with_lines_is_remembered_by_its_lines),
         cmocka_unit_test(rows_that_spill_get_another_shape),
+        cmocka_unit_test(names_and_lines_are_no_part_of_the_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
