@@ -94,7 +94,7 @@ END
 ## How the peers are run
 
 tests/peers has their code; tests/peers/check.py compares their losses and gradients with tests/models/reference.py. All
-of them compute in f32 on the same cores as Strata, their parameters are resident, and times count after four steps of
+of them compute on the same cores as Strata, their parameters are resident, and times count after four steps of
 warm-up. PyTorch uses its fused AdamW, `scaled_dot_product_attention` and `rms_norm`; JAX compiles the whole step and gives
 its buffers back (donation). glibc is told to keep freed memory (`MALLOC_*` in tests/peers/worker.py): without that PyTorch
 faults its temporaries in again at every step and is slower.
