@@ -223,13 +223,18 @@ TileProgram *chunk_case_text(TileBench *b, ChunkText text, const ChunkShape *x) 
 
 // ---- what regions of linear attention become
 
-static ValueId leaf(Graph *g, const char *name, uint32_t rank, const AxisId *axes) {
+static ValueId leaf_of(Graph *g, const char *name, DType type, uint32_t rank,
+                       const AxisId *axes) {
     Leaf l = {.kind = OP_INPUT,
               .path = str_of(name),
-              .type = DTYPE_F32,
+              .type = type,
               .rank = (uint8_t)rank,
               .axes = axes};
     return graph_leaf(g, &l);
+}
+
+static ValueId leaf(Graph *g, const char *name, uint32_t rank, const AxisId *axes) {
+    return leaf_of(g, name, DTYPE_F32, rank, axes);
 }
 
 typedef struct {
@@ -245,14 +250,15 @@ static void leaves_add(Model *r, const ChunkShape *x, bool wide) {
     r->d = graph_axis(r->g, STR("d"), x->d, false);
     r->e = graph_axis(r->g, STR("e"), x->e, false);
     AxisId of_d[] = {r->B, r->T, r->d}, of_e[] = {r->B, r->T, r->e};
-    r->in[0] = leaf(r->g, "q", 3, of_d);
-    r->in[1] = leaf(r->g, "k", 3, of_d);
-    r->in[2] = leaf(r->g, "v", 3, of_e);
+    DType type = r->bits & CHUNK_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    r->in[0] = leaf_of(r->g, "q", type, 3, of_d);
+    r->in[1] = leaf_of(r->g, "k", type, 3, of_d);
+    r->in[2] = leaf_of(r->g, "v", type, 3, of_e);
     r->in[3] = leaf(r->g, "decay", wide ? 3 : 2, of_d);
     r->in[4] = leaf(r->g, "beta", 2, of_d);
     r->in[5] = leaf(r->g, "initial", 3, (AxisId[]){r->B, r->d, r->e});
     r->in[6] = leaf(r->g, "error", 3, of_e);
-    r->in[7] = leaf(r->g, "gradient", 3, of_e);
+    r->in[7] = leaf_of(r->g, "gradient", type, 3, of_e);
 }
 
 static void result_add(Model *r, GraphOp op, int64_t bits) {
@@ -270,8 +276,9 @@ static void result_add(Model *r, GraphOp op, int64_t bits) {
 
 TileKernels *chunk_case_region(TileBench *b, const ChunkShape *x, int64_t bits, bool wide,
                                ChunkMakes makes) {
-    Model r = {.g = graph_new(&b->arena, STR("test"))};
+    Model r = {.g = graph_new(&b->arena, STR("test")), .bits = bits};
     leaves_add(&r, x, wide);
+    bits &= ~CHUNK_BF16;
     if (makes != CHUNK_RESULTS) {
         static const int64_t needs[] = {LINEAR_HAS_DECAY, LINEAR_HAS_BETA, LINEAR_HAS_INITIAL};
         bool final = makes == CHUNK_GRADIENTS_OF_FINAL;

@@ -33,9 +33,11 @@ typedef enum {
 } ChunkMakes;
 
 // Linear attention of two heads with what `bits` (ir/graph/linear.h) say, or its gradients;
-// `wide`: a decay a channel. All are f32.
+// `wide`: a decay a channel. Results are f32.
 TileKernels *chunk_case_region(TileBench *b, const ChunkShape *x, int64_t bits, bool wide,
                                ChunkMakes makes);
 enum {
+    // A bit beside them: queries, keys, values and the gradient of results are bf16.
+    CHUNK_BF16 = 1 << 30,
     CHUNK_EVERYTHING = LINEAR_HAS_DECAY | LINEAR_HAS_BETA | LINEAR_HAS_INITIAL | LINEAR_DELTA
 };

@@ -106,6 +106,7 @@ static void test_segments(void **state) {
     fixture_open(&f, true);
     for (int i = CHUNK_RESULTS; i <= CHUNK_GRADIENTS_OF_FINAL; i++) {
         add_region(&f, &x, CHUNK_EVERYTHING, true, (ChunkMakes)i);
+        add_region(&f, &x, CHUNK_EVERYTHING | CHUNK_BF16, true, (ChunkMakes)i);
         add_region(&f, &narrow, LINEAR_HAS_DECAY, true, (ChunkMakes)i);
     }
     cuda_fixture_run(&f);
