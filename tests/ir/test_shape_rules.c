@@ -320,14 +320,15 @@ static void run(void (*rule)(Bench *)) {
     bench_close(&b);
 }
 
-#define RULES(X)                                                                   \
-    X(operands)                                                                    \
-    X(leaves)                                                                      \
-    X(elementwise)                                                                 \
-    X(cast_compare_where)                                                          \
-    X(reductions)                                                                  \
-    X(contract) X(broadcast_rename_transpose) X(split_merge) X(slice_pad_take_put) \
-        X(roll_shift_window) X(concat_stack) X(gather_scatter)
+#define RULES(X)                  \
+    X(operands)                   \
+    X(leaves)                     \
+    X(elementwise)                \
+    X(cast_compare_where)         \
+    X(reductions)                 \
+    X(contract)                   \
+    X(broadcast_rename_transpose) \
+    X(split_merge) X(slice_pad_take_put) X(roll_shift_window) X(concat_stack) X(gather_scatter)
 
 #define DEFINE(name)                        \
     static void test_##name(void **state) { \
