@@ -97,7 +97,7 @@ static void test_segments(void **state) {
     for (int i = CHUNK_RESULTS; i <= CHUNK_GRADIENTS_OF_FINAL; i++) {
         ChunkMakes makes = (ChunkMakes)i;
         check_region(&x, CHUNK_EVERYTHING, true, makes);
-        check_region(&x, CHUNK_EVERYTHING | CHUNK_BF16, true, makes);
+        check_region(&narrow, CHUNK_EVERYTHING | CHUNK_BF16, true, makes);
         check_region(&narrow, CHUNK_EVERYTHING, false, makes);
         check_region(&narrow, LINEAR_HAS_DECAY, true, makes);
         check_region(&narrow, 0, false, makes);
