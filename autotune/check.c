@@ -268,8 +268,8 @@ void reference_close(Reference *r) {
 
 // ---- comparing
 
-// The step between neighbours: as far apart may one number be that is rounded twice, from a
-// little above and from a little below.
+// The step between neighbours, of f32 two: as far apart may one number be that is rounded
+// twice, from a little above and from a little below.
 static double step_at(DType type, double x) {
     int exponent;
     frexp(x, &exponent);

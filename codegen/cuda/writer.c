@@ -14,26 +14,25 @@ static void indent_add(CudaWriter *w) {
         strbuf_addz(&w->text, "    ");
 }
 
-static void line_start(CudaWriter *w, const char *format, va_list args) {
+static void line_write(CudaWriter *w, const char *format, va_list args, const char *end) {
+    if (w->silent) return;
     indent_add(w);
     strbuf_addv(&w->text, format, args);
+    strbuf_addz(&w->text, end);
 }
 
 void cuda_line(CudaWriter *w, const char *format, ...) {
-    if (w->silent) return;
     va_list args;
     va_start(args, format);
-    line_start(w, format, args);
+    line_write(w, format, args, "\n");
     va_end(args);
-    strbuf_addc(&w->text, '\n');
 }
 
 void cuda_open(CudaWriter *w, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    if (!w->silent) line_start(w, format, args);
+    line_write(w, format, args, " {\n");
     va_end(args);
-    if (!w->silent) strbuf_addz(&w->text, " {\n");
     w->indent++;
 }
 
