@@ -27,7 +27,7 @@ static ValueId mean_of(Graph *g, ValueId x, AxisId kept) {
         points *= (double)graph_extent(g, v.axes[i]);
     }
     if (!n) return x;
-    ValueId sum = graph_reduce(g, OP_REDUCE_SUM, x, along, n, v.span);
+    ValueId sum = graph_sum(g, x, along, n, v.span);
     return graph_binary(g, OP_MUL, sum, graph_const(g, 1 / points, v.span), v.span);
 }
 

@@ -148,7 +148,7 @@ static ValueId renamed_like(Training *t, ValueId x, ValueId like) {
     for (uint32_t i = 0; i < graph_value(t->g, x)->rank; i++) {
         AxisId along = graph_value(t->g, x)->axes[i], to = graph_value(t->g, like)->axes[i];
         GraphAttr attr = {.along = &along, .along_count = 1, .to = &to, .to_count = 1};
-        if (along.i != to.i) x = graph_add(t->g, OP_RENAME, &x, 1, attr, (Span){0});
+        if (along.i != to.i) x = graph_add(t->g, OP_RENAME, (Operands){&x, 1}, attr, (Span){0});
     }
     return x;
 }
@@ -167,7 +167,7 @@ static ValueId sum_of_squares(Training *t, uint32_t first, bool *left) {
         count++;
     }
     const Value *v = graph_value(t->g, sum);
-    return v->rank ? graph_reduce(t->g, OP_REDUCE_SUM, sum, v->axes, v->rank, (Span){0}) : sum;
+    return v->rank ? graph_sum(t->g, sum, v->axes, v->rank, (Span){0}) : sum;
 }
 
 // All gradients times min(1, clip / their global norm).
@@ -242,7 +242,7 @@ static bool apply(Training *t) {
         const Value *v = graph_value(t->g, sums[i]);
         GraphAttr like = {.to = v->axes, .to_count = v->rank};
         graph_update(t->g, leaf_number(t->g, sums[i]),
-                     graph_add(t->g, OP_BROADCAST, &zero, 1, like, (Span){0}));
+                     graph_add(t->g, OP_BROADCAST, (Operands){&zero, 1}, like, (Span){0}));
     }
     graph_update(t->g, leaf_number(t->g, micro), zero);
     return true;

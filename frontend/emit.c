@@ -29,9 +29,9 @@ Datum emit(Elaboration *e, Operator how, const ValueId *in, uint32_t count,
         e->stopped = true;
         return POISON;
     }
-    const char *why = graph_rule_violation(e->graph, how.op, in, count, attributes);
+    const char *why = graph_rule_violation(e->graph, how.op, (Operands){in, count}, attributes);
     if (why != NULL) return elaborate_error(e, how.span, "%s: %s", op_text(how.op), why);
-    ValueId v = graph_add(e->graph, how.op, in, count, attributes, how.span);
+    ValueId v = graph_add(e->graph, how.op, (Operands){in, count}, attributes, how.span);
     return elements_within_limit(e, v, how.span) ? datum_tensor(v) : POISON;
 }
 

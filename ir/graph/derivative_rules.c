@@ -64,12 +64,12 @@ static ValueId scaled(const Derivation *d, ValueId x, double factor) {
 }
 
 static ValueId choice(const Derivation *d, ValueId condition, ValueId x, ValueId y) {
-    return graph_add(d->g, OP_WHERE, (ValueId[]){condition, x, y}, 3, (GraphAttr){0},
-                     span_of(d));
+    return graph_add(d->g, OP_WHERE, (Operands){(ValueId[]){condition, x, y}, 3},
+                     (GraphAttr){0}, span_of(d));
 }
 
 static ValueId moved(const Derivation *d, GraphOp op, ValueId x, GraphAttr attr) {
-    return graph_add(d->g, op, &x, 1, attr, span_of(d));
+    return graph_add(d->g, op, (Operands){&x, 1}, attr, span_of(d));
 }
 
 static bool axes_equal(const Value *x, const Value *y) {
@@ -99,7 +99,7 @@ static uint8_t axes_missing(const Value *x, const Value *y, AxisId missing[GRAPH
 static ValueId reduced_to(const Derivation *d, ValueId x, uint32_t k) {
     AxisId missing[GRAPH_MAX_RANK];
     uint8_t count = axes_missing(graph_value(d->g, x), operand_value(d, k), missing);
-    if (count > 0) x = graph_reduce(d->g, OP_REDUCE_SUM, x, missing, count, span_of(d));
+    if (count > 0) x = graph_sum(d->g, x, missing, count, span_of(d));
     return in_order_of(d, x, k);
 }
 
@@ -249,8 +249,7 @@ static ValueId derive_reduce_max(const Derivation *d, uint32_t k) {
     const GraphAttr *attr = &d->value.attr;
     ValueId greatest = binary(d, OP_EQ, operand(d, k), d->v);
     ValueId ones = graph_cast(d->g, greatest, DTYPE_F32, span_of(d));
-    ValueId ties =
-        graph_reduce(d->g, OP_REDUCE_SUM, ones, attr->along, attr->along_count, span_of(d));
+    ValueId ties = graph_sum(d->g, ones, attr->along, attr->along_count, span_of(d));
     return choice(d, greatest, binary(d, OP_DIV, d->grad, ties), real(d, 0));
 }
 
@@ -262,8 +261,7 @@ static ValueId derive_softmax(const Derivation *d, uint32_t k) {
     (void)k;
     const GraphAttr *attr = &d->value.attr;
     ValueId product = mul(d, d->grad, d->v);
-    ValueId mean =
-        graph_reduce(d->g, OP_REDUCE_SUM, product, attr->along, attr->along_count, span_of(d));
+    ValueId mean = graph_sum(d->g, product, attr->along, attr->along_count, span_of(d));
     return mul(d, d->v, sub(d, d->grad, mean));
 }
 
@@ -298,7 +296,7 @@ static ValueId derive_contract(const Derivation *d, uint32_t k) {
     bool swapped = axes_equal(&x, &(Value){.axes = two, .rank = kept});
     if (!as_is && !swapped) as_is = kept > 0 && one[kept - 1].i == x.axes[x.rank - 1].i;
     ValueId in[2] = {as_is ? d->grad : other, as_is ? other : d->grad};
-    return in_order_of(d, graph_add(d->g, OP_CONTRACT, in, 2, attr, span_of(d)), k);
+    return in_order_of(d, graph_add(d->g, OP_CONTRACT, (Operands){in, 2}, attr, span_of(d)), k);
 }
 
 // The weights are computed again from lse, the one number a row that is kept of them.
@@ -307,13 +305,14 @@ static ValueId derive_attend(const Derivation *d, uint32_t k) {
     uint32_t count = d->value.arity - attend_needs(OP_ATTEND);
     ValueId in[9] = {operand(d, 0), operand(d, 1)};
     memcpy(in + 2, more, count * sizeof *more);
-    ValueId lse = graph_add(d->g, OP_ATTEND_LSE, in, 2 + count, d->value.attr, span_of(d));
-    ValueId delta = graph_reduce(d->g, OP_REDUCE_SUM, mul(d, d->grad, d->v),
-                                 &d->value.axes[d->value.rank - 1], 1, span_of(d));
+    ValueId lse =
+        graph_add(d->g, OP_ATTEND_LSE, (Operands){in, 2 + count}, d->value.attr, span_of(d));
+    ValueId delta = graph_sum(d->g, mul(d, d->grad, d->v), &d->value.axes[d->value.rank - 1], 1,
+                              span_of(d));
     in[2] = operand(d, 2), in[3] = d->grad, in[4] = lse, in[5] = delta;
     memcpy(in + 6, more, count * sizeof *more);
-    return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), in, 6 + count, d->value.attr,
-                     span_of(d));
+    return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), (Operands){in, 6 + count},
+                     d->value.attr, span_of(d));
 }
 
 // ---- linear attention
@@ -335,8 +334,9 @@ static ValueId linear_error(const Derivation *d) {
     uint32_t queries = attr.amount & LINEAR_HAS_QUERY ? 1 : 0;
     attr.amount &= ~(int64_t)LINEAR_HAS_QUERY;
     attr.number = 1;  // of no result: that of the final state's gradients is the same
-    return graph_add(d->g, OP_LINEAR_ERROR, d->value.in + queries, d->value.arity - queries,
-                     attr, span_of(d));
+    return graph_add(d->g, OP_LINEAR_ERROR,
+                     (Operands){d->value.in + queries, d->value.arity - queries}, attr,
+                     span_of(d));
 }
 
 static ValueId derive_linear(const Derivation *d, uint32_t k) {
@@ -347,7 +347,8 @@ static ValueId derive_linear(const Derivation *d, uint32_t k) {
     if (d->value.attr.amount & LINEAR_DELTA) in[arity++] = linear_error(d);
     in[arity++] = d->grad;
     GraphOp op = linear_gradient(d->value.attr.amount, k);
-    return reduced_to(d, graph_add(d->g, op, in, arity, d->value.attr, span_of(d)), k);
+    return reduced_to(d, graph_add(d->g, op, (Operands){in, arity}, d->value.attr, span_of(d)),
+                      k);
 }
 
 // ---- grouped contractions
@@ -366,7 +367,7 @@ static ValueId derive_grouped_x(const Derivation *d, const GroupedAxes *s) {
     ValueId rows = operand(d, GROUPED_Y_ROWS);
     ValueId in[GROUPED_OPERANDS] = {d->grad, operand(d, GROUPED_Y), rows, rows,
                                     operand(d, GROUPED_ENDS)};
-    return graph_add(d->g, OP_CONTRACT_AT, in, GROUPED_OPERANDS, attr, span_of(d));
+    return graph_add(d->g, OP_CONTRACT_AT, (Operands){in, GROUPED_OPERANDS}, attr, span_of(d));
 }
 
 static ValueId derive_contract_at(const Derivation *d, uint32_t k) {
@@ -379,7 +380,8 @@ static ValueId derive_contract_at(const Derivation *d, uint32_t k) {
     for (uint32_t i = 0; i < GROUPED_OPERANDS; i++)
         in[i] = operand(d, i);
     in[GROUPED_Y] = d->grad;
-    return graph_add(d->g, OP_CONTRACT_INTO, in, GROUPED_OPERANDS, attr, span_of(d));
+    return graph_add(d->g, OP_CONTRACT_INTO, (Operands){in, GROUPED_OPERANDS}, attr,
+                     span_of(d));
 }
 
 // ---- movement
@@ -468,9 +470,9 @@ static ValueId derive_gather(const Derivation *d, uint32_t k) {
     if (axes_missing(index, &x, missing) > 0) {
         ValueId in[2] = {d->grad, operand(d, 1)};
         GraphAttr to = {.to = x.axes, .to_count = x.rank};
-        return graph_add(d->g, OP_SCATTER, in, 2, to, span_of(d));
+        return graph_add(d->g, OP_SCATTER, (Operands){in, 2}, to, span_of(d));
     }
-    ValueId iota = graph_add(d->g, OP_IOTA, NULL, 0, attr, span_of(d));
+    ValueId iota = graph_add(d->g, OP_IOTA, (Operands){0}, attr, span_of(d));
     ValueId picked = binary(d, OP_EQ, broadcast_to(d, iota, &x), operand(d, 1));
     return in_order_of(d, choice(d, picked, d->grad, real(d, 0)), k);
 }
@@ -480,7 +482,7 @@ static ValueId derive_scatter(const Derivation *d, uint32_t k) {
     axes_missing(&d->value, operand_value(d, k), looked_up);
     GraphAttr attr = {.along = looked_up, .along_count = 1};
     ValueId in[2] = {d->grad, operand(d, 1)};
-    return in_order_of(d, graph_add(d->g, OP_GATHER, in, 2, attr, span_of(d)), k);
+    return in_order_of(d, graph_add(d->g, OP_GATHER, (Operands){in, 2}, attr, span_of(d)), k);
 }
 
 // ---- table

@@ -118,24 +118,31 @@ static GraphAttr attr_copy(Graph *g, GraphOp op, GraphAttr attr) {
     return kept;
 }
 
-ValueId graph_add(Graph *g, GraphOp op, const ValueId *in, uint32_t arity, GraphAttr attr,
-                  Span span) {
-    ShapeQuery q = {.g = g, .op = op, .in = in, .arity = arity, .attr = attr};
+static ShapeQuery query(Graph *g, GraphOp op, Operands operands, GraphAttr attr) {
+    return (ShapeQuery){
+        .g = g, .op = op, .in = operands.in, .arity = operands.count, .attr = attr};
+}
+
+ValueId graph_add(Graph *g, GraphOp op, Operands operands, GraphAttr attr, Span span) {
+    ShapeQuery q = query(g, op, operands, attr);
     const char *why = shape_infer(&q);
     if (why)
         BUG("graph_add of '%s': %s", op > OP_NONE && op < OP_COUNT ? op_text(op) : "?", why);
     ValueId id = {g->values.len};
-    Value v = {.op = op, .type = q.type, .rank = q.rank, .arity = arity, .span = span};
+    Value v = {.op = op, .type = q.type, .rank = q.rank, .arity = operands.count, .span = span};
     v.axes = list_copy(g->arena, q.axes, q.rank, sizeof *q.axes);
-    v.in = list_copy(g->arena, in, arity, sizeof *in);
+    v.in = list_copy(g->arena, operands.in, operands.count, sizeof *operands.in);
     v.attr = attr_copy(g, op, attr);
     vec_push(g->arena, &g->values, v);
     return id;
 }
 
-const char *graph_rule_violation(Graph *g, GraphOp op, const ValueId *in, uint32_t arity,
-                                 GraphAttr attr) {
-    ShapeQuery q = {.g = g, .op = op, .in = in, .arity = arity, .attr = attr};
+ValueId graph_again(Graph *g, const Value *v, const ValueId *in) {
+    return graph_add(g, v->op, (Operands){in, v->arity}, v->attr, v->span);
+}
+
+const char *graph_rule_violation(Graph *g, GraphOp op, Operands operands, GraphAttr attr) {
+    ShapeQuery q = query(g, op, operands, attr);
     return shape_infer(&q);
 }
 
@@ -159,7 +166,7 @@ uint32_t graph_leaf_declare(Graph *g, const Leaf *leaf) {
 ValueId graph_leaf_value(Graph *g, uint32_t leaf, Span span) {
     ASSERT(leaf < g->leaves.len && g->leaf_values.ptr[leaf].i == 0);
     ValueId v =
-        graph_add(g, g->leaves.ptr[leaf].kind, NULL, 0, (GraphAttr){.leaf = leaf}, span);
+        graph_add(g, g->leaves.ptr[leaf].kind, (Operands){0}, (GraphAttr){.leaf = leaf}, span);
     g->leaf_values.ptr[leaf] = v;
     return v;
 }
@@ -169,32 +176,31 @@ ValueId graph_leaf(Graph *g, const Leaf *leaf) {
 }
 
 ValueId graph_const(Graph *g, double number, Span span) {
-    return graph_add(g, OP_CONST, NULL, 0, (GraphAttr){.number = number, .type = DTYPE_F32},
-                     span);
+    return graph_add(g, OP_CONST, (Operands){0},
+                     (GraphAttr){.number = number, .type = DTYPE_F32}, span);
 }
 
 ValueId graph_const_i32(Graph *g, int64_t number, Span span) {
-    return graph_add(g, OP_CONST, NULL, 0,
+    return graph_add(g, OP_CONST, (Operands){0},
                      (GraphAttr){.number = (double)number, .type = DTYPE_I32}, span);
 }
 
 ValueId graph_unary(Graph *g, GraphOp op, ValueId x, Span span) {
-    return graph_add(g, op, &x, 1, (GraphAttr){0}, span);
+    return graph_add(g, op, (Operands){&x, 1}, (GraphAttr){0}, span);
 }
 
 ValueId graph_binary(Graph *g, GraphOp op, ValueId x, ValueId y, Span span) {
-    return graph_add(g, op, (ValueId[]){x, y}, 2, (GraphAttr){0}, span);
+    return graph_add(g, op, (Operands){(ValueId[]){x, y}, 2}, (GraphAttr){0}, span);
 }
 
-ValueId graph_reduce(Graph *g, GraphOp op, ValueId x, const AxisId *along, uint32_t count,
-                     Span span) {
+ValueId graph_sum(Graph *g, ValueId x, const AxisId *along, uint32_t count, Span span) {
     ASSERT(count <= UINT8_MAX);
-    return graph_add(g, op, &x, 1, (GraphAttr){.along = along, .along_count = (uint8_t)count},
-                     span);
+    return graph_add(g, OP_REDUCE_SUM, (Operands){&x, 1},
+                     (GraphAttr){.along = along, .along_count = (uint8_t)count}, span);
 }
 
 ValueId graph_cast(Graph *g, ValueId x, DType type, Span span) {
-    return graph_add(g, OP_CAST, &x, 1, (GraphAttr){.type = type}, span);
+    return graph_add(g, OP_CAST, (Operands){&x, 1}, (GraphAttr){.type = type}, span);
 }
 
 void graph_output(Graph *g, Str name, ValueId value) {

@@ -152,24 +152,28 @@ ValueId graph_leaf(Graph *g, const Leaf *leaf);
 uint32_t graph_leaf_declare(Graph *g, const Leaf *leaf);  // its index; the value must follow
 ValueId graph_leaf_value(Graph *g, uint32_t leaf, Span span);  // once a leaf
 
+typedef struct {
+    const ValueId *in;
+    uint32_t count;
+} Operands;
+
 // Appends a value; axes and type come from the operation's shape rule. Operands or attributes
 // that break the rule are a bug in the caller (the front end reports such mistakes to the user
 // first). Lists in attr are copied.
-ValueId graph_add(Graph *g, GraphOp op, const ValueId *in, uint32_t arity, GraphAttr attr,
-                  Span span);
+ValueId graph_add(Graph *g, GraphOp op, Operands operands, GraphAttr attr, Span span);
+// The operation of v, a value of any graph with the same axes, on operands of g.
+ValueId graph_again(Graph *g, const Value *v, const ValueId *in);
 
 // What graph_add would say: NULL if legal, else why not (arena-owned text, for the front end's
 // messages and the verifier).
-const char *graph_rule_violation(Graph *g, GraphOp op, const ValueId *in, uint32_t arity,
-                                 GraphAttr attr);
+const char *graph_rule_violation(Graph *g, GraphOp op, Operands operands, GraphAttr attr);
 
 // Short forms.
 ValueId graph_const(Graph *g, double number, Span span);  // f32
 ValueId graph_const_i32(Graph *g, int64_t number, Span span);
 ValueId graph_unary(Graph *g, GraphOp op, ValueId x, Span span);
 ValueId graph_binary(Graph *g, GraphOp op, ValueId x, ValueId y, Span span);
-ValueId graph_reduce(Graph *g, GraphOp op, ValueId x, const AxisId *along, uint32_t count,
-                     Span span);
+ValueId graph_sum(Graph *g, ValueId x, const AxisId *along, uint32_t count, Span span);
 ValueId graph_cast(Graph *g, ValueId x, DType type, Span span);
 void graph_output(Graph *g, Str name, ValueId value);
 void graph_update(Graph *g, uint32_t leaf, ValueId value);

@@ -418,14 +418,15 @@ typedef struct {
 
 static bool add_value(Reader *r, const ValueLine *line) {
     Graph *g = r->g;
-    const char *why = graph_rule_violation(g, line->op, line->in.ptr, line->in.len, line->attr);
+    const char *why =
+        graph_rule_violation(g, line->op, (Operands){line->in.ptr, line->in.len}, line->attr);
     if (why) return diag_error(r->diag, line->span, "%s", why);
     bool leaf = op_attrs(line->op) & ATTR_LEAF;
     if (leaf && g->leaf_values.ptr[line->attr.leaf].i)
         return diag_error(r->diag, line->span, "this leaf has a value already");
-    ValueId id =
-        leaf ? graph_leaf_value(g, line->attr.leaf, line->span)
-             : graph_add(g, line->op, line->in.ptr, line->in.len, line->attr, line->span);
+    ValueId id = leaf ? graph_leaf_value(g, line->attr.leaf, line->span)
+                      : graph_add(g, line->op, (Operands){line->in.ptr, line->in.len},
+                                  line->attr, line->span);
     const Value *v = graph_value(g, id);
     bool same = v->type == line->type && v->rank == line->axes.len;
     for (uint32_t i = 0; i < v->rank && same; i++)

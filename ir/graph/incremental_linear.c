@@ -14,8 +14,8 @@ typedef struct {
 } Linear;
 
 static ValueId where(const Linear *l, ValueId condition, ValueId x, ValueId y) {
-    return graph_add(l->p->to, OP_WHERE, (ValueId[]){condition, x, y}, 3, (GraphAttr){0},
-                     l->v->span);
+    return graph_add(l->p->to, OP_WHERE, (Operands){(ValueId[]){condition, x, y}, 3},
+                     (GraphAttr){0}, l->v->span);
 }
 
 static ValueId used(const Linear *l, ValueId v) {
@@ -81,7 +81,7 @@ static ValueId linear_add(const Linear *l, GraphOp op, ValueId state) {
     if (op == OP_LINEAR_STATE) attr.amount &= ~(int64_t)LINEAR_HAS_QUERY;
     for (size_t i = 0; i < sizeof operands / sizeof *operands; i++)
         if (operands[i].i) in[count++] = operands[i];
-    return graph_add(l->p->to, op, in, count, attr, l->v->span);
+    return graph_add(l->p->to, op, (Operands){in, count}, attr, l->v->span);
 }
 
 ValueId incremental_linear(Incremental *p, const Value *v) {

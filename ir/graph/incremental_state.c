@@ -15,12 +15,13 @@ static ValueId add2(Incremental *p, GraphOp op, ValueId x, ValueId y, Span span)
 }
 
 static ValueId iota(Incremental *p, AxisId axis, Span span) {
-    return graph_add(p->to, OP_IOTA, NULL, 0, (GraphAttr){.along = &axis, .along_count = 1},
-                     span);
+    return graph_add(p->to, OP_IOTA, (Operands){0},
+                     (GraphAttr){.along = &axis, .along_count = 1}, span);
 }
 
 static ValueId where(Incremental *p, ValueId condition, ValueId x, ValueId y, Span span) {
-    return graph_add(p->to, OP_WHERE, (ValueId[]){condition, x, y}, 3, (GraphAttr){0}, span);
+    return graph_add(p->to, OP_WHERE, (Operands){(ValueId[]){condition, x, y}, 3},
+                     (GraphAttr){0}, span);
 }
 
 static ValueId like(Incremental *p, ValueId x, ValueId shape, Span span) {
@@ -93,7 +94,8 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
     const Value *old = graph_value(p->g, v);
     if (is_part(p, old, keys)) {
         ValueId whole = p->kept[old->in[0].i];
-        return p->kept[v.i] = graph_add(p->to, old->op, &whole, 1, old->attr, old->span);
+        return p->kept[v.i] =
+                   graph_add(p->to, old->op, (Operands){&whole, 1}, old->attr, old->span);
     }
     Span span = old->span;
     ValueId x = incremental_by_rows(p, incremental_use(p, v), span);
@@ -108,7 +110,7 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
         what);
     ValueId in[3] = {state, incremental_renamed(p, x, keys, p->time, span), p->slot};
     GraphAttr attr = {.along = &p->context, .along_count = 1};
-    ValueId kept = graph_add(p->to, OP_PLACE, in, 3, attr, span);
+    ValueId kept = graph_add(p->to, OP_PLACE, (Operands){in, 3}, attr, span);
     incremental_update(p, state, kept);
     p->kept[v.i] = kept;
     return kept;
@@ -118,7 +120,7 @@ static ValueId cached(Incremental *p, ValueId v, AxisId keys, const char *what) 
 static ValueId cut(Incremental *p, ValueId kept, Span span) {
     GraphAttr attr = {.along = &p->context, .along_count = 1, .to = &p->live, .to_count = 1};
     bool all = p->live.i == p->context.i;
-    return all ? kept : graph_add(p->to, OP_SLICE, &kept, 1, attr, span);
+    return all ? kept : graph_add(p->to, OP_SLICE, (Operands){&kept, 1}, attr, span);
 }
 
 // bool[rows, time, live]: may the query see the key?
@@ -136,7 +138,7 @@ static ValueId live(Incremental *p, const Band *band, Span span) {
 
 static ValueId contracted(Incremental *p, ValueId x, ValueId y, AxisId along, Span span) {
     GraphAttr attr = {.along = &along, .along_count = 1};
-    return graph_add(p->to, OP_CONTRACT, (ValueId[]){x, y}, 2, attr, span);
+    return graph_add(p->to, OP_CONTRACT, (Operands){(ValueId[]){x, y}, 2}, attr, span);
 }
 
 // The attention's operands in the graph of a chunk.
@@ -167,7 +169,7 @@ static ValueId attend_in_steps(Incremental *p, const Value *v, const ChunkOperan
         seen = add2(p, OP_AND, seen, same_segment(p, in, scores, span), span);
     GraphAttr along = {.along = &p->live, .along_count = 1};
     ValueId masked = where(p, seen, scores, never, span);
-    ValueId weights = graph_add(p->to, OP_SOFTMAX, &masked, 1, along, span);
+    ValueId weights = graph_add(p->to, OP_SOFTMAX, (Operands){&masked, 1}, along, span);
     // A query whose segment has no key gets 0.
     if (in->key_segment.i) weights = where(p, seen, weights, graph_const(p->to, 0, span), span);
     if (p->request->cache == DTYPE_BF16) weights = graph_cast(p->to, weights, DTYPE_BF16, span);
@@ -179,7 +181,8 @@ static ValueId attend_at_once(Incremental *p, const Value *v, const ChunkOperand
     GraphAttr attr = v->attr;
     attr.along = along;
     ValueId all[] = {in->q, in->k, in->v, p->position, in->query_segment, in->key_segment};
-    return graph_add(p->to, OP_ATTEND, all, in->key_segment.i ? 6 : 4, attr, v->span);
+    return graph_add(p->to, OP_ATTEND, (Operands){all, in->key_segment.i ? 6 : 4}, attr,
+                     v->span);
 }
 
 static ValueId query_operand(Incremental *p, ValueId v, AxisId query, Span span) {
@@ -223,7 +226,7 @@ ValueId incremental_attend(Incremental *p, const Value *v) {
 
 static ValueId zero_like(Incremental *p, ValueId x) {
     const Value *v = graph_value(p->to, x);
-    return graph_add(p->to, OP_CONST, NULL, 0, (GraphAttr){.type = v->type}, v->span);
+    return graph_add(p->to, OP_CONST, (Operands){0}, (GraphAttr){.type = v->type}, v->span);
 }
 
 // The state over `past`, zero before the sequence's first position.
@@ -257,7 +260,7 @@ static ValueId next_past(Incremental *p, ValueId recent, AxisId line, AxisId pas
     ValueId at = incremental_shaped(p, iota(p, past, span), axes, 2, span);
     ValueId in[2] = {recent, add2(p, OP_ADD, at, p->count, span)};
     GraphAttr attr = {.along = &line, .along_count = 1};
-    return like(p, graph_add(p->to, OP_GATHER, in, 2, attr, span), state, span);
+    return like(p, graph_add(p->to, OP_GATHER, (Operands){in, 2}, attr, span), state, span);
 }
 
 // ---- one position after few others: each a value of its own, so that the kernel that sums
@@ -265,12 +268,12 @@ static ValueId next_past(Incremental *p, ValueId recent, AxisId line, AxisId pas
 
 static ValueId taken(Incremental *p, ValueId x, AxisId along, int64_t at, Span span) {
     GraphAttr attr = {.along = &along, .along_count = 1, .amount = at};
-    return graph_add(p->to, OP_TAKE, &x, 1, attr, span);
+    return graph_add(p->to, OP_TAKE, (Operands){&x, 1}, attr, span);
 }
 
 static ValueId stacked(Incremental *p, const ValueId *in, int64_t count, AxisId to, Span span) {
     GraphAttr attr = {.to = &to, .to_count = 1};
-    return graph_add(p->to, OP_STACK, in, (uint32_t)count, attr, span);
+    return graph_add(p->to, OP_STACK, (Operands){in, (uint32_t)count}, attr, span);
 }
 
 // x if the number of its row is at least `least`, else y.
@@ -307,7 +310,7 @@ ValueId incremental_window(Incremental *p, const Value *v) {
     int64_t keep = taps ? graph_extent(p->g, v->attr.to[0]) - 1 : v->attr.amount,
             chunk = p->chunk;
     ValueId x = incremental_by_rows(p, incremental_use(p, v->in[0]), span);
-    if (keep == 0) return graph_add(p->to, v->op, &x, 1, v->attr, span);
+    if (keep == 0) return graph_add(p->to, v->op, (Operands){&x, 1}, v->attr, span);
     AxisId past = graph_axis(p->to, STR("past"), keep, false),
            line = graph_axis(p->to, STR("recent"), keep + chunk, false);
     ValueId state = past_state(p, x, time, past);
@@ -317,13 +320,13 @@ ValueId incremental_window(Incremental *p, const Value *v) {
     GraphAttr join = {.along = from, .along_count = 2, .to = &line, .to_count = 1};
     ValueId before = past_values(p, state, past, span);
     ValueId in[2] = {incremental_shaped(p, before, axes, rank, span), x};
-    ValueId recent = graph_add(p->to, OP_CONCAT, in, 2, join, span);
+    ValueId recent = graph_add(p->to, OP_CONCAT, (Operands){in, 2}, join, span);
     incremental_update(p, state, next_past(p, recent, line, past, state));
     GraphAttr cut = {.along = &line, .along_count = 1, .to = &time, .to_count = 1};
     if (taps) {
         GraphAttr window = {.along = &line, .along_count = 1, .to = v->attr.to, .to_count = 1};
-        recent = graph_add(p->to, OP_WINDOW, &recent, 1, window, span);
+        recent = graph_add(p->to, OP_WINDOW, (Operands){&recent, 1}, window, span);
         cut.amount = keep;
     }
-    return graph_add(p->to, OP_SLICE, &recent, 1, cut, span);
+    return graph_add(p->to, OP_SLICE, (Operands){&recent, 1}, cut, span);
 }

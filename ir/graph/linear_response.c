@@ -97,7 +97,7 @@ static ValueId ones_like(Graph *g, ValueId v) {
     ValueId one = graph_const(g, 1, value.span);
     if (!value.rank) return one;
     GraphAttr attr = {.to = value.axes, .to_count = value.rank};
-    return graph_add(g, OP_BROADCAST, &one, 1, attr, value.span);
+    return graph_add(g, OP_BROADCAST, (Operands){&one, 1}, attr, value.span);
 }
 
 // Hands the gradient of v on to its linear operands.

@@ -179,18 +179,18 @@ static bool is_cheaper(const Form *f) {
 static ValueId renamed(Graph *g, ValueId x, AxisId from, AxisId to, Span span) {
     if (from.i == to.i) return x;
     GraphAttr attr = {.along = &from, .to = &to, .along_count = 1, .to_count = 1};
-    return graph_add(g, OP_RENAME, &x, 1, attr, span);
+    return graph_add(g, OP_RENAME, (Operands){&x, 1}, attr, span);
 }
 
 static ValueId sliced(Graph *g, ValueId x, AxisId from, AxisId to, int64_t at, Span span) {
     if (graph_extent(g, from) == graph_extent(g, to)) return renamed(g, x, from, to, span);
     GraphAttr attr = {.along = &from, .to = &to, .along_count = 1, .to_count = 1, .amount = at};
-    return graph_add(g, OP_SLICE, &x, 1, attr, span);
+    return graph_add(g, OP_SLICE, (Operands){&x, 1}, attr, span);
 }
 
 static ValueId contracted(Graph *g, ValueId x, ValueId y, AxisId along, Span span) {
     GraphAttr attr = {.along = &along, .along_count = 1};
-    return graph_add(g, OP_CONTRACT, (ValueId[]){x, y}, 2, attr, span);
+    return graph_add(g, OP_CONTRACT, (Operands){(ValueId[]){x, y}, 2}, attr, span);
 }
 
 // x with the axes of `like` that it has, in their order, `to` in the place of `from`.
@@ -207,7 +207,7 @@ static ValueId ordered(Graph *g, ValueId x, const Value *like, AxisId from, Axis
         axes[n++] = axis;
     }
     GraphAttr attr = {.to = axes, .to_count = (uint8_t)n};
-    return same ? x : graph_add(g, OP_TRANSPOSE, &x, 1, attr, span);
+    return same ? x : graph_add(g, OP_TRANSPOSE, (Operands){&x, 1}, attr, span);
 }
 
 // x, y, ... one behind the other.
@@ -215,7 +215,7 @@ static ValueId joined(Graph *g, const ValueId *in, const AxisId *axes, uint32_t 
                       AxisId to, Span span) {
     if (count == 1) return renamed(g, in[0], axes[0], to, span);
     GraphAttr attr = {.along = axes, .along_count = (uint8_t)count, .to = &to, .to_count = 1};
-    return graph_add(g, OP_CONCAT, in, count, attr, span);
+    return graph_add(g, OP_CONCAT, (Operands){in, count}, attr, span);
 }
 
 static AxisId new_axis(Graph *g, const char *name, int64_t extent) {
@@ -303,7 +303,8 @@ static ValueId absorbed(const Absorb *p, const Form *f) {
     ASSERT(f->attend->arity <= MOST_OPERANDS);
     for (uint32_t i = 3; i < f->attend->arity; i++)
         in[i] = p->map[f->attend->in[i].i];
-    ValueId r = graph_add(p->to, OP_ATTEND, in, f->attend->arity, attr, f->attend->span);
+    ValueId r =
+        graph_add(p->to, OP_ATTEND, (Operands){in, f->attend->arity}, attr, f->attend->span);
     return result_of(p, f, r, values.width);
 }
 
@@ -314,7 +315,7 @@ static ValueId made(const Absorb *p, const Value *v, Arena *scratch) {
     ValueId *in = arena_array(scratch, ValueId, v->arity);
     for (uint32_t k = 0; k < v->arity; k++)
         in[k] = p->map[v->in[k].i];
-    return graph_add(p->to, v->op, in, v->arity, v->attr, v->span);
+    return graph_again(p->to, v, in);
 }
 
 Graph *pass_absorb(const Graph *g, Arena *arena) {

@@ -310,7 +310,7 @@ static void operands_of(const Attention *a, ValueId out[OPERANDS]) {
 
 static ValueId renamed(Graph *g, ValueId v, AxisId from, AxisId to, Span span) {
     GraphAttr attr = {.along = &from, .to = &to, .along_count = 1, .to_count = 1};
-    return graph_add(g, OP_RENAME, &v, 1, attr, span);
+    return graph_add(g, OP_RENAME, (Operands){&v, 1}, attr, span);
 }
 
 // `old` as an attention; in[]: its operands in the new graph.
@@ -329,7 +329,7 @@ static ValueId attention_add(Graph *g, const Value *old, const Attention *a,
     }
     AxisId along[3] = {a->width, a->query, a->key};
     GraphAttr attr = {.along = along, .along_count = 3, .number = a->scale, .band = a->band};
-    ValueId r = graph_add(g, OP_ATTEND, operands, count, attr, old->span);
+    ValueId r = graph_add(g, OP_ATTEND, (Operands){operands, count}, attr, old->span);
     if (fresh.i != own.i) r = renamed(g, r, fresh, own, old->span);
     const Value *made = graph_value(g, r);
     bool same = true;
@@ -337,7 +337,7 @@ static ValueId attention_add(Graph *g, const Value *old, const Attention *a,
         same = same && made->axes[i].i == old->axes[i].i;
     if (same) return r;
     GraphAttr order = {.to = old->axes, .to_count = old->rank};
-    return graph_add(g, OP_TRANSPOSE, &r, 1, order, old->span);
+    return graph_add(g, OP_TRANSPOSE, (Operands){&r, 1}, order, old->span);
 }
 
 // Finds the attentions that need nothing that is kept in memory, and what values are needed
@@ -402,7 +402,7 @@ static Graph *rebuild(Attend *p, const bool *needed, Arena *arena) {
         ValueId *in = arena_array(&p->scratch, ValueId, v->arity);
         for (uint32_t k = 0; k < v->arity; k++)
             in[k] = map[v->in[k].i];
-        map[i] = graph_add(to, v->op, in, v->arity, v->attr, v->span);
+        map[i] = graph_again(to, v, in);
     }
     vec_each (const GraphOutput, o, &g->outputs)
         graph_output(to, o->name, map[o->value.i]);

@@ -295,11 +295,11 @@ static ValueId part_of_source(Depth *p, const Mix *m, const Part *part, uint32_t
         GraphAttr at = {.along = &m->axis, .along_count = 1, .amount = part->points[i]};
         in[i] = is_stack_to(v, m->axis)
                     ? p->map[v->in[part->points[i]].i]
-                    : graph_add(p->to, OP_TAKE, &p->map[member], 1, at, v->span);
+                    : graph_add(p->to, OP_TAKE, (Operands){&p->map[member], 1}, at, v->span);
     }
     if (part->count == 1) return in[0];
     GraphAttr attr = {.to = &part->axis, .to_count = 1};
-    return graph_add(p->to, OP_STACK, in, part->count, attr, v->span);
+    return graph_add(p->to, OP_STACK, (Operands){in, part->count}, attr, v->span);
 }
 
 static ValueId part_of_member(Depth *p, const Mix *m, const Part *part, uint32_t member) {
@@ -319,7 +319,7 @@ static ValueId part_of_member(Depth *p, const Mix *m, const Part *part, uint32_t
         AxisId axis = v->attr.to[i].i == m->axis.i ? part->axis : v->attr.to[i];
         if (axis.i) to[attr.to_count++] = axis;
     }
-    return graph_add(p->to, v->op, in, v->arity, attr, v->span);
+    return graph_add(p->to, v->op, (Operands){in, v->arity}, attr, v->span);
 }
 
 // A mix of some points: its result, and the logarithm of the sum of its weights before they
@@ -335,10 +335,10 @@ static Partial partial_mix(Depth *p, const Mix *m, const Part *part) {
     ValueId value = p->part[m->value.i], scores = p->part[m->scores.i];
     if (part->count == 1) return (Partial){value, scores};
     GraphAttr attr = {.along = &part->axis, .along_count = 1};
-    ValueId weights = graph_add(p->to, OP_SOFTMAX, &scores, 1, attr, span);
+    ValueId weights = graph_add(p->to, OP_SOFTMAX, (Operands){&scores, 1}, attr, span);
     ValueId product = graph_binary(p->to, OP_MUL, value, weights, span);
-    return (Partial){graph_reduce(p->to, OP_REDUCE_SUM, product, &part->axis, 1, span),
-                     graph_add(p->to, OP_LOGSUMEXP, &scores, 1, attr, span)};
+    return (Partial){graph_sum(p->to, product, &part->axis, 1, span),
+                     graph_add(p->to, OP_LOGSUMEXP, (Operands){&scores, 1}, attr, span)};
 }
 
 static AxisId new_axis(Depth *p, const Mix *m, uint32_t extent) {
@@ -348,7 +348,7 @@ static AxisId new_axis(Depth *p, const Mix *m, uint32_t extent) {
 static ValueId stack_of_two(Depth *p, ValueId x, ValueId y, AxisId axis, Span span) {
     const ValueId in[2] = {x, y};
     GraphAttr attr = {.to = &axis, .to_count = 1};
-    return graph_add(p->to, OP_STACK, in, 2, attr, span);
+    return graph_add(p->to, OP_STACK, (Operands){in, 2}, attr, span);
 }
 
 // The mix of two mixes.
@@ -358,9 +358,9 @@ static ValueId merged(Depth *p, const Mix *m, Partial x, Partial y) {
     GraphAttr along = {.along = &axis, .along_count = 1};
     ValueId scores = stack_of_two(p, x.score, y.score, axis, span);
     ValueId results = stack_of_two(p, x.result, y.result, axis, span);
-    ValueId weights = graph_add(p->to, OP_SOFTMAX, &scores, 1, along, span);
+    ValueId weights = graph_add(p->to, OP_SOFTMAX, (Operands){&scores, 1}, along, span);
     ValueId product = graph_binary(p->to, OP_MUL, results, weights, span);
-    return graph_reduce(p->to, OP_REDUCE_SUM, product, &axis, 1, span);
+    return graph_sum(p->to, product, &axis, 1, span);
 }
 
 static bool is_shared(const Mix *m, uint32_t point) {
@@ -386,14 +386,14 @@ static ValueId in_two_phases(Depth *p, const Mix *m, AxisId shared_axis, bool is
         r = merged(p, m, x, partial_mix(p, m, &part));
     }
     GraphAttr order = {.to = old->axes, .to_count = old->rank};
-    return graph_add(p->to, OP_TRANSPOSE, &r, 1, order, old->span);
+    return graph_add(p->to, OP_TRANSPOSE, (Operands){&r, 1}, order, old->span);
 }
 
 static ValueId copied(Depth *p, const Value *v) {
     ValueId *in = arena_array(&p->scratch, ValueId, v->arity);
     for (uint32_t k = 0; k < v->arity; k++)
         in[k] = p->map[v->in[k].i];
-    return graph_add(p->to, v->op, in, v->arity, v->attr, v->span);
+    return graph_again(p->to, v, in);
 }
 
 static void rebuild(Depth *p, Arena *arena) {

@@ -46,7 +46,7 @@ static ValueId zeros_like(Graph *g, ValueId v) {
     ValueId zero = graph_const(g, 0, value.span);
     if (value.rank == 0) return zero;
     GraphAttr attr = {.to = value.axes, .to_count = value.rank};
-    return graph_add(g, OP_BROADCAST, &zero, 1, attr, value.span);
+    return graph_add(g, OP_BROADCAST, (Operands){&zero, 1}, attr, value.span);
 }
 
 void pass_differentiate(Graph *g, ValueId of, const ValueId *wrt, uint32_t count,

@@ -72,14 +72,14 @@ static void find_flat(Flat *f, Arena *scratch) {
 static ValueId merged(Flat *f, ValueId x, AxisId to) {
     const Value *v = graph_value(f->to, x);
     GraphAttr attr = {.along = v->axes, .along_count = v->rank, .to = &to, .to_count = 1};
-    return graph_add(f->to, OP_MERGE, &x, 1, attr, v->span);
+    return graph_add(f->to, OP_MERGE, (Operands){&x, 1}, attr, v->span);
 }
 
 static ValueId split_like(Flat *f, ValueId x, const Value *like) {
     const Value *v = graph_value(f->to, x);
     GraphAttr attr = {
         .along = v->axes, .along_count = 1, .to = like->axes, .to_count = like->rank};
-    return graph_add(f->to, OP_SPLIT, &x, 1, attr, like->span);
+    return graph_add(f->to, OP_SPLIT, (Operands){&x, 1}, attr, like->span);
 }
 
 // Element i of the result is the one of x that meets element i of a value with the axes of
@@ -88,9 +88,9 @@ static ValueId gathered(Flat *f, ValueId x, const Value *like, AxisId over) {
     const AxisId *axis = graph_value(f->to, x)->axes;
     GraphAttr along = {.along = axis, .along_count = 1},
               to = {.to = like->axes, .to_count = like->rank};
-    ValueId at = graph_add(f->to, OP_IOTA, NULL, 0, along, like->span);
-    at = merged(f, graph_add(f->to, OP_BROADCAST, &at, 1, to, like->span), over);
-    return graph_add(f->to, OP_GATHER, (ValueId[]){x, at}, 2, along, like->span);
+    ValueId at = graph_add(f->to, OP_IOTA, (Operands){0}, along, like->span);
+    at = merged(f, graph_add(f->to, OP_BROADCAST, (Operands){&at, 1}, to, like->span), over);
+    return graph_add(f->to, OP_GATHER, (Operands){(ValueId[]){x, at}, 2}, along, like->span);
 }
 
 static ValueId operand_over(Flat *f, const Value *v, uint32_t k, AxisId over) {
@@ -113,7 +113,7 @@ static void rebuild_value(Flat *f, uint32_t i) {
     ValueId *in = arena_array(f->to->arena, ValueId, v->arity);
     for (uint32_t k = 0; k < v->arity; k++)
         in[k] = over.i ? operand_over(f, v, k, over) : f->copy[v->in[k].i];
-    ValueId made = graph_add(f->to, v->op, in, v->arity, attr, v->span);
+    ValueId made = graph_add(f->to, v->op, (Operands){in, v->arity}, attr, v->span);
     (f->over[i].i ? f->flat : f->copy)[i] = made;
 }
 

@@ -171,7 +171,7 @@ const char *grouped_refusal(const Graph *g, ValueId sum) {
 // ---- the new graph
 
 static ValueId one(Pass *p, GraphOp op, ValueId x, GraphAttr attr, Span span) {
-    return graph_add(p->to, op, &x, 1, attr, span);
+    return graph_add(p->to, op, (Operands){&x, 1}, attr, span);
 }
 
 static ValueId in_order(Pass *p, ValueId x, const AxisId *axes, uint8_t rank, Span span) {
@@ -239,12 +239,12 @@ static ValueId ends_add(Pass *p, const Found *f, Span span) {
     GraphAttr wide = {.to = axes, .to_count = (uint8_t)(index.rank + 1)};
     GraphAttr along = {.along = &f->groups, .along_count = 1};
     ValueId at = one(p, OP_BROADCAST, p->map[f->index.i], wide, span);
-    ValueId number = graph_add(p->to, OP_IOTA, NULL, 0, along, span);
+    ValueId number = graph_add(p->to, OP_IOTA, (Operands){0}, along, span);
     ValueId below = graph_binary(p->to, OP_LE, at, number, span);
     ValueId real = graph_binary(p->to, OP_LE, graph_const_i32(p->to, 0, span), at, span);
     ValueId counts =
         graph_cast(p->to, graph_binary(p->to, OP_AND, below, real, span), DTYPE_I32, span);
-    return graph_reduce(p->to, OP_REDUCE_SUM, counts, axes, index.rank, span);
+    return graph_sum(p->to, counts, axes, index.rank, span);
 }
 
 static ValueId grouped_add(Pass *p, const Value *v, const Found *f) {
@@ -265,9 +265,9 @@ static ValueId grouped_add(Pass *p, const Value *v, const Found *f) {
     ValueId in[GROUPED_OPERANDS] = {
         x, p->map[f->weight.i], list_add(p, f, own, own_count, v->span),
         list_add(p, f, index->axes, index->rank, v->span), ends_add(p, f, v->span)};
-    ValueId r = graph_add(p->to, OP_CONTRACT_AT, in, GROUPED_OPERANDS, attr, v->span);
-    if (f->after_count > 0)
-        r = graph_reduce(p->to, OP_REDUCE_SUM, r, f->after, f->after_count, v->span);
+    ValueId r =
+        graph_add(p->to, OP_CONTRACT_AT, (Operands){in, GROUPED_OPERANDS}, attr, v->span);
+    if (f->after_count > 0) r = graph_sum(p->to, r, f->after, f->after_count, v->span);
     return in_order(p, r, v->axes, v->rank, v->span);
 }
 
@@ -277,7 +277,7 @@ static ValueId copied(Pass *p, const Value *v) {
     ValueId *in = arena_array(&p->scratch, ValueId, v->arity);
     for (uint32_t k = 0; k < v->arity; k++)
         in[k] = p->map[v->in[k].i];
-    return graph_add(p->to, v->op, in, v->arity, v->attr, v->span);
+    return graph_again(p->to, v, in);
 }
 
 static uint32_t *uses_of(const Graph *g, Arena *arena) {

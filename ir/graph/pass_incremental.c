@@ -114,7 +114,7 @@ static bool has(const Graph *g, ValueId x, AxisId axis) {
 ValueId incremental_renamed(Incremental *p, ValueId x, AxisId from, AxisId to, Span span) {
     if (from.i == to.i) return x;
     GraphAttr attr = {.along = &from, .to = &to, .along_count = 1, .to_count = 1};
-    return graph_add(p->to, OP_RENAME, &x, 1, attr, span);
+    return graph_add(p->to, OP_RENAME, (Operands){&x, 1}, attr, span);
 }
 
 ValueId incremental_shaped(Incremental *p, ValueId x, const AxisId *axes, uint32_t rank,
@@ -125,7 +125,8 @@ ValueId incremental_shaped(Incremental *p, ValueId x, const AxisId *axes, uint32
         same = v->axes[i].i == axes[i].i;
     if (same) return x;
     GraphAttr attr = {.to = axes, .to_count = (uint8_t)rank};
-    return graph_add(p->to, v->rank == rank ? OP_TRANSPOSE : OP_BROADCAST, &x, 1, attr, span);
+    return graph_add(p->to, v->rank == rank ? OP_TRANSPOSE : OP_BROADCAST, (Operands){&x, 1},
+                     attr, span);
 }
 
 // `axes`, behind rows if x has got that axis. Returns the rank.
@@ -155,7 +156,8 @@ static ValueId looked_up(Incremental *p, ValueId v) {
     if (old->op == OP_IOTA) return index;
     ValueId in[2] = {p->table[v.i], index};
     GraphAttr attr = {.along = &p->context, .along_count = 1};
-    return settled(p, graph_add(p->to, OP_GATHER, in, 2, attr, old->span), old, true);
+    return settled(p, graph_add(p->to, OP_GATHER, (Operands){in, 2}, attr, old->span), old,
+                   true);
 }
 
 ValueId incremental_use(Incremental *p, ValueId v) {
@@ -179,7 +181,7 @@ static ValueId copied_to_table(Incremental *p, const Value *v) {
     for (uint32_t k = 0; k < v->arity; k++)
         in[k] = p->table[v->in[k].i];
     if (v->op == OP_RENAME && attr.along[0].i == attr.to[0].i) return in[0];
-    return graph_add(p->to, v->op, in, v->arity, attr, v->span);
+    return graph_add(p->to, v->op, (Operands){in, v->arity}, attr, v->span);
 }
 
 // Operations that need an operand with all axes of the others, or all axes alike.
@@ -207,7 +209,8 @@ static ValueId copied(Incremental *p, const Value *v) {
         attr.to_count = (uint8_t)axes_with_rows(p, rows, v->attr.to, v->attr.to_count, to);
         attr.to = to;
     }
-    return settled(p, graph_add(p->to, v->op, in, v->arity, attr, v->span), v, rows);
+    return settled(p, graph_add(p->to, v->op, (Operands){in, v->arity}, attr, v->span), v,
+                   rows);
 }
 
 static ValueId made(Incremental *p, const Value *v) {
@@ -275,12 +278,12 @@ static void add_positions(Incremental *p) {
     leaf.index_of = (AxisId){0};
     p->count = graph_leaf(to, &leaf);
     GraphAttr along = {.along = &p->time, .along_count = 1};
-    ValueId i = spread(p, graph_add(to, OP_IOTA, NULL, 0, along, (Span){0}));
+    ValueId i = spread(p, graph_add(to, OP_IOTA, (Operands){0}, along, (Span){0}));
     p->index = add(p, OP_ADD, i, p->position);
     ValueId none = spread(p, graph_const_i32(to, -1, (Span){0})),
             is_token = add(p, OP_LT, i, spread(p, p->count));
-    p->slot = graph_add(to, OP_WHERE, (ValueId[]){is_token, p->index, none}, 3, (GraphAttr){0},
-                        (Span){0});
+    p->slot = graph_add(to, OP_WHERE, (Operands){(ValueId[]){is_token, p->index, none}, 3},
+                        (GraphAttr){0}, (Span){0});
 }
 
 // Inputs over positions are given chunk by chunk, under a name of their own.

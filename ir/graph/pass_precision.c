@@ -137,7 +137,7 @@ static ValueId copy(Precision *p, ValueId v, bool low) {
     for (uint32_t k = 0; k < value->arity; k++)
         in[k] = low && is_low(p, value->in[k]) ? low_form(p, value->in[k])
                                                : p->high[value->in[k].i];
-    ValueId out = graph_add(p->to, value->op, in, value->arity, value->attr, value->span);
+    ValueId out = graph_again(p->to, value, in);
     arena_rewind(&p->scratch, mark);
     return out;
 }

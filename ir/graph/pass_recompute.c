@@ -252,7 +252,7 @@ static ValueId value_copy(const Rebuild *b, uint32_t v, bool backward) {
         uint32_t x = value->in[k].i;
         in[k] = backward && b->r->again[x] ? b->second[x] : b->first[x];
     }
-    ValueId copy = graph_add(b->to, value->op, in, value->arity, value->attr, value->span);
+    ValueId copy = graph_again(b->to, value, in);
     arena_rewind(b->scratch, mark);
     return copy;
 }
@@ -271,8 +271,8 @@ static ValueId gather_parts(const Rebuild *b, const Value *v) {
     ValueId in[2];
     for (uint32_t k = 0; k < 2; k++)
         in[k] = b->r->again[rows->in[k].i] ? b->second[rows->in[k].i] : b->first[rows->in[k].i];
-    in[0] = graph_add(b->to, OP_SPLIT, in, 1, v->attr, v->span);
-    return graph_add(b->to, OP_GATHER, in, 2, rows->attr, rows->span);
+    in[0] = graph_add(b->to, OP_SPLIT, (Operands){in, 1}, v->attr, v->span);
+    return graph_add(b->to, OP_GATHER, (Operands){in, 2}, rows->attr, rows->span);
 }
 
 // An operand of v that has no second copy yet but needs one; 0: none.

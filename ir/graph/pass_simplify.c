@@ -70,7 +70,7 @@ static ValueId term_intern(Simplifier *s, const Term *t) {
     Str key = term_key(s, t);
     uint64_t id = 0;
     if (map_get(&s->seen, key, &id)) return (ValueId){(uint32_t)id};
-    ValueId v = graph_add(s->g, t->op, t->in, t->arity, t->attr, t->span);
+    ValueId v = graph_add(s->g, t->op, (Operands){t->in, t->arity}, t->attr, t->span);
     map_set(s->g->arena, &s->seen, key, v.i);
     return v;
 }
@@ -223,7 +223,7 @@ static void walk(Simplifier *s, const Graph *from, Arena *scratch, bool rewrite)
             Term t = {
                 .op = v->op, .in = in, .arity = v->arity, .attr = v->attr, .span = v->span};
             map[i] = rewrite ? simplify_make(s, &t)
-                             : graph_add(s->g, t.op, in, t.arity, t.attr, t.span);
+                             : graph_add(s->g, t.op, (Operands){in, t.arity}, t.attr, t.span);
         }
     }
     vec_each (const GraphOutput, o, &from->outputs) {

@@ -64,7 +64,7 @@ Graph *pass_weights(const Graph *g, Arena *arena, const WeightUse *use) {
                          graph_value(to, in[0])->type == DTYPE_BF16;
         map[i] = leaf        ? to->leaf_values.ptr[v->attr.leaf]
                  : is_weight ? in[0]
-                             : graph_add(to, v->op, in, v->arity, v->attr, v->span);
+                             : graph_again(to, v, in);
     }
     vec_each (const GraphOutput, o, &g->outputs)
         graph_output(to, o->name, map[o->value.i]);

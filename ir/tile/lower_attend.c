@@ -126,11 +126,11 @@ static void set_tiles(Attend *a) {
 static TileId number(Attend *a, double x) { return tile_const(a->w->program, x, DTYPE_F32); }
 
 static TileId map1(Attend *a, GraphOp fn, TileId x) {
-    return tile_map(a->w->program, fn, DTYPE_F32, &x, 1, a->value->span);
+    return tile_map(a->w->program, fn, DTYPE_F32, &x, a->value->span);
 }
 
 static TileId map2(Attend *a, GraphOp fn, TileId x, TileId y) {
-    return tile_map(a->w->program, fn, DTYPE_F32, (TileId[]){x, y}, 2, a->value->span);
+    return tile_map(a->w->program, fn, DTYPE_F32, (TileId[]){x, y}, a->value->span);
 }
 
 static TileId dot(Attend *a, TileId x, TileId y, DimSet over) {
@@ -167,9 +167,9 @@ static TileId scores(Attend *a) {
     TileId score = map2(a, OP_MUL, dot(a, q, k, a->d), number(a, a->value->attr.number));
     if (!a->in.query_segment.i) return score;
     TileId segments[2] = {operand(a, a->in.query_segment, 0), operand(a, a->in.key_segment, 0)};
-    TileId same = tile_map(p, OP_EQ, DTYPE_BOOL, segments, 2, span);
+    TileId same = tile_map(p, OP_EQ, DTYPE_BOOL, segments, span);
     TileId in[3] = {same, score, number(a, -HUGE_VAL)};
-    return tile_map(p, OP_WHERE, DTYPE_F32, in, 3, span);
+    return tile_map(p, OP_WHERE, DTYPE_F32, in, span);
 }
 
 static void lower_forward(Attend *a) {

@@ -47,11 +47,11 @@ typedef struct {
 } Join;
 
 static TileId map1(Join *j, GraphOp fn, TileId x) {
-    return tile_map(j->w.program, fn, DTYPE_F32, &x, 1, j->span);
+    return tile_map(j->w.program, fn, DTYPE_F32, &x, j->span);
 }
 
 static TileId map2(Join *j, GraphOp fn, TileId x, TileId y) {
-    return tile_map(j->w.program, fn, DTYPE_F32, (TileId[]){x, y}, 2, j->span);
+    return tile_map(j->w.program, fn, DTYPE_F32, (TileId[]){x, y}, j->span);
 }
 
 static TileId over_parts(Join *j, GraphOp fn, TileId x) {

@@ -46,7 +46,7 @@ static void build_dims(Grouped *c) {
 static TileId number(Grouped *c, double x) { return tile_const(c->w->program, x, DTYPE_I32); }
 
 static TileId map(Grouped *c, GraphOp fn, DType type, TileId x, TileId y) {
-    return tile_map(c->w->program, fn, type, (TileId[]){x, y}, 2, c->value->span);
+    return tile_map(c->w->program, fn, type, (TileId[]){x, y}, c->value->span);
 }
 
 static TileAccess list_access(Grouped *c, uint32_t k) {
@@ -82,7 +82,7 @@ static TileId last_end_of(Grouped *c, TileId end) {
     TileId in[3] = {map(c, OP_LT, DTYPE_BOOL, tile_index(p, index, c->value->span),
                         number(c, (double)(groups - 1))),
                     end, number(c, (double)rows)};
-    return tile_map(p, OP_WHERE, DTYPE_I32, in, 3, c->value->span);
+    return tile_map(p, OP_WHERE, DTYPE_I32, in, c->value->span);
 }
 
 static void build_rows(Grouped *c) {
@@ -100,9 +100,10 @@ static void build_rows(Grouped *c) {
 static TileId row_number(Grouped *c, uint32_t k, TileId there) {
     TileProgram *p = c->w->program;
     int64_t count = graph_extent(c->w->graph, c->axes.rows);
-    TileId row = tile_gather(p, list_access(c, k), c->place, 1, count, c->value->span);
+    TileId row =
+        tile_gather(p, list_access(c, k), (TileRows){c->place, 1, count}, c->value->span);
     TileId in[3] = {there, row, number(c, -1)};
-    return tile_map(p, OP_WHERE, DTYPE_I32, in, 3, c->value->span);
+    return tile_map(p, OP_WHERE, DTYPE_I32, in, c->value->span);
 }
 
 // ---- operands
@@ -136,8 +137,10 @@ static TileId operand_rows(Grouped *c, uint32_t k, uint32_t own, TileId row) {
     access.offset = layout.offset;
     NestStrides strides = value_strides(w, v);
     nest_strides(w, &strides, &access);
-    return tile_gather(w->program, access, row, row_stride(w->graph, v, own),
-                       row_count(w->graph, x->axes, x->rank - own), c->value->span);
+    return tile_gather(w->program, access,
+                       (TileRows){row, row_stride(w->graph, v, own),
+                                  row_count(w->graph, x->axes, x->rank - own)},
+                       c->value->span);
 }
 
 // ---- programs
@@ -150,8 +153,8 @@ static void store_rows(Lower *w, ValueId v) {
     NestStrides strides = dense_strides(w, v);
     nest_strides(w, &strides, &access);
     int64_t width = graph_elements(w->graph, v) / w->row_count;
-    tile_scatter_put(w->program, access, w->row, lower_value(w, v, (Point){{0}}), width,
-                     w->row_count, r->span);
+    tile_scatter_put(w->program, access, (TileRows){w->row, width, w->row_count},
+                     lower_value(w, v, (Point){{0}}), r->span);
 }
 
 TileKernels *lower_grouped(Lower *w) {
@@ -214,9 +217,10 @@ TileKernels *lower_order(Lower *w) {
     read.stride[dim] = row_stride(w->graph, v->in[0], 0);
     TileAccess write = tile_access(lower_argument(w, list, DTYPE_I32, rows));
     write.stride[dim] = 1;
-    tile_sort(p, write, tile_load(p, read, v->span),
-              tile_index(p, place_of(w, v, dim), v->span),
-              graph_extent(w->graph, v->attr.along[0]), v->span);
+    TileSorted sorted = {.key = tile_load(p, read, v->span),
+                         .x = tile_index(p, place_of(w, v, dim), v->span),
+                         .groups = graph_extent(w->graph, v->attr.along[0])};
+    tile_sort(p, write, sorted, v->span);
     TileKernels *out = arena_new(w->arena, TileKernels);
     out->kernels = arena_new(w->arena, TileKernel);
     out->kernels[out->kernel_count++] = (TileKernel){.program = p, .bindings = w->bindings.ptr};

@@ -115,7 +115,7 @@ static TileId number(const Linear *l, double x) {
 }
 
 static TileId map2(const Linear *l, GraphOp fn, TileId x, TileId y) {
-    return tile_map(l->w->program, fn, DTYPE_F32, (TileId[]){x, y}, 2, l->value->span);
+    return tile_map(l->w->program, fn, DTYPE_F32, (TileId[]){x, y}, l->value->span);
 }
 
 static TileId mul(const Linear *l, TileId x, TileId y) { return map2(l, OP_MUL, x, y); }
@@ -130,7 +130,7 @@ static TileId sub(const Linear *l, TileId x, TileId y) {
 }
 
 static TileId negative(const Linear *l, TileId x) {
-    return tile_map(l->w->program, OP_NEG, DTYPE_F32, &x, 1, l->value->span);
+    return tile_map(l->w->program, OP_NEG, DTYPE_F32, &x, l->value->span);
 }
 
 static TileId dot(const Linear *l, TileId x, TileId y, DimSet over) {
@@ -164,7 +164,7 @@ static bool wide_decay(const Linear *l) {
 
 static TileId alpha(const Linear *l) {
     TileId x = operand(l, l->in.decay, wide_decay(l) ? l->t | l->d : l->t);
-    return tile_map(l->w->program, OP_EXP, DTYPE_F32, &x, 1, l->value->span);
+    return tile_map(l->w->program, OP_EXP, DTYPE_F32, &x, l->value->span);
 }
 
 static TileId strong(const Linear *l, TileId x) {
@@ -189,9 +189,9 @@ static TileId strict(const Linear *l, TileId x) {
     t.mod = s.mod = p->dims[t.dim].extent;
     Span span = l->value->span;
     TileId at[2] = {tile_index(p, s, span), tile_index(p, t, span)};
-    TileId before = tile_map(p, OP_LT, DTYPE_BOOL, at, 2, span);
+    TileId before = tile_map(p, OP_LT, DTYPE_BOOL, at, span);
     TileId in[3] = {before, x, number(l, 0)};
-    return tile_map(p, OP_WHERE, DTYPE_F32, in, 3, span);
+    return tile_map(p, OP_WHERE, DTYPE_F32, in, span);
 }
 
 // ---- formulas; equal operations of different ones are made one afterwards

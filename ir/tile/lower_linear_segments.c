@@ -135,9 +135,9 @@ static TileId unit_matrix(const Linear *l) {
     row.mod = col.mod = p->dims[row.dim].extent;
     col.dim = (int8_t)only_dim(l->c);
     TileId in[] = {tile_index(p, row, span), tile_index(p, col, span)};
-    TileId of[] = {tile_map(p, OP_EQ, DTYPE_BOOL, in, 2, span), tile_const(p, 1, DTYPE_F32),
+    TileId of[] = {tile_map(p, OP_EQ, DTYPE_BOOL, in, span), tile_const(p, 1, DTYPE_F32),
                    tile_const(p, 0, DTYPE_F32)};
-    return tile_map(p, OP_WHERE, DTYPE_F32, of, 3, span);
+    return tile_map(p, OP_WHERE, DTYPE_F32, of, span);
 }
 
 static TileKernel lower_products(const Segments *s) {
@@ -171,12 +171,12 @@ static TileId join_step(const Linear *l, const Segments *s, bool second, TileId 
         x = tile_dot(p, cell_load(l, s, &map), x, from, span);
     } else if (l->in.decay.i) {
         map = (Cell){.buffer = LINEAR_MAPS, .cols = l->d, .second = second};
-        x = tile_map(p, OP_MUL, DTYPE_F32, (TileId[]){cell_load(l, s, &map), x}, 2, span);
+        x = tile_map(p, OP_MUL, DTYPE_F32, (TileId[]){cell_load(l, s, &map), x}, span);
     }
     if (!s->sums) return x;
     Cell sum = cell_of_state(l, LINEAR_SUMS, s->products ? to : l->d);
     sum.second = second;
-    return tile_map(p, OP_ADD, DTYPE_F32, (TileId[]){x, cell_load(l, s, &sum)}, 2, span);
+    return tile_map(p, OP_ADD, DTYPE_F32, (TileId[]){x, cell_load(l, s, &sum)}, span);
 }
 
 static void entering_store(const Linear *l, const Segments *s, bool second, TileId x) {

@@ -276,18 +276,17 @@ static TileKernels *lower_scatter(Lower *w) {
         TileDim *dim = &w->program->dims[tile_dim_of(w->program, DIM_COL)];
         dim->tile = dim->extent < SCATTER_TILE ? dim->extent : SCATTER_TILE;
     }
-    TileId j = lower_value(w, index_value, (Point){{0}}),
-           from = lower_value(w, from_value, (Point){{0}});
-    int64_t stride = 1;
+    TileRows rows = {.index = lower_value(w, index_value, (Point){{0}}),
+                     .stride = 1,
+                     .count = graph_extent(w->graph, value->axes[target])};
+    TileId from = lower_value(w, from_value, (Point){{0}});
     for (int i = value->rank - 1; i > target; i--)
-        stride *= graph_extent(w->graph, value->axes[i]);
+        rows.stride *= graph_extent(w->graph, value->axes[i]);
     NestStrides strides = dense_strides(w, v);
     TileAccess access = tile_access(
         lower_argument(w, (TileBinding){.value = v}, value->type, graph_elements(w->graph, v)));
     nest_strides(w, &strides, &access);
-    (adds ? tile_scatter_add : tile_scatter_put)(w->program, access, j, from, stride,
-                                                 graph_extent(w->graph, value->axes[target]),
-                                                 value->span);
+    (adds ? tile_scatter_add : tile_scatter_put)(w->program, access, rows, from, value->span);
     TileKernels *out = kernels_new(w, 1, 0);
     out->kernels[out->kernel_count++] = finish(w);
     out->kernels[0].clear_first = true;

@@ -77,18 +77,19 @@ static TileId load(Lower *w, ValueId x, Point at) {
     if (w->row.i && !grouped_row_stride(w->graph, &w->rows, x, &stride))
         BUG("an epilogue's operand without a place for each row");
     return stride == 0 ? tile_load(w->program, access, span)
-                       : tile_gather(w->program, access, w->row, stride, w->row_count, span);
+                       : tile_gather(w->program, access,
+                                     (TileRows){w->row, stride, w->row_count}, span);
 }
 
 static TileId number(Lower *w, double x, DType type) { return tile_const(w->program, x, type); }
 
 static TileId map2(Lower *w, GraphOp fn, TileId x, TileId y, Span span) {
     TileId in[2] = {x, y};
-    return tile_map(w->program, fn, tile_op(w->program, x)->type, in, 2, span);
+    return tile_map(w->program, fn, tile_op(w->program, x)->type, in, span);
 }
 
 static TileId map1(Lower *w, GraphOp fn, TileId x, Span span) {
-    return tile_map(w->program, fn, tile_op(w->program, x)->type, &x, 1, span);
+    return tile_map(w->program, fn, tile_op(w->program, x)->type, &x, span);
 }
 
 // The point at index 0 of the axis: where an access adds what it reads along the axis by
@@ -99,35 +100,51 @@ static Point without_axis(const Lower *w, AxisId axis, Point at) {
     return at;
 }
 
-// ---- reads at other points: guarded loads of operand k, `shift` further along the walked
-// axis; 0 outside [0, extent)
-static TileId load_shifted(Lower *w, ValueId v, uint32_t k, AxisId walked, AxisId own,
-                           int64_t shift, int64_t lo, int64_t hi, Point at) {
-    const Value *value = graph_value(w->graph, v), *x = graph_value(w->graph, value->in[k]);
-    const NestAxis *nest = nest_find(w, walked);
-    int unrolled = unrolled_position(w, walked);
+// ---- reads at other points
+
+// Index i in [lo, hi) of v along `walked` reads index i + shift of its operand k along `own`;
+// others read 0.
+typedef struct {
+    ValueId v;
+    uint32_t k;
+    AxisId walked, own;
+    int64_t shift, lo, hi;
+} Shifted;
+
+static Shifted shifted(const Lower *w, ValueId v, int64_t shift) {
+    AxisId axis = graph_value(w->graph, v)->attr.along[0];
+    return (Shifted){.v = v, .walked = axis, .own = axis, .shift = shift};
+}
+
+static TileId load_shifted(Lower *w, Shifted s, Point at) {
+    const Value *value = graph_value(w->graph, s.v), *x = graph_value(w->graph, value->in[s.k]);
+    const NestAxis *nest = nest_find(w, s.walked);
+    int unrolled = unrolled_position(w, s.walked);
     int64_t index = unrolled < 0 ? 0 : at.index[unrolled];  // known, unless the axis has a loop
-    if (!nest && (index < lo || index >= hi)) return number(w, 0, x->type);
-    NestStrides strides = operand_strides(w, v, k);
-    at = without_axis(w, own, at);
-    TileAccess access = access_of(w, value->in[k], &strides, at);
-    ValueLayout layout = value_layout(w->graph, value->in[k]);
-    access.offset += (index + shift) * layout.stride[graph_axis_position(x, own)];
-    if (!nest) return tile_load(w->program, access, value->span);
-    access.guard[0] = (TileGuard){
-        .dim = (int8_t)nest->dim, .div = nest->div, .mod = nest->extent, .lo = lo, .hi = hi};
+    if (!nest && (index < s.lo || index >= s.hi)) return number(w, 0, x->type);
+    NestStrides strides = operand_strides(w, s.v, s.k);
+    at = without_axis(w, s.own, at);
+    TileAccess access = access_of(w, value->in[s.k], &strides, at);
+    ValueLayout layout = value_layout(w->graph, value->in[s.k]);
+    access.offset += (index + s.shift) * layout.stride[graph_axis_position(x, s.own)];
+    if (nest)
+        access.guard[0] = (TileGuard){.dim = (int8_t)nest->dim,
+                                      .div = nest->div,
+                                      .mod = nest->extent,
+                                      .lo = s.lo,
+                                      .hi = s.hi};
     return tile_load(w->program, access, value->span);
 }
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Result index i in [lo, hi) reads operand index i + shift, for all i where both exist.
-static TileId load_moved(Lower *w, ValueId v, uint32_t k, AxisId walked, AxisId own,
-                         int64_t shift, Point at) {
-    int64_t extent = graph_extent(w->graph, own), length = graph_extent(w->graph, walked);
-    return load_shifted(w, v, k, walked, own, shift, most(0, -shift),
-                        least(length, extent - shift), at);
+// For all i where both exist.
+static TileId load_moved(Lower *w, Shifted s, Point at) {
+    int64_t extent = graph_extent(w->graph, s.own), length = graph_extent(w->graph, s.walked);
+    s.lo = most(0, -s.shift);
+    s.hi = least(length, extent - s.shift);
+    return load_shifted(w, s, at);
 }
 
 static TileId lower_roll(Lower *w, ValueId v, Point at) {
@@ -135,26 +152,27 @@ static TileId lower_roll(Lower *w, ValueId v, Point at) {
     AxisId axis = value->attr.along[0];
     int64_t n = graph_extent(w->graph, axis), by = ((value->attr.amount % n) + n) % n;
     if (by == 0) return load(w, value->in[0], at);
-    TileId head = load_shifted(w, v, 0, axis, axis, by, 0, n - by, at),
-           tail = load_shifted(w, v, 0, axis, axis, by - n, n - by, n, at);
-    return map2(w, OP_ADD, head, tail, value->span);  // one of them is 0
+    Shifted head = shifted(w, v, by), tail = shifted(w, v, by - n);
+    head.lo = 0, head.hi = tail.lo = n - by, tail.hi = n;
+    return map2(w, OP_ADD, load_shifted(w, head, at), load_shifted(w, tail, at),
+                value->span);  // one of them is 0
 }
 
 static TileId lower_window(Lower *w, ValueId v, Point at) {
     const Value *value = graph_value(w->graph, v);
-    AxisId time = value->attr.along[0], taps = value->attr.to[0];
+    AxisId taps = value->attr.to[0];
     int64_t tap = at.index[unrolled_position(w, taps)];
-    return load_moved(w, v, 0, time, time, tap - (graph_extent(w->graph, taps) - 1), at);
+    return load_moved(w, shifted(w, v, tap - (graph_extent(w->graph, taps) - 1)), at);
 }
 
 static TileId lower_unwindow(Lower *w, ValueId v, Point at) {
     const Value *value = graph_value(w->graph, v);
-    AxisId time = value->attr.along[0], taps = value->attr.along[1];
+    AxisId taps = value->attr.along[1];
     int64_t count = graph_extent(w->graph, taps);
     TileId sum = {0};
     for (int32_t k = 0; k < count; k++) {
         at.index[unrolled_position(w, taps)] = k;
-        TileId x = load_moved(w, v, 0, time, time, count - 1 - k, at);
+        TileId x = load_moved(w, shifted(w, v, count - 1 - k), at);
         sum = sum.i ? map2(w, OP_ADD, sum, x, value->span) : x;
     }
     return sum;
@@ -165,7 +183,8 @@ static TileId lower_concat(Lower *w, ValueId v, Point at) {
     TileId sum = {0};
     int64_t start = 0;
     for (uint32_t k = 0; k < value->arity; k++) {
-        TileId x = load_moved(w, v, k, value->attr.to[0], value->attr.along[k], -start, at);
+        Shifted part = {v, k, value->attr.to[0], value->attr.along[k], .shift = -start};
+        TileId x = load_moved(w, part, at);
         sum = sum.i ? map2(w, OP_ADD, sum, x, value->span) : x;
         start += graph_extent(w->graph, value->attr.along[k]);
     }
@@ -179,8 +198,8 @@ static TileId lower_gather(Lower *w, ValueId v, Point at) {
     NestStrides strides = operand_strides(w, v, 0);
     TileAccess access = access_of(w, value->in[0], &strides, without_axis(w, axis, at));
     int64_t stride = value_layout(w->graph, value->in[0]).stride[graph_axis_position(x, axis)];
-    return tile_gather(w->program, access, index, stride, graph_extent(w->graph, axis),
-                       value->span);
+    return tile_gather(w->program, access,
+                       (TileRows){index, stride, graph_extent(w->graph, axis)}, value->span);
 }
 
 // Stands x at more dimensions without changing it: what is stored or summed along a dimension
@@ -191,8 +210,8 @@ static TileId widen(Lower *w, TileId x, DimSet wanted, Span span) {
         if (!(missing >> d & 1)) continue;
         TileGuard index = {.dim = (int8_t)d, .div = 1, .mod = w->program->dims[d].extent};
         TileId bounds[2] = {number(w, 0, DTYPE_I32), tile_index(w->program, index, span)};
-        TileId in[3] = {tile_map(w->program, OP_LE, DTYPE_BOOL, bounds, 2, span), x, x};
-        x = tile_map(w->program, OP_WHERE, tile_op(w->program, x)->type, in, 3, span);
+        TileId in[3] = {tile_map(w->program, OP_LE, DTYPE_BOOL, bounds, span), x, x};
+        x = tile_map(w->program, OP_WHERE, tile_op(w->program, x)->type, in, span);
     }
     return x;
 }
@@ -304,7 +323,7 @@ static TileId lower_elementwise(Lower *w, const Value *v, Point at) {
     bool stays_f32 = v->op == OP_CAST && dtype_is_float(v->type) &&
                      dtype_is_float(graph_value(w->graph, v->in[0])->type);
     if (v->op == OP_DETACH || v->op == OP_KEEP || stays_f32) return in[0];
-    return tile_map(w->program, v->op, v->type, in, v->arity, v->span);
+    return tile_map(w->program, v->op, v->type, in, v->span);
 }
 
 static TileId lower_op(Lower *w, ValueId v, Point at) {
@@ -331,11 +350,11 @@ static TileId lower_op(Lower *w, ValueId v, Point at) {
             return lower_value(w, value->in[0], at);
         return number(w, 0, value->type);
     case OP_PAD:
-        return load_moved(w, v, 0, value->attr.to[0], value->attr.along[0], -value->attr.amount,
+        return load_moved(w,
+                          (Shifted){v, 0, value->attr.to[0], value->attr.along[0],
+                                    .shift = -value->attr.amount},
                           at);
-    case OP_SHIFT:
-        return load_moved(w, v, 0, value->attr.along[0], value->attr.along[0],
-                          -value->attr.amount, at);
+    case OP_SHIFT: return load_moved(w, shifted(w, v, -value->attr.amount), at);
     case OP_ROLL: return lower_roll(w, v, at);
     case OP_WINDOW: return lower_window(w, v, at);
     case OP_UNWINDOW: return lower_unwindow(w, v, at);

@@ -150,33 +150,32 @@ TileId tile_load(TileProgram *p, TileAccess access, Span span) {
                               .span = span});
 }
 
-TileId tile_gather(TileProgram *p, TileAccess access, TileId index, int64_t stride,
-                   int64_t count, Span span) {
-    const TileOp *j = value_op(p, index);
-    ASSERT(j->type == DTYPE_I32 && count >= 0);
+TileId tile_gather(TileProgram *p, TileAccess access, TileRows rows, Span span) {
+    const TileOp *j = value_op(p, rows.index);
+    ASSERT(j->type == DTYPE_I32 && rows.count >= 0);
     TileArg *arg = access_arg(p, &access);
     arg->read = true;
     return op_add(p, (TileOp){.kind = TILE_GATHER,
                               .type = value_type(arg->type),
                               .dims = access_dims(p, &access) | j->dims,
                               .arity = 1,
-                              .in = {index},
+                              .in = {rows.index},
                               .access = access,
-                              .index_stride = stride,
-                              .index_count = count,
+                              .index_stride = rows.stride,
+                              .index_count = rows.count,
                               .span = span});
 }
 
-TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, uint32_t arity,
-                Span span) {
-    ASSERT(op_is_elementwise(fn) && arity <= 3 && (int)arity == op_arity(fn));
+TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, Span span) {
+    int arity = op_arity(fn);
+    ASSERT(op_is_elementwise(fn) && arity >= 1 && arity <= 3);
     TileOp op = {.kind = TILE_MAP,
                  .fn = fn,
                  .type = type,
                  .arity = (uint8_t)arity,
                  .access = tile_access(0),
                  .span = span};
-    for (uint32_t i = 0; i < arity; i++) {
+    for (int i = 0; i < arity; i++) {
         op.in[i] = in[i];
         op.dims |= value_op(p, in[i])->dims;
     }
@@ -229,37 +228,30 @@ void tile_store(TileProgram *p, TileAccess access, TileId x, Span span) {
                        .span = span});
 }
 
-static void scatter_op(TileProgram *p, TileOp op) {
-    const TileOp *j = value_op(p, op.in[0]), *from = value_op(p, op.in[1]);
-    ASSERT(j->type == DTYPE_I32 && op.index_count >= 0);
-    TileArg *arg = access_arg(p, &op.access);
+static TileOp *scatter(TileProgram *p, TileAccess access, TileRows rows, TileId x, Span span) {
+    const TileOp *j = value_op(p, rows.index), *from = value_op(p, x);
+    ASSERT(j->type == DTYPE_I32 && rows.count >= 0);
+    TileArg *arg = access_arg(p, &access);
     // What is not touched stays, so that the whole argument counts as read.
     arg->read = arg->written = true;
-    op.kind = TILE_SCATTER;
-    op.type = from->type;
-    op.dims = access_dims(p, &op.access) | j->dims | from->dims;
-    op.arity = 2;
-    op_add(p, op);
+    TileId id = op_add(p, (TileOp){.kind = TILE_SCATTER,
+                                   .type = from->type,
+                                   .dims = access_dims(p, &access) | j->dims | from->dims,
+                                   .arity = 2,
+                                   .in = {rows.index, x},
+                                   .access = access,
+                                   .index_stride = rows.stride,
+                                   .index_count = rows.count,
+                                   .span = span});
+    return &p->ops.ptr[id.i];
 }
 
-void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
-                      int64_t count, Span span) {
-    scatter_op(p, (TileOp){.fn = OP_ADD,
-                           .in = {index, x},
-                           .access = access,
-                           .index_stride = stride,
-                           .index_count = count,
-                           .span = span});
+void tile_scatter_add(TileProgram *p, TileAccess access, TileRows rows, TileId x, Span span) {
+    scatter(p, access, rows, x, span)->fn = OP_ADD;
 }
 
-void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
-                      int64_t count, Span span) {
-    scatter_op(p, (TileOp){.fn = OP_NONE,
-                           .in = {index, x},
-                           .access = access,
-                           .index_stride = stride,
-                           .index_count = count,
-                           .span = span});
+void tile_scatter_put(TileProgram *p, TileAccess access, TileRows rows, TileId x, Span span) {
+    scatter(p, access, rows, x, span)->fn = OP_NONE;
 }
 
 static void op_over(TileProgram *p, TileOpKind kind, TileId x, DimSet over, Span span) {
@@ -281,16 +273,15 @@ void tile_start(TileProgram *p, TileId first, DimSet over, Span span) {
     op_over(p, TILE_START, first, over, span);
 }
 
-void tile_sort(TileProgram *p, TileAccess access, TileId key, TileId x, int64_t groups,
-               Span span) {
+void tile_sort(TileProgram *p, TileAccess access, TileSorted sorted, Span span) {
     access_arg(p, &access)->written = true;
     op_add(p, (TileOp){.kind = TILE_SORT,
                        .type = DTYPE_I32,
-                       .dims = value_op(p, key)->dims | value_op(p, x)->dims,
+                       .dims = value_op(p, sorted.key)->dims | value_op(p, sorted.x)->dims,
                        .arity = 2,
-                       .in = {key, x},
+                       .in = {sorted.key, sorted.x},
                        .access = access,
-                       .index_count = groups,
+                       .index_count = sorted.groups,
                        .span = span});
 }
 

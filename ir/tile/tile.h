@@ -164,6 +164,18 @@ typedef struct {
     Vec(TileKnob) knobs;
 } TileProgram;
 
+// Which row: `index`, of `count` that lie `stride` apart.
+typedef struct {
+    TileId index;
+    int64_t stride, count;
+} TileRows;
+
+// What is sorted, by keys in [0, groups).
+typedef struct {
+    TileId key, x;
+    int64_t groups;
+} TileSorted;
+
 // The operands of a decayed dot.
 typedef struct {
     TileId a, b, alpha;
@@ -177,18 +189,14 @@ TileAccess tile_access(uint32_t arg);  // no strides, no guards
 TileId tile_const(TileProgram *p, double number, DType type);
 TileId tile_index(TileProgram *p, TileGuard index, Span span);
 TileId tile_load(TileProgram *p, TileAccess access, Span span);
-TileId tile_gather(TileProgram *p, TileAccess access, TileId index, int64_t stride,
-                   int64_t count, Span span);
-TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, uint32_t arity,
-                Span span);
+TileId tile_gather(TileProgram *p, TileAccess access, TileRows rows, Span span);
+TileId tile_map(TileProgram *p, GraphOp fn, DType type, const TileId *in, Span span);
 TileId tile_reduce(TileProgram *p, GraphOp fn, TileId x, DimSet over, Span span);
 TileId tile_dot(TileProgram *p, TileId a, TileId b, DimSet over, Span span);
 TileId tile_dot_decayed(TileProgram *p, TileDecayed operands, DimSet over, Span span);
 void tile_store(TileProgram *p, TileAccess access, TileId x, Span span);
-void tile_scatter_add(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
-                      int64_t count, Span span);
-void tile_scatter_put(TileProgram *p, TileAccess access, TileId index, TileId x, int64_t stride,
-                      int64_t count, Span span);
+void tile_scatter_add(TileProgram *p, TileAccess access, TileRows rows, TileId x, Span span);
+void tile_scatter_put(TileProgram *p, TileAccess access, TileRows rows, TileId x, Span span);
 // CHUNK. A load that moves by tiles (tile_by_tiles) does not stand at the tokens.
 TileId tile_load_by_tiles(TileProgram *p, TileAccess access, Span span);
 TileId tile_carry(TileProgram *p, TileId init, DimSet dims, Span span);
@@ -198,8 +206,7 @@ TileId tile_solve(TileProgram *p, TileId a, TileId b, bool transposed, Span span
 TileId tile_turn(TileProgram *p, TileId x, Span span);
 void tile_limit(TileProgram *p, TileId count, DimSet over, Span span);
 void tile_start(TileProgram *p, TileId first, DimSet over, Span span);
-void tile_sort(TileProgram *p, TileAccess access, TileId key, TileId x, int64_t groups,
-               Span span);
+void tile_sort(TileProgram *p, TileAccess access, TileSorted sorted, Span span);
 void tile_knob_set(TileProgram *p, const char *name, int64_t value);
 
 // ---- reading

@@ -240,10 +240,10 @@ static bool guards_read(Reader *r, TileAccess *out) {
 }
 
 // at %J * STRIDE of COUNT
-static bool row_number_read(Reader *r, TileOp *out) {
-    return word_expect(r, "at") && row_number_operand_read(r, &out->in[0]) &&
-           word_expect(r, "*") && number_read(r, true, &out->index_stride) &&
-           word_expect(r, "of") && number_read(r, false, &out->index_count);
+static bool rows_read(Reader *r, TileRows *out) {
+    return word_expect(r, "at") && row_number_operand_read(r, &out->index) &&
+           word_expect(r, "*") && number_read(r, true, &out->stride) && word_expect(r, "of") &&
+           number_read(r, false, &out->count);
 }
 
 // ---- operations: each reads what follows its word and adds the operation; its tail is left in
@@ -283,10 +283,11 @@ static bool load_read(Reader *r, Tail *tail) {
 }
 
 static bool gather_read(Reader *r, Tail *tail) {
-    TileOp op = {0};
-    if (!place_read(r, &op.access) || !row_number_read(r, &op)) return false;
-    if (!guards_read(r, &op.access) || !tail_read(r, tail)) return false;
-    tile_gather(r->p, op.access, op.in[0], op.index_stride, op.index_count, span_line(r));
+    TileAccess access = {0};
+    TileRows rows = {0};
+    if (!place_read(r, &access) || !rows_read(r, &rows)) return false;
+    if (!guards_read(r, &access) || !tail_read(r, tail)) return false;
+    tile_gather(r->p, access, rows, span_line(r));
     return true;
 }
 
@@ -307,7 +308,7 @@ static bool map_read(Reader *r, Tail *tail) {
     for (uint32_t i = 0; i < arity; i++)
         if ((i && !word_expect(r, ",")) || !operand_read(r, &in[i])) return false;
     if (!tail_read(r, tail)) return false;
-    tile_map(r->p, fn, tail->type, in, arity, span_line(r));
+    tile_map(r->p, fn, tail->type, in, span_line(r));
     return true;
 }
 
@@ -399,13 +400,13 @@ static bool store_read(Reader *r, Tail *tail) {
 }
 
 static bool scatter_read(Reader *r, bool adds, Tail *tail) {
-    TileOp op = {0};
-    if (!place_read(r, &op.access) || !row_number_read(r, &op) || !guards_read(r, &op.access))
+    TileAccess access = {0};
+    TileRows rows = {0};
+    TileId x = {0};
+    if (!place_read(r, &access) || !rows_read(r, &rows) || !guards_read(r, &access))
         return false;
-    if (!word_expect(r, "=") || !operand_read(r, &op.in[1]) || !tail_read(r, tail))
-        return false;
-    (adds ? tile_scatter_add : tile_scatter_put)(r->p, op.access, op.in[0], op.in[1],
-                                                 op.index_stride, op.index_count, span_line(r));
+    if (!word_expect(r, "=") || !operand_read(r, &x) || !tail_read(r, tail)) return false;
+    (adds ? tile_scatter_add : tile_scatter_put)(r->p, access, rows, x, span_line(r));
     return true;
 }
 
@@ -434,12 +435,13 @@ static bool start_read(Reader *r, Tail *tail) {
 // sort PLACE = %VALUE by %KEY of GROUPS
 static bool sort_read(Reader *r, Tail *tail) {
     TileAccess access = {0};
-    TileId key = {0}, x = {0};
-    int64_t groups = 0;
-    if (!place_read(r, &access) || !word_expect(r, "=") || !operand_read(r, &x)) return false;
-    if (!word_expect(r, "by") || !operand_read(r, &key) || !word_expect(r, "of")) return false;
-    if (!positive_read(r, &groups) || !tail_read(r, tail)) return false;
-    tile_sort(r->p, access, key, x, groups, span_line(r));
+    TileSorted of = {0};
+    if (!place_read(r, &access) || !word_expect(r, "=") || !operand_read(r, &of.x))
+        return false;
+    if (!word_expect(r, "by") || !operand_read(r, &of.key) || !word_expect(r, "of"))
+        return false;
+    if (!positive_read(r, &of.groups) || !tail_read(r, tail)) return false;
+    tile_sort(r->p, access, of, span_line(r));
     return true;
 }
 

@@ -27,8 +27,9 @@ static int setup(void **state) {
            h = graph_axis(g, STR("h"), H, false);
     ValueId x = leaf(g, "x", (AxisId[]){t, d}), w = leaf(g, "w", (AxisId[]){d, h});
     GraphAttr over_d = {.along = &d, .along_count = 1};
-    graph_output(g, STR("y"),
-                 graph_add(g, OP_CONTRACT, (ValueId[]){x, w}, 2, over_d, (Span){0}));
+    graph_output(
+        g, STR("y"),
+        graph_add(g, OP_CONTRACT, (Operands){(ValueId[]){x, w}, 2}, over_d, (Span){0}));
     graph_output(g, STR("z"), graph_unary(g, OP_TANH, x, (Span){0}));
     f->entry.graph = pass_simplify(g, &f->arena);
     *state = f;

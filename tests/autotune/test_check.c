@@ -110,7 +110,7 @@ static ValueId row_norm(Fixture *f) {
     AxisId axes[] = {axis(f, "t", 40), axis(f, "d", 33)};
     ValueId x = input(f, "x", DTYPE_F32, axes, 2);
     ValueId squares = graph_binary(f->g, OP_MUL, x, x, (Span){0});
-    ValueId sum = graph_reduce(f->g, OP_REDUCE_SUM, squares, &axes[1], 1, (Span){0});
+    ValueId sum = graph_sum(f->g, squares, &axes[1], 1, (Span){0});
     return graph_binary(f->g, OP_MUL, x, graph_unary(f->g, OP_RSQRT, sum, (Span){0}),
                         (Span){0});
 }
@@ -130,7 +130,7 @@ static ValueId product(Fixture *f) {
     ValueId a = input(f, "a", DTYPE_F32, (AxisId[]){m, k}, 2),
             b = input(f, "b", DTYPE_F32, (AxisId[]){k, n}, 2);
     GraphAttr attr = {.along = &k, .along_count = 1};
-    return graph_add(f->g, OP_CONTRACT, (ValueId[]){a, b}, 2, attr, (Span){0});
+    return graph_add(f->g, OP_CONTRACT, (Operands){(ValueId[]){a, b}, 2}, attr, (Span){0});
 }
 
 static void product_whole(void **state) {
@@ -158,7 +158,7 @@ static void sum_over_rows(void **state) {
     Fixture *f = *state;
     AxisId axes[] = {axis(f, "t", 6000), axis(f, "d", 20)};
     ValueId x = input(f, "x", DTYPE_F32, axes, 2);
-    begin(f, graph_reduce(f->g, OP_REDUCE_SUM, x, &axes[0], 1, (Span){0}), 0);
+    begin(f, graph_sum(f->g, x, &axes[0], 1, (Span){0}), 0);
     expect_strict(f);
 }
 
@@ -176,7 +176,7 @@ static ValueId recurrence(Fixture *f, GraphOp op) {
                       .number = 1,
                       .amount =
                           LINEAR_HAS_QUERY | LINEAR_HAS_DECAY | LINEAR_HAS_BETA | LINEAR_DELTA};
-    return graph_add(f->g, op, in, op == OP_LINEAR ? 5 : 7, attr, (Span){0});
+    return graph_add(f->g, op, (Operands){in, op == OP_LINEAR ? 5 : 7}, attr, (Span){0});
 }
 
 static void recurrence_sampled(void **state) {
@@ -198,7 +198,8 @@ static void scatter(void **state) {
     ValueId x = input(f, "x", DTYPE_F32, (AxisId[]){t, d}, 2),
             index = input(f, "i", DTYPE_I32, (AxisId[]){t}, 1);
     GraphAttr attr = {.to = (AxisId[]){v, d}, .to_count = 2};
-    begin(f, graph_add(f->g, OP_SCATTER, (ValueId[]){x, index}, 2, attr, (Span){0}), 0);
+    begin(f, graph_add(f->g, OP_SCATTER, (Operands){(ValueId[]){x, index}, 2}, attr, (Span){0}),
+          0);
     run(f);
     assert_true(passes(f));
     float *y = output(f)->tensor->data;

@@ -54,7 +54,7 @@ static void contraction(Fixture *f, const Product *x) {
     ValueId in[] = {param(f, "a", x->type, x->turned_a ? k : m, x->turned_a ? m : k),
                     param(f, "b", x->type, x->turned_b ? n : k, x->turned_b ? k : n)};
     GraphAttr attr = {.along = &k, .along_count = 1};
-    ValueId y = graph_add(f->graph, OP_CONTRACT, in, 2, attr, (Span){0});
+    ValueId y = graph_add(f->graph, OP_CONTRACT, (Operands){in, 2}, attr, (Span){0});
     if (!x->plain) y = graph_unary(f->graph, OP_SIGMOID, y, (Span){0});
     fixture_fuse(f, x->stored == DTYPE_F32 ? y : graph_cast(f->graph, y, x->stored, (Span){0}));
 }
@@ -66,10 +66,10 @@ static void normed(Fixture *f, int64_t rows, int64_t cols, DType type) {
     ValueId x = param(f, "x", type, t, d);
     if (type != DTYPE_F32) x = graph_cast(f->graph, x, DTYPE_F32, (Span){0});
     ValueId square = graph_binary(f->graph, OP_MUL, x, x, (Span){0});
-    ValueId sum = graph_reduce(f->graph, OP_REDUCE_SUM, square, &d, 1, (Span){0});
+    ValueId sum = graph_sum(f->graph, square, &d, 1, (Span){0});
     ValueId scale = graph_unary(f->graph, OP_RSQRT, sum, (Span){0});
     GraphAttr to = {.to = (AxisId[]){t, d}, .to_count = 2};
-    scale = graph_add(f->graph, OP_BROADCAST, &scale, 1, to, (Span){0});
+    scale = graph_add(f->graph, OP_BROADCAST, (Operands){&scale, 1}, to, (Span){0});
     fixture_fuse(f, graph_binary(f->graph, OP_MUL, x, scale, (Span){0}));
 }
 
@@ -78,7 +78,7 @@ static void sum_of_rows(Fixture *f) {
     fixture_open(f);
     AxisId t = axis(f, "t", 3000), d = axis(f, "d", 260);
     ValueId x = param(f, "x", DTYPE_F32, t, d);
-    fixture_fuse(f, graph_reduce(f->graph, OP_REDUCE_SUM, x, &t, 1, (Span){0}));
+    fixture_fuse(f, graph_sum(f->graph, x, &t, 1, (Span){0}));
 }
 
 // The gradients of 16 heads of 500 queries and keys, 64 elements each, or the attention itself.
@@ -99,14 +99,14 @@ static void attention(Fixture *f, bool gradients) {
     AxisId along[] = {d, T, S};
     GraphAttr attr = {.along = along, .along_count = 3, .number = 0.125, .band = {0, 200}};
     if (!gradients) {
-        fixture_fuse(f, graph_add(f->graph, OP_ATTEND, in, 3, attr, (Span){0}));
+        fixture_fuse(f, graph_add(f->graph, OP_ATTEND, (Operands){in, 3}, attr, (Span){0}));
         return;
     }
     const GraphOp ops[] = {OP_ATTEND_DQ, OP_ATTEND_DK, OP_ATTEND_DV};
     for (int i = 0; i < 2; i++)
         graph_output(f->graph, str_printf(&f->arena, "g%d", i),
-                     graph_add(f->graph, ops[i], in, 6, attr, (Span){0}));
-    fixture_fuse(f, graph_add(f->graph, ops[2], in, 6, attr, (Span){0}));
+                     graph_add(f->graph, ops[i], (Operands){in, 6}, attr, (Span){0}));
+    fixture_fuse(f, graph_add(f->graph, ops[2], (Operands){in, 6}, attr, (Span){0}));
 }
 
 // Every schedule must have kernels. Their text, and what launching them takes.

@@ -29,10 +29,10 @@ static Graph *model(PlanFixture *f) {
                  .rank = 2,
                  .axes = (AxisId[]){t, d}};
     ValueId x = graph_leaf(g, &leaf), square = graph_binary(g, OP_MUL, x, x, (Span){0});
-    ValueId sum = graph_reduce(g, OP_REDUCE_SUM, square, &d, 1, (Span){0});
+    ValueId sum = graph_sum(g, square, &d, 1, (Span){0});
     ValueId scale = graph_unary(g, OP_RSQRT, sum, (Span){0});
     GraphAttr to = {.to = (AxisId[]){t, d}, .to_count = 2};
-    scale = graph_add(g, OP_BROADCAST, &scale, 1, to, (Span){0});
+    scale = graph_add(g, OP_BROADCAST, (Operands){&scale, 1}, to, (Span){0});
     graph_output(g, STR("y"), graph_binary(g, OP_MUL, x, scale, (Span){0}));
     return g;
 }

@@ -149,7 +149,7 @@ static void epilogues_are_refused(void **state) {
     xc.stride[m] = N, xc.stride[n] = 1;
     TileId dot = tile_dot(f->p, tile_load(f->p, xa, (Span){0}), tile_load(f->p, xb, (Span){0}),
                           (DimSet)(1U << k), (Span){0});
-    TileId negative = tile_map(f->p, OP_NEG, DTYPE_F32, &dot, 1, (Span){0});
+    TileId negative = tile_map(f->p, OP_NEG, DTYPE_F32, &dot, (Span){0});
     tile_store(f->p, xc, negative, (Span){0});
     PlanGemm g;
     uint32_t args[3];

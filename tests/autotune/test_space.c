@@ -43,7 +43,7 @@ static void contraction_of(Fixture *f, const int64_t extents[3], bool turned_a, 
     ValueId in[] = {turned_a ? param(f, "a", k, m) : param(f, "a", m, k),
                     turned_b ? param(f, "b", n, k) : param(f, "b", k, n)};
     GraphAttr attr = {.along = &k, .along_count = 1};
-    ValueId y = graph_add(f->graph, OP_CONTRACT, in, 2, attr, (Span){0});
+    ValueId y = graph_add(f->graph, OP_CONTRACT, (Operands){in, 2}, attr, (Span){0});
     fixture_fuse(f, graph_unary(f->graph, OP_SIGMOID, y, (Span){0}));
 }
 
@@ -56,10 +56,10 @@ static void rms(Fixture *f) {
     AxisId t = axis(f, "t", 40), d = axis(f, "d", 300);
     ValueId x = param(f, "x", t, d);
     ValueId square = graph_binary(f->graph, OP_MUL, x, x, (Span){0});
-    ValueId sum = graph_reduce(f->graph, OP_REDUCE_SUM, square, &d, 1, (Span){0});
+    ValueId sum = graph_sum(f->graph, square, &d, 1, (Span){0});
     ValueId scale = graph_unary(f->graph, OP_RSQRT, sum, (Span){0});
     GraphAttr to = {.to = (AxisId[]){t, d}, .to_count = 2};
-    scale = graph_add(f->graph, OP_BROADCAST, &scale, 1, to, (Span){0});
+    scale = graph_add(f->graph, OP_BROADCAST, (Operands){&scale, 1}, to, (Span){0});
     fixture_fuse(f, graph_binary(f->graph, OP_MUL, x, scale, (Span){0}));
 }
 
@@ -82,9 +82,9 @@ static void attention(Fixture *f, bool gradients) {
     GraphAttr attr = {.along = along, .along_count = 3, .number = 0.4, .band = {0, BAND_MOST}};
     if (gradients)
         graph_output(f->graph, STR("dk"),
-                     graph_add(f->graph, OP_ATTEND_DK, in, 6, attr, (Span){0}));
-    fixture_fuse(f, graph_add(f->graph, gradients ? OP_ATTEND_DQ : OP_ATTEND, in,
-                              gradients ? 6 : 3, attr, (Span){0}));
+                     graph_add(f->graph, OP_ATTEND_DK, (Operands){in, 6}, attr, (Span){0}));
+    fixture_fuse(f, graph_add(f->graph, gradients ? OP_ATTEND_DQ : OP_ATTEND,
+                              (Operands){in, gradients ? 6 : 3}, attr, (Span){0}));
 }
 
 static const Region *region_of(const Fixture *f) { return &f->regions->regions[0]; }
@@ -235,7 +235,7 @@ static Schedule recurrence_prior(int64_t tokens, IsaLevel level, uint32_t thread
                       .along_count = 2,
                       .number = 1,
                       .amount = LINEAR_HAS_QUERY | LINEAR_DELTA};
-    fixture_fuse(&f, graph_add(f.graph, OP_LINEAR, in, 3, attr, (Span){0}));
+    fixture_fuse(&f, graph_add(f.graph, OP_LINEAR, (Operands){in, 3}, attr, (Span){0}));
     Schedule *all;
     uint32_t count =
         schedule_space(f.regions, &f.regions->regions[0], level, threads, &f.bench.arena, &all);

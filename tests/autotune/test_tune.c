@@ -35,13 +35,13 @@ static Graph *model(Fixture *f) {
             w2 = leaf(g, "w2", (AxisId[]){h, e}, 2);
     GraphAttr over_d = {.along = &d, .along_count = 1},
               over_h = {.along = &h, .along_count = 1};
-    ValueId a = graph_add(g, OP_CONTRACT, (ValueId[]){x, w1}, 2, over_d, (Span){0});
-    ValueId y =
-        graph_add(g, OP_CONTRACT, (ValueId[]){graph_unary(g, OP_TANH, a, (Span){0}), w2}, 2,
-                  over_h, (Span){0});
+    ValueId a = graph_add(g, OP_CONTRACT, (Operands){(ValueId[]){x, w1}, 2}, over_d, (Span){0});
+    ValueId y = graph_add(g, OP_CONTRACT,
+                          (Operands){(ValueId[]){graph_unary(g, OP_TANH, a, (Span){0}), w2}, 2},
+                          over_h, (Span){0});
     graph_output(g, STR("y"), y);
     ValueId squares = graph_binary(g, OP_MUL, x, x, (Span){0});
-    graph_output(g, STR("norm"), graph_reduce(g, OP_REDUCE_SUM, squares, &d, 1, (Span){0}));
+    graph_output(g, STR("norm"), graph_sum(g, squares, &d, 1, (Span){0}));
     return pass_simplify(g, &f->base.arena);
 }
 

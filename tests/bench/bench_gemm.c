@@ -81,7 +81,7 @@ static Regions *contraction(Arena *arena, const Shape *s) {
     ValueId in[] = {matrix(g, STR("a"), s->type, a[s->turned_a]),
                     matrix(g, STR("b"), s->type, b[s->turned_b])};
     GraphAttr attr = {.along = &k, .along_count = 1};
-    graph_output(g, STR("y"), graph_add(g, OP_CONTRACT, in, 2, attr, (Span){0}));
+    graph_output(g, STR("y"), graph_add(g, OP_CONTRACT, (Operands){in, 2}, attr, (Span){0}));
     return pass_fuse(g, arena);
 }
 

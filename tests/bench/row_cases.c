@@ -46,11 +46,11 @@ static ValueId scaled(Model *m, double by, ValueId x) {
     return two(m, OP_MUL, x, number(m, by));
 }
 static ValueId sum(Model *m, ValueId x, AxisId axis) {
-    return graph_reduce(m->g, OP_REDUCE_SUM, x, &axis, 1, (Span){0});
+    return graph_sum(m->g, x, &axis, 1, (Span){0});
 }
 static ValueId softmax(Model *m, ValueId x, AxisId axis) {
     GraphAttr attr = {.along = &axis, .along_count = 1};
-    return graph_add(m->g, OP_SOFTMAX, &x, 1, attr, (Span){0});
+    return graph_add(m->g, OP_SOFTMAX, (Operands){&x, 1}, attr, (Span){0});
 }
 
 static ValueId unit_rms(Model *m, ValueId x) {
@@ -73,13 +73,13 @@ static ValueId key_scores(Model *m, ValueId v, int i) {
 static Mix mix_of(Model *m, ValueId v, ValueId scores, AxisId depth) {
     GraphAttr attr = {.along = &depth, .along_count = 1};
     return (Mix){sum(m, two(m, OP_MUL, v, softmax(m, scores, depth)), depth),
-                 graph_add(m->g, OP_LOGSUMEXP, &scores, 1, attr, (Span){0})};
+                 graph_add(m->g, OP_LOGSUMEXP, (Operands){&scores, 1}, attr, (Span){0})};
 }
 
 static ValueId stack_of(Model *m, const ValueId *in, uint32_t count, AxisId *depth) {
     *depth = graph_axis(m->g, STR("depth"), count, false);
     GraphAttr attr = {.to = depth, .to_count = 1};
-    return graph_add(m->g, OP_STACK, in, count, attr, (Span){0});
+    return graph_add(m->g, OP_STACK, (Operands){in, count}, attr, (Span){0});
 }
 
 static ValueId sources_stack(Model *m, AxisId *depth) {
@@ -116,7 +116,7 @@ static void output_gradients(Model *m, ValueId y) {
     uint32_t count = g->leaves.len;
     ValueId loss = two(m, OP_MUL, y, leaf(m, OP_INPUT, "g", 2));
     AxisId both[2] = {m->rows, m->cols};
-    loss = graph_reduce(g, OP_REDUCE_SUM, loss, both, 2, (Span){0});
+    loss = graph_sum(g, loss, both, 2, (Span){0});
     output_derivatives(m, loss, count, NULL);
 }
 
@@ -165,7 +165,7 @@ static void shared_both(Model *m, int count) {
         ValueId s = graph_output_find(m->g, str_printf(m->g->arena, "s%d", i));
         h = two(m, OP_MUL, h, one(m, OP_DETACH, h));
         loss = two(m, OP_ADD, loss, sum(m, s, m->rows));
-        loss = two(m, OP_ADD, loss, graph_reduce(m->g, OP_REDUCE_SUM, h, both, 2, (Span){0}));
+        loss = two(m, OP_ADD, loss, graph_sum(m->g, h, both, 2, (Span){0}));
     }
     m->g->outputs.len = 0;
     graph_output(m->g, STR("loss"), loss);
@@ -189,7 +189,7 @@ static void merge_forward(Model *m) {
     ValueId results = stack_of(m, (ValueId[]){shared, partial}, 2, &depth);
     GraphAttr attr = {.to = &depth, .to_count = 1};
     ValueId in[2] = {score, key_scores(m, partial, 0)};
-    ValueId scores = graph_add(m->g, OP_STACK, in, 2, attr, (Span){0});
+    ValueId scores = graph_add(m->g, OP_STACK, (Operands){in, 2}, attr, (Span){0});
     ValueId h = mix_of(m, results, scores, depth).result;
     graph_output(m->g, STR("partial"), partial);
     graph_output(m->g, STR("h"),

@@ -43,10 +43,11 @@ Graph *attend_case_graph(Arena *arena, const AttendCase *c, bool gradients) {
     }
     ValueId sums[5] = {in[0], in[1]};
     memcpy(sums + 2, more, extra * sizeof *more);
-    ValueId made = graph_add(g, OP_ATTEND_LSE, sums, 2 + extra, attr, (Span){0});
+    ValueId made = graph_add(g, OP_ATTEND_LSE, (Operands){sums, 2 + extra}, attr, (Span){0});
     if (!gradients) {
         memcpy(in + 3, more, extra * sizeof *more);
-        graph_output(g, STR("y"), graph_add(g, OP_ATTEND, in, 3 + extra, attr, (Span){0}));
+        graph_output(g, STR("y"),
+                     graph_add(g, OP_ATTEND, (Operands){in, 3 + extra}, attr, (Span){0}));
         graph_output(g, STR("lse"), made);
         return g;
     }
@@ -59,9 +60,12 @@ Graph *attend_case_graph(Arena *arena, const AttendCase *c, bool gradients) {
     rows[count] = e;
     in[3] = leaf(g, "g", count + 1, rows, false);
     memcpy(in + 6, more, extra * sizeof *more);
-    graph_output(g, STR("dq"), graph_add(g, OP_ATTEND_DQ, in, 6 + extra, attr, (Span){0}));
-    graph_output(g, STR("dk"), graph_add(g, OP_ATTEND_DK, in, 6 + extra, attr, (Span){0}));
-    graph_output(g, STR("dv"), graph_add(g, OP_ATTEND_DV, in, 6 + extra, attr, (Span){0}));
+    graph_output(g, STR("dq"),
+                 graph_add(g, OP_ATTEND_DQ, (Operands){in, 6 + extra}, attr, (Span){0}));
+    graph_output(g, STR("dk"),
+                 graph_add(g, OP_ATTEND_DK, (Operands){in, 6 + extra}, attr, (Span){0}));
+    graph_output(g, STR("dv"),
+                 graph_add(g, OP_ATTEND_DV, (Operands){in, 6 + extra}, attr, (Span){0}));
     return g;
 }
 

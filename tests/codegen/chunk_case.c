@@ -271,7 +271,8 @@ static void result_add(Model *r, GraphOp op, int64_t bits) {
         if ((bits & needs[i]) == needs[i]) in[count++] = r->in[i];
     GraphAttr attr = {
         .along = (AxisId[]){r->d, r->T}, .along_count = 2, .number = 0.5, .amount = bits};
-    graph_output(r->g, str_of(op_text(op)), graph_add(r->g, op, in, count, attr, (Span){0}));
+    graph_output(r->g, str_of(op_text(op)),
+                 graph_add(r->g, op, (Operands){in, count}, attr, (Span){0}));
 }
 
 TileKernels *chunk_case_region(TileBench *b, const ChunkShape *x, int64_t bits, bool wide,

@@ -28,7 +28,7 @@ static const TileKernels *kernels_of(Arena *arena, const Gradient *x) {
            k = graph_axis(g, STR("k"), x->k, false);
     ValueId in[] = {param(g, "a", x->type, k, m), param(g, "b", x->type, k, n)};
     GraphAttr along = {.along = &k, .along_count = 1};
-    ValueId r = graph_add(g, OP_CONTRACT, in, 2, along, (Span){0});
+    ValueId r = graph_add(g, OP_CONTRACT, (Operands){in, 2}, along, (Span){0});
     if (x->residual) {
         ValueId gate = graph_unary(g, OP_SIGMOID, r, (Span){0});
         r = graph_binary(g, OP_ADD, graph_binary(g, OP_MUL, r, gate, (Span){0}),

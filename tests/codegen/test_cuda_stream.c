@@ -134,11 +134,11 @@ static void copies(void **state) {
 // sum
 
 static TileId map2(TileProgram *p, GraphOp fn, TileId x, TileId y) {
-    return tile_map(p, fn, DTYPE_F32, (TileId[]){x, y}, 2, (Span){0});
+    return tile_map(p, fn, DTYPE_F32, (TileId[]){x, y}, (Span){0});
 }
 
 static TileId map1(TileProgram *p, GraphOp fn, TileId x) {
-    return tile_map(p, fn, DTYPE_F32, &x, 1, (Span){0});
+    return tile_map(p, fn, DTYPE_F32, &x, (Span){0});
 }
 
 typedef struct {

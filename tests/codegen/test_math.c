@@ -31,7 +31,7 @@ static TileProgram *unary_new(Arena *arena, GraphOp fn, int64_t count) {
     TileAccess at = tile_access(tile_arg(p, STR("x"), DTYPE_F32, count));
     at.stride[c] = 1;
     TileId x = tile_load(p, at, (Span){0});
-    TileId y = tile_map(p, fn, DTYPE_F32, &x, 1, (Span){0});
+    TileId y = tile_map(p, fn, DTYPE_F32, &x, (Span){0});
     at.arg = tile_arg(p, STR("y"), DTYPE_F32, count);
     tile_store(p, at, y, (Span){0});
     return p;
@@ -154,7 +154,7 @@ static TileProgram *pow_new(Arena *arena, int64_t count, const double *exponent)
     TileId in[2] = {tile_load(p, at, (Span){0})};
     at.arg = tile_arg(p, STR("y"), DTYPE_F32, count);
     in[1] = exponent ? tile_const(p, *exponent, DTYPE_F32) : tile_load(p, at, (Span){0});
-    TileId z = tile_map(p, OP_POW, DTYPE_F32, in, 2, (Span){0});
+    TileId z = tile_map(p, OP_POW, DTYPE_F32, in, (Span){0});
     at.arg = tile_arg(p, STR("z"), DTYPE_F32, count);
     tile_store(p, at, z, (Span){0});
     return p;

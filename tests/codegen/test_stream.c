@@ -91,11 +91,11 @@ static void rms_norm_in_every_type(void **state) {
 static TileId row_const(TileProgram *p, double x) { return tile_const(p, x, DTYPE_F32); }
 
 static TileId map2(TileProgram *p, GraphOp fn, TileId x, TileId y) {
-    return tile_map(p, fn, DTYPE_F32, (TileId[]){x, y}, 2, (Span){0});
+    return tile_map(p, fn, DTYPE_F32, (TileId[]){x, y}, (Span){0});
 }
 
 static TileId map1(TileProgram *p, GraphOp fn, TileId x) {
-    return tile_map(p, fn, DTYPE_F32, &x, 1, (Span){0});
+    return tile_map(p, fn, DTYPE_F32, &x, (Span){0});
 }
 
 // x[n][t][d]

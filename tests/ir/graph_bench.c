@@ -68,16 +68,17 @@ ValueId bench_binary(GraphBench *b, GraphOp op, ValueId x, ValueId y) {
 }
 
 ValueId bench_reduce(GraphBench *b, GraphOp op, ValueId x, const AxisId *along, size_t count) {
-    return graph_reduce(b->g, op, x, along, (uint32_t)count, (Span){0});
+    GraphAttr attr = {.along = along, .along_count = (uint8_t)count};
+    return graph_add(b->g, op, (Operands){&x, 1}, attr, (Span){0});
 }
 
 ValueId bench_contract(GraphBench *b, ValueId x, ValueId y, const AxisId *along, size_t count) {
     GraphAttr attr = {.along = along, .along_count = (uint8_t)count};
-    return graph_add(b->g, OP_CONTRACT, (ValueId[]){x, y}, 2, attr, (Span){0});
+    return graph_add(b->g, OP_CONTRACT, (Operands){(ValueId[]){x, y}, 2}, attr, (Span){0});
 }
 
 ValueId bench_move(GraphBench *b, GraphOp op, ValueId x, GraphAttr attr) {
-    return graph_add(b->g, op, &x, 1, attr, (Span){0});
+    return graph_add(b->g, op, (Operands){&x, 1}, attr, (Span){0});
 }
 
 ValueId bench_total(GraphBench *b, ValueId x) {

@@ -50,8 +50,8 @@ ValueId model_swiglu(ModelBench *m, ValueId x) {
 }
 
 static ValueId iota(ModelBench *m, AxisId a, const AxisId *to, uint8_t rank) {
-    ValueId x = graph_add(m->b.g, OP_IOTA, NULL, 0, (GraphAttr){.along = &a, .along_count = 1},
-                          (Span){0});
+    ValueId x = graph_add(m->b.g, OP_IOTA, (Operands){0},
+                          (GraphAttr){.along = &a, .along_count = 1}, (Span){0});
     return bench_move(&m->b, OP_BROADCAST, x, (GraphAttr){.to = to, .to_count = rank});
 }
 
@@ -66,7 +66,7 @@ ValueId model_attention(ModelBench *m, ValueId x) {
     AxisId square[2] = {m->t, s};
     ValueId seen = bench_binary(&m->b, OP_LE, iota(m, s, square, 2), iota(m, m->t, square, 2));
     ValueId in[3] = {seen, scores, real(m, -HUGE_VAL)};
-    ValueId masked = graph_add(m->b.g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
+    ValueId masked = graph_add(m->b.g, OP_WHERE, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
     ValueId mixed = model_dot(m, softmax(m, masked, s), renamed(m, v, m->t, s), s);
     return bench_contract(&m->b, mixed, bench_random(&m->b, AXES(m->h, m->k, m->d), -1, 1),
                           AXES(m->h, m->k));
@@ -75,7 +75,7 @@ ValueId model_attention(ModelBench *m, ValueId x) {
 // Softmax attention over the sources, one learned query, keys are normalised values.
 ValueId model_attn_res(ModelBench *m, const ValueId *sources, uint32_t count) {
     AxisId depth = bench_axis(&m->b, "depth", count);
-    ValueId v = graph_add(m->b.g, OP_STACK, sources, count,
+    ValueId v = graph_add(m->b.g, OP_STACK, (Operands){sources, count},
                           (GraphAttr){.to = &depth, .to_count = 1}, (Span){0});
     ValueId query = bench_random(&m->b, AXES(m->d), -1, 1);
     ValueId scores = model_dot(m, query, model_rms_norm(m, v), m->d);
@@ -85,8 +85,8 @@ ValueId model_attn_res(ModelBench *m, const ValueId *sources, uint32_t count) {
 ValueId model_cross_entropy(ModelBench *m, ValueId logits, AxisId vocab) {
     ValueId target = bench_index(&m->b, AXES(m->t), 0, graph_extent(m->b.g, vocab));
     GraphAttr attr = {.along = &vocab, .along_count = 1};
-    ValueId picked =
-        graph_add(m->b.g, OP_GATHER, (ValueId[]){logits, target}, 2, attr, (Span){0});
+    ValueId picked = graph_add(m->b.g, OP_GATHER, (Operands){(ValueId[]){logits, target}, 2},
+                               attr, (Span){0});
     ValueId all = bench_reduce(&m->b, OP_LOGSUMEXP, logits, &vocab, 1);
     return mul(m, bench_total(&m->b, bench_binary(&m->b, OP_SUB, all, picked)),
                real(m, 1.0 / 3));
@@ -95,8 +95,8 @@ ValueId model_cross_entropy(ModelBench *m, ValueId logits, AxisId vocab) {
 ValueId model_embedded(ModelBench *m, AxisId vocab) {
     ValueId in[2] = {bench_random(&m->b, AXES(vocab, m->d), -1, 1),
                      bench_index(&m->b, AXES(m->t), 0, graph_extent(m->b.g, vocab))};
-    return graph_add(m->b.g, OP_GATHER, in, 2, (GraphAttr){.along = &vocab, .along_count = 1},
-                     (Span){0});
+    return graph_add(m->b.g, OP_GATHER, (Operands){in, 2},
+                     (GraphAttr){.along = &vocab, .along_count = 1}, (Span){0});
 }
 
 // Every source is read by every later sublayer; the embedding also through the gathered rows.

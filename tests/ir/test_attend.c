@@ -205,7 +205,7 @@ static void setting_init(Setting *s, const Case *c) {
 
 static ValueId iota(Setting *s, AxisId a) {
     GraphAttr attr = {.along = &a, .along_count = 1};
-    return graph_add(s->b.g, OP_IOTA, NULL, 0, attr, (Span){0});
+    return graph_add(s->b.g, OP_IOTA, (Operands){0}, attr, (Span){0});
 }
 
 // T - S >= lo, T - S <= hi, written out.
@@ -219,12 +219,12 @@ static ValueId masked(Setting *s, const Band *band, ValueId scores) {
     if (band->lo != BAND_LEAST) {
         ValueId lo = graph_const_i32(g, band->lo, (Span){0});
         ValueId in[3] = {bench_binary(&s->b, OP_LE, lo, distance), scores, never};
-        scores = graph_add(g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
+        scores = graph_add(g, OP_WHERE, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
     }
     if (band->hi == BAND_MOST) return scores;
     ValueId hi = graph_const_i32(g, band->hi, (Span){0});
     ValueId in[3] = {bench_binary(&s->b, OP_LE, distance, hi), scores, never};
-    return graph_add(g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
+    return graph_add(g, OP_WHERE, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
 }
 
 static ValueId in_words(Setting *s, const Case *c) {
@@ -238,7 +238,8 @@ static ValueId in_words(Setting *s, const Case *c) {
 static ValueId one_operation(Setting *s, const Case *c) {
     AxisId along[3] = {s->d, s->T, s->S};
     GraphAttr attr = {.along = along, .along_count = 3, .number = 0.6, .band = c->band};
-    return graph_add(s->b.g, OP_ATTEND, (ValueId[]){s->q, s->k, s->v}, 3, attr, (Span){0});
+    return graph_add(s->b.g, OP_ATTEND, (Operands){(ValueId[]){s->q, s->k, s->v}, 3}, attr,
+                     (Span){0});
 }
 
 static void expect_same(Setting *s, ValueId x, ValueId y, const char *what) {

@@ -24,7 +24,7 @@ typedef struct {
 static ValueId stacked(ModelBench *m, const ValueId *sources, uint32_t count, AxisId *depth) {
     *depth = bench_axis(&m->b, "depth", count);
     GraphAttr attr = {.to = depth, .to_count = 1};
-    return graph_add(m->b.g, OP_STACK, sources, count, attr, (Span){0});
+    return graph_add(m->b.g, OP_STACK, (Operands){sources, count}, attr, (Span){0});
 }
 
 static ValueId mixed(ModelBench *m, ValueId scores, ValueId v, AxisId depth) {
@@ -39,7 +39,7 @@ static ValueId biased_mix(ModelBench *m, const ValueId *sources, uint32_t count)
     ValueId v = stacked(m, sources, count, &depth);
     ValueId s = model_dot(m, bench_random(&m->b, AXES(m->d), -1, 1), v, m->d);
     GraphAttr along = {.along = &depth, .along_count = 1};
-    ValueId place = graph_add(m->b.g, OP_IOTA, NULL, 0, along, (Span){0});
+    ValueId place = graph_add(m->b.g, OP_IOTA, (Operands){0}, along, (Span){0});
     place = graph_cast(m->b.g, place, DTYPE_F32, (Span){0});
     ValueId bias = bench_binary(&m->b, OP_ADD, place, bench_random(&m->b, AXES(depth), -1, 1));
     return mixed(m, bench_binary(&m->b, OP_ADD, s, bias), v, depth);

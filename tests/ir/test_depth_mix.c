@@ -88,8 +88,8 @@ static void test_responses_are_weights(void **state) {
     for (int i = 0; i < 3; i++)
         s[i] = random_source(m);
     AxisId depth = bench_axis(&m->b, "weights", 3);
-    ValueId v =
-        graph_add(m->b.g, OP_STACK, s, 3, (GraphAttr){.to = &depth, .to_count = 1}, (Span){0});
+    ValueId v = graph_add(m->b.g, OP_STACK, (Operands){s, 3},
+                          (GraphAttr){.to = &depth, .to_count = 1}, (Span){0});
     ValueId w = bench_leaf(&m->b, DTYPE_F32, AXES(depth), (double[]){0.5, -2, 3});
     const ValueId *r = responses_of(m, model_dot(m, w, v, depth), s, 3);
     expect_all(m, r[0], 0.5);
@@ -126,8 +126,8 @@ static void test_kinds_of_weights(void **state) {
     ValueId x[2] = {model_embedded(m, vocab), model_embedded(m, vocab)},
             p[2] = {random_source(m), random_source(m)};
     GraphAttr stacked = {.to = &depth, .to_count = 1};
-    ValueId v = graph_add(m->b.g, OP_STACK, x, 2, stacked, (Span){0}),
-            parameters = graph_add(m->b.g, OP_STACK, p, 2, stacked, (Span){0});
+    ValueId v = graph_add(m->b.g, OP_STACK, (Operands){x, 2}, stacked, (Span){0}),
+            parameters = graph_add(m->b.g, OP_STACK, (Operands){p, 2}, stacked, (Span){0});
     AxisId parts[2] = {m->h, m->k};
     ValueId heads =
         bench_move(&m->b, OP_SPLIT, v,

@@ -97,7 +97,7 @@ static bool make_choice(Setting *s, GraphOp op, int n, ValueId *out) {
     ValueId condition = bench_binary(s->b, OP_LT, uniform(s, shapes[n][0], -1, 1), zero);
     ValueId in[3] = {condition, uniform(s, shapes[n][1], -1, 1),
                      uniform(s, shapes[n][2], -1, 1)};
-    *out = graph_add(s->b->g, op, in, 3, (GraphAttr){0}, (Span){0});
+    *out = graph_add(s->b->g, op, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
     return true;
 }
 
@@ -143,7 +143,7 @@ static bool make_attend(Setting *s, GraphOp op, int n, ValueId *out) {
     ValueId in[3] = {q, k, bench_random(s->b, axes, rank, -1, 1)};
     AxisId along[3] = {s->p, s->q, s->r};
     GraphAttr attr = {.along = along, .along_count = 3, .number = 0.7, .band = bands[n]};
-    *out = graph_add(s->b->g, op, in, 3, attr, (Span){0});
+    *out = graph_add(s->b->g, op, (Operands){in, 3}, attr, (Span){0});
     return true;
 }
 
@@ -166,7 +166,7 @@ static bool make_linear(Setting *s, GraphOp op, int n, ValueId *out) {
     if (bits & LINEAR_HAS_BETA) in[count++] = bench_random(s->b, AXES(s->q, h), 0.1, 1);
     if (bits & LINEAR_HAS_INITIAL) in[count++] = uniform(s, "rp", -1, 1);
     GraphAttr attr = {.along = along, .along_count = 2, .number = 0.7, .amount = bits};
-    *out = graph_add(s->b->g, op, in, count, attr, (Span){0});
+    *out = graph_add(s->b->g, op, (Operands){in, count}, attr, (Span){0});
     return true;
 }
 
@@ -280,8 +280,8 @@ static bool make_concat(Setting *s, GraphOp op, int n, ValueId *out) {
     AxisId to = bench_axis(s->b, "to", n == 3 ? 7 : 6), last = n == 3 ? s->p : s->s;
     GraphAttr attr = {
         .along = (AxisId[]){s->p, s->q, last}, .along_count = 3, .to = &to, .to_count = 1};
-    *out = graph_add(s->b->g, op, (ValueId[]){x, uniform(s, shape[1], -1, 1), z}, 3, attr,
-                     (Span){0});
+    *out = graph_add(s->b->g, op, (Operands){(ValueId[]){x, uniform(s, shape[1], -1, 1), z}, 3},
+                     attr, (Span){0});
     return true;
 }
 
@@ -291,7 +291,7 @@ static bool make_stack(Setting *s, GraphOp op, int n, ValueId *out) {
     AxisId to = bench_axis(s->b, "to", 3);
     ValueId x = uniform(s, shapes[n], -1, 1), y = uniform(s, shapes[n], -1, 1);
     ValueId z = n == 3 ? x : uniform(s, shapes[n], -1, 1);  // last: one operand twice
-    *out = graph_add(s->b->g, op, (ValueId[]){x, y, z}, 3,
+    *out = graph_add(s->b->g, op, (Operands){(ValueId[]){x, y, z}, 3},
                      (GraphAttr){.to = &to, .to_count = 1}, (Span){0});
     return true;
 }
@@ -303,8 +303,8 @@ static bool make_gather(Setting *s, GraphOp op, int n, ValueId *out) {
         {"pq", ""}, {"prq", "pr"}, {"rqp", "pr"}, {"rqp", "p"}, {"pq", "pr"}, {"qp", "rps"}};
     if (n >= 12) return false;
     ValueId in[2] = {uniform(s, rows[n][0], -1, 1), index_below(s, rows[n][1], -1, 4)};
-    *out =
-        graph_add(s->b->g, op, in, 2, (GraphAttr){.along = &s->q, .along_count = 1}, (Span){0});
+    *out = graph_add(s->b->g, op, (Operands){in, 2},
+                     (GraphAttr){.along = &s->q, .along_count = 1}, (Span){0});
     return true;
 }
 
@@ -317,7 +317,7 @@ static bool make_scatter(Setting *s, GraphOp op, int n, ValueId *out) {
     AxisId to[GRAPH_MAX_RANK];
     ValueId in[2] = {uniform(s, rows[n][0], -1, 1), index_below(s, rows[n][1], -1, 4)};
     GraphAttr attr = {.to = to, .to_count = (uint8_t)axes_named(s, rows[n][2], to)};
-    *out = graph_add(s->b->g, op, in, 2, attr, (Span){0});
+    *out = graph_add(s->b->g, op, (Operands){in, 2}, attr, (Span){0});
     return true;
 }
 
@@ -342,7 +342,7 @@ static bool make_contract_at(Setting *s, GraphOp op, int n, ValueId *out) {
                     ends};
     GraphAttr attr = {.along = along, .along_count = 2, .to = to};
     attr.to_count = (uint8_t)axes_named(s, rows[n][3], to);
-    *out = graph_add(g, op, in, 5, attr, (Span){0});
+    *out = graph_add(g, op, (Operands){in, 5}, attr, (Span){0});
     return true;
 }
 
@@ -492,7 +492,7 @@ static void test_where_keeps_infinities_apart(void **state) {
     ValueId far = bench_leaf(&b, DTYPE_F32, AXES(n), (double[]){HUGE_VAL, -HUGE_VAL});
     ValueId flag = bench_leaf(&b, DTYPE_BOOL, AXES(n), (double[]){1, 0});
     ValueId in[3] = {flag, bench_binary(&b, OP_MUL, x, x), far};
-    ValueId r = graph_add(b.g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
+    ValueId r = graph_add(b.g, OP_WHERE, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
     ValueId grad = gradient_of(&b, r, x);
     EXPECT(&b, grad, 4, 0);
     EXPECT(&b, gradient_of(&b, r, far), 0, 1);
@@ -603,12 +603,14 @@ static void test_gather_scatters_only_if_it_must(void **state) {
     setting_init(&s, &b, 7);
     ValueId x = uniform(&s, "pq", -1, 1);
     GraphAttr along = {.along = &s.q, .along_count = 1};
-    ValueId picked = graph_add(b.g, OP_GATHER, (ValueId[]){x, index_below(&s, "p", 0, 3)}, 2,
-                               along, (Span){0});
+    ValueId picked =
+        graph_add(b.g, OP_GATHER, (Operands){(ValueId[]){x, index_below(&s, "p", 0, 3)}, 2},
+                  along, (Span){0});
     gradient_of(&b, picked, x);
     assert_int_equal(count_after(b.g, 1, OP_SCATTER), 0);
-    ValueId rows = graph_add(b.g, OP_GATHER, (ValueId[]){x, index_below(&s, "r", 0, 3)}, 2,
-                             along, (Span){0});
+    ValueId rows =
+        graph_add(b.g, OP_GATHER, (Operands){(ValueId[]){x, index_below(&s, "r", 0, 3)}, 2},
+                  along, (Span){0});
     gradient_of(&b, rows, x);
     assert_int_equal(count_after(b.g, 1, OP_SCATTER), 1);
     bench_release(&b);

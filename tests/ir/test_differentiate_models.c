@@ -78,10 +78,12 @@ static void test_mixture_of_experts(void **state) {
         &m->b, OP_SIGMOID, model_dot(m, x, bench_random(&m->b, AXES(m->d, e), -1, 1), m->d));
     ValueId pick = bench_index(&m->b, AXES(m->t, top), 0, 4);
     GraphAttr attr = {.along = &e, .along_count = 1};
-    ValueId gate = graph_add(m->b.g, OP_GATHER, (ValueId[]){score, pick}, 2, attr, (Span){0});
+    ValueId gate =
+        graph_add(m->b.g, OP_GATHER, (Operands){(ValueId[]){score, pick}, 2}, attr, (Span){0});
     gate = bench_binary(&m->b, OP_DIV, gate, model_sum(m, gate, top));
     ValueId bank = bench_random(&m->b, AXES(e, m->d, m->f), -1, 1);
-    ValueId w = graph_add(m->b.g, OP_GATHER, (ValueId[]){bank, pick}, 2, attr, (Span){0});
+    ValueId w =
+        graph_add(m->b.g, OP_GATHER, (Operands){(ValueId[]){bank, pick}, 2}, attr, (Span){0});
     check_gradients(&m->b, model_dot(m, gate, model_dot(m, x, w, m->d), top));
 }
 

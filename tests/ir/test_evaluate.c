@@ -31,8 +31,8 @@ static void test_leaves(void **state) {
     AxisId n = bench_axis(b, "n", 3), one = bench_axis(b, "one", 1);
     EXPECT(b, graph_const(b->g, 2.5, (Span){0}), 2.5);
     EXPECT(b, graph_const_i32(b->g, -7, (Span){0}), -7);
-    EXPECT(b, graph_add(b->g, OP_IOTA, NULL, 0, along1(&n), (Span){0}), 0, 1, 2);
-    EXPECT(b, graph_add(b->g, OP_IOTA, NULL, 0, along1(&one), (Span){0}), 0);
+    EXPECT(b, graph_add(b->g, OP_IOTA, (Operands){0}, along1(&n), (Span){0}), 0, 1, 2);
+    EXPECT(b, graph_add(b->g, OP_IOTA, (Operands){0}, along1(&one), (Span){0}), 0);
     EXPECT(b, bench_leaf(b, DTYPE_F32, AXES(n, one), (double[]){4, 5, 6}), 4, 5, 6);
     EXPECT(b, bench_scalar(b, -0.5), -0.5);
 }
@@ -112,7 +112,8 @@ static void test_logic(void **state) {
     // The branch not taken may be anything.
     ValueId bad = bench_unary(b, OP_LOG, graph_const(b->g, -1, (Span){0}));
     ValueId z = bench_leaf(b, DTYPE_F32, AXES(n), (double[]){1, 2, 3, 4});
-    ValueId r = graph_add(b->g, OP_WHERE, (ValueId[]){y, z, bad}, 3, (GraphAttr){0}, (Span){0});
+    ValueId r = graph_add(b->g, OP_WHERE, (Operands){(ValueId[]){y, z, bad}, 3}, (GraphAttr){0},
+                          (Span){0});
     EXPECT(b, r, (double)NAN, 2, (double)NAN, 4);
 }
 
@@ -284,15 +285,17 @@ static void test_take_put_stack_concat(void **state) {
     EXPECT(b, bench_move(b, OP_PUT, y, put), 0, 0, 0, 0, 7, 8);
     GraphAttr stack = {.to = &d, .to_count = 1};
     ValueId z = bench_leaf(b, DTYPE_F32, AXES(p), (double[]){9, 10});
-    EXPECT(b, graph_add(b->g, OP_STACK, (ValueId[]){y, z}, 2, stack, (Span){0}), 7, 8, 9, 10);
+    EXPECT(b, graph_add(b->g, OP_STACK, (Operands){(ValueId[]){y, z}, 2}, stack, (Span){0}), 7,
+           8, 9, 10);
     AxisId one = bench_axis(b, "one", 1);
     EXPECT(b,
-           graph_add(b->g, OP_STACK, &y, 1, (GraphAttr){.to = &one, .to_count = 1}, (Span){0}),
+           graph_add(b->g, OP_STACK, (Operands){&y, 1}, (GraphAttr){.to = &one, .to_count = 1},
+                     (Span){0}),
            7, 8);
     ValueId w = bench_leaf(b, DTYPE_F32, AXES(p, d), (double[]){-1, -2, -3, -4});
     GraphAttr concat = {.along = (AxisId[]){q, d}, .along_count = 2, .to = &c, .to_count = 1};
-    EXPECT(b, graph_add(b->g, OP_CONCAT, (ValueId[]){x, w}, 2, concat, (Span){0}), 1, 2, 3, -1,
-           -2, 4, 5, 6, -3, -4);
+    EXPECT(b, graph_add(b->g, OP_CONCAT, (Operands){(ValueId[]){x, w}, 2}, concat, (Span){0}),
+           1, 2, 3, -1, -2, 4, 5, 6, -3, -4);
 }
 
 static void test_roll_shift(void **state) {
@@ -333,7 +336,7 @@ static void test_window(void **state) {
 }
 
 static ValueId looked_up(GraphBench *b, GraphOp op, ValueId x, ValueId index, GraphAttr attr) {
-    return graph_add(b->g, op, (ValueId[]){x, index}, 2, attr, (Span){0});
+    return graph_add(b->g, op, (Operands){(ValueId[]){x, index}, 2}, attr, (Span){0});
 }
 
 static void test_gather(void **state) {
@@ -369,7 +372,8 @@ static void test_place(void **state) {
     ValueId x = bench_leaf(b, DTYPE_F32, AXES(d, v), (double[]){1, 2, 3, 4, 5, 6});
     ValueId index = bench_leaf(b, DTYPE_I32, AXES(t), (double[]){2, -1, 0});
     ValueId y = bench_leaf(b, DTYPE_F32, AXES(t, d), (double[]){10, 20, 30, 40, 50, 60});
-    ValueId r = graph_add(b->g, OP_PLACE, (ValueId[]){x, y, index}, 3, along1(&v), (Span){0});
+    ValueId r = graph_add(b->g, OP_PLACE, (Operands){(ValueId[]){x, y, index}, 3}, along1(&v),
+                          (Span){0});
     bench_expect_axes(b, r, AXES(d, v));
     EXPECT(b, r, 50, 2, 10, 60, 5, 20);
 }

@@ -39,12 +39,12 @@ static ValueId add(Fixture *f, ValueId x, ValueId y) {
     return graph_binary(f->g, OP_ADD, x, y, (Span){0});
 }
 static ValueId sum(Fixture *f, ValueId x, AxisId a) {
-    return graph_reduce(f->g, OP_REDUCE_SUM, x, &a, 1, (Span){0});
+    return graph_sum(f->g, x, &a, 1, (Span){0});
 }
 static ValueId num(Fixture *f, double x) { return graph_const(f->g, x, (Span){0}); }
 static ValueId op_along(Fixture *f, GraphOp op, ValueId x, AxisId a) {
     GraphAttr attr = {.along = &a, .along_count = 1};
-    return graph_add(f->g, op, &x, 1, attr, (Span){0});
+    return graph_add(f->g, op, (Operands){&x, 1}, attr, (Span){0});
 }
 static ValueId moved(Fixture *f, GraphOp op, ValueId x, AxisId along, AxisId to,
                      int64_t amount) {
@@ -53,21 +53,21 @@ static ValueId moved(Fixture *f, GraphOp op, ValueId x, AxisId along, AxisId to,
                       .to = &to,
                       .to_count = to.i ? 1 : 0,
                       .amount = amount};
-    return graph_add(f->g, op, &x, 1, attr, (Span){0});
+    return graph_add(f->g, op, (Operands){&x, 1}, attr, (Span){0});
 }
 static ValueId stack(Fixture *f, const ValueId *in, uint32_t n, AxisId to) {
     GraphAttr attr = {.to = &to, .to_count = 1};
-    return graph_add(f->g, OP_STACK, in, n, attr, (Span){0});
+    return graph_add(f->g, OP_STACK, (Operands){in, n}, attr, (Span){0});
 }
 static ValueId contract(Fixture *f, ValueId x, ValueId y, const AxisId *along, uint32_t n) {
     ValueId in[2] = {x, y};
     GraphAttr attr = {.along = along, .along_count = (uint8_t)n};
-    return graph_add(f->g, OP_CONTRACT, in, 2, attr, (Span){0});
+    return graph_add(f->g, OP_CONTRACT, (Operands){in, 2}, attr, (Span){0});
 }
 static ValueId gather(Fixture *f, ValueId x, AxisId a, ValueId index) {
     ValueId in[2] = {x, index};
     GraphAttr attr = {.along = &a, .along_count = 1};
-    return graph_add(f->g, OP_GATHER, in, 2, attr, (Span){0});
+    return graph_add(f->g, OP_GATHER, (Operands){in, 2}, attr, (Span){0});
 }
 static ValueId unit_rms(Fixture *f, ValueId x, AxisId d) {
     ValueId mean = mul(f, sum(f, mul(f, x, x), d), num(f, 1.0 / (double)graph_extent(f->g, d)));
@@ -88,8 +88,7 @@ static void output(Fixture *f, const char *name, ValueId v) {
 // Loss = sum of squares of v; outputs the gradients of all parameters.
 static void output_gradients(Fixture *f, ValueId v) {
     const Value *value = graph_value(f->g, v);
-    ValueId loss =
-        graph_reduce(f->g, OP_REDUCE_SUM, mul(f, v, v), value->axes, value->rank, (Span){0});
+    ValueId loss = graph_sum(f->g, mul(f, v, v), value->axes, value->rank, (Span){0});
     ValueId wrt[16], grads[16];
     uint32_t n = 0;
     for (uint32_t i = 0; i < f->g->leaves.len; i++)
@@ -178,8 +177,7 @@ static void test_row_sum_behind_a_wide_norm(void **state) {
         ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){t, r, e}),
                 factor = leaf(&f, OP_PARAM, "factor", DTYPE_F32, 1, &r);
         if (apart) x = graph_unary(f.g, OP_TANH, mul(&f, x, factor), (Span){0});
-        ValueId square =
-            graph_reduce(f.g, OP_REDUCE_SUM, mul(&f, x, x), (AxisId[]){r, e}, 2, (Span){0});
+        ValueId square = graph_sum(f.g, mul(&f, x, x), (AxisId[]){r, e}, 2, (Span){0});
         ValueId normed = mul(&f, x, graph_unary(f.g, OP_RSQRT, square, (Span){0}));
         output(&f, "normed", normed);
         output(&f, "sums", sum(&f, normed, t));
@@ -219,10 +217,11 @@ static void test_attn_res_in_heads(void **state) {
     GraphAttr split = {.along = &d, .along_count = 1, .to = (AxisId[]){h, c}, .to_count = 2},
               merge = {.along = (AxisId[]){h, c}, .along_count = 2, .to = &d, .to_count = 1};
     ValueId all = stack(&f, v, 3, depth),
-            x = graph_add(f.g, OP_SPLIT, &all, 1, split, (Span){0}),
+            x = graph_add(f.g, OP_SPLIT, (Operands){&all, 1}, split, (Span){0}),
             p = op_along(&f, OP_SOFTMAX, sum(&f, mul(&f, unit_rms(&f, x, c), query), c), depth),
             y = sum(&f, mul(&f, x, p), depth);
-    y = mul(&f, unit_rms(&f, graph_add(f.g, OP_MERGE, &y, 1, merge, (Span){0}), d), gain);
+    y = mul(&f, unit_rms(&f, graph_add(f.g, OP_MERGE, (Operands){&y, 1}, merge, (Span){0}), d),
+            gain);
     output(&f, "y", graph_unary(f.g, OP_TANH, y, (Span){0}));
     assert_int_equal(region_count(&f), 1);
     output_gradients(&f, y);
@@ -270,8 +269,7 @@ static void test_deep_attn_res(void **state) {
     ValueId h = attn_res(&f, v, SOURCES, d, v[SOURCES], v[SOURCES + 1]);
     output(&f, "h", h);
     assert_int_equal(region_count(&f), 1);
-    ValueId loss =
-        graph_reduce(f.g, OP_REDUCE_SUM, mul(&f, h, h), (AxisId[]){t, d}, 2, (Span){0});
+    ValueId loss = graph_sum(f.g, mul(&f, h, h), (AxisId[]){t, d}, 2, (Span){0});
     pass_differentiate(f.g, loss, v, SOURCES + 2, grads);
     for (int i = 0; i < SOURCES; i++)
         output(&f, arena_printf(&f.arena, "g%d", i), grads[i]);
@@ -414,15 +412,17 @@ static void test_attention(void **state) {
     q = add(&f, q, moved(&f, OP_ROLL, q, k, (AxisId){0}, 4));  // as a rotary embedding does
     ValueId scores = mul(&f, contract(&f, q, key, &k, 1), num(&f, 0.3));
     GraphAttr at = {.along = &t, .along_count = 1}, as = {.along = &s, .along_count = 1};
-    ValueId it = graph_add(f.g, OP_IOTA, NULL, 0, at, (Span){0}),
-            is = graph_add(f.g, OP_IOTA, NULL, 0, as, (Span){0});
+    ValueId it = graph_add(f.g, OP_IOTA, (Operands){0}, at, (Span){0}),
+            is = graph_add(f.g, OP_IOTA, (Operands){0}, as, (Span){0});
     AxisId ts[2] = {t, s};
     GraphAttr both = {.to = ts, .to_count = 2};
     ValueId mask = graph_binary(
-        f.g, OP_LE, graph_add(f.g, OP_BROADCAST, &is, 1, both, (Span){0}), it, (Span){0});
+        f.g, OP_LE, graph_add(f.g, OP_BROADCAST, (Operands){&is, 1}, both, (Span){0}), it,
+        (Span){0});
     ValueId where[3] = {mask, scores, num(&f, -INFINITY)};
-    ValueId p = op_along(&f, OP_SOFTMAX,
-                         graph_add(f.g, OP_WHERE, where, 3, (GraphAttr){0}, (Span){0}), s);
+    ValueId p =
+        op_along(&f, OP_SOFTMAX,
+                 graph_add(f.g, OP_WHERE, (Operands){where, 3}, (GraphAttr){0}, (Span){0}), s);
     ValueId y = contract(&f, contract(&f, p, v, &s, 1), wo, (AxisId[]){h, k}, 2);
     output_gradients(&f, add(&f, x, y));
     finish(&f);
@@ -532,17 +532,18 @@ static void test_movement(void **state) {
     output(&f, "take", moved(&f, OP_TAKE, y, c, none, 3));
     output(&f, "roll", moved(&f, OP_ROLL, y, c, none, -2));
     GraphAttr split = {.along = &c, .along_count = 1, .to = (AxisId[]){c2, c3}, .to_count = 2};
-    ValueId s = graph_add(f.g, OP_SPLIT, &y, 1, split, (Span){0});
+    ValueId s = graph_add(f.g, OP_SPLIT, (Operands){&y, 1}, split, (Span){0});
     output(&f, "split", graph_unary(f.g, OP_SQRT, s, (Span){0}));
     GraphAttr merge = {.along = (AxisId[]){t, b}, .along_count = 2, .to = &bt, .to_count = 1};
-    output(
-        &f, "merge",
-        graph_unary(f.g, OP_NEG, graph_add(f.g, OP_MERGE, &y, 1, merge, (Span){0}), (Span){0}));
+    output(&f, "merge",
+           graph_unary(f.g, OP_NEG,
+                       graph_add(f.g, OP_MERGE, (Operands){&y, 1}, merge, (Span){0}),
+                       (Span){0}));
     AxisId six = axis(&f, "six", 6);
     ValueId halves[2] = {moved(&f, OP_SLICE, y, t, part, 0), moved(&f, OP_SLICE, y, t, six, 5)};
     GraphAttr concat = {
         .along = (AxisId[]){part, six}, .along_count = 2, .to = &both, .to_count = 1};
-    output(&f, "concat", graph_add(f.g, OP_CONCAT, halves, 2, concat, (Span){0}));
+    output(&f, "concat", graph_add(f.g, OP_CONCAT, (Operands){halves, 2}, concat, (Span){0}));
     finish(&f);
 }
 
@@ -575,7 +576,8 @@ static void test_movement_along_an_unrolled_axis(void **state) {
     output(&f, "roll", mul(&f, points, moved(&f, OP_ROLL, r, m, none, 2)));
     output(&f, "gather", mul(&f, points, gather(&f, r, m, graph_leaf(f.g, &index))));
     output(&f, "concat",
-           mul(&f, points, graph_add(f.g, OP_CONCAT, (ValueId[]){p, q}, 2, concat, (Span){0})));
+           mul(&f, points,
+               graph_add(f.g, OP_CONCAT, (Operands){(ValueId[]){p, q}, 2}, concat, (Span){0})));
     finish(&f);
 }
 
@@ -652,7 +654,8 @@ static void test_stacks_in_memory(void **state) {
         ValueId v = stack(&f, pair, 2, n), product[2] = {v, w};
         AxisId along[2] = {n, d};
         GraphAttr attr = {.along = along, .along_count = 2};
-        output(&f, "product", graph_add(f.g, OP_CONTRACT, product, 2, attr, (Span){0}));
+        output(&f, "product",
+               graph_add(f.g, OP_CONTRACT, (Operands){product, 2}, attr, (Span){0}));
         output(&f, "mix", sum(&f, mul(&f, v, v), n));
         const Regions *regions = pass_fuse(f.g, &f.arena);
         assert_int_equal(regions->laid_in[pair[1].i].i == v.i, cases[i].laid);
@@ -688,16 +691,18 @@ static void test_views_as_outputs(void **state) {
     ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){a, b});
     GraphAttr swap = {.to = (AxisId[]){b, a}, .to_count = 2},
               iota = {.along = &a, .along_count = 1};
-    output(&f, "transposed", graph_add(f.g, OP_TRANSPOSE, &x, 1, swap, (Span){0}));
+    output(&f, "transposed", graph_add(f.g, OP_TRANSPOSE, (Operands){&x, 1}, swap, (Span){0}));
     output(&f, "renamed", moved(&f, OP_RENAME, x, b, c, 0));
     output(&f, "position",
-           graph_cast(f.g, graph_add(f.g, OP_IOTA, NULL, 0, iota, (Span){0}), DTYPE_F32,
+           graph_cast(f.g, graph_add(f.g, OP_IOTA, (Operands){0}, iota, (Span){0}), DTYPE_F32,
                       (Span){0}));
     GraphAttr wide = {.to = (AxisId[]){a, b}, .to_count = 2};
     ValueId zero = num(&f, 0);
-    output(&f, "zeros", graph_add(f.g, OP_BROADCAST, &zero, 1, wide, (Span){0}));
-    output(&f, "all", graph_reduce(f.g, OP_REDUCE_SUM, x, (AxisId[]){a, b}, 2, (Span){0}));
-    output(&f, "largest", graph_reduce(f.g, OP_REDUCE_MAX, x, &a, 1, (Span){0}));
+    output(&f, "zeros", graph_add(f.g, OP_BROADCAST, (Operands){&zero, 1}, wide, (Span){0}));
+    output(&f, "all", graph_sum(f.g, x, (AxisId[]){a, b}, 2, (Span){0}));
+    output(&f, "largest",
+           graph_add(f.g, OP_REDUCE_MAX, (Operands){&x, 1},
+                     (GraphAttr){.along = &a, .along_count = 1}, (Span){0}));
     finish(&f);
 }
 
@@ -712,11 +717,11 @@ static void test_views_of_constants(void **state) {
     GraphAttr wide = {.to = (AxisId[]){a, d}, .to_count = 2},
               heads = {.along = &d, .along_count = 1, .to = (AxisId[]){h, c}, .to_count = 2};
     ValueId three = num(&f, 3);
-    three = graph_add(f.g, OP_BROADCAST, &three, 1, wide, (Span){0});
-    three = graph_add(f.g, OP_SPLIT, &three, 1, heads, (Span){0});
+    three = graph_add(f.g, OP_BROADCAST, (Operands){&three, 1}, wide, (Span){0});
+    three = graph_add(f.g, OP_SPLIT, (Operands){&three, 1}, heads, (Span){0});
     output(&f, "scaled", mul(&f, x, three));
     GraphAttr iota = {.along = &d, .along_count = 1};
-    ValueId position = graph_add(f.g, OP_IOTA, NULL, 0, iota, (Span){0});
+    ValueId position = graph_add(f.g, OP_IOTA, (Operands){0}, iota, (Span){0});
     position = add(&f, graph_cast(f.g, position, DTYPE_F32, (Span){0}), num(&f, 1));
     output(&f, "weighted", mul(&f, x, moved(&f, OP_SLICE, position, d, c, 2)));
     finish(&f);

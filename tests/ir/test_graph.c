@@ -21,7 +21,7 @@ static int setup(void **state) {
     f->d = graph_axis(f->g, STR("d"), 4, false);
     Leaf leaf = {.kind = OP_PARAM, .path = STR("w"), .axes = (AxisId[]){f->t, f->d}, .rank = 2};
     f->x = graph_leaf(f->g, &leaf);
-    f->sum = graph_reduce(f->g, OP_REDUCE_SUM, f->x, &f->d, 1, (Span){0});
+    f->sum = graph_sum(f->g, f->x, &f->d, 1, (Span){0});
     graph_output(f->g, STR("o"), f->sum);
     return 0;
 }
@@ -108,7 +108,7 @@ static void test_value_owns_its_lists_and_clears_the_rest(void **state) {
                       .number = 3,
                       .leaf = 7,
                       .type = DTYPE_I32};
-    ValueId v = graph_add(f->g, OP_SOFTMAX, in, 1, attr, (Span){0});
+    ValueId v = graph_add(f->g, OP_SOFTMAX, (Operands){in, 1}, attr, (Span){0});
     along[0] = f->t;
     in[0] = f->sum;
     const Value *kept = graph_value(f->g, v);
@@ -161,7 +161,7 @@ static void test_verifier_wants_the_axes_of_the_rule(void **state) {
 
 static void test_verifier_wants_one_value_a_leaf(void **state) {
     Fixture *f = *state;
-    graph_add(f->g, OP_PARAM, NULL, 0, (GraphAttr){0}, (Span){0});
+    graph_add(f->g, OP_PARAM, (Operands){0}, (GraphAttr){0}, (Span){0});
     refuse(f, "value %3 is a second value of leaf 'w'");
 }
 

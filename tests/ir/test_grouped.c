@@ -97,8 +97,8 @@ static void setting_init(Setting *s, const Case *c) {
 
 static ValueId in_words(Setting *s, ValueId rows, AxisId along) {
     GraphAttr attr = {.along = &s->e, .along_count = 1};
-    ValueId chosen =
-        graph_add(s->b.g, OP_GATHER, (ValueId[]){s->w, s->index}, 2, attr, (Span){0});
+    ValueId chosen = graph_add(s->b.g, OP_GATHER, (Operands){(ValueId[]){s->w, s->index}, 2},
+                               attr, (Span){0});
     return bench_reduce(&s->b, OP_REDUCE_SUM, bench_binary(&s->b, OP_MUL, rows, chosen), &along,
                         1);
 }

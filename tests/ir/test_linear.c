@@ -45,7 +45,7 @@ static ValueId linear_of(Setting *s, GraphOp op, int64_t bits) {
     if (bits & LINEAR_HAS_INITIAL) in[count++] = s->initial;
     AxisId along[2] = {s->d, s->T};
     GraphAttr attr = {.along = along, .along_count = 2, .number = 0.5, .amount = bits};
-    return graph_add(s->b.g, op, in, count, attr, (Span){0});
+    return graph_add(s->b.g, op, (Operands){in, count}, attr, (Span){0});
 }
 
 static double *data_of(Setting *s, ValueId v) {
@@ -137,7 +137,7 @@ static void test_state_goes_on(void **state) {
     }
     bench_expect_axes(&s.b, halves.initial, AXES(s.B, s.h, s.d, s.e));
     ValueId joined = graph_add(
-        s.b.g, OP_CONCAT, out, 2,
+        s.b.g, OP_CONCAT, (Operands){out, 2},
         (GraphAttr){.along = part, .along_count = 2, .to = &T, .to_count = 1}, (Span){0});
     Evaluation e = bench_evaluation(&s.b);
     const double *x = evaluation_value(&e, whole), *y = evaluation_value(&e, joined);
@@ -302,15 +302,15 @@ static void test_rules(void **state) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         attr.amount = rows[i].bits;
-        const char *why =
-            graph_rule_violation(s.b.g, rows[i].op, rows[i].in, rows[i].count, attr);
+        const char *why = graph_rule_violation(s.b.g, rows[i].op,
+                                               (Operands){rows[i].in, rows[i].count}, attr);
         if (!why != !rows[i].why || (why && strcmp(why, rows[i].why) != 0))
             fail_msg("row %zu: %s", i, why ? why : "legal");
     }
     attr.amount = LINEAR_HAS_QUERY;
     along[1] = s.d;
     assert_string_equal(
-        graph_rule_violation(s.b.g, OP_LINEAR, (ValueId[]){s.q, s.k, s.v}, 3, attr),
+        graph_rule_violation(s.b.g, OP_LINEAR, (Operands){(ValueId[]){s.q, s.k, s.v}, 3}, attr),
         "'along' needs two axes");
     bench_release(&s.b);
 }

@@ -36,7 +36,7 @@ static ValueId leaf(Model *m, const AxisId *axes, size_t rank) {
 }
 
 static ValueId constant(Model *m, double x) {
-    return graph_add(m->b.g, OP_CONST, NULL, 0, (GraphAttr){.number = x}, (Span){0});
+    return graph_add(m->b.g, OP_CONST, (Operands){0}, (GraphAttr){.number = x}, (Span){0});
 }
 
 // Whatever the leaf is: decays are at most 0, and -inf now and then.
@@ -48,7 +48,7 @@ static ValueId decay_of(Model *m, ValueId x, bool forgets) {
     ValueId limit = bench_move(&m->b, OP_BROADCAST, constant(m, 1.4), wide);
     ValueId never = bench_move(&m->b, OP_BROADCAST, constant(m, -INFINITY), wide);
     ValueId in[3] = {bench_binary(&m->b, OP_LT, limit, x), never, decay};
-    return graph_add(m->b.g, OP_WHERE, in, 3, (GraphAttr){0}, (Span){0});
+    return graph_add(m->b.g, OP_WHERE, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
 }
 
 static ValueId small(Model *m, ValueId x) {
@@ -68,7 +68,7 @@ static ValueId linear(Model *m, const Case *c, GraphOp op, const ValueId operand
         if (!needs[i] || bits & needs[i]) in[count++] = operands[i];
     GraphAttr attr = {
         .along = (AxisId[]){m->d, m->T}, .along_count = 2, .number = 0.7, .amount = bits};
-    return graph_add(m->b.g, op, in, count, attr, (Span){0});
+    return graph_add(m->b.g, op, (Operands){in, count}, attr, (Span){0});
 }
 
 static void operands_make(Model *m, const Case *c, ValueId out[6]) {

@@ -49,16 +49,11 @@ static void bench_open(Bench *b) {
 
 static void bench_close(Bench *b) { arena_release(&b->arena); }
 
-typedef struct {
-    const ValueId *list;
-    uint32_t count;
-} Operands;
-
 // "f32[t, d]" of a legal use, else the violation.
 static const char *shape_of(Bench *b, GraphOp op, Operands in, GraphAttr attr) {
-    const char *why = graph_rule_violation(b->g, op, in.list, in.count, attr);
+    const char *why = graph_rule_violation(b->g, op, in, attr);
     if (why) return why;
-    const Value *v = graph_value(b->g, graph_add(b->g, op, in.list, in.count, attr, (Span){0}));
+    const Value *v = graph_value(b->g, graph_add(b->g, op, in, attr, (Span){0}));
     Str text = str_of(dtype_text(v->type));
     text = str_printf(&b->arena, "%.*s[", STR_ARG(text));
     for (int i = 0; i < v->rank; i++)
@@ -205,8 +200,8 @@ static void rule_split_merge(Bench *b) {
     EXPECT(SPLIT, IN(b->wide), ATTR(ALONG(b->one[0]), TO(b->one[0])),
            "axis 'one' is already in f32[one=1, one.1=1, one.2=1, one.3=1, one.4=1, one.5=1, "
            "one.6=1, one.7=1, one.8=1, one.9=1, one.10=1, one.11=1]");
-    ValueId hk =
-        graph_add(b->g, OP_SPLIT, &b->x, 1, ATTR(ALONG(b->d), TO(b->h, b->k)), (Span){0});
+    ValueId hk = graph_add(b->g, OP_SPLIT, (Operands){&b->x, 1},
+                           ATTR(ALONG(b->d), TO(b->h, b->k)), (Span){0});
     EXPECT(MERGE, IN(hk), ATTR(ALONG(b->h, b->k), TO(b->d)), "f32[t, d]");
     EXPECT(MERGE, IN(hk), ATTR(ALONG(b->k, b->h), TO(b->d)), "f32[t, d]");
     EXPECT(MERGE, IN(hk), ATTR(ALONG(b->h, b->k), TO(b->e)),
@@ -262,7 +257,8 @@ static void rule_roll_shift_window(Bench *b) {
 }
 
 static void rule_concat_stack(Bench *b) {
-    ValueId xt = graph_add(b->g, OP_SLICE, &b->xu, 1, ATTR(ALONG(b->u), TO(b->m)), (Span){0});
+    ValueId xt = graph_add(b->g, OP_SLICE, (Operands){&b->xu, 1}, ATTR(ALONG(b->u), TO(b->m)),
+                           (Span){0});
     EXPECT(CONCAT, IN(b->v, b->v), ATTR(ALONG(b->d, b->d), TO(b->e)),
            "axis 'e' has extent 10, the operands together 8");
     EXPECT(CONCAT, IN(xt, xt), ATTR(ALONG(b->m, b->m), TO(b->t)), "f32[t, d]");
@@ -297,7 +293,8 @@ static void rule_gather_scatter(Bench *b) {
     EXPECT(GATHER, IN(b->wide, b->ix), ATTR(ALONG(b->one[0])),
            "the result has more than 12 axes");
     const ValueId table[] = {b->y, b->ix};
-    ValueId got = graph_add(b->g, OP_GATHER, table, 2, ATTR(ALONG(b->d)), (Span){0});
+    ValueId got =
+        graph_add(b->g, OP_GATHER, (Operands){table, 2}, ATTR(ALONG(b->d)), (Span){0});
     EXPECT(SCATTER, IN(got, b->ix), ATTR(TO(b->d, b->e)), "f32[d, e]");
     EXPECT(SCATTER, IN(got, b->ix), ATTR(TO(b->t, b->e, b->d)), "f32[t, e, d]");
     EXPECT(SCATTER, IN(got, b->ix), ATTR(TO(b->e)),

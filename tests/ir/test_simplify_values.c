@@ -98,8 +98,8 @@ static uint8_t draw_axes(Random *r, AxisId *list, uint32_t count) {
 
 static ValueId add_if_legal(Random *r, GraphOp op, ValueId *in, uint32_t arity,
                             GraphAttr attr) {
-    if (graph_rule_violation(r->b.g, op, in, arity, attr)) return (ValueId){0};
-    return graph_add(r->b.g, op, in, arity, attr, (Span){0});
+    if (graph_rule_violation(r->b.g, op, (Operands){in, arity}, attr)) return (ValueId){0};
+    return graph_add(r->b.g, op, (Operands){in, arity}, attr, (Span){0});
 }
 
 static ValueId draw_elementwise(Random *r) {

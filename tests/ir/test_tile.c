@@ -28,11 +28,11 @@ static void test_building_gives_the_text(void **state) {
     at_z.stride[c] = 1;
     TileId load = tile_load(p, at_x, nowhere);
     TileId index = tile_index(p, (TileGuard){.dim = (int8_t)c, .div = 2, .mod = 3}, nowhere);
-    TileId row = tile_gather(p, at_z, index, 2, 3, nowhere);
+    TileId row = tile_gather(p, at_z, (TileRows){index, 2, 3}, nowhere);
     TileId two = tile_const(p, 2, DTYPE_F32);
-    TileId both = tile_map(p, OP_ADD, DTYPE_F32, (TileId[]){load, row}, 2, nowhere);
+    TileId both = tile_map(p, OP_ADD, DTYPE_F32, (TileId[]){load, row}, nowhere);
     TileId sum = tile_reduce(p, OP_REDUCE_SUM, both, (DimSet)(1U << c), nowhere);
-    TileId twice = tile_map(p, OP_MUL, DTYPE_F32, (TileId[]){two, sum}, 2, nowhere);
+    TileId twice = tile_map(p, OP_MUL, DTYPE_F32, (TileId[]){two, sum}, nowhere);
     tile_store(p, at_y, twice, nowhere);
     StrBuf out = {0};
     tile_print(p, &out);
