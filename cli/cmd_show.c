@@ -66,8 +66,8 @@ static bool cuda_text(Cli *cli, Stage stage, const TileProgram *p, Str *out) {
 }
 
 static bool cpu_text(Cli *cli, Stage stage, const TileProgram *p, Str *out) {
-    EmitOptions options = {.level = stage_level(cli, stage)};
-    return emit_text(&cli->diag, &cli->arena, p, options, stage == STAGE_ASM, out);
+    EmitOptions options = {.level = stage_level(cli, stage), .assembly = stage == STAGE_ASM};
+    return emit_text(&cli->diag, &cli->arena, p, options, out);
 }
 
 static bool show_program(Cli *cli, Stage stage, const TileProgram *p) {

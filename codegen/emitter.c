@@ -157,7 +157,6 @@ bool emit_kernel(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions opt
     return module_need(diag) && module.table->kernel(diag, arena, p, options, out);
 }
 
-bool emit_text(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
-               bool assembly, Str *out) {
-    return module_need(diag) && module.table->text(diag, arena, p, options, assembly, out);
+bool emit_text(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options, Str *out) {
+    return module_need(diag) && module.table->text(diag, arena, p, options, out);
 }

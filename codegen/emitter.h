@@ -30,6 +30,7 @@ Str cpu_name_here(Arena *arena);  // "Intel(R) Xeon(R) ... "
 typedef struct {
     IsaLevel level;
     const Diag *lines;  // sources for a line table in the object; NULL: none. For the CPU
+    bool assembly;      // what emit_text gives; else LLVM IR
 } EmitOptions;
 
 typedef struct {
@@ -52,4 +53,4 @@ MUST_USE bool emit_kernel(Diag *diag, Arena *arena, const TileProgram *p, EmitOp
                           EmittedKernel *out);
 // The textual forms for `show`: LLVM IR or assembly.
 MUST_USE bool emit_text(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
-                        bool assembly, Str *out);
+                        Str *out);

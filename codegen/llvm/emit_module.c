@@ -154,10 +154,10 @@ static bool module_kernel(Diag *diag, Arena *arena, const TileProgram *p, EmitOp
 }
 
 static bool module_text(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
-                        bool assembly, Str *out) {
+                        Str *out) {
     Emission e;
     bool ok = emission_open(&e, diag, arena, p, options);
-    if (ok && assembly) {
+    if (ok && options.assembly) {
         ok = emission_code(&e, LLVMAssemblyFile, out);
     } else if (ok) {
         char *text = LLVMPrintModuleToString(e.builder.module);

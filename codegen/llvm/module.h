@@ -7,15 +7,14 @@
 
 // Changes whenever this struct or a struct that crosses the border does, so that a module of
 // another build is refused.
-#define EMITTER_ABI   3U
+#define EMITTER_ABI   4U
 #define EMITTER_ENTRY "strata_llvm_module"
 
 typedef struct {
     uint32_t abi;
     bool (*kernel)(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
                    EmittedKernel *out);
-    bool (*text)(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
-                 bool assembly, Str *out);
+    bool (*text)(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options, Str *out);
 } EmitterModule;
 
 const EmitterModule *strata_llvm_module(void);

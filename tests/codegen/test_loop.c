@@ -508,9 +508,9 @@ static void test_levels_with_pairs(void **state) {
             s.b_by_n = true;
             const char *store = "store y[m*64 + n] = %3 : f32 (m, n)\n";
             TileProgram *p = bench_program(&b, contraction(&b, &s, "", store));
-            EmitOptions options = {.level = (IsaLevel)level};
+            EmitOptions options = {.level = (IsaLevel)level, .assembly = true};
             Str text;
-            assert_true(emit_text(&b.diag, &b.arena, p, options, true, &text));
+            assert_true(emit_text(&b.diag, &b.arena, p, options, &text));
             bool found = memmem(text.ptr, text.len, "vdpbf16ps", 9) != NULL;
             assert_int_equal(found, cases[i].pairs && level == CPU_AVX512BF16);
         }

@@ -416,16 +416,16 @@ static void shows_ir_and_assembly(void **state) {
     kernel_need_compiler();
     TileBench *b = *state;
     TileProgram *p = bench_program(b, stream_softmax_text(b, 2, 512, "  knob nt = 1\n"));
+    EmitOptions options = {.level = CPU_AVX512};
     Str text;
-    assert_true(
-        emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_AVX512}, false, &text));
+    assert_true(emit_text(&b->diag, &b->arena, p, options, &text));
     assert_non_null(strstr(text.ptr, "define void @kernel("));
-    assert_true(
-        emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_AVX512}, true, &text));
+    options.assembly = true;
+    assert_true(emit_text(&b->diag, &b->arena, p, options, &text));
     assert_non_null(strstr(text.ptr, "vmovntps"));
     assert_non_null(strstr(text.ptr, "zmm"));
-    assert_true(
-        emit_text(&b->diag, &b->arena, p, (EmitOptions){.level = CPU_PORTABLE}, true, &text));
+    options.level = CPU_PORTABLE;
+    assert_true(emit_text(&b->diag, &b->arena, p, options, &text));
     assert_non_null(strstr(text.ptr, "movntps"));
     assert_null(strstr(text.ptr, "ymm"));
 }
@@ -450,8 +450,8 @@ static void passes_share_the_row_ahead(void **state) {
                                             : "  knob unroll = 4\n  knob prefetch = 1\n";
             TileProgram *p = bench_program(b, stream_softmax_text(b, 2, 512, knobs));
             Str text;
-            assert_true(emit_text(&b->diag, &b->arena, p,
-                                  (EmitOptions){.level = (IsaLevel)level}, false, &text));
+            EmitOptions options = {.level = (IsaLevel)level};
+            assert_true(emit_text(&b->diag, &b->arena, p, options, &text));
             int each = unroll == 1 ? 1 : asked[level];
             assert_int_equal(occurrences(text, "call void @llvm.prefetch"), 2 * each);
         }
