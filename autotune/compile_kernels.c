@@ -113,8 +113,8 @@ static Hash program_hash(const TileProgram *p, const Diag *lines) {
     return hash;
 }
 
-bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
-                     const TileProgram *const *programs, uint32_t count, EmittedKernel *out) {
+EmittedKernel *compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
+                               const TileProgram *const *programs, uint32_t count) {
     Map by_hash = {0};
     Job *jobs = arena_array(arena, Job, count);
     uint32_t *job_of = arena_array(arena, uint32_t, count), job_count = 0;
@@ -141,7 +141,9 @@ bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
     bool ok = true;
     for (uint32_t i = 0; i < job_count; i++)
         ok = collect(diag, arena, &jobs[i]) && ok;
-    for (uint32_t i = 0; ok && i < count; i++)
+    if (!ok) return NULL;
+    EmittedKernel *out = arena_array(arena, EmittedKernel, count);
+    for (uint32_t i = 0; i < count; i++)
         out[i] = jobs[job_of[i]].kernel;
-    return ok;
+    return out;
 }

@@ -15,9 +15,8 @@ typedef struct {
     void *progress_context;
 } CompileTarget;
 
-// out[i] is the code of programs[i]; equal programs (by tile_hash, and by their lines where
-// there are line tables) are compiled once. The
-// model's lines are looked up in diag, if it has sources.
-MUST_USE bool compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
-                              const TileProgram *const *programs, uint32_t count,
-                              EmittedKernel *out);
+// The code of each program, in the arena; equal programs (by tile_hash, and by their lines
+// where there are line tables) are compiled once. The model's lines are looked up in diag, if
+// it has sources. NULL: one does not compile (diag says why).
+MUST_USE EmittedKernel *compile_kernels(Diag *diag, Arena *arena, const CompileTarget *target,
+                                        const TileProgram *const *programs, uint32_t count);

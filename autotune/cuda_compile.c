@@ -24,7 +24,9 @@ Hash cuda_code_key(Str text, IsaLevel level, Str emitter) {
 static bool text_write(Diag *diag, Arena *arena, const CudaCompiler *c, const TileProgram *p,
                        CudaCompiled *out) {
     *out = (CudaCompiled){0};
-    if (!cuda_emit(diag, arena, p, c->level, c->lines, &out->kernel)) return false;
+    if (!cuda_emit(diag, arena, p, (EmitOptions){.level = c->level, .lines = c->lines},
+                   &out->kernel))
+        return false;
     out->key = cuda_code_key(out->kernel.text, c->level, c->emitter);
     return true;
 }

@@ -29,7 +29,7 @@ typedef struct {
     const Region *region;
     IsaLevel level;
     Arena *arena;
-    Vec(Schedule) schedules;
+    Schedules schedules;
     Vec(Hash) hashes;  // of the kernels of each
 } Space;
 
@@ -51,7 +51,8 @@ static bool kernels_hash(const Space *s, const Schedule *schedule, Arena *scratc
     *out = (Hash){0};
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
         CudaKernel kernel;
-        if (!cuda_emit(&reasons, scratch, kernels->kernels[i].program, s->level, NULL, &kernel))
+        if (!cuda_emit(&reasons, scratch, kernels->kernels[i].program,
+                       (EmitOptions){.level = s->level}, &kernel))
             return false;
         Hash text = hash_bytes(kernel.text.ptr, kernel.text.len);
         *out = hash_mix(*out, hash_mix(text, launch_hash(&kernel.launch)));
@@ -336,17 +337,15 @@ static void linear_space(Space *s) {
         space_add(s, &all[i].schedule);
 }
 
-uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
-                    Schedule **out) {
+Schedules cuda_space(const Regions *regions, const Region *region, IsaLevel level,
+                     Arena *arena) {
     enum { ANY_THREADS = 1 };
     Space s = {.regions = regions, .region = region, .level = level, .arena = arena};
     Schedule prior = schedule_prior(regions, region, level, ANY_THREADS);
-    *out = NULL;
-    if (!space_add(&s, &prior)) return 0;
+    if (!space_add(&s, &prior)) return s.schedules;
     if (region->kind == REGION_ROW) row_space(&s, &prior);
     if (region->kind == REGION_CONTRACT || region->kind == REGION_GROUPED) contract_space(&s);
     if (region->kind == REGION_ATTEND) attend_space(&s, &prior);
     if (region->kind == REGION_LINEAR) linear_space(&s);
-    *out = s.schedules.ptr;
-    return s.schedules.len;
+    return s.schedules;
 }

@@ -12,5 +12,5 @@ Schedule cuda_chunks(const Regions *regions, const Region *region, IsaLevel leve
 // Over how many blocks an attention's keys are dealt; 0: each block has all of them.
 int32_t cuda_dealt(const Regions *regions, const Region *region, IsaLevel level);
 // As schedule_space: the prior's pick first. All are legal, and no two give the same kernels.
-uint32_t cuda_space(const Regions *regions, const Region *region, IsaLevel level, Arena *arena,
-                    Schedule **out);
+Schedules cuda_space(const Regions *regions, const Region *region, IsaLevel level,
+                     Arena *arena);

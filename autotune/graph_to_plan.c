@@ -182,18 +182,16 @@ static uint32_t memory_of(Builder *b, Draft *d, ValueId v) {
 
 // ---- steps
 
-static void step_add(Draft *d, StepKind kind, const uint32_t *args, uint32_t count,
-                     const TileProgram *program, Span span) {
-    uint32_t *copy = arena_array(d->arena, uint32_t, count);
-    memcpy(copy, args, count * sizeof *args);
-    vec_push(
-        d->arena, &d->steps,
-        (DraftStep){
-            .kind = kind, .program = program, .args = copy, .arg_count = count, .span = span});
+// Its arguments are copied.
+static void step_add(Draft *d, DraftStep step) {
+    uint32_t *copy = arena_array(d->arena, uint32_t, step.arg_count);
+    memcpy(copy, step.args, step.arg_count * sizeof *copy);
+    step.args = copy;
+    vec_push(d->arena, &d->steps, step);
 }
 
 static void copy_step(Draft *d, uint32_t from, uint32_t to) {
-    step_add(d, STEP_COPY, (uint32_t[]){from, to}, 2, NULL, (Span){0});
+    step_add(d, (DraftStep){.kind = STEP_COPY, .args = (uint32_t[]){from, to}, .arg_count = 2});
 }
 
 // The library's call, if the schedule asks for it and the program is nothing else.
@@ -209,8 +207,7 @@ static bool library_step(Builder *b, Draft *d, const Schedule *schedule,
     uint32_t chosen[3];
     for (int i = 0; i < 3; i++)
         chosen[i] = args[operands[i]];
-    step_add(d, STEP_GEMM, chosen, 3, NULL, (Span){0});
-    d->steps.ptr[d->steps.len - 1].gemm = gemm;
+    step_add(d, (DraftStep){.kind = STEP_GEMM, .args = chosen, .arg_count = 3, .gemm = gemm});
     return true;
 }
 
@@ -218,7 +215,8 @@ static bool library_step(Builder *b, Draft *d, const Schedule *schedule,
 static void start_output(Builder *b, Draft *d, const TileKernel *kernel, uint32_t memory,
                          Span span) {
     if (!kernel->starts_as.i) {
-        step_add(d, STEP_CLEAR, &memory, 1, NULL, span);
+        step_add(
+            d, (DraftStep){.kind = STEP_CLEAR, .args = &memory, .arg_count = 1, .span = span});
         return;
     }
     uint32_t from = memory_of(b, d, kernel->starts_as);
@@ -245,7 +243,10 @@ static void region_steps(Builder *b, Draft *d, const Region *region) {
                 start_output(b, d, kernel, args[i], span);
         }
         if (!library_step(b, d, &schedule, kernels, args))
-            step_add(d, STEP_LAUNCH, args, count, kernel->program, span);
+            step_add(d, (DraftStep){.kind = STEP_LAUNCH,
+                                    .program = kernel->program,
+                                    .args = args,
+                                    .arg_count = count});
         d->steps.ptr[d->steps.len - 1].span = span;
     }
 }
@@ -358,10 +359,9 @@ static bool plan_kernels(Builder *b, Plan *plan, Map *kernel_of) {
             vec_push(b->arena, &programs, p);
         }
     }
-    EmittedKernel *code = arena_array(b->arena, EmittedKernel, programs.len);
-    if (!compile_kernels(b->diag, b->arena, &b->request->target, programs.ptr, programs.len,
-                         code))
-        return false;
+    const EmittedKernel *code =
+        compile_kernels(b->diag, b->arena, &b->request->target, programs.ptr, programs.len);
+    if (!code) return false;
     plan->kernels = arena_array(b->arena, PlanKernel, programs.len);
     plan->kernel_count = programs.len;
     for (uint32_t i = 0; i < programs.len; i++) {

@@ -34,7 +34,7 @@ typedef struct {
     const PlanRequest *request;
     Hash context;
     Map known;  // region hash -> index into schedules
-    Vec(Schedule) schedules;
+    Schedules schedules;
 } ScheduleChooser;
 void schedule_chooser_init(ScheduleChooser *c, Arena *arena, const PlanRequest *request);
 Schedule schedule_choose(ScheduleChooser *c, const Regions *regions, const Region *region);

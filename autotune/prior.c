@@ -24,8 +24,8 @@ Schedule schedule_prior(const Regions *regions, const Region *region, IsaLevel l
     if (level_is_cuda(level)) return cuda_prior(regions, region, level);
     if (region->kind == REGION_ROW || region->kind == REGION_ORDER) return schedule_none();
     Arena arena = {0};
-    Schedule *space = NULL, best = schedule_none();
-    if (schedule_space(regions, region, level, threads, &arena, &space) > 0) best = space[0];
+    Schedules space = schedule_space(regions, region, level, threads, &arena);
+    Schedule best = space.len > 0 ? space.ptr[0] : schedule_none();
     arena_release(&arena);
     return best;
 }

@@ -178,16 +178,16 @@ static int by_cost(const void *x, const void *y) {
 }
 
 // The best of each shape of the register block: no more than a few of one.
-static uint32_t pick(const Space *s, Schedule *out) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < s->all.len && count < MOST_CONTRACT; i++) {
+static Schedules pick(const Space *s) {
+    Schedules picked = {0};
+    for (uint32_t i = 0; i < s->all.len && picked.len < MOST_CONTRACT; i++) {
         const Schedule *candidate = &s->all.ptr[i].schedule;
         uint32_t same = 0;
-        for (uint32_t j = 0; j < count; j++)
-            same += out[j].mr == candidate->mr && out[j].nv == candidate->nv;
-        if (same < MOST_OF_A_BLOCK) out[count++] = *candidate;
+        vec_each (const Schedule, other, &picked)
+            same += other->mr == candidate->mr && other->nv == candidate->nv;
+        if (same < MOST_OF_A_BLOCK) vec_push(s->arena, &picked, *candidate);
     }
-    return count;
+    return picked;
 }
 
 static void candidates_of_shape(Space *s, const ContractShape *c) {
@@ -198,16 +198,15 @@ static void candidates_of_shape(Space *s, const ContractShape *c) {
 }
 
 // Of very few rows k can be cut for the threads as well as the cols.
-static uint32_t contract_space(const Regions *regions, const Region *region, IsaLevel level,
-                               uint32_t threads, Arena *arena, Schedule **out) {
+static Schedules contract_space(const Regions *regions, const Region *region, IsaLevel level,
+                                uint32_t threads, Arena *arena) {
     Space s = {.arena = arena};
     ContractShape whole = contract_shape(regions, region, level, threads, 1);
     candidates_of_shape(&s, &whole);
     ContractShape cut = contract_shape(regions, region, level, threads, (int32_t)threads);
     if (cut.m <= VERY_FEW_ROWS && cut.parts > 1) candidates_of_shape(&s, &cut);
     qsort(s.all.ptr, s.all.len, sizeof *s.all.ptr, by_cost);
-    *out = arena_array(arena, Schedule, MOST_CONTRACT);
-    return pick(&s, *out);
+    return pick(&s);
 }
 
 // ---- what gives programs of its own, for rows and attention
@@ -226,7 +225,7 @@ typedef struct {
     const Regions *regions;
     const Region *region;
     Arena *arena;
-    Vec(Schedule) schedules;
+    Schedules schedules;
     Vec(Hash) hashes;
 } ProgramSpace;
 
@@ -240,8 +239,7 @@ static void program_add(ProgramSpace *s, Schedule schedule) {
 
 // ---- rows
 
-static uint32_t row_space(const Regions *regions, const Region *region, Arena *arena,
-                          Schedule **out) {
+static Schedules row_space(const Regions *regions, const Region *region, Arena *arena) {
     static const int32_t unrolls[] = {0, 1, 2, 4}, tiles[] = {0, 1024, 16384};
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
     for (int32_t nt = -1; nt <= 1; nt++)
@@ -257,8 +255,7 @@ static uint32_t row_space(const Regions *regions, const Region *region, Arena *a
                     int changes = (nt >= 0) + (keep >= 0) + (t != 0);
                     if (changes <= 1 || (changes == 2 && u == 0)) program_add(&s, schedule);
                 }
-    *out = s.schedules.ptr;
-    return s.schedules.len;
+    return s.schedules;
 }
 
 // ---- attention
@@ -298,8 +295,8 @@ static int32_t attend_parts(const TileProgram *p, uint32_t threads) {
 }
 
 // Gradients in one kernel need fewer products; in two they give more tasks, which keep little.
-static uint32_t attend_space(const Regions *regions, const Region *region, uint32_t threads,
-                             Arena *arena, Schedule **out) {
+static Schedules attend_space(const Regions *regions, const Region *region, uint32_t threads,
+                              Arena *arena) {
     static const int32_t blocks[] = {0, 64, 128, 256, 512, 16}, chunks[] = {128, 64, 256, 512};
     const int64_t most_kept = 16 << 20;
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
@@ -316,15 +313,14 @@ static uint32_t attend_space(const Regions *regions, const Region *region, uint3
                 schedule.parts = attend_parts(p, threads);
                 program_add(&s, schedule);
             }
-    *out = s.schedules.ptr;
-    return s.schedules.len;
+    return s.schedules;
 }
 
 // What has no knobs.
-static uint32_t only_one(Arena *arena, Schedule **out) {
-    *out = arena_new(arena, Schedule);
-    **out = schedule_none();
-    return 1;
+static Schedules only_one(Arena *arena) {
+    Schedules one = {0};
+    vec_push(arena, &one, schedule_none());
+    return one;
 }
 
 // ---- linear attention
@@ -352,8 +348,8 @@ static uint32_t head_shares(const TileProgram *p, uint32_t threads, HeadShares o
 }
 
 // Long tiles are more products a tile, short ones more steps that wait for each other.
-static uint32_t linear_space(const Regions *regions, const Region *region, uint32_t threads,
-                             Arena *arena, Schedule **out) {
+static Schedules linear_space(const Regions *regions, const Region *region, uint32_t threads,
+                              Arena *arena) {
     static const int32_t tokens[] = {32, 64, 16, 128};
     ProgramSpace s = {.regions = regions, .region = region, .arena = arena};
     Schedule schedule = schedule_none();
@@ -367,18 +363,15 @@ static uint32_t linear_space(const Regions *regions, const Region *region, uint3
             schedule.chunk = tokens[i];
             program_add(&s, schedule);
         }
-    *out = s.schedules.ptr;
-    return s.schedules.len;
+    return s.schedules;
 }
 
-uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel level,
-                        uint32_t threads, Arena *arena, Schedule **out) {
-    if (level_is_cuda(level)) return cuda_space(regions, region, level, arena, out);
-    if (region->kind == REGION_ROW) return row_space(regions, region, arena, out);
-    if (region->kind == REGION_ORDER) return only_one(arena, out);
-    if (region->kind == REGION_ATTEND)
-        return attend_space(regions, region, threads, arena, out);
-    if (region->kind == REGION_LINEAR)
-        return linear_space(regions, region, threads, arena, out);
-    return contract_space(regions, region, level, threads, arena, out);
+Schedules schedule_space(const Regions *regions, const Region *region, IsaLevel level,
+                         uint32_t threads, Arena *arena) {
+    if (level_is_cuda(level)) return cuda_space(regions, region, level, arena);
+    if (region->kind == REGION_ROW) return row_space(regions, region, arena);
+    if (region->kind == REGION_ORDER) return only_one(arena);
+    if (region->kind == REGION_ATTEND) return attend_space(regions, region, threads, arena);
+    if (region->kind == REGION_LINEAR) return linear_space(regions, region, threads, arena);
+    return contract_space(regions, region, level, threads, arena);
 }

@@ -4,6 +4,6 @@
 #include "autotune/prior.h"
 
 // All different and legal, the prior's pick first, then by its estimate. Never changes `parts`,
-// on which the order of a sum over rows depends. Returns how many; *out lives in the arena.
-uint32_t schedule_space(const Regions *regions, const Region *region, IsaLevel level,
-                        uint32_t threads, Arena *arena, Schedule **out);
+// on which the order of a sum over rows depends. They live in the arena.
+Schedules schedule_space(const Regions *regions, const Region *region, IsaLevel level,
+                         uint32_t threads, Arena *arena);

@@ -67,12 +67,12 @@ static void find_leader(Tuner *t, Site *site) {
 }
 
 static void queue_space(Tuner *t, Site *site) {
-    Schedule *space, library = schedule_none();
-    uint32_t count = schedule_space(site->regions, site->region, t->target->level,
-                                    t->context.threads, &site->arena, &space);
+    Schedule library = schedule_none();
+    Schedules space = schedule_space(site->regions, site->region, t->target->level,
+                                     t->context.threads, &site->arena);
     library.library = 1;
-    for (uint32_t i = 0; i < count; i++) {
-        enqueue(t, site, &space[i], i);
+    for (uint32_t i = 0; i < space.len; i++) {
+        enqueue(t, site, &space.ptr[i], i);
         if (i == 0) enqueue(t, site, &library, MOVES_RANK - 1);
     }
     site->next_rank = MOVES_RANK;
@@ -194,14 +194,11 @@ static bool compile_one(Tuner *t, Site *site, Candidate *c) {
     diag_init(&diag, &scratch);
     uint32_t n = c->kernels->kernel_count;
     const TileProgram **programs = arena_array(&site->arena, const TileProgram *, n);
-    EmittedKernel *code = arena_array(&site->arena, EmittedKernel, n);
     for (uint32_t i = 0; i < n; i++)
         programs[i] = c->kernels->kernels[i].program;
-    bool ok = compile_kernels(&diag, &site->arena, t->target, programs, n, code);
-    if (ok) {
-        c->code = code;
-        ok = is_promising(t, site, c);
-    } else {
+    c->code = compile_kernels(&diag, &site->arena, t->target, programs, n);
+    bool ok = c->code && is_promising(t, site, c);
+    if (!c->code) {
         WorkerResult result = {.status = TRIAL_REFUSED};
         Str why = diag.item_count ? diag.items[0].message : STR("no code");
         memcpy(result.note, why.ptr,
@@ -223,8 +220,8 @@ static void compile_ahead(Tuner *t, Site *site, const Candidate *candidates, uin
     Arena scratch = {0};
     Diag diag;
     diag_init(&diag, &scratch);
-    EmittedKernel *code = arena_array(&scratch, EmittedKernel, programs.len);
-    bool all = compile_kernels(&diag, &scratch, t->target, programs.ptr, programs.len, code);
+    const EmittedKernel *all =
+        compile_kernels(&diag, &scratch, t->target, programs.ptr, programs.len);
     (void)all;
     arena_release(&scratch);
 }

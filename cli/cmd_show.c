@@ -60,7 +60,9 @@ static IsaLevel stage_level(const Cli *cli, Stage stage) {
 static bool cuda_text(Cli *cli, Stage stage, const TileProgram *p, Str *out) {
     IsaLevel level = stage_level(cli, stage);
     CudaKernel kernel;
-    if (!cuda_emit(&cli->diag, &cli->arena, p, level, &cli->diag, &kernel)) return false;
+    if (!cuda_emit(&cli->diag, &cli->arena, p,
+                   (EmitOptions){.level = level, .lines = &cli->diag}, &kernel))
+        return false;
     *out = kernel.text;
     return stage == STAGE_CUDA || nvrtc_ptx(&cli->diag, &cli->arena, kernel.text, level, out);
 }

@@ -29,7 +29,7 @@ Str cpu_name_here(Arena *arena);  // "Intel(R) Xeon(R) ... "
 
 typedef struct {
     IsaLevel level;
-    const Diag *lines;  // sources for a line table in the object; NULL: none. For the CPU
+    const Diag *lines;  // the model's sources, for a line table or #line; NULL: none
     bool assembly;      // what emit_text gives; else LLVM IR
 } EmitOptions;
 

@@ -25,9 +25,9 @@ typedef struct {
 
 // The program for an architecture (CUDA_SM80, CUDA_SM90A, CUDA_SM100A). A pure function of the
 // program, its tile sizes and knobs. False: the program has no form on this architecture
-// (diag says which rule); `lines`, if not NULL, names the model's source for #line.
-MUST_USE bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch,
-                        const Diag *lines, CudaKernel *out);
+// (diag says which rule).
+MUST_USE bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
+                        CudaKernel *out);
 
 // ---- NVRTC
 typedef struct {

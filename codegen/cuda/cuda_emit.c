@@ -23,14 +23,14 @@ static bool skeleton_emit(CudaWriter *w) {
     BUG("skeleton %d", (int)w->p->skeleton);
 }
 
-bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, IsaLevel arch, const Diag *lines,
+bool cuda_emit(Diag *diag, Arena *arena, const TileProgram *p, EmitOptions options,
                CudaKernel *out) {
-    ASSERT(level_is_cuda(arch));
+    ASSERT(level_is_cuda(options.level));
     CudaWriter w = {.diag = diag,
-                    .lines = lines,
+                    .lines = options.lines,
                     .arena = arena,
                     .p = p,
-                    .arch = arch,
+                    .arch = options.level,
                     .launch = {.cluster = 1}};
     heading(&w);
     bool ok = skeleton_emit(&w);

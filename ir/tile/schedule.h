@@ -8,12 +8,14 @@
 
 #include "base/attr.h"
 #include "base/str.h"
+#include "base/vec.h"
 
 typedef struct {
 #define KNOB(name, otherwise) int32_t name;
 #include "ir/tile/knobs.def"
 #undef KNOB
 } Schedule;
+typedef Vec(Schedule) Schedules;
 
 Schedule schedule_none(void);  // every knob at its `otherwise`
 void schedule_print(const Schedule *s,

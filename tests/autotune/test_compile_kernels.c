@@ -19,9 +19,9 @@ static Str object_at(TileBench *b, Database *db, uint32_t line, bool line_tables
     CompileTarget target = {
         .level = CPU_PORTABLE, .threads = 1, .db = db, .line_tables = line_tables};
     const TileProgram *programs[] = {p};
-    EmittedKernel kernel;
-    assert_true(compile_kernels(&diag, &b->arena, &target, programs, 1, &kernel));
-    return kernel.object;
+    const EmittedKernel *kernel = compile_kernels(&diag, &b->arena, &target, programs, 1);
+    assert_non_null(kernel);
+    return kernel->object;
 }
 
 static void code_with_lines_is_remembered_by_its_lines(void **state) {
@@ -62,8 +62,8 @@ static TileProgram *norm_with_registers(TileBench *b, int most) {
 // Code that is in the database is not compiled, so it may be anything.
 static CudaKernel plant(TileBench *b, Database *db, int most, uint32_t spills) {
     CudaKernel kernel;
-    assert_true(
-        cuda_emit(&b->diag, &b->arena, norm_with_registers(b, most), gpu, NULL, &kernel));
+    assert_true(cuda_emit(&b->diag, &b->arena, norm_with_registers(b, most),
+                          (EmitOptions){.level = gpu}, &kernel));
     Hash key = cuda_code_key(kernel.text, gpu, emitter_version(&b->arena, gpu));
     EmittedKernel code = {.object = str_printf(&b->arena, "spills %u", spills),
                           .spill_bytes = spills};
@@ -88,11 +88,11 @@ static void rows_that_spill_get_another_shape(void **state) {
         assert_true(kernels[FITS].launch.blocks > kernels[0].launch.blocks);
         CompileTarget target = {.level = gpu, .threads = 1, .db = db};
         const TileProgram *programs[] = {norm_with_registers(&b, 0)};
-        EmittedKernel kernel;
-        assert_true(compile_kernels(&b.diag, &b.arena, &target, programs, 1, &kernel));
-        assert_int_equal(kernel.spill_bytes, spills[i][chosen[i]]);
-        assert_int_equal(kernel.launch.blocks, kernels[chosen[i]].launch.blocks);
-        assert_int_equal(kernel.tasks, 65536);
+        const EmittedKernel *kernel = compile_kernels(&b.diag, &b.arena, &target, programs, 1);
+        assert_non_null(kernel);
+        assert_int_equal(kernel->spill_bytes, spills[i][chosen[i]]);
+        assert_int_equal(kernel->launch.blocks, kernels[chosen[i]].launch.blocks);
+        assert_int_equal(kernel->tasks, 65536);
         database_close(db);
         bench_close(&b);
     }

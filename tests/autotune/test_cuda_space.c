@@ -118,7 +118,7 @@ static Hash emitted(Fixture *f, const Schedule *s, IsaLevel level) {
         const TileProgram *p = kernels->kernels[i].program;
         CudaKernel kernel;
         assert_true(tile_verify(&f->diag, p));
-        if (!cuda_emit(&f->diag, &f->arena, p, level, NULL, &kernel)) {
+        if (!cuda_emit(&f->diag, &f->arena, p, (EmitOptions){.level = level}, &kernel)) {
             assert_diag(&f->diag, "");
             fail();
         }
@@ -130,22 +130,21 @@ static Hash emitted(Fixture *f, const Schedule *s, IsaLevel level) {
     return hash;
 }
 
-static uint32_t space_of(Fixture *f, IsaLevel level, Schedule **out) {
-    return schedule_space(f->regions, &f->regions->regions[0], level, 1, &f->arena, out);
+static Schedules space_of(Fixture *f, IsaLevel level) {
+    return schedule_space(f->regions, &f->regions->regions[0], level, 1, &f->arena);
 }
 
 static void check_space(Fixture *f, uint32_t least) {
     for (int l = 0; l < LEVELS; l++) {
-        Schedule *all,
-            prior = schedule_prior(f->regions, &f->regions->regions[0], levels[l], 1);
-        uint32_t count = space_of(f, levels[l], &all);
-        assert_in_range(count, least, MOST);
-        assert_memory_equal(&all[0], &prior, sizeof prior);
-        Hash *seen = arena_array(&f->arena, Hash, count);
-        for (uint32_t i = 0; i < count; i++) {
+        Schedules all = space_of(f, levels[l]);
+        Schedule prior = schedule_prior(f->regions, &f->regions->regions[0], levels[l], 1);
+        assert_in_range(all.len, least, MOST);
+        assert_memory_equal(&all.ptr[0], &prior, sizeof prior);
+        Hash *seen = arena_array(&f->arena, Hash, all.len);
+        for (uint32_t i = 0; i < all.len; i++) {
             bool rows = f->regions->regions[0].kind == REGION_ROW;
-            if (rows) assert_int_equal(all[i].parts, prior.parts);
-            seen[i] = emitted(f, &all[i], levels[l]);
+            if (rows) assert_int_equal(all.ptr[i].parts, prior.parts);
+            seen[i] = emitted(f, &all.ptr[i], levels[l]);
             for (uint32_t k = 0; k < i; k++)
                 assert_false(hash_eq(seen[i], seen[k]));
         }
@@ -218,13 +217,13 @@ static void long_sums_are_in_parts(void **state) {
     }
     Fixture f;
     contraction(&f, &gradient);
-    Schedule *all;
-    uint32_t count = space_of(&f, CUDA_SM90A, &all), whole = 0, in_parts = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        emitted(&f, &all[i], CUDA_SM90A);
-        assert_int_equal(f.kernels.len, all[i].parts ? 2 : 1);
-        whole += !all[i].parts;
-        in_parts += all[i].parts > 0;
+    Schedules all = space_of(&f, CUDA_SM90A);
+    uint32_t whole = 0, in_parts = 0;
+    for (uint32_t i = 0; i < all.len; i++) {
+        emitted(&f, &all.ptr[i], CUDA_SM90A);
+        assert_int_equal(f.kernels.len, all.ptr[i].parts ? 2 : 1);
+        whole += !all.ptr[i].parts;
+        in_parts += all.ptr[i].parts > 0;
     }
     assert_true(in_parts >= 8 && whole >= 1);
     arena_release(&f.arena);
@@ -235,12 +234,12 @@ static void skeleton_is_a_choice(void **state) {
     (void)state;
     Fixture f;
     contraction(&f, &products[4]);
-    Schedule *all;
-    uint32_t count = space_of(&f, CUDA_SM90A, &all), ws = 0, cp = 0;
-    for (uint32_t i = 1; i < count; i++) {
-        emitted(&f, &all[i], CUDA_SM90A);
+    Schedules all = space_of(&f, CUDA_SM90A);
+    uint32_t ws = 0, cp = 0;
+    for (uint32_t i = 1; i < all.len; i++) {
+        emitted(&f, &all.ptr[i], CUDA_SM90A);
         bool copies = f.kernels.ptr[0].launch.map_count > 0;
-        assert_int_equal(copies, all[i].skeleton == 0);
+        assert_int_equal(copies, all.ptr[i].skeleton == 0);
         ws += copies;
         cp += !copies;
     }
@@ -286,10 +285,9 @@ static void sample_compiles(void **state) {
             contraction(&f, &products[i]);
         else
             normed(&f, 4000, 1024, DTYPE_BF16);
-        Schedule *all;
-        uint32_t count = space_of(&f, CUDA_SM90A, &all);
-        for (uint32_t k = EACH / 2; k < count; k += EACH) {
-            emitted(&f, &all[k], CUDA_SM90A);
+        Schedules all = space_of(&f, CUDA_SM90A);
+        for (uint32_t k = EACH / 2; k < all.len; k += EACH) {
+            emitted(&f, &all.ptr[k], CUDA_SM90A);
             CudaCode code;
             if (!nvrtc_compile(&f.diag, &f.arena, f.kernels.ptr[0].text, CUDA_SM90A, &code)) {
                 assert_diag(&f.diag, "");

@@ -70,8 +70,8 @@ static void plant(PlanFixture *f, const Regions *regions, const Schedule *s,
     TileKernels *kernels = region_to_tile(regions, &regions->regions[0], s, &f->arena);
     for (uint32_t i = 0; i < kernels->kernel_count; i++) {
         CudaKernel text;
-        assert_true(
-            cuda_emit(&f->diag, &f->arena, kernels->kernels[i].program, level, NULL, &text));
+        assert_true(cuda_emit(&f->diag, &f->arena, kernels->kernels[i].program,
+                              (EmitOptions){.level = level}, &text));
         Hash key = cuda_code_key(text.text, level, emitter_version(&f->arena, level));
         database_code_add(f->db, key, code);
     }
@@ -80,31 +80,30 @@ static void plant(PlanFixture *f, const Regions *regions, const Schedule *s,
 static void slow_code_is_not_run(void **state) {
     PlanFixture *f = *state;
     Regions *regions = pass_fuse(f->entry.graph, &f->arena);
-    Schedule *space;
-    uint32_t count = schedule_space(regions, &regions->regions[0], level, 1, &f->arena, &space);
-    assert_true(count >= 4);
-    for (uint32_t i = 0; i < count; i++) {
+    Schedules space = schedule_space(regions, &regions->regions[0], level, 1, &f->arena);
+    assert_true(space.len >= 4);
+    for (uint32_t i = 0; i < space.len; i++) {
         bool spills = i % 2 == 1;  // the first would get another shape
         EmittedKernel code = {.object = STR("no code"),
                               .launch.registers = 255,
                               .spill_bytes = spills ? 48 : 0,
                               .notes = spills ? STR("") : STR("C7510: wgmma is serialized")};
-        plant(f, regions, &space[i], &code);
+        plant(f, regions, &space.ptr[i], &code);
     }
     TuneRequest request = {.request = &f->plan, .measure = measure_defaults()};
     TuneReport report;
     assert_true(tune(&f->diag, &f->arena, &request, &report));
-    assert_int_equal(report.trials, count);
-    assert_int_equal(report.failures, count);
+    assert_int_equal(report.trials, space.len);
+    assert_int_equal(report.failures, space.len);
     assert_int_equal(report.regions_done, 1);
     assert_true(report.best_ns == 0);
     DatabaseRegion *rows;
     assert_int_equal(database_regions(f->db, &f->arena, &rows), 1);
     Trial *trials;
     assert_int_equal(
-        database_trials(f->db, &f->arena, rows[0].region, rows[0].context, &trials), count);
+        database_trials(f->db, &f->arena, rows[0].region, rows[0].context, &trials), space.len);
     uint32_t spilled = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < space.len; i++) {
         bool spills = trials[i].status == TRIAL_SPILLS;
         Str note = spills ? STR("255 registers, 48 bytes of spills")
                           : STR("C7510: wgmma is serialized");
@@ -114,7 +113,7 @@ static void slow_code_is_not_run(void **state) {
             database_poisoned(f->db, rows[0].region, rows[0].context, &trials[i].schedule));
         spilled += spills;
     }
-    assert_true(spilled > 0 && spilled < count);
+    assert_true(spilled > 0 && spilled < space.len);
     assert_true(database_verify(&f->diag, f->db));
     // Nothing is left to try, and the plan has the emitter's own choice.
     assert_true(tune(&f->diag, &f->arena, &request, &report));
@@ -137,13 +136,12 @@ static void best_is_found_and_used(void **state) {
     f->entry.graph = planted_model(f);
     Regions *regions = pass_fuse(f->entry.graph, &f->arena);
     assert_int_equal(regions->count, 1);
-    Schedule *space;
-    uint32_t count = schedule_space(regions, &regions->regions[0], level, 1, &f->arena, &space);
-    assert_true(count >= 5);
+    Schedules space = schedule_space(regions, &regions->regions[0], level, 1, &f->arena);
+    assert_true(space.len >= 5);
     // Equal texts have equal code: the last is planted first, so that the first counts.
-    for (uint32_t i = count; i-- > 0;) {
+    for (uint32_t i = space.len; i-- > 0;) {
         EmittedKernel code = planted(f, i < 3 ? objects[i] : OBJECT_RIGHT);
-        plant(f, regions, &space[i], &code);
+        plant(f, regions, &space.ptr[i], &code);
     }
     TuneRequest request = {.request = &f->plan,
                            .measure = {.seconds = 0, .least_pairs = 5, .give_up = 1.5}};
@@ -153,14 +151,14 @@ static void best_is_found_and_used(void **state) {
     assert_int_equal(report.trials, 3);
     request.trials = 0;
     assert_true(tune(&f->diag, &f->arena, &request, &report));
-    assert_int_equal(report.trials, count - 3);
+    assert_int_equal(report.trials, space.len - 3);
     assert_int_equal(report.regions_done, 1);
     assert_true(report.best_ns > 0 && report.best_ns < report.prior_ns);
     DatabaseRegion *rows;
     assert_int_equal(database_regions(f->db, &f->arena, &rows), 1);
     Trial *trials;
     assert_int_equal(
-        database_trials(f->db, &f->arena, rows[0].region, rows[0].context, &trials), count);
+        database_trials(f->db, &f->arena, rows[0].region, rows[0].context, &trials), space.len);
     for (uint32_t i = 0; i < 3; i++)
         assert_int_equal(trials[i].status, expected[i]);
     assert_true(str_eq(trials[0].note, STR("32 registers")));
@@ -182,7 +180,7 @@ static void skewed_data_are_timed_too(void **state) {
         candidate_lower(regions, &regions->regions[0], &schedule, &f->arena, &candidate));
     CudaKernel text;
     const TileProgram *program = candidate.kernels->kernels[0].program;
-    assert_true(cuda_emit(&f->diag, &f->arena, program, level, NULL, &text));
+    assert_true(cuda_emit(&f->diag, &f->arena, program, (EmitOptions){.level = level}, &text));
     code.launch = text.launch;
     candidate.code = &code;
     Workspace w;

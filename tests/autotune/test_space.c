@@ -112,23 +112,21 @@ static bool schedule_same(const Schedule *x, const Schedule *y) {
 }
 
 static void check_legal(Fixture *f, IsaLevel level, uint32_t threads) {
-    Schedule *all = NULL;
     Hash hashes[MOST];
-    uint32_t count =
-        schedule_space(f->regions, region_of(f), level, threads, &f->bench.arena, &all);
-    assert_in_range(count, 2, MOST);
+    Schedules all = schedule_space(f->regions, region_of(f), level, threads, &f->bench.arena);
+    assert_in_range(all.len, 2, MOST);
     Schedule prior = schedule_prior(f->regions, region_of(f), level, threads);
-    assert_true(schedule_same(&all[0], &prior));
-    for (uint32_t i = 0; i < count; i++) {
+    assert_true(schedule_same(&all.ptr[0], &prior));
+    for (uint32_t i = 0; i < all.len; i++) {
         // Of rows the order of summation stays; k may be cut for the threads.
-        if (all[i].parts != schedule_none().parts) {
+        if (all.ptr[i].parts != schedule_none().parts) {
             assert_int_equal(region_of(f)->kind, REGION_CONTRACT);
-            assert_int_equal(all[i].parts, threads);
+            assert_int_equal(all.ptr[i].parts, threads);
         }
-        const TileKernels *kernels = programs(f, &all[i]);
+        const TileKernels *kernels = programs(f, &all.ptr[i]);
         for (uint32_t k = 0; k < kernels->kernel_count; k++)
             assert_true(tile_verify(&f->bench.diag, kernels->kernels[k].program));
-        hashes[i] = programs_hash(f, &all[i]);
+        hashes[i] = programs_hash(f, &all.ptr[i]);
         for (uint32_t k = 0; k < i; k++)
             assert_false(hash_eq(hashes[i], hashes[k]));
     }
@@ -170,12 +168,11 @@ static void test_right(void **state) {
             attention(&f, i == 5);
         else
             rms(&f);
-        Schedule *all = NULL;
-        uint32_t count =
-            schedule_space(f.regions, region_of(&f), cpu_level_here(), 2, &f.bench.arena, &all);
+        Schedules all =
+            schedule_space(f.regions, region_of(&f), cpu_level_here(), 2, &f.bench.arena);
         // Every seventh: compiling takes a while.
-        for (uint32_t k = 0; k < count; k += 7) {
-            const TileKernels *kernels = programs(&f, &all[k]);
+        for (uint32_t k = 0; k < all.len; k += 7) {
+            const TileKernels *kernels = programs(&f, &all.ptr[k]);
             for (uint32_t j = 0; j < kernels->kernel_count; j++)
                 kernel_check(&f.bench, kernels->kernels[j].program, check);
         }
@@ -236,11 +233,10 @@ static Schedule recurrence_prior(int64_t tokens, IsaLevel level, uint32_t thread
                       .number = 1,
                       .amount = LINEAR_HAS_QUERY | LINEAR_DELTA};
     fixture_fuse(&f, graph_add(f.graph, OP_LINEAR, (Operands){in, 3}, attr, (Span){0}));
-    Schedule *all;
-    uint32_t count =
-        schedule_space(f.regions, &f.regions->regions[0], level, threads, &f.bench.arena, &all);
-    assert_true(count > 0);
-    Schedule first = all[0];
+    Schedules all =
+        schedule_space(f.regions, &f.regions->regions[0], level, threads, &f.bench.arena);
+    assert_true(all.len > 0);
+    Schedule first = all.ptr[0];
     bench_close(&f.bench);
     return first;
 }

@@ -149,15 +149,14 @@ static void best_schedule_is_used(void **state) {
     need_compiler(f);
     Regions *regions = pass_fuse(f->base.entry.graph, &f->base.arena);
     const Region *region = &regions->regions[0];
-    Schedule *space;
-    uint32_t count =
-        schedule_space(regions, region, f->base.plan.target.level, 1, &f->base.arena, &space);
-    assert_true(count > 1);
+    Schedules space =
+        schedule_space(regions, region, f->base.plan.target.level, 1, &f->base.arena);
+    assert_true(space.len > 1);
     TuneContext context = context_of(f);
     for (uint32_t i = 0; i < 2; i++) {
         Trial t = {.region = region_hash(regions, region),
                    .context = tune_context_hash(&context),
-                   .schedule = space[i],
+                   .schedule = space.ptr[i],
                    .rank = i,
                    .status = TRIAL_OK,
                    .median = i ? 50 : 100,
@@ -168,7 +167,7 @@ static void best_schedule_is_used(void **state) {
     ScheduleChooser chooser;
     schedule_chooser_init(&chooser, &f->base.arena, &f->base.plan);
     Schedule chosen = schedule_choose(&chooser, regions, region);
-    assert_memory_equal(&chosen, &space[1], sizeof chosen);
+    assert_memory_equal(&chosen, &space.ptr[1], sizeof chosen);
     f->base.plan.run_threads = 2;  // another context: nothing is known there
     schedule_chooser_init(&chooser, &f->base.arena, &f->base.plan);
     chosen = schedule_choose(&chooser, regions, region);

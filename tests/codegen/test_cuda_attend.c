@@ -320,7 +320,8 @@ static void test_refuses(void **state) {
             dot++;
         const TileOp *left = tile_op(p, p->ops.ptr[dot].in[0]);
         if (schedule.split) p->args.ptr[left->access.arg].type = DTYPE_BF16;
-        assert_false(cuda_emit(&f.bench.diag, &f.bench.arena, p, CUDA_SM80, NULL, &kernel));
+        assert_false(cuda_emit(&f.bench.diag, &f.bench.arena, p,
+                               (EmitOptions){.level = CUDA_SM80}, &kernel));
     }
     bench_close(&f.bench);
 }

@@ -5,7 +5,8 @@
 
 static CudaKernel emit(TileBench *b, const char *text, IsaLevel arch) {
     CudaKernel kernel;
-    bool ok = cuda_emit(&b->diag, &b->arena, bench_program(b, text), arch, NULL, &kernel);
+    bool ok = cuda_emit(&b->diag, &b->arena, bench_program(b, text),
+                        (EmitOptions){.level = arch}, &kernel);
     assert_diag(&b->diag, "");
     assert_true(ok);
     return kernel;

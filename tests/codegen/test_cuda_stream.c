@@ -559,7 +559,7 @@ static void refuses_a_sum_that_keeps_an_inner_row(void **state) {
     bench_open(&b);
     TileProgram *p = bench_program(&b, stream_crossed_text);
     CudaKernel kernel;
-    assert_false(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
+    assert_false(cuda_emit(&b.diag, &b.arena, p, (EmitOptions){.level = CUDA_SM90A}, &kernel));
     assert_diag_has(&b.diag,
                     "kernel 'crossed' sums over a row dimension outside one that it keeps");
     assert_int_equal(b.diag.fail, FAIL_ENVIRONMENT);
@@ -576,13 +576,17 @@ static void text_is_pure_and_readable(void **state) {
         for (uint32_t i = 1; i < p->ops.len; i++)
             p->ops.ptr[i].span = (Span){file, 4, 7};
         CudaKernel first, second;
-        assert_true(cuda_emit(&b.diag, &b.arena, p, (IsaLevel)arch, NULL, &first));
-        assert_true(cuda_emit(&b.diag, &b.arena, p, (IsaLevel)arch, NULL, &second));
+        assert_true(
+            cuda_emit(&b.diag, &b.arena, p, (EmitOptions){.level = (IsaLevel)arch}, &first));
+        assert_true(
+            cuda_emit(&b.diag, &b.arena, p, (EmitOptions){.level = (IsaLevel)arch}, &second));
         assert_true(str_eq(first.text, second.text));
         assert_memory_equal(&first.launch, &second.launch, sizeof first.launch);
         assert_non_null(strstr(first.text.ptr, "// %3 = reduce_sum %2 over (c) : f32 (t)\n"));
         assert_null(strstr(first.text.ptr, "#line"));
-        assert_true(cuda_emit(&b.diag, &b.arena, p, (IsaLevel)arch, &b.diag, &second));
+        assert_true(cuda_emit(&b.diag, &b.arena, p,
+                              (EmitOptions){.level = (IsaLevel)arch, .lines = &b.diag},
+                              &second));
         assert_non_null(strstr(second.text.ptr, "#line 2 \"model.strata\"\n"));
     }
     bench_close(&b);

@@ -471,15 +471,15 @@ static void test_dispatch(void **state) {
     Product s = {.m = 64, .n = 64, .k = 64, .knobs = "bn = 64"};
     CudaKernel kernel;
     const TileProgram *p = bench_program(&b, text_of(&b, &s));
-    assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
+    assert_true(cuda_emit(&b.diag, &b.arena, p, (EmitOptions){.level = CUDA_SM90A}, &kernel));
     assert_non_null(strstr(kernel.text.ptr, "wgmma_bf16"));
     assert_int_equal(kernel.launch.map_count, 3);
-    assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM80, NULL, &kernel));
+    assert_true(cuda_emit(&b.diag, &b.arena, p, (EmitOptions){.level = CUDA_SM80}, &kernel));
     assert_null(strstr(kernel.text.ptr, "wgmma"));
     assert_int_equal(kernel.launch.map_count, 0);
     s.type = "f32";
     p = bench_program(&b, text_of(&b, &s));
-    assert_true(cuda_emit(&b.diag, &b.arena, p, CUDA_SM90A, NULL, &kernel));
+    assert_true(cuda_emit(&b.diag, &b.arena, p, (EmitOptions){.level = CUDA_SM90A}, &kernel));
     assert_null(strstr(kernel.text.ptr, "wgmma"));
     assert_diag(&b.diag, "");
     bench_close(&b);
@@ -488,7 +488,7 @@ static void test_dispatch(void **state) {
 static bool is_ws(TileBench *b, const Product *s) {
     CudaKernel kernel;
     const TileProgram *p = bench_program(b, text_of(b, s));
-    assert_true(cuda_emit(&b->diag, &b->arena, p, CUDA_SM90A, NULL, &kernel));
+    assert_true(cuda_emit(&b->diag, &b->arena, p, (EmitOptions){.level = CUDA_SM90A}, &kernel));
     bool ws = strstr(kernel.text.ptr, "wgmma_bf16") != NULL;
     assert_int_equal(cuda_loop_is_ws(&b->arena, p, CUDA_SM90A), ws);
     return ws;

@@ -190,8 +190,8 @@ static void add_region(Bench *b, Case c, IsaLevel arch) {
     c.first = b->texts.len;
     for (uint32_t i = 0; i < c.kernels->kernel_count; i++) {
         CudaKernel kernel;
-        must(b, cuda_emit(&b->diag, &b->arena, c.kernels->kernels[i].program, arch, NULL,
-                          &kernel));
+        must(b, cuda_emit(&b->diag, &b->arena, c.kernels->kernels[i].program,
+                          (EmitOptions){.level = arch}, &kernel));
         any |= is_new(b, kernel.text);
         vec_push(&b->arena, &b->texts, kernel);
     }

@@ -494,7 +494,7 @@ static void expect_noticed(Program program, const Mutation *planted, uint32_t co
     Arena *arena = &bench.arena;
     const TileProgram *p = bench_program(&bench, program.text);
     CudaKernel *kernels = arena_alloc(arena, count + 1, sizeof *kernels);
-    if (!cuda_emit(&bench.diag, arena, p, program.arch, NULL, kernels))
+    if (!cuda_emit(&bench.diag, arena, p, (EmitOptions){.level = program.arch}, kernels))
         assert_diag(&bench.diag, "");
     for (uint32_t i = 0; i < count; i++) {
         kernels[i + 1] = kernels[0];
