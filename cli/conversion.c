@@ -16,9 +16,9 @@ bool conversion_open(Cli *cli, Conversion *out) {
         !mapping_read(&cli->diag, &cli->arena, o->map, &out->mapping))
         return false;
     cli_flush(cli);
-    uint32_t count;
-    PlanTensor *tensors = leaf_tensors(&cli->arena, g, &count);
-    return map_plan_make(&cli->diag, &cli->arena, &out->mapping, tensors, count, &out->plan);
+    out->plan.mapping = &out->mapping;
+    out->plan.ours = leaf_tensors(&cli->arena, g, &out->plan.our_count);
+    return map_plan_make(&cli->diag, &cli->arena, &out->plan);
 }
 
 static void show(void *context, int64_t done, int64_t total) {

@@ -216,11 +216,11 @@ static bool draw(Generator *g, Reader *r, uint32_t row, int64_t position) {
                      (long long)r->io.vocab);
 }
 
-// Puts `count` tokens of the text, from `from` on, at the beginning of the row's input.
-static void put_tokens(unsigned char *data, const Reader *r, uint32_t row, const Row *from,
-                       int64_t first, int64_t count) {
+// Puts `count` tokens at the beginning of the row's input.
+static void put_tokens(unsigned char *data, const Reader *r, uint32_t row,
+                       const uint32_t *tokens, int64_t count) {
     for (int64_t i = 0; i < count; i++)
-        dtype_set(r->io.type, data, row * r->io.context + i, from->text.ptr[first + i]);
+        dtype_set(r->io.type, data, row * r->io.context + i, tokens[i]);
 }
 
 static unsigned char *clear_tokens(Generator *g, const Reader *r) {
@@ -235,7 +235,7 @@ static bool next_whole(Generator *g) {
     for (uint32_t i = 0; i < g->row_count; i++) {
         Row *row = &g->rows[i];
         row->read = row->text.len < g->context ? row->text.len : g->context;
-        put_tokens(data, r, i, row, row->text.len - row->read, row->read);
+        put_tokens(data, r, i, row->text.ptr + row->text.len - row->read, row->read);
     }
     if (!session_run(g->diag, g->session, r->entry)) return false;
     for (uint32_t i = 0; i < g->row_count; i++)
@@ -266,7 +266,7 @@ static bool read_chunk(Generator *g, Reader *r) {
         // A row that waits may have read all that fits; only a new one is at 0.
         position[i] = (int32_t)(row->read < g->context ? row->read : g->context - 1);
         count[i] = (int32_t)n;
-        put_tokens(tokens, r, i, row, row->first + row->read, n);
+        put_tokens(tokens, r, i, row->text.ptr + row->first + row->read, n);
     }
     if (!session_run(g->diag, g->session, r->entry)) return false;
     for (uint32_t i = 0; i < g->row_count; i++) {

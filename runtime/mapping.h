@@ -102,9 +102,9 @@ typedef struct {
     Map by_name;         // index + 1 into theirs
 } MapPlan;
 
-// Every parameter is filled by one rule, every element of theirs taken by one; else an error.
-MUST_USE bool map_plan_make(Diag *diag, Arena *arena, const Mapping *m, const PlanTensor *ours,
-                            uint32_t our_count, MapPlan *out);
+// The rest of a plan that has its mapping and ours. Every parameter is filled by one rule,
+// every element of theirs taken by one; else an error.
+MUST_USE bool map_plan_make(Diag *diag, Arena *arena, MapPlan *plan);
 
 // ---- moving elements, of `bytes` bytes each
 

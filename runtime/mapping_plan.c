@@ -308,16 +308,14 @@ static bool check_cover(const Planner *p, const Theirs *t) {
     return ok;
 }
 
-bool map_plan_make(Diag *diag, Arena *arena, const Mapping *m, const PlanTensor *ours,
-                   uint32_t our_count, MapPlan *out) {
-    *out = (MapPlan){.mapping = m, .ours = ours, .our_count = our_count};
-    out->fills = arena_array(arena, Fill, our_count);
-    Planner p = {.diag = diag, .arena = arena, .out = out};
+bool map_plan_make(Diag *diag, Arena *arena, MapPlan *plan) {
+    plan->fills = arena_array(arena, Fill, plan->our_count);
+    Planner p = {.diag = diag, .arena = arena, .out = plan};
     collect_axes(&p);
     bool ok = true;
-    for (uint32_t i = 0; i < our_count && !diag_full(diag); i++)
+    for (uint32_t i = 0; i < plan->our_count && !diag_full(diag); i++)
         ok &= find_rule(&p, i);
-    for (uint32_t i = 0; ok && i < out->theirs.len; i++)
-        ok = check_cover(&p, &out->theirs.ptr[i]);
+    for (uint32_t i = 0; ok && i < plan->theirs.len; i++)
+        ok = check_cover(&p, &plan->theirs.ptr[i]);
     return ok;
 }

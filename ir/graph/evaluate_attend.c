@@ -22,18 +22,22 @@ typedef struct {
     double *weight;  // of each key of the current row
 } Attention;
 
-static double dot(const double *x, int64_t x_step, const double *y, int64_t y_step,
-                  int64_t count) {
+// Elements along the width or the values.
+typedef struct {
+    const double *first;
+    int64_t step;
+} Line;
+
+static double dot(Line x, Line y, int64_t count) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++)
-        sum += x[i * x_step] * y[i * y_step];
+        sum += x.first[i * x.step] * y.first[i * y.step];
     return sum;
 }
 
-static void add_scaled(double *to, int64_t step, const double *x, int64_t x_step, double factor,
-                       int64_t count) {
+static void add_scaled(double *to, int64_t step, Line x, double factor, int64_t count) {
     for (int64_t i = 0; i < count; i++)
-        to[i * step] += factor * x[i * x_step];
+        to[i * step] += factor * x.first[i * x.step];
 }
 
 static ValueId array_id(const AttendOperands *o, int array) {
@@ -84,6 +88,14 @@ static int64_t at(const Attention *a, const NestCursor *c, int array, int64_t ke
     return c->offset[array] + key * a->nest.stride[array][a->keys];
 }
 
+static Line width_of(const Attention *a, const NestCursor *c, int array, int64_t key) {
+    return (Line){a->in[array] + at(a, c, array, key), a->along_width[array]};
+}
+
+static Line values_of(const Attention *a, const NestCursor *c, int array, int64_t key) {
+    return (Line){a->in[array] + at(a, c, array, key), a->along_values[array]};
+}
+
 static bool is_live(const Attention *a, const NestCursor *c, int64_t key) {
     int64_t query = c->index[a->query];
     if (a->in[START]) query += (int64_t)a->in[START][at(a, c, START, 0)];
@@ -95,8 +107,7 @@ static bool is_live(const Attention *a, const NestCursor *c, int64_t key) {
 // The scores of a row's keys; -inf where they are not live.
 static void row_scores(const Attention *a, const NestCursor *c) {
     for (int64_t key = 0; key < a->nest.extent[a->keys]; key++) {
-        const double *q = a->in[Q] + at(a, c, Q, 0), *k = a->in[K] + at(a, c, K, key);
-        double score = dot(q, a->along_width[Q], k, a->along_width[K], a->width);
+        double score = dot(width_of(a, c, Q, 0), width_of(a, c, K, key), a->width);
         a->weight[key] = is_live(a, c, key) ? score * a->s->value->attr.number : -HUGE_VAL;
     }
 }
@@ -120,29 +131,26 @@ static void row_forward(const Attention *a, const NestCursor *c) {
         return;
     }
     for (int64_t key = 0; key < a->nest.extent[a->keys]; key++)
-        add_scaled(a->s->out + at(a, c, OUT, 0), a->along_values[OUT],
-                   a->in[V] + at(a, c, V, key), a->along_values[V], exp(a->weight[key] - lse),
-                   a->values);
+        add_scaled(a->s->out + at(a, c, OUT, 0), a->along_values[OUT], values_of(a, c, V, key),
+                   exp(a->weight[key] - lse), a->values);
 }
 
 static void row_backward(const Attention *a, const NestCursor *c) {
     GraphOp op = a->s->value->op;
     const double *const *in = a->in;
     double lse = in[ROW][at(a, c, ROW, 0)], delta = a->s->in[5][at(a, c, ROW, 0)];
-    const double *g = in[G] + at(a, c, G, 0);
+    Line g = values_of(a, c, G, 0);
     for (int64_t key = 0; key < a->nest.extent[a->keys]; key++) {
         double p = exp(a->weight[key] - lse), *out = a->s->out + at(a, c, OUT, key);
         if (p == 0) continue;
         if (op == OP_ATTEND_DV) {
-            add_scaled(out, a->along_values[OUT], g, a->along_values[G], p, a->values);
+            add_scaled(out, a->along_values[OUT], g, p, a->values);
             continue;
         }
-        double dp =
-            dot(g, a->along_values[G], in[V] + at(a, c, V, key), a->along_values[V], a->values);
+        double dp = dot(g, values_of(a, c, V, key), a->values);
         double ds = a->s->value->attr.number * p * (dp - delta);
         int other = op == OP_ATTEND_DQ ? K : Q;
-        add_scaled(out, a->along_width[OUT], in[other] + at(a, c, other, key),
-                   a->along_width[other], ds, a->width);
+        add_scaled(out, a->along_width[OUT], width_of(a, c, other, key), ds, a->width);
     }
 }
 

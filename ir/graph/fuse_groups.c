@@ -348,7 +348,7 @@ static bool same_row_sum(const Fuse *f, uint32_t first, uint32_t v, const Cols *
 }
 
 static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group *q,
-                                const Cols *cols, uint32_t *row_sum) {
+                                const Cols *cols) {
     const Value *v = &f->graph->values.ptr[m];
     if (!has_all_rows(f, m)) return "they have different rows";
     for (uint32_t k = 0; k < v->arity; k++) {
@@ -366,8 +366,6 @@ static const char *member_legal(Fuse *f, uint32_t m, const Group *p, const Group
     if (v->op == OP_SOFTMAX || v->op == OP_LOGSUMEXP) return "a softmax over rows";
     if (used_within(f, m, p, q))
         return "a sum over all rows is known only when the kernel is done";
-    if (!same_row_sum(f, *row_sum, m, cols)) return "they sum over different rows";
-    *row_sum = m;
     return NULL;
 }
 
@@ -398,9 +396,13 @@ const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
     bool col_sum = false, as_one = true;
     for (int i = 0; i < 2; i++)
         for (uint32_t m = i ? q->first : p->first; m; m = f->next[m]) {
-            const char *reason = member_legal(f, m, p, q, cols, &row_sum);
+            const char *reason = member_legal(f, m, p, q, cols);
             if (reason) return reason;
             const Value *v = &f->graph->values.ptr[m];
+            if (is_reduction(v->op) && reduces_rows(f, v, cols)) {
+                if (!same_row_sum(f, row_sum, m, cols)) return "they sum over different rows";
+                row_sum = m;
+            }
             col_sum = col_sum || (is_reduction(v->op) && !reduces_rows(f, v, cols));
             as_one = as_one && walks_cols_as_one(f, m, cols);
         }

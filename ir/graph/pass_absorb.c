@@ -38,13 +38,13 @@ typedef struct {
 typedef struct {
     ValueId v;
     AxisId width;  // its own axis
-} Kept;
+} Wide;
 
 typedef struct {
     const Graph *g;
     Graph *to;
     ValueId *map;  // per value of g
-    Kept *kept;    // per k or v of an attention: what stands for it, which others may share
+    Wide *kept;    // per k or v of an attention: what stands for it, which others may share
 } Absorb;
 
 // ---- what k and v are made of
@@ -182,10 +182,12 @@ static ValueId renamed(Graph *g, ValueId x, AxisId from, AxisId to, Span span) {
     return graph_add(g, OP_RENAME, (Operands){&x, 1}, attr, span);
 }
 
-static ValueId sliced(Graph *g, ValueId x, AxisId from, AxisId to, int64_t at, Span span) {
-    if (graph_extent(g, from) == graph_extent(g, to)) return renamed(g, x, from, to, span);
-    GraphAttr attr = {.along = &from, .to = &to, .along_count = 1, .to_count = 1, .amount = at};
-    return graph_add(g, OP_SLICE, (Operands){&x, 1}, attr, span);
+static ValueId sliced(Graph *g, Wide x, AxisId to, int64_t at, Span span) {
+    if (graph_extent(g, x.width) == graph_extent(g, to))
+        return renamed(g, x.v, x.width, to, span);
+    GraphAttr attr = {
+        .along = &x.width, .to = &to, .along_count = 1, .to_count = 1, .amount = at};
+    return graph_add(g, OP_SLICE, (Operands){&x.v, 1}, attr, span);
 }
 
 static ValueId contracted(Graph *g, ValueId x, ValueId y, AxisId along, Span span) {
@@ -193,27 +195,31 @@ static ValueId contracted(Graph *g, ValueId x, ValueId y, AxisId along, Span spa
     return graph_add(g, OP_CONTRACT, (Operands){(ValueId[]){x, y}, 2}, attr, span);
 }
 
-// x with the axes of `like` that it has, in their order, `to` in the place of `from`.
-static ValueId ordered(Graph *g, ValueId x, const Value *like, AxisId from, AxisId to,
-                       Span span) {
-    const Value *v = graph_value(g, x);
+// x with the axes of `like` that it has, in their order, its width in the place of `width`.
+static ValueId ordered(Graph *g, Wide x, const Value *like, AxisId width, Span span) {
+    const Value *v = graph_value(g, x.v);
     AxisId axes[GRAPH_MAX_RANK];
     uint32_t n = 0;
     bool same = true;
     for (uint32_t i = 0; i < like->rank; i++) {
-        AxisId axis = like->axes[i].i == from.i ? to : like->axes[i];
+        AxisId axis = like->axes[i].i == width.i ? x.width : like->axes[i];
         if (!graph_has_axis(v, axis)) continue;
         same = same && v->axes[n].i == axis.i;
         axes[n++] = axis;
     }
     GraphAttr attr = {.to = axes, .to_count = (uint8_t)n};
-    return same ? x : graph_add(g, OP_TRANSPOSE, (Operands){&x, 1}, attr, span);
+    return same ? x.v : graph_add(g, OP_TRANSPOSE, (Operands){&x.v, 1}, attr, span);
 }
 
-// x, y, ... one behind the other.
-static ValueId joined(Graph *g, const ValueId *in, const AxisId *axes, uint32_t count,
-                      AxisId to, Span span) {
-    if (count == 1) return renamed(g, in[0], axes[0], to, span);
+// One behind the other.
+static ValueId joined(Graph *g, const Wide *parts, uint32_t count, AxisId to, Span span) {
+    if (count == 1) return renamed(g, parts[0].v, parts[0].width, to, span);
+    ValueId in[MOST_PARTS];
+    AxisId axes[MOST_PARTS];
+    for (uint32_t i = 0; i < count; i++) {
+        in[i] = parts[i].v;
+        axes[i] = parts[i].width;
+    }
     GraphAttr attr = {.along = axes, .along_count = (uint8_t)count, .to = &to, .to_count = 1};
     return graph_add(g, OP_CONCAT, (Operands){in, count}, attr, span);
 }
@@ -227,32 +233,30 @@ static ValueId kept_of(const Absorb *p, const Form *f, const Part *part, const V
                        AxisId width) {
     Span span = f->attend->span;
     ValueId x = renamed(p->to, p->map[part->x.i], part->key, f->attend->attr.along[2], span);
-    return ordered(p->to, x, like, width, part->rank, span);
+    return ordered(p->to, (Wide){x, part->rank}, like, width, span);
 }
 
-static Kept keys_of(const Absorb *p, const Form *f) {
-    Kept *kept = &p->kept[f->attend->in[1].i];
+static Wide keys_of(const Absorb *p, const Form *f) {
+    Wide *kept = &p->kept[f->attend->in[1].i];
     if (kept->v.i) return *kept;
     const Value *k = graph_value(f->g, f->attend->in[1]);
-    ValueId in[MOST_PARTS];
-    AxisId axes[MOST_PARTS];
-    for (uint32_t i = 0; i < f->key_count; i++) {
-        in[i] = kept_of(p, f, &f->keys[i], k, f->attend->attr.along[0]);
-        axes[i] = f->keys[i].rank;
-    }
+    Wide parts[MOST_PARTS];
+    for (uint32_t i = 0; i < f->key_count; i++)
+        parts[i] =
+            (Wide){kept_of(p, f, &f->keys[i], k, f->attend->attr.along[0]), f->keys[i].rank};
     kept->width = new_axis(p->to, "latent", f->width);
-    kept->v = joined(p->to, in, axes, f->key_count, kept->width, f->attend->span);
+    kept->v = joined(p->to, parts, f->key_count, kept->width, f->attend->span);
     return *kept;
 }
 
-static Kept values_of(const Absorb *p, const Form *f, Kept keys) {
+static Wide values_of(const Absorb *p, const Form *f, Wide keys) {
     Span span = f->attend->span;
-    Kept own = {.width = new_axis(p->to, "latent_value", graph_extent(f->g, f->values.rank))};
+    Wide own = {.width = new_axis(p->to, "latent_value", graph_extent(f->g, f->values.rank))};
     if (f->shared >= 0) {
-        own.v = sliced(p->to, keys.v, keys.width, own.width, f->keys[f->shared].at, span);
+        own.v = sliced(p->to, keys, own.width, f->keys[f->shared].at, span);
         return own;
     }
-    Kept *kept = &p->kept[f->attend->in[2].i];
+    Wide *kept = &p->kept[f->attend->in[2].i];
     if (kept->v.i) return *kept;
     const Value *v = graph_value(f->g, f->attend->in[2]);
     ValueId x = kept_of(p, f, &f->values, v, f->values.own);
@@ -260,25 +264,22 @@ static Kept values_of(const Absorb *p, const Form *f, Kept keys) {
     return *kept = own;
 }
 
-static ValueId queries_of(const Absorb *p, const Form *f, AxisId latent) {
+static ValueId queries_of(const Absorb *p, const Form *f, AxisId all) {
     Graph *to = p->to;
     Span span = f->attend->span;
     const Value *like = graph_value(f->g, f->attend->in[0]);
-    AxisId width = f->attend->attr.along[0], axes[MOST_PARTS];
-    ValueId in[MOST_PARTS], q = p->map[f->attend->in[0].i];
+    Wide parts[MOST_PARTS], q = {p->map[f->attend->in[0].i], f->attend->attr.along[0]};
     int64_t at = 0;
     for (uint32_t i = 0; i < f->key_count; i++) {
         const Part *part = &f->keys[i];
-        in[i] = sliced(to, q, width, part->own, at, span);
+        parts[i] = (Wide){sliced(to, q, part->own, at, span), part->own};
         at += graph_extent(to, part->own);
-        axes[i] = part->own;
         if (!part->w.i) continue;
         ValueId w = renamed(to, p->map[part->w.i], part->inner, part->own, span);
-        axes[i] = part->rank;
-        in[i] =
-            ordered(to, contracted(to, in[i], w, part->own, span), like, width, axes[i], span);
+        Wide latent = {contracted(to, parts[i].v, w, part->own, span), part->rank};
+        parts[i] = (Wide){ordered(to, latent, like, q.width, span), part->rank};
     }
-    return joined(to, in, axes, f->key_count, latent, span);
+    return joined(to, parts, f->key_count, all, span);
 }
 
 // What the mean r of what is kept says of the values.
@@ -289,11 +290,11 @@ static ValueId result_of(const Absorb *p, const Form *f, ValueId r, AxisId width
     if (!part->w.i) return renamed(to, r, width, part->own, span);
     ValueId w = renamed(to, p->map[part->w.i], part->inner, part->own, span);
     r = contracted(to, r, renamed(to, w, part->rank, width, span), width, span);
-    return ordered(to, r, f->attend, part->own, part->own, span);
+    return ordered(to, (Wide){r, part->own}, f->attend, part->own, span);
 }
 
 static ValueId absorbed(const Absorb *p, const Form *f) {
-    Kept keys = keys_of(p, f), values = values_of(p, f, keys);
+    Wide keys = keys_of(p, f), values = values_of(p, f, keys);
     const AxisId *old = f->attend->attr.along;
     AxisId along[3] = {keys.width, old[1], old[2]};
     GraphAttr attr = f->attend->attr;
@@ -323,7 +324,7 @@ Graph *pass_absorb(const Graph *g, Arena *arena) {
     Arena scratch;
     arena_init(&scratch);
     p.map = arena_array(&scratch, ValueId, g->values.len);
-    p.kept = arena_array(&scratch, Kept, g->values.len);
+    p.kept = arena_array(&scratch, Wide, g->values.len);
     for (uint32_t i = 1; i < g->values.len; i++) {
         const Value *v = graph_value(g, (ValueId){i});
         bool leaf = v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT;

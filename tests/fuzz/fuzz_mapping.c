@@ -34,11 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Diag diag;
     diag_init(&diag, &arena);
     Mapping mapping;
-    MapPlan plan;
+    MapPlan plan = {.mapping = &mapping, .ours = ours, .our_count = 3};
     Str text = {(const char *)data, size};
     if (!mapping_parse(&diag, &arena, STR("input"), text, &mapping))
         ASSERT(diag.error_count == 1);
-    else if (map_plan_make(&diag, &arena, &mapping, ours, 3, &plan))
+    else if (map_plan_make(&diag, &arena, &plan))
         move_all(&arena, &plan);
     else
         ASSERT(diag.error_count > 0);

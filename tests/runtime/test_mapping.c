@@ -121,7 +121,8 @@ static void make_plan(Fixture *f, Mapping *mapping, MapPlan *plan) {
     Str text = STR(
         "{\"rules\": [{\"ours\": \"v\", \"name\": \"v\"}, {\"ours\": \"w\", \"name\": \"w\"}]}");
     assert_true(mapping_parse(&f->diag, &f->arena, STR("map"), text, mapping));
-    assert_true(map_plan_make(&f->diag, &f->arena, mapping, ours, 2, plan));
+    *plan = (MapPlan){.mapping = mapping, .ours = ours, .our_count = 2};
+    assert_true(map_plan_make(&f->diag, &f->arena, plan));
 }
 
 static void write_theirs(Fixture *f) {
