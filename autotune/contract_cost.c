@@ -183,7 +183,7 @@ int64_t contract_strands(const ContractShape *c) {
 bool contract_dot_form(const ContractShape *c) {
     if (!c->b.direct || c->b.along != 1) return false;
     if (c->n * 2 <= c->lanes && c->a.direct && c->a.along == 1) return true;
-    return c->b.across != 1 && c->n > 1 && c->m <= 4 * FEW_ROWS;
+    return c->b.across != 1 && c->n > 1 && c->m <= (int64_t)4 * FEW_ROWS;
 }
 
 int contract_pair(const ContractShape *c, int64_t rows, bool dot_form) {
@@ -231,7 +231,7 @@ static double together(double x, double y) { return cbrt(x * x * x + y * y * y);
 static double dot_form_cost(const Task *t, double rows, double vectors) {
     const ContractShape *c = t->c;
     double group = c->lanes;
-    for (double r = 1; r < rows; r *= 2)
+    for (int64_t r = 1; (double)r < rows; r *= 2)
         group /= 2;
     double groups = ceil(fmin(vectors * c->lanes, t->cols) / group);
     double kc = fmin((double)c->k, t->s->kc), steps = ceil((double)c->k / c->lanes);
@@ -381,7 +381,7 @@ static double traffic_cost(const Task *t) {
 // Sums that are kept between steps of k, where they do not stay close.
 static double partial_cost(const Task *t) {
     double bytes = t->rows * t->cols * ELEMENT_BYTES;
-    return bytes > CLOSE_BYTES / 2 ? 2 * (k_steps(t) - 1) * bytes / bytes_a_cycle : 0;
+    return bytes > 0.5 * CLOSE_BYTES ? 2 * (k_steps(t) - 1) * bytes / bytes_a_cycle : 0;
 }
 
 // What the sums do not hide of reading rows: tasks that share them, each for its cols, read

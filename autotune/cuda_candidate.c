@@ -108,6 +108,7 @@ static void add_run(const Maker *m, uint32_t set, Steps *steps) {
 
 // The skewed data of tensor i of the plan; NULL: it has the same as in set 0.
 static void *skewed_data(const Workspace *w, uint32_t i) {
+    ASSERT(w->tensor_count > 0);
     bool odd = i / w->tensor_count % 2 != 0;
     return odd ? w->tensors[i % w->tensor_count].skewed : NULL;
 }

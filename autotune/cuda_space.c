@@ -174,9 +174,10 @@ static void candidates_add(const Space *s, int32_t parts, Candidates *out) {
     LoopChoice *choices;
     uint32_t count =
         cuda_loop_choices(s->arena, k->kernels[0].program, s->level, MOST_CHOICES, &choices);
-    for (uint32_t i = 0; i < count; i++)
-        vec_push(s->arena, out,
-                 ((Candidate){choices[i], parts, choices[i].cycles + rest, out->len}));
+    for (uint32_t i = 0; i < count; i++) {
+        Candidate c = {choices[i], parts, choices[i].cycles + rest, out->len};
+        vec_push(s->arena, out, c);
+    }
 }
 
 static void add_best_in_parts(Space *s, const Candidates *sorted, int32_t parts) {
@@ -193,6 +194,7 @@ static void contract_space(Space *s) {
     int divided = s->region->kind == REGION_CONTRACT ? PARTS_OF_K : 1;  // rows are in groups
     for (int i = 0; i < divided; i++)
         candidates_add(s, parts_of_k[i], &all);
+    if (all.len == 0) return;
     qsort(all.ptr, all.len, sizeof *all.ptr, by_cycles);
     for (int i = 0; i < divided; i++)
         add_best_in_parts(s, &all, parts_of_k[i]);
@@ -264,7 +266,8 @@ int32_t cuda_dealt(const Regions *regions, const Region *region, IsaLevel level)
     int64_t keys = p->dims[tile_dim_of(p, DIM_N)].extent;
     double tasks = (double)tile_task_count(p), blocks = cuda_card(level)->blocks;
     int32_t parts = 1;
-    while (tile_start_of(p) && parts * tasks < blocks && 2 * parts * LEAST_KEYS <= keys)
+    while (tile_start_of(p) && parts * tasks < blocks &&
+           (int64_t)2 * parts * LEAST_KEYS <= keys)
         parts *= 2;
     arena_release(&arena);
     return parts > 1 ? parts : 0;

@@ -55,7 +55,10 @@ Schedule schedule_choose(ScheduleChooser *c, const Regions *regions, const Regio
     Hash hash = region_hash(regions, region);
     Str key = hash_key(c->arena, hash);
     uint64_t at;
-    if (map_get(&c->known, key, &at)) return c->schedules.ptr[at];
+    if (map_get(&c->known, key, &at)) {
+        ASSERT(at < c->schedules.len);
+        return c->schedules.ptr[at];
+    }
     Schedule best;
     if (!request->target.db ||
         !database_best(request->target.db, hash, c->context, &best, NULL))
@@ -286,9 +289,9 @@ static void save_leaves(Builder *b, Draft *d, uint32_t *saved) {
         ValueId v = d->graph->updates.ptr[i].value;
         if (d->regions->homes[v.i] != HOME_LEAF) continue;
         uint32_t from = memory_of(b, d, v);
-        saved[i] =
-            memory_add(d, (Memory){.kind = BUFFER_ARENA, .bytes = d->memory.ptr[from].bytes}) +
-            1;
+        ASSERT(from < d->memory.len);
+        Memory copy = {.kind = BUFFER_ARENA, .bytes = d->memory.ptr[from].bytes};
+        saved[i] = memory_add(d, copy) + 1;
         copy_step(d, from, saved[i] - 1);
     }
 }

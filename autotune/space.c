@@ -155,7 +155,8 @@ static void candidates_of_blocks(Space *s) {
         int32_t mr = rows[i] < c->m ? rows[i] : (int32_t)c->m;
         if (c->m <= VERY_FEW_ROWS && c->m % mr != 0) continue;
         for (int32_t nv = 1; nv <= wide && block_fits(c, mr, nv); nv++) {
-            bool full = nv == wide || !block_fits(c, mr, nv + 1) || mr * (nv + 1) > enough;
+            bool full =
+                nv == wide || !block_fits(c, mr, nv + 1) || mr * (nv + (int64_t)1) > enough;
             bool even = mr == 1 && nv >= LEAST_VECTORS && wide % nv == 0;
             if ((full || even) && !block_seen(s, mr, nv)) candidates_of_block(s, mr, nv, false);
         }

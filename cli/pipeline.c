@@ -428,6 +428,7 @@ static void keep_weights_low(Arena *arena, EntryList *entries) {
                     map_set(arena, &paths, g->leaves.ptr[i].path, at);
                     vec_push(arena, &all, (WeightUse){0});
                 }
+                ASSERT(at < all.len);
                 all.ptr[at].low = all.ptr[at].low || use[i].low;
                 all.ptr[at].high = all.ptr[at].high || use[i].high;
                 use[i] = all.ptr[at];
@@ -439,6 +440,7 @@ static void keep_weights_low(Arena *arena, EntryList *entries) {
 bool model_plan(Diag *diag, Arena *arena, const Model *model, const ModelPlanRequest *request,
                 Plan **out) {
     EntryList entries = {0};
+    ASSERT(request->entry_count > 0);
     for (uint32_t i = 0; i < request->entry_count; i++) {
         ModelGraphRequest one = {.model = model,
                                  .kind = request->entries[i],

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/io.h"
 #include "base/map.h"
 #include "base/vec.h"
@@ -67,7 +68,10 @@ static Str resolved(Arena *arena, Str path) {
 static Entry *entry_find(Loader *l, Str path, Str name, Str directory, Span at) {
     const Str key = resolved(l->arena, path);
     uint64_t index;
-    if (map_get(&l->by_path, key, &index)) return l->entries.ptr[index];
+    if (map_get(&l->by_path, key, &index)) {
+        ASSERT(index < l->entries.len);
+        return l->entries.ptr[index];
+    }
     Entry *entry = arena_new(l->arena, Entry);
     *entry = (Entry){.name = name, .path = path, .directory = directory, .imported_at = at};
     map_set(l->arena, &l->by_path, key, l->entries.len);

@@ -114,12 +114,10 @@ bool parse_scope_name(Parser *p, AstScopeName *out) {
 static bool parse_index_value(Parser *p, AstExpr **out) {
     const uint32_t start = parser_peek(p, 0).start;
     AstExpr *first = NULL;
-    if (!parser_starts(p, TOKEN_RANGE)) {
-        first = parse_expr(p);
-        if (!first) return false;
+    if (!parser_eat(p, TOKEN_RANGE)) {
+        *out = first = parse_expr(p);
+        if (!first || !parser_eat(p, TOKEN_RANGE)) return first;
     }
-    *out = first;
-    if (!parser_eat(p, TOKEN_RANGE)) return true;
     AstExpr *range = parser_expr(p, AST_EXPR_RANGE);
     range->range.first = first;
     if (!parser_starts(p, TOKEN_RBRACKET) && !parser_starts(p, TOKEN_COMMA)) {
@@ -127,7 +125,7 @@ static bool parse_index_value(Parser *p, AstExpr **out) {
         if (!range->range.end) return false;
     }
     *out = parser_expr_done(p, range, start);
-    return *out;
+    return true;
 }
 
 static bool parse_index_item(Parser *p, AstIndex *out) {

@@ -22,7 +22,7 @@ bool parse_fields(Parser *p, AstField **fields, uint32_t *count) {
     Bracket b;
     if (!parser_open(p, TOKEN_LBRACE, &b)) return false;
     for (bool more = !parser_starts(p, TOKEN_RBRACE); more;) {
-        AstField field;
+        AstField field = {0};
         if (!parse_one_field(p, &field)) return false;
         if (!parser_name_is_new(p, &seen, field.name, "field")) return false;
         if (!parser_more(p, &b, &more)) return false;

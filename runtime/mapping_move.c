@@ -21,7 +21,7 @@ static void strides_of(const Shape *s, int64_t *out) {
 static Views views_of(const Move *m, int64_t part) {
     const MapStep *step = m->step;
     Views v = {.shape = m->after};
-    int64_t before[PLAN_RANK_MAX], after[PLAN_RANK_MAX];
+    int64_t before[PLAN_RANK_MAX] = {0}, after[PLAN_RANK_MAX] = {0};
     strides_of(&m->before, before);
     strides_of(&m->after, after);
     if (step->kind == MAP_STACK) {

@@ -1,5 +1,6 @@
 // mapping_plan.c: which tensor of theirs makes which of ours, with every shape checked, before
 // anything is read or written.
+#include "base/check.h"
 #include "runtime/mapping.h"
 #include "runtime/name_pattern.h"
 
@@ -63,6 +64,7 @@ static void collect_axes(Planner *p) {
             uint64_t at;
             Str name = plain_name(t->axes[a]);
             if (map_get(&known, name, &at)) {
+                ASSERT(at < names.len);
                 names.ptr[at].ambiguous |= names.ptr[at].value != t->shape[a];
                 continue;
             }

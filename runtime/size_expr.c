@@ -24,7 +24,8 @@ static void advance(Reader *r, size_t n) { r->rest = (Str){r->rest.ptr + n, r->r
 static char next_char(Reader *r) {
     while (r->rest.len && *r->rest.ptr == ' ')
         advance(r, 1);
-    return r->rest.len ? *r->rest.ptr : 0;
+    if (r->rest.len == 0) return '\0';
+    return *r->rest.ptr;
 }
 
 static bool is_letter(char c) { return isalpha((unsigned char)c) || c == '_'; }

@@ -394,7 +394,7 @@ static void result_store(CudaAttend *a, const TileOp *op) {
     cuda_open(w, "UNROLL for (int j = 0; j < %d; j++)", width / 8);
     Str part = columns > 1 ? str_printf(w->arena, "part * %d + ", width) : STR("");
     cuda_line(w, "const int k = %.*sj * 8 + lane %% 4 * 2;", STR_ARG(part));
-    if (extent % (width * columns) != 0)
+    if (extent % width != 0 || extent / width % columns != 0)
         cuda_line(w, "if (k >= %lld) break;", (long long)extent);
     values_declare(w, which, kept, run.width);
     values_print(&v, &run, which, kept);

@@ -44,7 +44,7 @@ static void carry_print(Chunk *c, uint32_t i) {
     const ChunkValue *x = &c->value[i];
     cuda_comment(w, chunk_op(c, i));
     cuda_open(w, "UNROLL_SOME for (int i = thread; i < %lld; i += CHUNK_THREADS)",
-              (long long)(r->rows * r->cols));
+              (long long)r->rows * r->cols);
     if (x->row >= 0)
         cuda_line(w, "const int %.*s = i / %lld;", STR_ARG(s.at[x->row]), (long long)r->cols);
     if (x->col >= 0)

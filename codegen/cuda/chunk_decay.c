@@ -139,7 +139,7 @@ static void halves_print(const Decayed *d) {
     long long tile = (long long)c->tile, width = (long long)chunk_extent(c, d->width);
     ChunkUnits u = {.un = 1};
     if (!d->scores) u = chunk_units(16, width * (halves_of(c, 16) / 2));
-    long long cols = (long long)parts(width, 8 * u.un);
+    long long cols = (long long)parts(width, (int64_t)8 * u.un);
     cuda_open(w, "NO_UNROLL for (int bits = 4; 1 << bits < %lld; bits++)", tile);
     cuda_line(w, "const int half = 1 << bits;");
     factor_print(d);

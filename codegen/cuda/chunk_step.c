@@ -176,7 +176,8 @@ ChunkUnits chunk_units(int64_t rows, int64_t cols) {
     ChunkUnits u = {0};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && u.rows * u.cols < WARPS; i++) {
         int um = sizes[i][0], un = sizes[i][1];
-        u = (ChunkUnits){um, un, (int)parts(rows, 16 * um), (int)parts(cols, 8 * un)};
+        u = (ChunkUnits){um, un, (int)parts(rows, (int64_t)16 * um),
+                         (int)parts(cols, (int64_t)8 * un)};
     }
     return u;
 }
@@ -406,7 +407,7 @@ static void solve_print(Chunk *c, TileId v) {
     bool transposed = op->way == WAY_TRANSPOSED;
     int64_t cols = chunk_extent(c, x->col), blocks = parts(c->tile, 16);
     ChunkUnits u = chunk_units(16, cols);
-    u = (ChunkUnits){1, u.un, 1, (int)parts(cols, 8 * u.un)};
+    u = (ChunkUnits){1, u.un, 1, (int)parts(cols, (int64_t)8 * u.un)};
     cuda_line(w, "__syncthreads();");
     cuda_line(w, "{");
     w->indent++;

@@ -127,7 +127,8 @@ static double step_cycles(const CpShape *s, const CpTiles *t) {
     // a time.
     double warps = t->warps_m * t->warps_n;
     double read = warps * (warp_m(t) + warp_n(t)) * bk * bytes;
-    if (!cp_is_mma(s)) read = warps * (warp_m(t) / 4 + warp_n(t) / 8) * bk * card->shared_bytes;
+    int quarter = warp_m(t) / 4 + warp_n(t) / 8;
+    if (!cp_is_mma(s)) read = warps * quarter * bk * card->shared_bytes;
     double computed = 0;
     if (s->computed_a) computed += bm * bk / 16;
     if (s->computed_b) computed += bn * bk / 16;

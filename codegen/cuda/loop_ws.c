@@ -51,11 +51,10 @@ static void constants_print(const Ws *s) {
               t->stages);
     cuda_line(w, "CONSUMERS = %d, BLOCKS = %d,  // warpgroups; rows of 64 of each",
               t->consumers, ws_blocks(t));
-    cuda_line(w, "ROWS = %lld, COLUMNS = %lld,  // of tiles%s",
-              parts(s->shape.m, t->bm * t->cluster), parts(s->shape.n, t->bn),
-              t->cluster > 1 ? "; rows in pairs" : "");
+    cuda_line(w, "ROWS = %lld, COLUMNS = %lld,  // of tiles%s", parts(s->shape.m, ws_height(t)),
+              parts(s->shape.n, t->bn), t->cluster > 1 ? "; rows in pairs" : "");
     cuda_line(w, "TILES = %lld, STEPS = %lld,",
-              (long long)s->shape.points * parts(s->shape.m, t->bm * t->cluster) *
+              (long long)s->shape.points * parts(s->shape.m, ws_height(t)) *
                   parts(s->shape.n, t->bn),
               parts(s->shape.k, WS_TILE_K));
     cuda_line(w, "A_BYTES = %zu, B_BYTES = %zu,", a, b);
@@ -364,7 +363,7 @@ static void epilogue_print(const Ws *s) {
                      .n = gathered ? STR("n0 + column + j * 16") : STR("n0 + column + j * 8"),
                      .sum = gathered ? STR("sums[i / 2][j * 8 + e / 2 * 4 + i % 2 * 2 + e % 2]")
                                      : STR("sums[i / 2][j * 4 + i % 2 * 2 + e]"),
-                     .m_whole = unguarded || s->shape.m % (s->tiles.bm * s->tiles.cluster) == 0,
+                     .m_whole = unguarded || s->shape.m % ws_height(&s->tiles) == 0,
                      .n_whole = unguarded || s->shape.n % s->tiles.bn == 0};
     if (s->staged) sums.into = sums.sum;
     for (uint32_t d = 0; d < w->p->dim_count; d++)
@@ -445,7 +444,7 @@ static void consumers_print(const Ws *s) {
 static void launch_set(const Ws *s) {
     const WsTiles *t = &s->tiles;
     int64_t tiles =
-        s->shape.points * parts(s->shape.m, t->bm * t->cluster) * parts(s->shape.n, t->bn);
+        s->shape.points * parts(s->shape.m, ws_height(t)) * parts(s->shape.n, t->bn);
     int64_t most = WS_BLOCKS / t->cluster, clusters = tiles < most ? tiles : most;
     s->w->launch = (Launch){.blocks = (uint32_t)(clusters * t->cluster),
                             .threads = (uint32_t)(128 * (t->consumers + 1)),

@@ -80,9 +80,10 @@ double ws_cycles(const WsShape *s, const WsTiles *t) {
     const double memory_bytes = 2450;  // bytes a cycle, of the whole GPU
     double start = t->cluster > 1 ? 3600 : 3000;
     double steps = (double)parts(s->k, WS_TILE_K);
-    double tiles = (double)s->points * (double)parts(s->m, (int64_t)t->bm * t->cluster) *
-                   (double)parts(s->n, t->bn);
-    double waves = ceil(tiles / (WS_BLOCKS / t->cluster));
+    double tiles =
+        (double)s->points * (double)parts(s->m, ws_height(t)) * (double)parts(s->n, t->bn);
+    int at_once = WS_BLOCKS / t->cluster;
+    double waves = ceil(tiles / at_once);
     double store = ws_staged(s, t) ? 1 : 1.5, products = steps * step_cycles(t);
     double epilogue = 500 + (double)t->bm * t->bn * (1 + store * s->point_bytes) / 64;
     double work = waves * (products + epilogue);
@@ -110,8 +111,8 @@ static double cycles_of(const void *shape, const void *tiles) {
 // The tiles that are under way at once shall be about as high as they are wide, so that they
 // read the least.
 static int order_of(const WsTiles *t) {
-    double at_once = WS_BLOCKS / t->cluster, height = t->bm * t->cluster;
-    return (int)fmax(1, round(sqrt(at_once * t->bn / height)));
+    int at_once = WS_BLOCKS / t->cluster;
+    return (int)fmax(1, round(sqrt((double)at_once * t->bn / (double)ws_height(t))));
 }
 
 // As many stages as fit, unless they are given.

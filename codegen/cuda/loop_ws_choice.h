@@ -29,6 +29,8 @@ typedef struct {
 // Consumers of one tile, and the rows of 64 that each of them has.
 static inline int ws_sharers(const WsTiles *t) { return t->consumers / t->turns; }
 static inline int ws_blocks(const WsTiles *t) { return t->bm / 64 / ws_sharers(t); }
+// Rows of the tiles of a cluster.
+static inline int64_t ws_height(const WsTiles *t) { return (int64_t)t->bm * t->cluster; }
 bool ws_staged(const WsShape *s, const WsTiles *t);
 // Bytes of a stage's tiles, of the buffers for results, and of all dynamic shared memory.
 size_t ws_a_bytes(const WsTiles *t);

@@ -70,7 +70,8 @@ static void rows_print(const Order *o) {
 
 bool cuda_order(CudaWriter *w) {
     const TileProgram *p = w->p;
-    int64_t rows = p->dims[0].extent, part = (rows + WARPS * 32 - 1) / (WARPS * 32) * 32;
+    const int64_t threads = (int64_t)WARPS * 32;
+    int64_t rows = p->dims[0].extent, part = (rows + threads - 1) / threads * 32;
     Order o = {.w = w, .sort = &p->ops.ptr[p->ops.len - 1], .at = {.at = {STR("r")}}};
     ASSERT(o.sort->kind == TILE_SORT);
     o.key = tile_op(p, o.sort->in[0]);

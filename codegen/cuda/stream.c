@@ -171,8 +171,8 @@ static void scalars_write(Stream *s, Level *l, int round) {
     for (uint32_t k = 0; k < count; k++) {
         stream_scalar_write(s, order[k]);
         bool full = (k + 1) % AT_A_TIME == 0 || k + 1 == count;
-        if (count >= MANY_SCALARS && full)
-            stores_at_once(s, l, order + k / AT_A_TIME * AT_A_TIME, k % AT_A_TIME + 1);
+        uint32_t first = k - k % AT_A_TIME;
+        if (count >= MANY_SCALARS && full) stores_at_once(s, l, order + first, k - first + 1);
     }
 }
 

@@ -159,7 +159,7 @@ static void stash_declare(Pass *pass, uint32_t i) {
     int64_t sums = stream_shared_words(s) - (int64_t)s->needs.stored * s->shape.threads;
     cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld + lane;", type,
               STR_ARG(cuda_name(s->w, (TileId){i})), type,
-              (long long)(sums + (int64_t)s->stash_used * s->shape.threads));
+              (long long)sums + (long long)s->stash_used * s->shape.threads);
     s->stash_used++;
 }
 

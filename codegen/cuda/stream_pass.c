@@ -376,7 +376,7 @@ void col_sums_start(Stream *s, uint32_t i) {
         cuda_convert(s->w, (TileId){i}, STR("summed over rows at its cols"), 1,
                      stream_sum_cols(s) * 4);
         cuda_line(s->w, "%s *const %.*s = (%s *)shared + %lld;", type, STR_ARG(name), type,
-                  (long long)(s->sums_used * stream_sum_cols(s)));
+                  (long long)s->sums_used * stream_sum_cols(s));
         s->sums_used++;
     }
     parts_open(s);

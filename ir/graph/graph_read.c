@@ -40,7 +40,8 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_word(char c) { return is_letter(c) || is_digit(c) || c == '.'; }
 
 static char char_at(const Reader *r, uint32_t i) {
-    return i < r->text.len ? r->text.ptr[i] : '\0';
+    if (i >= r->text.len) return '\0';
+    return r->text.ptr[i];
 }
 
 // Blanks, line ends, and comments from # to the line's end.
@@ -198,7 +199,7 @@ static bool read_integer(Reader *r, int64_t *out) {
 
 static bool read_axis(Reader *r, AxisId *out) {
     Span span = token_span(r);
-    Str name;
+    Str name = {0};
     if (!read_name(r, "an axis", &name)) return false;
     *out = graph_axis_find(r->g, name);
     return out->i != 0 || diag_error(r->diag, span, "there is no axis '%.*s'", STR_ARG(name));
@@ -227,7 +228,7 @@ static bool read_value(Reader *r, ValueId *out) {
 
 static bool read_leaf_name(Reader *r, uint32_t *out) {
     Span span = token_span(r);
-    Str path;
+    Str path = {0};
     if (!read_name(r, "a leaf", &path)) return false;
     uint64_t index = 0;
     if (!map_get(&r->g->leaf_paths, path, &index))
@@ -241,7 +242,7 @@ static bool read_leaf_name(Reader *r, uint32_t *out) {
 // The run-time axis, declared before, of which another is a second role.
 static bool read_same_as(Reader *r, AxisId *out) {
     Span span = token_span(r);
-    Str name;
+    Str name = {0};
     if (!read_name(r, "the axis's name", &name)) return false;
     *out = graph_axis_find(r->g, name);
     if (out->i != 0 && graph_axis_at(r->g, *out)->runtime) return true;
@@ -251,7 +252,7 @@ static bool read_same_as(Reader *r, AxisId *out) {
 // axis = "axis" NAME "=" (INTEGER | "?") ["runtime" ["of" NAME]]
 static bool read_axis_line(Reader *r) {
     Span span = token_span(r);
-    Str name;
+    Str name = {0};
     if (!read_name(r, "the axis's name", &name) || !expect_mark(r, '=')) return false;
     if (name.len == 0) return diag_error(r->diag, span, "the axis has no name");
     if (graph_axis_find(r->g, name).i)
@@ -467,7 +468,7 @@ static bool read_value_line(Reader *r) {
 
 static bool read_output_line(Reader *r) {
     Span span = token_span(r);
-    Str name;
+    Str name = {0};
     ValueId value;
     if (!read_name(r, "the output's name", &name) || !expect_mark(r, '=') ||
         !read_value(r, &value))
@@ -507,7 +508,7 @@ bool graph_read(Diag *diag, Arena *arena, uint32_t file, Graph **out) {
     if (r.text.len >= UINT32_MAX)
         return diag_error(diag, (Span){file, 0, 0}, "the graph is too large");
     next(&r);
-    Str name;
+    Str name = {0};
     if (!accept_name(&r, "graph")) return expected(&r, "'graph'");
     if (!read_name(&r, "the graph's name", &name)) return false;
     r.g = graph_new(arena, name);

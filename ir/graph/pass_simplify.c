@@ -124,9 +124,9 @@ static bool row_matches(const SimplifyRow *row, const Term *t) {
 
 static ValueId term_rewrite(Simplifier *s, const Term *t) {
     const SimplifyRow *const tables[] = {simplify_view_rows, simplify_algebra_rows,
-                                         simplify_sum_rows};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        for (const SimplifyRow *row = tables[i]; row->apply; row++) {
+                                         simplify_sum_rows, NULL};
+    for (const SimplifyRow *const *table = tables; *table; table++) {
+        for (const SimplifyRow *row = *table; row->apply; row++) {
             if (!row_matches(row, t)) continue;
             ValueId r = row->apply(s, t);
             if (r.i) return simplify_fit(s, t, r, t->axes, t->rank);

@@ -217,9 +217,9 @@ TileKernels *lower_order(Lower *w) {
     read.stride[dim] = row_stride(w->graph, v->in[0], 0);
     TileAccess write = tile_access(lower_argument(w, list, DTYPE_I32, rows));
     write.stride[dim] = 1;
-    TileSorted sorted = {.key = tile_load(p, read, v->span),
-                         .x = tile_index(p, place_of(w, v, dim), v->span),
-                         .groups = graph_extent(w->graph, v->attr.along[0])};
+    TileSorted sorted = {.groups = graph_extent(w->graph, v->attr.along[0])};
+    sorted.x = tile_index(p, place_of(w, v, dim), v->span);
+    sorted.key = tile_load(p, read, v->span);
     tile_sort(p, write, sorted, v->span);
     TileKernels *out = arena_new(w->arena, TileKernels);
     out->kernels = arena_new(w->arena, TileKernel);

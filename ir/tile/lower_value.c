@@ -153,9 +153,10 @@ static TileId lower_roll(Lower *w, ValueId v, Point at) {
     int64_t n = graph_extent(w->graph, axis), by = ((value->attr.amount % n) + n) % n;
     if (by == 0) return load(w, value->in[0], at);
     Shifted head = shifted(w, v, by), tail = shifted(w, v, by - n);
-    head.lo = 0, head.hi = tail.lo = n - by, tail.hi = n;
-    return map2(w, OP_ADD, load_shifted(w, head, at), load_shifted(w, tail, at),
-                value->span);  // one of them is 0
+    head.hi = tail.lo = n - by;
+    tail.hi = n;
+    TileId x = load_shifted(w, head, at), y = load_shifted(w, tail, at);  // one of them is 0
+    return map2(w, OP_ADD, x, y, value->span);
 }
 
 static TileId lower_window(Lower *w, ValueId v, Point at) {

@@ -443,8 +443,8 @@ static double live_pairs(const TileProgram *p) {
                                         : band_pairs(&p->band, m->extent, n->extent);
         return dealt < 0 ? pairs : pairs / (double)p->dims[dealt].extent;
     }
-    double whole = (double)(m->extent / m->tile), tile = (double)m->tile,
-           rest = (double)(m->extent % m->tile);
+    int64_t tiles = m->extent / m->tile;
+    double whole = (double)tiles, tile = (double)m->tile, rest = (double)(m->extent % m->tile);
     return whole * tile * (tile + 1) / 2 + rest * (rest + 1) / 2;
 }
 

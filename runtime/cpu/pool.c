@@ -169,10 +169,12 @@ static void run_piece(const Pool *pool, const Job *job, uint32_t part, uint32_t 
     uint32_t parts = shares_of(job->number) * pieces_of(job->number);
     int64_t tasks[2] = {cut(job->n, part, parts), cut(job->n, part + 1, parts)};
     if (tasks[0] == tasks[1]) return;
-    if (job->kernel)
+    if (job->kernel) {
         run_kernel(pool, job, tasks, thread);
-    else
-        job->fn(job->context, tasks[0], tasks[1], thread);
+        return;
+    }
+    ASSERT(job->fn);
+    job->fn(job->context, tasks[0], tasks[1], thread);
 }
 
 // Begins a piece of the share; false if there are no more, or the job is over.
@@ -226,9 +228,9 @@ static bool ask_ahead(Pool *pool, uint32_t thread, Asked *asked) {
     size_t most = part < AHEAD_MOST ? part : AHEAD_MOST;
     if (!data || asked->done >= most) return false;
     const unsigned char *at = data + thread * part + asked->done;
-    for (int i = 0; i < AHEAD_LINES; i++)
+    for (size_t i = 0; i < AHEAD_LINES; i++)
         __builtin_prefetch(at + i * CACHE_LINE, 0, 2);
-    asked->done += AHEAD_LINES * CACHE_LINE;
+    asked->done += (size_t)AHEAD_LINES * CACHE_LINE;
     return true;
 }
 
