@@ -13,7 +13,7 @@ bool cmd_import(Cli *cli) {
                              .out = o->output,
                              .seed = o->seed,
                              .watch = conversion_watch(cli, &c, "importing")};
-    MapReport report;
+    MapReport report = {0};
     bool good = mapping_import(&cli->diag, &request, &report);
     progress_end(&c.progress);
     sharded_close(&from);

@@ -204,8 +204,10 @@ static bool optimize_one(Elaboration *e, const Closure *f, const OptimizerReques
     Str path = leaf->path;
     PathScope scope = {.prefix = path_join(e->arena, STR("optim"), path)};
     uint32_t errors = e->diag->error_count, updates = e->graph->updates.len;
+    PathScope *outer = e->path;
     e->path = &scope;
     (void)elaborate_apply(e, f, args, names, count);
+    e->path = outer;
     if (e->diag->error_count > errors) return false;
     for (uint32_t u = updates; u < e->graph->updates.len; u++) {
         if (e->graph->updates.ptr[u].leaf == r->leaves[i]) return true;

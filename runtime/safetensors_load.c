@@ -48,10 +48,10 @@ static bool bad_element(Diag *diag, const TensorFile *file, const PlanTensor *as
 // two.
 static bool fits(DType type, double x) {
     switch (type) {
-    case DTYPE_I32: return x >= -0x1p31 && x < 0x1p31;
-    case DTYPE_I64: return x >= -0x1p63 && x < 0x1p63;
-    case DTYPE_U8: return x >= 0 && x < 0x1p8;
-    case DTYPE_U16: return x >= 0 && x < 0x1p16;
+    case DTYPE_I32: return x >= INT32_MIN && x <= INT32_MAX;
+    case DTYPE_I64: return x >= (double)INT64_MIN && x < -(double)INT64_MIN;
+    case DTYPE_U8: return x >= 0 && x <= UINT8_MAX;
+    case DTYPE_U16: return x >= 0 && x <= UINT16_MAX;
     case DTYPE_BOOL: return x == 0 || x == 1;
     case DTYPE_F32:
     case DTYPE_BF16:

@@ -59,7 +59,7 @@ static void keep_one_run(Lower *w, TileRole role) {
         i = end;
     }
     for (uint32_t i = 0; i < n; i++)
-        if (axes[i].role == role && (i < best || i >= best_end)) axes[i].role = DIM_GRID;
+        if ((i < best || i >= best_end) && axes[i].role == role) axes[i].role = DIM_GRID;
 }
 
 static void set_tile(Lower *w, TileRole role, int64_t wanted, int64_t otherwise) {
