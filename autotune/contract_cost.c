@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "ir/tile/tile_access.h"
 
 enum {
@@ -120,8 +121,6 @@ static const TileOp *dot_of(const TileProgram *p) {
     BUG("a LOOP program without a dot");
 }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // Groups of rows: each has about as many as the others. A quarter more, so that most find room
 // in one tile: another one would copy all cols again for a few rows. Of so few that cols stream
 // nothing is copied, and most tiles would be empty.
@@ -130,9 +129,9 @@ static void share_groups(const TileProgram *p, ContractShape *c, int m) {
         if (p->ops.ptr[i].kind != TILE_LIMIT) continue;
         bool of_rows = p->ops.ptr[i].over >> m & 1;
         int64_t *shared = of_rows ? &c->m : &c->k, groups = c->points;
-        int64_t mean = (*shared + groups - 1) / groups;
+        int64_t mean = ceil_div(*shared, groups);
         bool few = of_rows && mean < THIN_ROWS;
-        *shared = few ? mean : least(*shared, (mean * 5 / 4 + UNIT - 1) / UNIT * UNIT);
+        *shared = few ? mean : int_min(*shared, round_up(mean * 5 / 4, UNIT));
         if (!of_rows) c->inner_k = c->k;
     }
 }
@@ -473,7 +472,7 @@ double contract_cost(const ContractShape *whole, const Schedule *schedule) {
     t.pack_a = contract_copies_rows(c, pair) || s->pack_a == 1;
     if (pair > 1) pairs_count(c, s);
     t.pack_b = !t.dot_form && (b_must_be_packed(c) || s->pack_b == 1);
-    Tiles tiles = {.m = (c->m + s->mc - 1) / s->mc, .n = (c->n + s->nc - 1) / s->nc};
+    Tiles tiles = {.m = ceil_div(c->m, s->mc), .n = ceil_div(c->n, s->nc)};
     double last_rows = (double)c->m - (double)(tiles.m - 1) * rows,
            last_cols = (double)c->n - (double)(tiles.n - 1) * cols;
     // Only those that there are.

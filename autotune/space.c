@@ -7,6 +7,7 @@
 
 #include "autotune/contract_cost.h"
 #include "autotune/cuda_space.h"
+#include "base/integer.h"
 
 enum {
     MOST_CONTRACT = 56,
@@ -49,8 +50,8 @@ static void choice_add(Choices *choices, int64_t value, int64_t most) {
 }
 
 static int64_t parts_of(int64_t extent, int64_t parts, int64_t unit) {
-    int64_t units = (extent + unit - 1) / unit;
-    return (units + parts - 1) / parts * unit;
+    int64_t units = ceil_div(extent, unit);
+    return ceil_div(units, parts) * unit;
 }
 
 // ---- contractions
@@ -150,7 +151,7 @@ static bool block_fits(const ContractShape *c, int64_t mr, int64_t nv) {
 static void candidates_of_blocks(Space *s) {
     static const int32_t rows[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 14};
     const ContractShape *c = s->c;
-    int64_t wide = (c->n + c->lanes - 1) / c->lanes, enough = c->registers * 5 / 8;
+    int64_t wide = ceil_div(c->n, c->lanes), enough = c->registers * 5 / 8;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int32_t mr = rows[i] < c->m ? rows[i] : (int32_t)c->m;
         if (c->m <= VERY_FEW_ROWS && c->m % mr != 0) continue;

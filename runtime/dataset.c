@@ -2,6 +2,7 @@
 #include "runtime/dataset.h"
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "base/rng.h"
 
 static uint32_t token_in(const DatasetFile *f, int64_t i) {
@@ -109,7 +110,7 @@ void dataset_sample(const Dataset *data, SampleKey key, const Batch *batch) {
 }
 
 int64_t dataset_window_count(const Dataset *data, int64_t context) {
-    return (data->count - 1 + context - 1) / context;
+    return ceil_div(data->count - 1, context);
 }
 
 int64_t dataset_windows(const Dataset *data, int64_t first, const Batch *batch) {

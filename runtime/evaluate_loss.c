@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/integer.h"
 #include "runtime/names.h"
 
 typedef struct {
@@ -65,7 +66,7 @@ bool evaluate_loss(Diag *diag, Session *s, const Dataset *data, const EvaluateOp
     Evaluator e = {.diag = diag, .session = s, .data = data};
     if (!prepare(&e)) return false;
     int64_t count = dataset_window_count(data, e.io.context), rows = e.io.rows;
-    int64_t most = (options->window_max + rows - 1) / rows * rows;
+    int64_t most = round_up(options->window_max, rows);
     if (most && most < count) count = most;
     double sum = 0, before = clock_seconds();
     if (!sum_losses(&e, options, count, &sum)) return false;

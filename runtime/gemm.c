@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 
 #ifdef STRATA_HAVE_DNNL
 #include <dlfcn.h>
@@ -80,9 +81,6 @@ static void run_block(const Block *block) {
 
 #endif
 
-static int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
-static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
-
 // Task: (batch 0, batch 1, row block, column block), the last fastest.
 static void run_task(const GemmJob *job, int64_t task) {
     const PlanGemm *g = job->gemm;
@@ -93,8 +91,8 @@ static void run_task(const GemmJob *job, int64_t task) {
     int64_t i = task / g->batch[1], j = task % g->batch[1];
     Block block = {
         .gemm = g,
-        .rows = least(BLOCK_ROWS, g->m - row),
-        .columns = least(BLOCK_COLUMNS, g->n - column),
+        .rows = int_min(BLOCK_ROWS, g->m - row),
+        .columns = int_min(BLOCK_COLUMNS, g->n - column),
         .a = job->a + i * g->stride_a[0] + j * g->stride_a[1] +
              row * (g->transpose_a ? 1 : g->lda),
         .b = job->b + i * g->stride_b[0] + j * g->stride_b[1] +

@@ -3,8 +3,9 @@
 // Scores of a step are in registers, and as operands of the sums they stay there.
 #include "codegen/cuda/attend.h"
 
-static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
-static int64_t own_tiles(const CudaAttend *a) { return parts(a->shape.own, a->tiles.own); }
+#include "base/integer.h"
+
+static int64_t own_tiles(const CudaAttend *a) { return ceil_div(a->shape.own, a->tiles.own); }
 
 static int side_bytes(const CudaAttend *a, bool own) {
     return (int)dtype_bytes(a->type) *
@@ -99,7 +100,7 @@ static void walk_print(const CudaAttend *a) {
     int other = a->tiles.other;
     const char *place = place_of(a, "own_first");
     Str first = STR("0"),
-        count = str_printf(w->arena, "%lld", (long long)parts(last + 1, other));
+        count = str_printf(w->arena, "%lld", (long long)ceil_div(last + 1, other));
     if (a->shape.has_hi) {
         cuda_line(w, "const int least = %s - (%lld);", place, (long long)a->shape.hi);
         first = str_printf(w->arena, "(least > 0 ? least : 0) / %d", other);

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/integer.h"
 #include "codegen/cuda/best.h"
 #include "codegen/cuda/loop_cp_choice.h"
 
@@ -18,8 +19,6 @@ enum {
 };
 
 static int least(int x, int y) { return x < y ? x : y; }
-static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
-
 int attend_tile_bytes(const AttendShape *s, const AttendTiles *t) {
     return s->bytes * (t->own * s->own_width + t->stages * t->other * s->other_width);
 }
@@ -95,7 +94,7 @@ static int64_t steps_of(const AttendShape *s, const AttendTiles *t, int64_t firs
     if (s->has_hi && first - s->hi > from) from = first - s->hi;
     if (s->has_lo && first + t->own - 1 - s->lo < to) to = first + t->own - 1 - s->lo;
     if (to < from) return 0;
-    return parts((to / t->other - from / t->other + 1) * s->serial, s->parts);
+    return ceil_div((to / t->other - from / t->other + 1) * s->serial, s->parts);
 }
 
 // Bytes that a step moves through shared memory. Each thread reads what it multiplies by FMA;
@@ -131,7 +130,7 @@ double attend_cycles(const AttendShape *s, const AttendTiles *t) {
     double enough = s->bytes == 4 ? 8 : 4;
     double slower = step * fmax(enough / warps, 1) + wait;
     double ends = (double)t->own * (s->own_width + s->sum_width) / 8;
-    double blocks = (double)parts(s->own, t->own), points = (double)s->points / card->blocks;
+    double blocks = (double)ceil_div(s->own, t->own), points = (double)s->points / card->blocks;
     double busy = points * (steps * step + blocks * ends);
     double waiting = points * (steps * slower + blocks * (ends + 1500)) / attend_resident(s, t);
     return start + fmax(fmax(busy, waiting), longest * slower + ends + 1500);

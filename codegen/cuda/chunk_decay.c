@@ -4,6 +4,7 @@
 // after s to the end of the first half times that from the beginning of the second to t, and
 // the sum a plain product of operands times these factors.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/chunk.h"
 
 typedef struct {
@@ -15,10 +16,8 @@ typedef struct {
     bool scores, over_t;
 } Decayed;
 
-static int64_t parts(int64_t x, int64_t part) { return (x + part - 1) / part; }
-
 // Halves of a tile, the last of which may have fewer tokens.
-static int64_t halves_of(const Chunk *c, int half) { return parts(c->tile, half); }
+static int64_t halves_of(const Chunk *c, int half) { return ceil_div(c->tile, half); }
 
 // ---- within blocks
 
@@ -139,7 +138,7 @@ static void halves_print(const Decayed *d) {
     long long tile = (long long)c->tile, width = (long long)chunk_extent(c, d->width);
     ChunkUnits u = {.un = 1};
     if (!d->scores) u = chunk_units(16, width * (halves_of(c, 16) / 2));
-    long long cols = (long long)parts(width, (int64_t)8 * u.un);
+    long long cols = (long long)ceil_div(width, (int64_t)8 * u.un);
     cuda_open(w, "NO_UNROLL for (int bits = 4; 1 << bits < %lld; bits++)", tile);
     cuda_line(w, "const int half = 1 << bits;");
     factor_print(d);
@@ -158,7 +157,7 @@ static void halves_print(const Decayed *d) {
     else
         cuda_line(w, "const int col = unit %% %lld * %d;", cols, 8 * u.un);
     cuda_line(w, "float sums[1][%d][4] = {};", u.un);
-    Str range = str_printf(w->arena, "0, %lld", (long long)parts(width, 8) * 8);
+    Str range = str_printf(w->arena, "0, %lld", (long long)round_up(width, 8));
     if (!d->scores) range = d->over_t ? STR("behind, behind + half") : STR("before, behind");
     cuda_line(w, "unit_multiply<%s>(sums, row, col, %.*s, left, right);",
               c->exact ? "true" : "false", STR_ARG(range));

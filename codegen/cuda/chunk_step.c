@@ -1,6 +1,7 @@
 // chunk_step.c: CHUNK for CUDA: steps. All threads fill a room, or store: element by element,
 // or by products whose sums are in registers.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/chunk.h"
 #include "ir/tile/tile_access.h"
 
@@ -167,8 +168,6 @@ static Dots dots_of(const Chunk *c, const Target *t) {
     return d;
 }
 
-static int64_t parts(int64_t x, int64_t part) { return (x + part - 1) / part; }
-
 // The largest of which every warp has one, or else the smallest.
 ChunkUnits chunk_units(int64_t rows, int64_t cols) {
     enum { WARPS = 8 };
@@ -176,8 +175,8 @@ ChunkUnits chunk_units(int64_t rows, int64_t cols) {
     ChunkUnits u = {0};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && u.rows * u.cols < WARPS; i++) {
         int um = sizes[i][0], un = sizes[i][1];
-        u = (ChunkUnits){um, un, (int)parts(rows, (int64_t)16 * um),
-                         (int)parts(cols, (int64_t)8 * un)};
+        u = (ChunkUnits){um, un, (int)ceil_div(rows, (int64_t)16 * um),
+                         (int)ceil_div(cols, (int64_t)8 * un)};
     }
     return u;
 }
@@ -216,7 +215,7 @@ static void multiply_print(const Chunk *c, TileId dot, const ChunkUnits *u) {
     Arena *arena = c->w->arena;
     const TileOp *op = tile_op(c->p, dot);
     int over = only_dim(op->over), rows = 16 * u->um;
-    long long end = (long long)parts(chunk_extent(c, over), 8) * 8;
+    long long end = (long long)round_up(chunk_extent(c, over), 8);
     bool pairs = stands_at(c, op->in[0], c->m) && stands_at(c, op->in[0], c->n);
     Str from = STR("0"), to = str_printf(arena, "%lld", end);
     // A pair of a row t has no s behind it, one of a row s no t before it.
@@ -380,7 +379,7 @@ static void solve_others(Chunk *c, const TileOp *op, const ChunkUnits *u, bool t
     TileId v = {(uint32_t)(op - c->p->ops.ptr)};
     const ChunkValue *x = &c->value[v.i];
     ChunkScope s = chunk_scope(c);
-    long long blocks = (long long)parts(c->tile, 16) * 16;
+    long long blocks = (long long)round_up(c->tile, 16);
     cuda_open(w, transposed ? "if (block + 16 < %lld)" : "if (block > 0)", blocks);
     cuda_open(w, "NO_UNROLL for (int unit = warp; unit < %d; unit += CHUNK_WARPS)", u->cols);
     cuda_line(w, "const int col = unit * %d;", 8 * u->un);
@@ -405,9 +404,9 @@ static void solve_print(Chunk *c, TileId v) {
     const TileOp *op = tile_op(c->p, v);
     const ChunkValue *x = &c->value[v.i];
     bool transposed = op->way == WAY_TRANSPOSED;
-    int64_t cols = chunk_extent(c, x->col), blocks = parts(c->tile, 16);
+    int64_t cols = chunk_extent(c, x->col), blocks = ceil_div(c->tile, 16);
     ChunkUnits u = chunk_units(16, cols);
-    u = (ChunkUnits){1, u.un, 1, (int)parts(cols, (int64_t)8 * u.un)};
+    u = (ChunkUnits){1, u.un, 1, (int)ceil_div(cols, (int64_t)8 * u.un)};
     cuda_line(w, "__syncthreads();");
     cuda_line(w, "{");
     w->indent++;

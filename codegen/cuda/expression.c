@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/writer.h"
 #include "ir/tile/tile_access.h"
 
@@ -91,15 +92,12 @@ Str cuda_index(CudaWriter *w, const TileOp *op, const CudaPoint *at) {
                       llabs((long long)g->shift));
 }
 
-static int64_t clamp(int64_t x, int64_t least, int64_t most) {
-    return x < least ? least : x > most ? most : x;
-}
-
 static Str guard_text(CudaWriter *w, const TileGuard *g, const CudaPoint *at) {
     if (g->dim < 0) return (Str){0};
     int64_t extent = w->p->dims[g->dim].extent, parts = (extent - 1) / g->div + 1;
     int64_t most = g->mod < parts ? g->mod : parts;
-    int64_t lo = clamp(g->lo - g->shift, 0, most), hi = clamp(g->hi - g->shift, 0, most);
+    int64_t lo = int_clamp(g->lo - g->shift, 0, most),
+            hi = int_clamp(g->hi - g->shift, 0, most);
     if (lo >= hi) return STR("false");
     if (lo == 0 && hi == most) return (Str){0};
     Str part = index_part(w, g, at);
@@ -181,7 +179,7 @@ Str cuda_address(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) 
 Str cuda_access_condition(CudaWriter *w, const TileOp *op, const CudaPoint *at, Str row) {
     Str guard = cuda_guard(w, &op->access, at);
     if (!has_row_number(op)) return guard;
-    int64_t count = clamp(op->index_count, 0, INT32_MAX);
+    int64_t count = int_clamp(op->index_count, 0, INT32_MAX);
     return both(
         w, guard,
         str_printf(w->arena, "(u32)%.*s < %lldU", STR_ARG(factor(w, row)), (long long)count));

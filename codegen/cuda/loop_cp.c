@@ -10,6 +10,7 @@
 #include "codegen/cuda/loop_cp.h"
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/loop_epilogue.h"
 #include "ir/tile/tile_access.h"
 
@@ -62,14 +63,14 @@ static bool tiles_choose(Cp *c) {
     return refuse(c, reason ? reason : "its knobs do not go together");
 }
 
-static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
 static bool shares_rows(const Cp *c) { return c->limited == c->m; }
 // Of a point, or of all that share rows.
 static int64_t tiles_m(const Cp *c) {
-    return shares_rows(c) ? cp_row_tiles(&c->shape, &c->tiles) : parts(c->shape.m, c->tiles.bm);
+    return shares_rows(c) ? cp_row_tiles(&c->shape, &c->tiles)
+                          : ceil_div(c->shape.m, c->tiles.bm);
 }
-static int64_t tiles_n(const Cp *c) { return parts(c->shape.n, c->tiles.bn); }
-static int64_t steps(const Cp *c) { return parts(c->shape.k, c->tiles.bk); }
+static int64_t tiles_n(const Cp *c) { return ceil_div(c->shape.n, c->tiles.bn); }
+static int64_t steps(const Cp *c) { return ceil_div(c->shape.k, c->tiles.bk); }
 
 static bool is_in_range(const Cp *c) {
     const int64_t most = INT32_MAX / 4;

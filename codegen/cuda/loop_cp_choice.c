@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/integer.h"
 #include "codegen/cuda/best.h"
 
 enum {
@@ -21,11 +22,10 @@ const CudaCard *cuda_card(IsaLevel arch) {
 }
 
 static int least(int x, int y) { return x < y ? x : y; }
-static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
 static int element_bytes(const CpShape *s) { return cp_is_mma(s) ? 2 : 4; }
 // Of one point, if all have about as much.
-static int64_t own_m(const CpShape *s) { return parts(s->m, s->sharing_m); }
-static int64_t own_k(const CpShape *s) { return parts(s->k, s->sharing_k); }
+static int64_t own_m(const CpShape *s) { return ceil_div(s->m, s->sharing_m); }
+static int64_t own_k(const CpShape *s) { return ceil_div(s->k, s->sharing_k); }
 
 // Where points share the rows, each may end with a part of a tile.
 int64_t cp_row_tiles(const CpShape *s, const CpTiles *t) {
@@ -141,9 +141,9 @@ double cp_memory_bytes(IsaLevel arch) { return cuda_card(arch)->memory_bytes; }
 double cp_cycles(const CpShape *s, const CpTiles *t) {
     const double start = 3000, latency = 900, least_step = 100;
     const CudaCard *card = cuda_card(s->arch);
-    double steps = (double)parts(own_k(s), t->bk), warps = cp_warps(t);
+    double steps = (double)ceil_div(own_k(s), t->bk), warps = cp_warps(t);
     double blocks =
-        (double)s->points * (double)parts(own_m(s), t->bm) * (double)parts(s->n, t->bn);
+        (double)s->points * (double)ceil_div(own_m(s), t->bm) * (double)ceil_div(s->n, t->bn);
     double epilogue = (double)t->bm * t->bn * (1 + s->stored_bytes + 2 * (t->warps_k - 1)) / 48;
     double busy = steps * step_cycles(s, t) + epilogue;
     // Alone, a block waits for its loads and barriers, and few warps do not fill the pipelines.

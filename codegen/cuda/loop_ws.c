@@ -5,6 +5,7 @@
 #include "codegen/cuda/loop_ws.h"
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/loop_epilogue.h"
 
 // ---- names
@@ -38,7 +39,7 @@ static bool is_grid(const Ws *s, uint32_t d) {
 static void blank_line(CudaWriter *w) { strbuf_addc(&w->text, '\n'); }
 
 static long long parts(int64_t extent, int64_t part) {
-    return (long long)((extent + part - 1) / part);
+    return (long long)ceil_div(extent, part);
 }
 
 static void constants_print(const Ws *s) {

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/integer.h"
 #include "codegen/cuda/best.h"
 
 enum {
@@ -64,8 +65,6 @@ const char *ws_illegal(const WsShape *s, const WsTiles *t) {
 
 // ---- estimate
 
-static int64_t parts(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
-
 static double step_cycles(const WsTiles *t) {
     const double l2_bytes = 46, latency = 1200;  // bytes a cycle and multiprocessor; cycles
     double bm = t->bm, bn = t->bn, rows = bm / 64;
@@ -79,9 +78,9 @@ static double step_cycles(const WsTiles *t) {
 double ws_cycles(const WsShape *s, const WsTiles *t) {
     const double memory_bytes = 2450;  // bytes a cycle, of the whole GPU
     double start = t->cluster > 1 ? 3600 : 3000;
-    double steps = (double)parts(s->k, WS_TILE_K);
-    double tiles =
-        (double)s->points * (double)parts(s->m, ws_height(t)) * (double)parts(s->n, t->bn);
+    double steps = (double)ceil_div(s->k, WS_TILE_K);
+    double tiles = (double)s->points * (double)ceil_div(s->m, ws_height(t)) *
+                   (double)ceil_div(s->n, t->bn);
     int at_once = WS_BLOCKS / t->cluster;
     double waves = ceil(tiles / at_once);
     double store = ws_staged(s, t) ? 1 : 1.5, products = steps * step_cycles(t);
@@ -128,7 +127,7 @@ static bool fits_wish(int value, int wanted) { return wanted == 0 || wanted == v
 
 static void choice_of_rows(Choice *c, WsTiles t) {
     const WsTiles *wanted = &c->wanted;
-    int widest = (int)(c->shape->n < 256 ? parts(c->shape->n, 16) * 16 : 256);
+    int widest = (int)(c->shape->n < 256 ? round_up(c->shape->n, 16) : 256);
     for (int cluster = 1; cluster <= 2; cluster++) {
         if (!fits_wish(cluster, wanted->cluster)) continue;
         // A lone row of tiles has nothing to share.

@@ -1,6 +1,7 @@
 // loop_ws_plan.c: see loop_ws.h. A contraction is for LOOP_WS if the copy engine can fetch both
 // operands as they lie: dense along k or along m or n, everything else in steps of 16 bytes.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/loop_ws.h"
 
 enum { STEP = 8 };  // elements of 16 bits in the 16 bytes that strides are multiples of
@@ -19,8 +20,6 @@ static bool refuse(const CudaWriter *w, const char *reason) {
 static bool strides_well(const TensorAxis *axis) {
     return axis->extent == 1 || (axis->stride > 0 && axis->stride % STEP == 0);
 }
-
-static int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
 // Adds a dimension of the program, as part of the last one of the map if it lies inside it.
 static const char *tensor_extend(WsTensor *t, int d, const TensorAxis *axis) {
@@ -48,7 +47,7 @@ static const char *tensor_find(const TileProgram *p, const TileAccess *access,
                               .extent = {axes[0].extent, axes[1].extent},
                               .stride = {1, axes[1].stride},
                               .swizzle = 128}};
-    if (axes[1].extent == 1) out->map.stride[1] = up_to(axes[0].extent, STEP);
+    if (axes[1].extent == 1) out->map.stride[1] = round_up(axes[0].extent, STEP);
     if (access->offset % STEP != 0) return "an access begins between multiples of 16 bytes";
     for (int d = 0; d < (int)p->dim_count; d++) {
         bool outer = k && d == k->outer_dim;
@@ -224,7 +223,7 @@ static const char *shape_find(Ws *s) {
         (WsShape){.points = 1,
                   .m = p->dims[s->m].extent,
                   .n = p->dims[s->n].extent,
-                  .k = s->steps.outer > 1 ? s->steps.outer * up_to(s->steps.inner, WS_TILE_K)
+                  .k = s->steps.outer > 1 ? s->steps.outer * round_up(s->steps.inner, WS_TILE_K)
                                           : s->steps.inner,
                   .across_b = s->b.across};
     for (uint32_t d = 0; d < p->dim_count; d++)

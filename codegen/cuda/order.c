@@ -8,6 +8,7 @@
 // So nothing is added by several blocks, and an order is the same in every run. The last block
 // has the rows of no group.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/writer.h"
 
 enum { WARPS = 32, UNROLLED = 8 };
@@ -71,7 +72,7 @@ static void rows_print(const Order *o) {
 bool cuda_order(CudaWriter *w) {
     const TileProgram *p = w->p;
     const int64_t threads = (int64_t)WARPS * 32;
-    int64_t rows = p->dims[0].extent, part = (rows + threads - 1) / threads * 32;
+    int64_t rows = p->dims[0].extent, part = ceil_div(rows, threads) * 32;
     Order o = {.w = w, .sort = &p->ops.ptr[p->ops.len - 1], .at = {.at = {STR("r")}}};
     ASSERT(o.sort->kind == TILE_SORT);
     o.key = tile_op(p, o.sort->in[0]);

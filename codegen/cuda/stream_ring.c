@@ -6,6 +6,7 @@
 // a part; one thread, a part behind, then asks for that part of the block's next row. So copies
 // are under way while the block computes, and a block stays for many rows.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/cuda/stream.h"
 
 enum { RING_ALIGN = 128, MOST_PARTS = 16 };
@@ -46,7 +47,7 @@ bool ring_plan(Stream *s) {
         if (!comes_by_ring(s, i)) continue;
         int64_t bytes =
             (int64_t)dtype_bytes(plan->p->args.ptr[stream_op(s, i)->access.arg].type);
-        int64_t row = (cols * bytes + RING_ALIGN - 1) / RING_ALIGN * RING_ALIGN;
+        int64_t row = round_up(cols * bytes, RING_ALIGN);
         // What finds no place is loaded by every pass.
         if (s->ring.bytes + row > most) continue;
         s->ring.place[i] = s->ring.bytes;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 
 // Steps [first, last]; not used: no step touches it.
 typedef struct {
@@ -178,9 +179,7 @@ static uint32_t taken_collect(const Planner *p, uint32_t leader, Taken *out) {
     return count;
 }
 
-static int64_t aligned(int64_t offset) {
-    return (offset + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
-}
+static int64_t aligned(int64_t offset) { return round_up(offset, MEMORY_ALIGNMENT); }
 
 // The aligned offset whose hole is smallest; behind everything if no hole is wide enough.
 static int64_t offset_choose(const Taken *taken, uint32_t count) {

@@ -13,6 +13,7 @@
 // product of all decays. dS, from the last segment to the first, likewise.
 //
 // A product M S stands at the rows of M: S changes between d and c, so two segments are a step.
+#include "base/integer.h"
 #include "ir/tile/lower_linear.h"
 
 enum { MOST_GRID = 4 };  // dimensions: a join has five others, and parts
@@ -21,7 +22,7 @@ int64_t linear_segments(const Lower *w) {
     LinearOperands in = linear_operands(w->graph, lower_member(w));
     if (graph_value(w->graph, in.v)->rank > MOST_GRID + 2) return 1;
     int64_t tokens = graph_extent(w->graph, in.time), tile = linear_tile(w, tokens);
-    int64_t tiles = (tokens + tile - 1) / tile, wanted = w->schedule->segments;
+    int64_t tiles = ceil_div(tokens, tile), wanted = w->schedule->segments;
     int64_t count = (wanted < tiles ? wanted : tiles) / 2 * 2;
     return count > 1 ? count : 1;
 }

@@ -4,6 +4,7 @@
 // whose sums a second program adds up in a fixed order. Without any reduction, rows and cols
 // that lie densely become one tiled dimension.
 #include "base/check.h"
+#include "base/integer.h"
 #include "ir/tile/lower.h"
 
 enum {
@@ -171,7 +172,7 @@ static int64_t rows_ahead(const Lower *w) {
         all += arg->elements * (int64_t)dtype_bytes(arg->type);
     }
     bool worthwhile = all >= FAR_BYTES && row <= LONG_ROW_BYTES;
-    return worthwhile ? (AHEAD_BYTES + row - 1) / row : 0;
+    return worthwhile ? ceil_div(AHEAD_BYTES, row) : 0;
 }
 
 static void set_knobs(Lower *w) {

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "ir/graph/grouped.h"
 #include "ir/tile/lower.h"
 
@@ -136,14 +137,11 @@ static TileId load_shifted(Lower *w, Shifted s, Point at) {
     return tile_load(w->program, access, value->span);
 }
 
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // For all i where both exist.
 static TileId load_moved(Lower *w, Shifted s, Point at) {
     int64_t extent = graph_extent(w->graph, s.own), length = graph_extent(w->graph, s.walked);
-    s.lo = most(0, -s.shift);
-    s.hi = least(length, extent - s.shift);
+    s.lo = int_max(0, -s.shift);
+    s.hi = int_min(length, extent - s.shift);
     return load_shifted(w, s, at);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "ir/tile/tile_access.h"
 
 // ---- names
@@ -425,13 +426,13 @@ int tile_dealt_to(const TileProgram *p) {
 
 int64_t tile_chunks(const TileProgram *p) {
     const TileDim *m = &p->dims[tile_dim_of(p, DIM_M)];
-    return (m->extent + m->tile - 1) / m->tile;
+    return ceil_div(m->extent, m->tile);
 }
 
 int64_t tile_walked(const TileProgram *p) {
     int dealt = tile_dealt_to(p);
     int64_t segments = dealt < 0 ? 1 : p->dims[dealt].extent;
-    return (tile_chunks(p) + segments - 1) / segments;
+    return ceil_div(tile_chunks(p), segments);
 }
 
 // Pairs of m and n that exist.

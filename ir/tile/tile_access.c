@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/integer.h"
 
 bool tile_op_accesses(TileOpKind kind) {
     return kind == TILE_LOAD || kind == TILE_GATHER || tile_op_writes(kind);
@@ -53,8 +54,8 @@ int64_t tile_dim_tiles(const TileProgram *p, uint32_t d) {
     case DIM_M:
     case DIM_N:
         if (p->skeleton == TILE_CHUNK) return 1;
-        return (dim->extent + dim->tile - 1) / dim->tile;
-    case DIM_COL: return (dim->extent + dim->tile - 1) / dim->tile;
+        return ceil_div(dim->extent, dim->tile);
+    case DIM_COL: return ceil_div(dim->extent, dim->tile);
     }
     BUG("role %d", (int)dim->role);
 }

@@ -27,6 +27,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/integer.h"
 #include "runtime/cpu/cpu.h"
 
 enum {
@@ -323,7 +324,7 @@ static void job_run(Pool *pool, Job job) {
     ASSERT(!pool->busy);
     pool->busy = true;
     uint32_t shares = job.n < pool->threads ? (uint32_t)job.n : pool->threads;
-    uint32_t pieces = pieces_for((job.n + shares - 1) / shares);
+    uint32_t pieces = pieces_for(ceil_div(job.n, shares));
     job.number = next_number(pool) + (shares << PIECES_BITS) + pieces;
     atomic_store_explicit(&a->fn, job.fn, memory_order_relaxed);
     atomic_store_explicit(&a->context, job.context, memory_order_relaxed);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/integer.h"
 #include "base/map.h"
 #include "runtime/cpu/cpu.h"
 #include "runtime/gemm.h"
@@ -186,7 +187,7 @@ static void copy_blocks(void *context, int64_t begin, int64_t end, uint32_t thre
 }
 
 static void copy(Session *s, CopyJob job) {
-    pool_run(s->pool, (job.bytes + COPY_BLOCK - 1) / COPY_BLOCK, copy_blocks, &job);
+    pool_run(s->pool, ceil_div(job.bytes, COPY_BLOCK), copy_blocks, &job);
 }
 
 // Is sharing the kernel out more work than the kernel?
