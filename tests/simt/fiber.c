@@ -2,7 +2,6 @@
 // kernel for the signal mask each time and is ten times slower.
 #include "tests/simt/fiber.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -49,9 +48,6 @@ void fiber_switch(Fiber *from, const Fiber *to) { fiber_switch_stack(&from->at, 
 
 #else
 
-#include <stdlib.h>
-#include <ucontext.h>
-
 // makecontext passes ints only.
 static void fiber_first(unsigned run_high, unsigned run_low, unsigned high, unsigned low) {
     uintptr_t code = (uintptr_t)((uint64_t)run_high << 32 | run_low);
@@ -61,26 +57,16 @@ static void fiber_first(unsigned run_high, unsigned run_low, unsigned high, unsi
 }
 
 void fiber_init(Fiber *f, void *stack, size_t bytes, void (*run)(void *), void *argument) {
-    // The context lies at the low end of the stack, where it lives as long as the stack does.
-    ucontext_t *context = stack;
-    getcontext(context);
-    size_t head = (sizeof *context + 63) / 64 * 64;
-    context->uc_stack.ss_sp = (char *)stack + head;
-    context->uc_stack.ss_size = bytes - head;
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = stack;
+    f->context.uc_stack.ss_size = bytes;
     uintptr_t code;
     memcpy(&code, &run, sizeof code);
     uint64_t a = code, b = (uintptr_t)argument;
-    makecontext(context, (void (*)(void))fiber_first, 4, (unsigned)(a >> 32), (unsigned)a,
+    makecontext(&f->context, (void (*)(void))fiber_first, 4, (unsigned)(a >> 32), (unsigned)a,
                 (unsigned)(b >> 32), (unsigned)b);
-    f->at = context;
 }
 
-void fiber_switch(Fiber *from, const Fiber *to) {
-    ucontext_t here;
-    bool made = from->at;
-    if (!made) from->at = &here;
-    swapcontext(from->at, to->at);
-    if (!made) from->at = NULL;
-}
+void fiber_switch(Fiber *from, const Fiber *to) { swapcontext(&from->context, &to->context); }
 
 #endif

@@ -2,9 +2,17 @@
 #pragma once
 
 #include <stddef.h>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
 
+// While another one runs: its stack pointer, or all of it. It stays where it is.
 typedef struct {
-    void *at;  // its stack pointer, or its ucontext_t, while another one runs
+#if defined(__x86_64__)
+    void *at;
+#else
+    ucontext_t context;
+#endif
 } Fiber;
 
 // A fiber that will call run(argument) on this stack (of `bytes` bytes; its low end). `run`
