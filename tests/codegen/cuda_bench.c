@@ -117,14 +117,14 @@ static void case_run(CudaBench *b, const Simt *simt, uint32_t number) {
         c->check.limits(p, expected.data, limits.data);
     }
     tile_interpret(p, expected.data);
-    SimtArg args[MAX_ARGS];
+    SimtArg list[MAX_ARGS];
     for (uint32_t i = 0; i < p->args.len; i++)
-        args[i] = (SimtArg){str_copy(&arena, p->args.ptr[i].name).ptr, got.data[i],
+        list[i] = (SimtArg){str_copy(&arena, p->args.ptr[i].name).ptr, got.data[i],
                             (size_t)p->args.ptr[i].elements * dtype_bytes(p->args.ptr[i].type)};
+    SimtArgs args = {list, p->args.len};
     SimtSchedule one = {SIMT_RANDOM, SIMT_LATE, 1};
-    bool ok = b->quick || is_sanitized
-                  ? simt_launch(&b->bench->diag, simt, number, args, p->args.len, one)
-                  : simt_check(&b->bench->diag, simt, number, args, p->args.len);
+    bool ok = b->quick || is_sanitized ? simt_launch(&b->bench->diag, simt, number, args, one)
+                                       : simt_check(&b->bench->diag, simt, number, args);
     if (!ok) fail_diag(&b->bench->diag, b->kernels.ptr[number].text);
     for (uint32_t i = 0; i < p->args.len; i++)
         compare(c, &b->kernels.ptr[number], i,

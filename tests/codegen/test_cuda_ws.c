@@ -265,8 +265,9 @@ static void test_same_bits(void **state) {
     for (int i = 0; i < 96 * 200; i++)
         b[i] = bf16_of((float)(i * 53 % 103) / 50);
     for (uint32_t i = 0; i < TRIALS; i++) {
-        SimtArg args[] = {{"a", a, sizeof a}, {"b", b, sizeof b}, {"y", y[i], sizeof y[i]}};
-        assert_true(simt_launch(&f.bench.diag, simt, i, args, 3, (SimtSchedule){0}));
+        SimtArg list[] = {{"a", a, sizeof a}, {"b", b, sizeof b}, {"y", y[i], sizeof y[i]}};
+        SimtArgs args = {list, 3};
+        assert_true(simt_launch(&f.bench.diag, simt, i, args, (SimtSchedule){0}));
         assert_memory_equal(y[i], y[0], sizeof y[0]);
     }
     simt_close(simt);

@@ -138,21 +138,20 @@ static uint32_t tensor_of(OneKernel *k, const SimtArg *arg) {
     return n;
 }
 
-static void plan_of(OneKernel *k, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                    uint32_t count) {
-    ASSERT(count <= ARGS_MAX);
+static void plan_of(OneKernel *k, const Simt *simt, uint32_t kernel, SimtArgs args) {
+    ASSERT(args.len <= ARGS_MAX);
     Str cubin = simt->compiled[kernel].code.cubin;
     k->kernel = (PlanKernel){.name = STR("kernel"),
                              .object = cubin,
                              .hash = hash_bytes(cubin.ptr, cubin.len),
                              .tasks = 1,
                              .launch = simt->kernels[kernel].launch};
-    k->step = (PlanStep){STEP_LAUNCH, .args = k->steps_args, .arg_count = count};
+    k->step = (PlanStep){STEP_LAUNCH, .args = k->steps_args, .arg_count = args.len};
     k->entry = (PlanEntry){.name = STR("kernel"),
                            .steps = &k->step,
                            .step_count = 1,
                            .buffers = k->buffers,
-                           .buffer_count = count};
+                           .buffer_count = args.len};
     k->plan = (Plan){.model = STR("test"),
                      .target = str_printf(&k->arena, "cuda:%s", isa_level_text(simt->level)),
                      .tensors = k->tensors,
@@ -160,10 +159,10 @@ static void plan_of(OneKernel *k, const Simt *simt, uint32_t kernel, const SimtA
                      .kernel_count = 1,
                      .entries = &k->entry,
                      .entry_count = 1};
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < args.len; i++) {
+        const SimtArg *arg = &args.ptr[i];
         k->steps_args[i] = i;
-        k->buffers[i] =
-            (PlanBuffer){BUFFER_TENSOR, tensor_of(k, &args[i]), 0, (int64_t)args[i].bytes};
+        k->buffers[i] = (PlanBuffer){BUFFER_TENSOR, tensor_of(k, arg), 0, (int64_t)arg->bytes};
     }
 }
 
@@ -205,11 +204,10 @@ static bool run_twice(Diag *diag, OneKernel *k, Session *s) {
     return true;
 }
 
-bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                uint32_t count) {
+bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, SimtArgs args) {
     OneKernel k = {0};
     Session *s;
-    plan_of(&k, simt, kernel, args, count);
+    plan_of(&k, simt, kernel, args);
     bool ok = session_open(diag, &k.plan, 1, &s);
     if (ok) {
         ok = run_twice(diag, &k, s);
@@ -219,8 +217,8 @@ bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *ar
     return ok;
 }
 
-bool simt_launch(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                 uint32_t count, SimtSchedule schedule) {
+bool simt_launch(Diag *diag, const Simt *simt, uint32_t kernel, SimtArgs args,
+                 SimtSchedule schedule) {
     (void)schedule;
-    return simt_check(diag, simt, kernel, args, count);
+    return simt_check(diag, simt, kernel, args);
 }

@@ -111,16 +111,17 @@ static _Noreturn void give_up(const CuModule *m) {
     abort();
 }
 
+typedef struct {
+    CuModule *module;
+    Recorded *recorded;
+} Work;
+
 static void run_recorded(const void *description) {
-    struct {
-        CuModule *module;
-        Recorded *recorded;
-    } what;
-    memcpy(&what, description, sizeof what);
-    CuModule *m = what.module;
-    if (!simt_launch(&m->diag, what.recorded->simt, 0, what.recorded->args, m->pointers,
-                     (SimtSchedule){0}))
-        give_up(m);
+    Work work;
+    memcpy(&work, description, sizeof work);
+    CuModule *m = work.module;
+    SimtArgs args = {work.recorded->args, m->pointers};
+    if (!simt_launch(&m->diag, work.recorded->simt, 0, args, (SimtSchedule){0})) give_up(m);
 }
 
 // An argument ends where another begins, or where its allocation ends.
@@ -154,7 +155,7 @@ static TensorMapSpec map_of(const CuModule *m, const EncodedMap *map, const CuAd
 
 static void set_launch(const CuModule *m, Recorded *r, const CuLaunchConfig *config,
                        void *const *params) {
-    CuAddress at[PARAMS_MAX];
+    CuAddress at[PARAMS_MAX] = {0};
     uint32_t cluster = (uint32_t)compiled_cluster(m);
     for (uint32_t i = 0; i < m->pointers; i++)
         memcpy(&at[i], params[i], sizeof at[i]);
@@ -175,8 +176,9 @@ static void set_launch(const CuModule *m, Recorded *r, const CuLaunchConfig *con
 int cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction *function, void **params,
                      void **extra) {
     CuModule *m = (CuModule *)function;
+    if (extra) return INVALID_VALUE;
     Recorded *r = calloc(1, sizeof *r);
-    if (extra || !r) return INVALID_VALUE;
+    if (!r) return INVALID_VALUE;
     r->next = m->recorded;
     set_launch(m, r, config, params);
     const CudaKernel kernel = {.text = m->text, .launch = r->launch};
@@ -185,8 +187,8 @@ int cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction *function, void **
     if (!simt_build(&m->diag, &m->arena, kept, 1, &r->simt)) give_up(m);
     m->recorded = r;
     FakeOp op = {.kind = FAKE_CALL, .call = run_recorded};
-    memcpy(op.description, &m, sizeof m);
-    memcpy(op.description + sizeof m, &r, sizeof r);
+    const Work work = {m, r};
+    memcpy(op.description, &work, sizeof work);
     fake_submit(config->stream, op);
     return 0;
 }

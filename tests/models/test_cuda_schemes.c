@@ -139,8 +139,8 @@ static void run_kernel(Memory *m, const Simt *simt, uint32_t number) {
     uint32_t n = m->bench->launches++;
     SimtSchedule schedule = {(SimtOrder)(n % SIMT_ORDERS),
                              (SimtCompletion)(n / SIMT_ORDERS % SIMT_COMPLETIONS), n};
-    must(m->bench, simt_launch(&m->bench->diag, simt, m->of->first + number, args, p->args.len,
-                               schedule));
+    must(m->bench, simt_launch(&m->bench->diag, simt, m->of->first + number,
+                               (SimtArgs){args, p->args.len}, schedule));
 }
 
 static void compare(Memory *m, Evaluation *rounded, ValueId v) {

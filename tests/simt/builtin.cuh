@@ -166,7 +166,11 @@ template <class T> SIMT_INLINE T __ldg(const T *p) { return *p; }
 SIMT_INLINE void __syncthreads() { SIMT(block_sync); }
 SIMT_INLINE void __syncwarp(u32 mask = 0xffffffffU) { SIMT(warp_sync, mask); }
 template <class T> SIMT_INLINE T simt_shuffle(const char *what, u32 mask, T value, u32 from) {
-    SIMT(shuffle, what, mask, &value, sizeof value, from);
+    static_assert(sizeof value <= sizeof(u64), "a value of up to 8 bytes");
+    u64 bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof value);
+    bits = SIMT(shuffle, what, mask, bits, from);
+    __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }
 SIMT_INLINE u32 simt_lane() { return threadIdx.x % 32; }

@@ -18,11 +18,12 @@ typedef struct Machine Machine;
 typedef struct {
     uint32_t x, y, z;
 } SimtDim;
-// Of a box in a tensor, innermost first.
+// A box in a tensor; where it begins, innermost first.
 typedef struct {
+    const void *map;
     int32_t at[5];
     uint32_t rank;
-} SimtCoordinates;
+} SimtBox;
 // d[64 x columns] = a b (+ d if add): descriptors of shared memory.
 typedef struct {
     uint64_t a, b;
@@ -42,6 +43,7 @@ typedef struct {
 } SimtPlace;
 
 typedef struct {
+// NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define CALL(result, name, parameters) result(*name) parameters;
 #include "tests/simt/calls.def"
 } SimtCalls;
@@ -57,9 +59,9 @@ typedef struct {
 // array.
 // Kernels may read all of it.
 typedef struct {
+    alignas(128) uint64_t maps[SIMT_MAPS][16];
     Machine *machine;
     SimtPlace place;
     void *arguments[SIMT_ARGUMENTS];  // pointers; of a tensor map its address
-    alignas(128) uint64_t maps[SIMT_MAPS][16];
     SimtCalls calls;
 } SimtLink;

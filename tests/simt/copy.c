@@ -35,9 +35,9 @@ void call_copy_async(Machine *m, uint32_t to, const void *from, uint32_t size, u
     shared_at(m, t->block, to, size);
     t->copy_clock++;
     uint32_t epoch = epoch_copy(m, t);
-    shared_access(m, t->block, t, to, size, ACCESS_WRITE, epoch);
+    shared_access(m, t->block, (Access){ACCESS_WRITE, epoch}, to, size);
     // Hardware reads nothing where nothing is asked for.
-    if (bytes) global_access(m, from, bytes, ACCESS_READ, epoch);
+    if (bytes) global_access(m, (Access){ACCESS_READ, epoch}, from, bytes);
     copy_push(&t->copies, (Copy){.to = to,
                                  .size = size,
                                  .bytes = bytes,

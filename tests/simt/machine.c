@@ -158,8 +158,8 @@ static void blocks_init(Machine *m) {
     uint32_t warps = (threads + WARP - 1) / WARP;
     unsigned char *stacks = map_memory((size_t)cluster * threads * STACK_BYTES);
     m->blocks = map_memory(cluster * sizeof *m->blocks);
-    m->turns = map_memory(cluster * threads * sizeof *m->turns);
-    m->waits = map_memory(cluster * threads * sizeof *m->waits);
+    m->turns = map_memory((size_t)cluster * threads * sizeof *m->turns);
+    m->waits = map_memory((size_t)cluster * threads * sizeof *m->waits);
     for (uint32_t b = 0; b < cluster; b++) {
         Block *block = &m->blocks[b];
         block->machine = m;
@@ -197,6 +197,7 @@ static void block_start(Machine *m, Block *block, uint32_t index) {
     memset(block->groups, 0, m->launch.threads / GROUP * sizeof *block->groups);
     memset(block->cells, 0, cells_bytes(m));
     block->barrier_count = 0;
+    ASSERT(warps > 0);
     uint32_t registers = REGISTERS / (warps * WARP) / 8 * 8;
     if (registers > 255) registers = 255;
     for (uint32_t w = 0; w < warps; w++)

@@ -53,7 +53,7 @@ typedef struct {
     uint32_t shared, bytes;
     unsigned char *global;     // rows; of a tensor its first element
     const TensorMapSpec *map;  // NULL: rows
-    SimtCoordinates at;
+    SimtBox box;
     uint32_t barrier;     // of a load
     uint32_t group;       // of a store
     unsigned char *data;  // of a store that has been read
@@ -253,7 +253,7 @@ void thread_end_copies(Machine *m, Thread *t);
 
 // ---- memory.c
 // Fails unless the bytes belong to an argument, and if the access races.
-void global_access(Machine *m, const void *at, uint32_t bytes, AccessKind kind, uint32_t epoch);
+void global_access(Machine *m, Access a, const void *at, uint32_t bytes);
 // Without an event: only the place.
 void global_check(Machine *m, const void *at, uint32_t bytes, bool write);
 // Where the byte at a shared address of a block lies; fails if `bytes` do not lie there.

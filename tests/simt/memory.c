@@ -59,11 +59,10 @@ void global_check(Machine *m, const void *at, uint32_t bytes, bool write) {
     argument_get(m, at, bytes, write);
 }
 
-void global_access(Machine *m, const void *at, uint32_t bytes, AccessKind kind,
-                   uint32_t epoch) {
+void global_access(Machine *m, Access a, const void *at, uint32_t bytes) {
     const unsigned char *p = at;
-    const Argument *arg = argument_get(m, p, bytes, kind & ACCESS_WRITE);
-    argument_access(m, m->running, arg, (size_t)(p - arg->data), bytes, kind, epoch);
+    const Argument *arg = argument_get(m, p, bytes, a.kind & ACCESS_WRITE);
+    argument_access(m, arg, a, (size_t)(p - arg->data), bytes);
 }
 
 void call_access(Machine *m, const void *at, uint32_t bytes, bool write) {
@@ -71,17 +70,17 @@ void call_access(Machine *m, const void *at, uint32_t bytes, bool write) {
     const Thread *t = m->running;
     if (within(p, bytes, t->stack, STACK_BYTES)) return;
     if (within(p, bytes, (const unsigned char *)m->link, sizeof *m->link)) return;
-    AccessKind kind = write ? ACCESS_WRITE : ACCESS_READ;
-    uint32_t epoch = epoch_thread(m, t), shared = 0;
+    Access a = {write ? ACCESS_WRITE : ACCESS_READ, epoch_thread(m, t)};
+    uint32_t shared = 0;
     check_aligned(m, p, bytes, write);
     if (within(p, bytes, t->block->dynamic, m->launch.shared_bytes))
         shared = m->dynamic_at + (uint32_t)(p - t->block->dynamic);
     else if (within(p, bytes, m->entry->shared, m->static_bytes))
         shared = SHARED_BASE + (uint32_t)(p - m->entry->shared);
     if (shared)
-        shared_access(m, t->block, t, shared, bytes, kind, epoch);
+        shared_access(m, t->block, a, shared, bytes);
     else
-        global_access(m, p, bytes, kind, epoch);
+        global_access(m, a, p, bytes);
 }
 
 void *call_dynamic_shared(Machine *m) { return m->running->block->dynamic; }

@@ -26,10 +26,14 @@ static uint32_t copy_slot(const Machine *m, const Thread *t) {
 }
 static uint32_t slots_of(const Machine *m) { return 2 * threads_of(m) + ENGINE_SLOTS; }
 
-void view_clear(Machine *m, uint32_t *view) { memset(view, 0, 2 * slots_of(m) * sizeof *view); }
+static size_t view_bytes(const Machine *m) {
+    return (size_t)2 * slots_of(m) * sizeof(uint32_t);
+}
+
+void view_clear(Machine *m, uint32_t *view) { memset(view, 0, view_bytes(m)); }
 
 uint32_t *view_new(Machine *m) {
-    size_t bytes = 2 * slots_of(m) * sizeof(uint32_t);
+    size_t bytes = view_bytes(m);
     ASSERT(m->views_used + bytes <= VIEWS_BYTES);
     uint32_t *view = (uint32_t *)(void *)(m->views + m->views_used);
     m->views_used += bytes;
@@ -75,7 +79,7 @@ static uint32_t *view_own(Machine *m, Thread *t) {
     if (t->own_view) return t->view;
     const uint32_t *shared = view_of(t);
     if (!t->view) t->view = view_new(m);
-    memcpy(t->view, shared, 2 * slots_of(m) * sizeof *shared);
+    memcpy(t->view, shared, view_bytes(m));
     t->own_view = true;
     return t->view;
 }
@@ -113,8 +117,7 @@ void view_release_block(Machine *m, Thread *t) {
     Block *block = t->block;
     uint64_t round = block->meetings[0].completed;
     uint32_t *next = block->shared_view[(round + 1) & 1];
-    if (!block->meetings[0].arrived)
-        memcpy(next, block->shared_view[round & 1], 2 * slots_of(m) * sizeof *next);
+    if (!block->meetings[0].arrived) memcpy(next, block->shared_view[round & 1], view_bytes(m));
     if (t->own_view) join(m, next, t->view);
     add_own(m, t, next);
 }
@@ -178,15 +181,8 @@ bool view_has(const Machine *m, const Thread *t, uint32_t epoch, bool async) {
 
 // ---- accesses
 
-typedef struct {
-    const Thread *thread;
-    uint32_t epoch;
-    bool write, async;
-} Access;
-
-NORETURN static void fail_race(Machine *m, const Access *a, uint32_t other, bool other_write,
-                               Str where, size_t at) {
-    uint32_t slot = other >> EPOCH_CLOCK_BITS, threads = threads_of(m);
+NORETURN static void fail_race(Machine *m, Access a, Access other, Str where, size_t at) {
+    uint32_t slot = other.epoch >> EPOCH_CLOCK_BITS, threads = threads_of(m);
     char who[64];
     if (slot < threads)
         snprintf(who, sizeof who, "thread %u of block %u", slot % m->launch.threads,
@@ -194,73 +190,74 @@ NORETURN static void fail_race(Machine *m, const Access *a, uint32_t other, bool
     else
         snprintf(who, sizeof who,
                  is_engine(m, slot) ? "the copy engine or wgmma" : "a copy_async");
-    bool fence = a->async && happened(m, a->thread, other, false);
+    bool async = a.kind & ACCESS_ASYNC,
+         fence = async && happened(m, m->running, other.epoch, false);
     machine_fail(m, "%s: %s%s byte %zu of %.*s, which %s %s, with no %s in between",
-                 fence ? "missing fence" : "race", a->async ? "asynchronously " : "",
-                 a->write ? "writes" : "reads", at, STR_ARG(where), who,
-                 other_write ? "has written" : "reads",
+                 fence ? "missing fence" : "race", async ? "asynchronously " : "",
+                 a.kind & ACCESS_WRITE ? "writes" : "reads", at, STR_ARG(where), who,
+                 other.kind & ACCESS_WRITE ? "has written" : "reads",
                  fence ? "async_fence" : "barrier or wait");
 }
 
-void shared_access(Machine *m, Block *block, const Thread *t, uint32_t address, uint32_t bytes,
-                   AccessKind kind, uint32_t epoch) {
+void shared_access(Machine *m, Block *block, Access a, uint32_t address, uint32_t bytes) {
     // Cells hold two bytes: of single bytes only the place is checked.
     if (bytes == 1) return;
-    Access a = {t, epoch, kind & ACCESS_WRITE, kind & ACCESS_ASYNC};
+    const Thread *t = m->running;
     uint32_t first = (address - SHARED_BASE) / 2, known = 0;
-    uint32_t reader = (epoch >> EPOCH_CLOCK_BITS) / WARP % CELL_READERS;
+    uint32_t reader = (a.epoch >> EPOCH_CLOCK_BITS) / WARP % CELL_READERS;
     for (uint32_t i = first; i < first + bytes / 2; i++) {
         Cell *c = &block->cells[i];
         if (c->write && c->write != known) {
             known = c->write;
-            if (!happened(m, t, known, a.async))
-                fail_race(m, &a, known, true, STR("shared memory"), 2 * (size_t)i);
+            if (!happened(m, t, known, a.kind & ACCESS_ASYNC))
+                fail_race(m, a, (Access){ACCESS_WRITE, known}, STR("shared memory"),
+                          2 * (size_t)i);
         }
-        if (!a.write) {
-            c->reads[reader] = epoch;
+        if (!(a.kind & ACCESS_WRITE)) {
+            c->reads[reader] = a.epoch;
             continue;
         }
         for (uint32_t r = 0; r < CELL_READERS; r++) {
             if (c->reads[r] && !happened(m, t, c->reads[r], false))
-                fail_race(m, &a, c->reads[r], false, STR("shared memory"), 2 * (size_t)i);
+                fail_race(m, a, (Access){ACCESS_READ, c->reads[r]}, STR("shared memory"),
+                          2 * (size_t)i);
             c->reads[r] = 0;
         }
-        c->write = epoch;
+        c->write = a.epoch;
     }
 }
 
 // Of other clusters nothing is known: they may run at the same time.
-static bool known_here(const Machine *m, const Access *a, uint32_t epoch, uint32_t cluster) {
+static bool known_here(const Machine *m, AccessKind kind, uint32_t epoch, uint32_t cluster) {
     if (cluster != m->cluster_number) return false;
     uint32_t slot = epoch >> EPOCH_CLOCK_BITS;
     // A thread's stores may write the same place with the same values, in any order.
-    if (a->async && a->write && is_engine(m, slot) &&
-        m->engine[slot - threads_of(m)].owner == a->thread->slot)
+    if (kind == (ACCESS_ASYNC | ACCESS_WRITE) && is_engine(m, slot) &&
+        m->engine[slot - threads_of(m)].owner == m->running->slot)
         return true;
-    return happened(m, a->thread, epoch, false);
+    return happened(m, m->running, epoch, false);
 }
 
-void argument_access(Machine *m, const Thread *t, const Argument *arg, size_t at,
-                     uint32_t bytes, AccessKind kind, uint32_t epoch) {
+void argument_access(Machine *m, const Argument *arg, Access a, size_t at, uint32_t bytes) {
     if (bytes == 1) return;
-    Access a = {t, epoch, kind & ACCESS_WRITE, kind & ACCESS_ASYNC};
-    uint32_t reader = (epoch >> EPOCH_CLOCK_BITS) / WARP % 2;
+    uint32_t reader = (a.epoch >> EPOCH_CLOCK_BITS) / WARP % 2;
     for (size_t i = at / 2; i < at / 2 + bytes / 2; i++) {
         GlobalCell *c = &arg->cells[i];
-        if (c->write && !known_here(m, &a, c->write, c->write_cluster))
-            fail_race(m, &a, c->write, true, arg->name, 2 * i);
-        if (!a.write) {
+        if (c->write && !known_here(m, a.kind, c->write, c->write_cluster))
+            fail_race(m, a, (Access){ACCESS_WRITE, c->write}, arg->name, 2 * i);
+        if (!(a.kind & ACCESS_WRITE)) {
             if (c->read_cluster != m->cluster_number) {
                 c->several = c->read_cluster != 0;
                 c->reads[0] = c->reads[1] = 0;
             }
-            c->reads[reader] = epoch;
+            c->reads[reader] = a.epoch;
             c->read_cluster = m->cluster_number;
             continue;
         }
         for (uint32_t r = 0; r < 2; r++)
-            if (c->reads[r] && (c->several || !known_here(m, &a, c->reads[r], c->read_cluster)))
-                fail_race(m, &a, c->reads[r], false, arg->name, 2 * i);
-        *c = (GlobalCell){.write = epoch, .write_cluster = m->cluster_number};
+            if (c->reads[r] &&
+                (c->several || !known_here(m, a.kind, c->reads[r], c->read_cluster)))
+                fail_race(m, a, (Access){ACCESS_READ, c->reads[r]}, arg->name, 2 * i);
+        *c = (GlobalCell){.write = a.epoch, .write_cluster = m->cluster_number};
     }
 }

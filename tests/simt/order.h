@@ -30,6 +30,11 @@ typedef struct {
     bool several;  // clusters have read it
 } GlobalCell;
 typedef enum { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_ASYNC = 2 } AccessKind;
+// What the running thread, or something on its behalf, does as this event.
+typedef struct {
+    AccessKind kind;
+    uint32_t epoch;
+} Access;
 
 void order_init(Machine *m);
 void order_start(Machine *m);  // of a cluster
@@ -51,7 +56,5 @@ uint32_t epoch_thread(Machine *m, const Thread *t);
 uint32_t epoch_copy(Machine *m, const Thread *t);
 uint32_t epoch_engine(Machine *m, const Thread *t);
 // Fails if the access, as this event, races with an earlier one.
-void shared_access(Machine *m, Block *block, const Thread *t, uint32_t address, uint32_t bytes,
-                   AccessKind kind, uint32_t epoch);
-void argument_access(Machine *m, const Thread *t, const Argument *arg, size_t at,
-                     uint32_t bytes, AccessKind kind, uint32_t epoch);
+void shared_access(Machine *m, Block *block, Access a, uint32_t address, uint32_t bytes);
+void argument_access(Machine *m, const Argument *arg, Access a, size_t at, uint32_t bytes);

@@ -10,7 +10,7 @@ void planted_run(Simt *simt, const Planted *planted, uint32_t count) {
         SimtCase c = simt_case(&arena, planted[i].kernel);
         Diag found;
         diag_init(&found, &arena);
-        bool passed = simt_check(&found, simt, i, c.args, c.count);
+        bool passed = simt_check(&found, simt, i, (SimtArgs){c.args, c.count});
         if (!mutation_noticed(&planted[i].mutation, &found, passed, passed && c.right(&c)))
             missed++;
     }

@@ -73,8 +73,8 @@ DEVICE void copy_async_commit() { SIMT(copy_async_commit); }
 template <int N> DEVICE void copy_async_wait() { SIMT(copy_async_wait, N); }
 DEVICE void matrix_load_x4(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, false); }
 DEVICE void matrix_load_x4_turned(u32 (&r)[4], u32 at) { SIMT(matrix_load, r, at, true); }
-DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, false); }
-DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma, d, a, b0, b1, true); }
+DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma_bf16, d, a, b0, b1); }
+DEVICE void mma_f16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { SIMT(mma_f16, d, a, b0, b1); }
 DEVICE u32 tf32_of(float x) {
     u32 bits = __float_as_uint(x);
     if ((bits & 0x7f800000U) == 0x7f800000U) return bits;
@@ -99,19 +99,19 @@ DEVICE void bulk_commit() { SIMT(bulk_commit); }
 template <int N> DEVICE void bulk_wait_read() { SIMT(bulk_wait, N, true); }
 template <int N> DEVICE void bulk_wait() { SIMT(bulk_wait, N, false); }
 DEVICE void tensor_map_prefetch(const TensorMap *map) { SIMT(tensor_map_check, map); }
-template <class... At> DEVICE SimtCoordinates simt_at(At... at) {
-    return {{at...}, sizeof...(at)};
+template <class... At> DEVICE SimtBox simt_box(const TensorMap *map, At... at) {
+    return {map, {at...}, sizeof...(at)};
 }
 template <class... At>
 DEVICE void tensor_load(u32 to, const TensorMap *map, u32 barrier, int x, At... at) {
-    SIMT(tensor_load, to, map, barrier, 0, simt_at(x, at...));
+    SIMT(tensor_load, to, simt_box(map, x, at...), barrier, 0);
 }
 template <class... At>
 DEVICE void tensor_load_shared(u32 to, const TensorMap *map, u32 barrier, u16 blocks, int x, At... at) {
-    SIMT(tensor_load, to, map, barrier, blocks, simt_at(x, at...));
+    SIMT(tensor_load, to, simt_box(map, x, at...), barrier, blocks);
 }
 template <class... At> DEVICE void tensor_store(const TensorMap *map, u32 from, int x, At... at) {
-    SIMT(tensor_store, map, from, simt_at(x, at...));
+    SIMT(tensor_store, simt_box(map, x, at...), from);
 }
 DEVICE u32 cluster_rank() { return SIMT(cluster_rank); }
 DEVICE void cluster_sync() { SIMT(cluster_sync); }

@@ -66,7 +66,7 @@ static void operand_access(Machine *m, const SimtProduct *p, bool b, uint32_t ep
         for (uint32_t k = 0; k < DEPTH; k += across ? 1 : 8) {
             uint32_t at = swizzle(operand_at(&o, across, i, k), o.span);
             shared_at(m, t->block, at, 16);
-            shared_access(m, t->block, t, at, 16, ACCESS_READ | ACCESS_ASYNC, epoch);
+            shared_access(m, t->block, (Access){ACCESS_ASYNC, epoch}, at, 16);
         }
 }
 
@@ -147,8 +147,8 @@ static bool ready(const Warpgroup *g) {
 void call_wgmma(Machine *m, float *d, SimtProduct product) {
     Thread *t = m->running;
     Block *block = t->block;
-    if (t->index / GROUP * GROUP + GROUP > m->launch.threads)
-        machine_fail(m, "wgmma by less than a warpgroup");
+    uint32_t first = t->index / GROUP * GROUP;
+    if (first + GROUP > m->launch.threads) machine_fail(m, "wgmma by less than a warpgroup");
     if (product.columns % 8 || product.columns > COLUMNS_MAX)
         machine_fail(m, "wgmma of %u columns", product.columns);
     Warpgroup *g = &block->groups[t->index / GROUP];
@@ -174,7 +174,7 @@ void call_wgmma(Machine *m, float *d, SimtProduct product) {
     bool now = m->schedule.completion == SIMT_EAGER ||
                (m->schedule.completion == SIMT_ANY_TIME && machine_random(m, 2));
     while (now && ready(g))
-        product_run(m, block, g, &block->threads[t->index / GROUP * GROUP]);
+        product_run(m, block, g, &block->threads[first]);
 }
 
 void call_wgmma_fence(Machine *m) { m->running->product_fence = true; }
@@ -182,11 +182,12 @@ void call_wgmma_commit(Machine *m) { m->running->product_group++; }
 
 void call_wgmma_wait(Machine *m, uint32_t groups) {
     Thread *t = m->running;
-    if (t->index / GROUP * GROUP + GROUP > m->launch.threads)
+    uint32_t first = t->index / GROUP * GROUP;
+    if (first + GROUP > m->launch.threads)
         machine_fail(m, "wgmma_wait by less than a warpgroup");
     Block *block = t->block;
     Warpgroup *g = &block->groups[t->index / GROUP];
-    Thread *threads = &block->threads[t->index / GROUP * GROUP];
+    Thread *threads = &block->threads[first];
     while (g->done < t->products &&
            g->ops[g->done % PRODUCTS_MAX].group + groups < t->product_group) {
         uint64_t changes = g->changes;

@@ -114,7 +114,8 @@ static PtxArg operand_read(Ptx *p) {
     if (n >= p->operand_count) ptx_fail(p, "there is no such operand");
     const SimtOperand *o = &p->operands[n];
     operand_check(p, o);
-    PtxArg arg = {.kind = o->kind == 'n' ? 'i' : o->kind, .value = o->value, .operand = o};
+    PtxArg arg = {.kind = o->kind, .value = o->value, .operand = o};
+    if (o->kind == 'n') arg.kind = 'i';
     if (o->written) memcpy(&arg.value, ptx_address(&arg), o->bytes);
     return arg;
 }

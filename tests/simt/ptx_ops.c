@@ -65,7 +65,7 @@ static void op_load(Ptx *p) {
     call_access(p->m, from, 4 * p->variant, false);
     for (uint32_t i = 0; i < p->variant; i++) {
         uint32_t value;
-        memcpy(&value, from + 4 * i, sizeof value);
+        memcpy(&value, from + (size_t)4 * i, sizeof value);
         ptx_set(p, i, value);
     }
 }
@@ -74,7 +74,7 @@ static void op_store(Ptx *p) {
     call_access(p->m, to, 4 * p->variant, true);
     for (uint32_t i = 0; i < p->variant; i++) {
         uint32_t value = word(p, 1 + i);
-        memcpy(to + 4 * i, &value, sizeof value);
+        memcpy(to + (size_t)4 * i, &value, sizeof value);
     }
 }
 static void op_barrier_sync(Ptx *p) { call_barrier_sync(p->m, word(p, 0), word(p, 1)); }
@@ -95,7 +95,7 @@ static void op_matrix_load(Ptx *p) {
     for (uint32_t i = 0; i < 4; i++)
         ptx_set(p, i, r[i]);
 }
-// d, a, b, c; the number 2 is tf32.
+// d, a, b, c.
 static void op_mma(Ptx *p) {
     uint32_t a[4];
     float sums[4];
@@ -103,10 +103,9 @@ static void op_mma(Ptx *p) {
         a[i] = word(p, 4 + i);
         sums[i] = ptx_float(p, 10 + i);
     }
-    if (p->variant == 2)
-        call_mma_tf32(p->m, sums, a, word(p, 8), word(p, 9));
-    else
-        call_mma(p->m, sums, a, word(p, 8), word(p, 9), p->variant == 1);
+    static void (*const calls[])(Machine *, float *, const uint32_t *, uint32_t,
+                                 uint32_t) = {call_mma_bf16, call_mma_f16, call_mma_tf32};
+    calls[p->variant](p->m, sums, a, word(p, 8), word(p, 9));
     for (uint32_t i = 0; i < 4; i++)
         ptx_set_float(p, i, sums[i]);
 }
@@ -150,25 +149,23 @@ static void op_bulk_store(Ptx *p) {
 static void op_bulk_commit(Ptx *p) { call_bulk_commit(p->m); }
 static void op_bulk_wait(Ptx *p) { call_bulk_wait(p->m, word(p, 0), p->variant); }
 static void op_map_prefetch(Ptx *p) { call_tensor_map_check(p->m, pointer(p, 0)); }
-static SimtCoordinates coordinates(const Ptx *p, uint32_t first, uint32_t rank) {
-    SimtCoordinates c = {.rank = rank};
-    for (uint32_t i = 0; i < rank; i++)
-        c.at[i] = (int32_t)word(p, first + i);
-    return c;
+// The map and, after it, the coordinates.
+static SimtBox box(const Ptx *p, uint32_t first) {
+    SimtBox b = {.map = pointer(p, first), .rank = p->variant};
+    for (uint32_t i = 0; i < b.rank; i++)
+        b.at[i] = (int32_t)word(p, first + 1 + i);
+    return b;
 }
 static void op_tensor_load(Ptx *p) {
     uint32_t rank = p->variant;
-    call_tensor_load(p->m, word(p, 0), pointer(p, 1), word(p, 2 + rank), 0,
-                     coordinates(p, 2, rank));
+    call_tensor_load(p->m, word(p, 0), box(p, 1), word(p, 2 + rank), 0);
 }
 static void op_tensor_load_shared(Ptx *p) {
     uint32_t rank = p->variant;
-    call_tensor_load(p->m, word(p, 0), pointer(p, 1), word(p, 2 + rank), word(p, 3 + rank),
-                     coordinates(p, 2, rank));
+    call_tensor_load(p->m, word(p, 0), box(p, 1), word(p, 2 + rank), word(p, 3 + rank));
 }
 static void op_tensor_store(Ptx *p) {
-    uint32_t rank = p->variant;
-    call_tensor_store(p->m, pointer(p, 0), word(p, 1 + rank), coordinates(p, 1, rank));
+    call_tensor_store(p->m, box(p, 0), word(p, 1 + p->variant));
 }
 
 // ---- sm_90: clusters, matrices

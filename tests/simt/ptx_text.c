@@ -6,7 +6,10 @@
 
 #include "base/check.h"
 
-static char char_at(Str text, size_t i) { return i < text.len ? text.ptr[i] : '\0'; }
+static char char_at(Str text, size_t i) {
+    if (i >= text.len) return 0;
+    return text.ptr[i];
+}
 
 static Str slice(Str text, size_t from, size_t to) { return (Str){text.ptr + from, to - from}; }
 

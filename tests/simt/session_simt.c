@@ -13,8 +13,7 @@ struct Session {
     Arena arena;
     const Plan *plan;
     Simt *simt;
-    unsigned char **tensors, *work;
-    const unsigned char *constants;
+    unsigned char **tensors, *work, *constants;
     uint32_t launches;
 };
 
@@ -33,7 +32,9 @@ bool session_open(Diag *diag, const Plan *plan, uint32_t threads, Session **out)
     for (uint32_t i = 0; i < plan->entry_count; i++)
         if (plan->entries[i].arena_bytes > work) work = plan->entries[i].arena_bytes;
     s->work = arena_array(&s->arena, unsigned char, (size_t)work);
-    s->constants = (const unsigned char *)plan->constants.ptr;
+    // A copy: kernels' arguments may be written.
+    Str constants = plan->constants;
+    s->constants = (unsigned char *)arena_strndup(&s->arena, constants.ptr, constants.len);
     CudaKernel *kernels = arena_array(&s->arena, CudaKernel, plan->kernel_count);
     for (uint32_t i = 0; i < plan->kernel_count; i++)
         kernels[i] =
@@ -77,23 +78,24 @@ static unsigned char *address_of(const Session *s, const PlanBuffer *b) {
     switch (b->kind) {
     case BUFFER_TENSOR: return s->tensors[b->index] + b->offset;
     case BUFFER_ARENA: return s->work + b->offset;
-    case BUFFER_CONSTANT: return (unsigned char *)(uintptr_t)s->constants + b->offset;
+    case BUFFER_CONSTANT: return s->constants + b->offset;
     }
     BUG("buffer %d", (int)b->kind);
 }
 
 static bool launch(Diag *diag, Session *s, const PlanEntry *entry, const PlanStep *step) {
     ArenaMark mark = arena_mark(&s->arena);
-    SimtArg *args = arena_array(&s->arena, SimtArg, step->arg_count);
+    SimtArg *list = arena_array(&s->arena, SimtArg, step->arg_count);
     for (uint32_t i = 0; i < step->arg_count; i++) {
         const PlanBuffer *b = &entry->buffers[step->args[i]];
-        args[i] = (SimtArg){str_printf(&s->arena, "argument %u", i).ptr, address_of(s, b),
+        list[i] = (SimtArg){str_printf(&s->arena, "argument %u", i).ptr, address_of(s, b),
                             (size_t)b->bytes};
     }
     uint32_t n = s->launches++;
     SimtSchedule schedule = {(SimtOrder)(n % SIMT_ORDERS),
                              (SimtCompletion)(n / SIMT_ORDERS % SIMT_COMPLETIONS), n};
-    bool ok = simt_launch(diag, s->simt, step->kernel, args, step->arg_count, schedule);
+    SimtArgs args = {list, step->arg_count};
+    bool ok = simt_launch(diag, s->simt, step->kernel, args, schedule);
     arena_rewind(&s->arena, mark);
     return ok;
 }

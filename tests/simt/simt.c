@@ -14,7 +14,7 @@
 #include "base/io.h"
 #include "tests/simt/machine.h"
 
-#define PAGE           4096
+#define PAGE           ((size_t)4096)
 #define LAUNCH_SECONDS 120
 
 struct Simt {
@@ -175,8 +175,7 @@ const char *simt_schedule_text(SimtSchedule s) {
 typedef struct {
     const Simt *simt;
     uint32_t kernel;
-    const SimtArg *args;
-    uint32_t count;
+    SimtArgs args;
     unsigned char *results;
     size_t bytes;
     Report *report;
@@ -201,9 +200,9 @@ static void map_guarded(Argument *a, bool low) {
 }
 
 static void map_arguments(const Job *job, Machine *m, bool low) {
-    m->argument_count = job->count;
-    for (uint32_t i = 0; i < job->count; i++) {
-        const SimtArg *from = &job->args[i];
+    m->argument_count = job->args.len;
+    for (uint32_t i = 0; i < job->args.len; i++) {
+        const SimtArg *from = &job->args.ptr[i];
         Argument *a = &m->arguments[i];
         *a = (Argument){.bytes = from->bytes, .name = str_of(from->name)};
         if (job->same_as[i] < i)
@@ -228,16 +227,16 @@ static void unmap_arguments(const Machine *m) {
 static void run_schedule(const Job *job, Machine *m, SimtSchedule schedule, bool first) {
     m->schedule = schedule;
     map_arguments(job, m, schedule.order == SIMT_REVERSE || schedule.order == SIMT_STARVE);
-    for (uint32_t i = 0; i < job->count; i++)
+    for (uint32_t i = 0; i < job->args.len; i++)
         m->link->arguments[i] = m->arguments[i].data;
     for (uint32_t i = 0; i < m->launch.map_count; i++) {
         m->link->maps[i][0] = SIMT_MAP_MARK;
         m->link->maps[i][1] = i;
-        m->link->arguments[job->count + i] = m->link->maps[i];
+        m->link->arguments[job->args.len + i] = m->link->maps[i];
     }
     machine_run(m);
     unsigned char *at = job->results;
-    for (uint32_t i = 0; i < job->count; i++) {
+    for (uint32_t i = 0; i < job->args.len; i++) {
         const Argument *a = &m->arguments[i];
         if (first) memcpy(at, a->data, a->bytes);
         for (size_t b = 0; b < a->bytes; b++)
@@ -285,23 +284,23 @@ static bool report_failure(Diag *diag, const Job *job, int status) {
 }
 
 static void find_same(Job *job) {
-    for (uint32_t i = 0; i < job->count; i++) {
-        const SimtArg *a = &job->args[i];
+    for (uint32_t i = 0; i < job->args.len; i++) {
+        const SimtArg *a = &job->args.ptr[i];
         job->same_as[i] = i;
         for (uint32_t j = 0; j < i; j++) {
-            const char *p = a->data, *q = job->args[j].data;
+            const char *p = a->data, *q = job->args.ptr[j].data;
             if (p == q && job->same_as[i] == i) {
-                ASSERT(a->bytes <= job->args[j].bytes);
+                ASSERT(a->bytes <= job->args.ptr[j].bytes);
                 job->same_as[i] = j;
             }
-            ASSERT(p == q || p + a->bytes <= q || q + job->args[j].bytes <= p);
+            ASSERT(p == q || p + a->bytes <= q || q + job->args.ptr[j].bytes <= p);
         }
         job->bytes += a->bytes;
     }
 }
 
 static bool launch(Diag *diag, Job job, const SimtSchedule *schedules, uint32_t count) {
-    ASSERT(job.kernel < job.simt->count && job.count + LAUNCH_MAX_MAPS <= SIMT_ARGUMENTS);
+    ASSERT(job.kernel < job.simt->count && job.args.len + LAUNCH_MAX_MAPS <= SIMT_ARGUMENTS);
     find_same(&job);
     job.results = map_shared(job.bytes + 1);
     job.report = map_shared(sizeof *job.report);
@@ -314,26 +313,25 @@ static bool launch(Diag *diag, Job job, const SimtSchedule *schedules, uint32_t 
     bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (!ok) report_failure(diag, &job, status);
     const unsigned char *at = job.results;
-    for (uint32_t i = 0; ok && i < job.count; at += job.args[i++].bytes)
-        memcpy(job.args[i].data, at, job.args[i].bytes);
+    for (uint32_t i = 0; ok && i < job.args.len; at += job.args.ptr[i++].bytes)
+        memcpy(job.args.ptr[i].data, at, job.args.ptr[i].bytes);
     munmap(job.results, job.bytes + 1);
     munmap(job.report, sizeof *job.report);
     return ok;
 }
 
-bool simt_launch(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                 uint32_t count, SimtSchedule schedule) {
-    Job job = {.simt = simt, .kernel = kernel, .args = args, .count = count};
+bool simt_launch(Diag *diag, const Simt *simt, uint32_t kernel, SimtArgs args,
+                 SimtSchedule schedule) {
+    Job job = {.simt = simt, .kernel = kernel, .args = args};
     return launch(diag, job, &schedule, 1);
 }
 
-bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                uint32_t count) {
+bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, SimtArgs args) {
     SimtSchedule all[SIMT_ORDERS * SIMT_COMPLETIONS];
     for (uint32_t i = 0; i < SIMT_ORDERS * SIMT_COMPLETIONS; i++)
         all[i] = (SimtSchedule){.order = (SimtOrder)(i / SIMT_COMPLETIONS),
                                 .completion = (SimtCompletion)(i % SIMT_COMPLETIONS),
                                 .seed = i};
-    Job job = {.simt = simt, .kernel = kernel, .args = args, .count = count};
+    Job job = {.simt = simt, .kernel = kernel, .args = args};
     return launch(diag, job, all, SIMT_ORDERS * SIMT_COMPLETIONS);
 }

@@ -5,8 +5,8 @@
 //     Simt *simt;
 //     if (!simt_build(diag, arena, kernels, count, &simt)) ...
 //     SimtArg args[] = {{"y", y, sizeof y}, {"x", x, sizeof x}};
-//     if (!simt_check(diag, simt, 0, args, 2)) ...  // in all schedules; y is what they
-//     computed simt_close(simt);
+//     if (!simt_check(diag, simt, 0, (SimtArgs){args, 2})) ...  // in all schedules
+//     simt_close(simt);  // y is what they computed
 #pragma once
 
 #include "codegen/cuda/cuda.h"
@@ -28,6 +28,10 @@ typedef struct {
     void *data;
     size_t bytes;
 } SimtArg;
+typedef struct {
+    const SimtArg *ptr;
+    uint32_t len;
+} SimtArgs;
 
 typedef struct Simt Simt;
 
@@ -45,9 +49,8 @@ void simt_close(Simt *simt);
 // Runs a kernel once; its arguments are the Launch's pointers, in order. False: what the kernel
 // did wrong (deadlock, divergence, access out of range, race, ...) is in diag, and the
 // arguments are as they were.
-MUST_USE bool simt_launch(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                          uint32_t count, SimtSchedule schedule);
+MUST_USE bool simt_launch(Diag *diag, const Simt *simt, uint32_t kernel, SimtArgs args,
+                          SimtSchedule schedule);
 // Runs it in every order with every completion, from the same values each time; false also if
 // results differ in any bit.
-MUST_USE bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, const SimtArg *args,
-                         uint32_t count);
+MUST_USE bool simt_check(Diag *diag, const Simt *simt, uint32_t kernel, SimtArgs args);

@@ -22,7 +22,7 @@ static void *argument(Arena *arena, SimtCase *c, const char *name, size_t count,
 static uint16_t *argument_bf16(Arena *arena, SimtCase *c, const char *name, size_t count) {
     uint16_t *x = argument(arena, c, name, count, DTYPE_BF16);
     for (size_t i = 0; i < count; i++)
-        x[i] = bf16_of(small_number(i + c->count * 777));
+        x[i] = bf16_of(small_number(i + (size_t)c->count * 777));
     return x;
 }
 
@@ -52,7 +52,7 @@ static SimtCase rows_new(Arena *arena) {
     SimtCase c = {.file = "rows", .right = rows_right};
     c.kernel.launch = (Launch){.blocks = 3, .threads = 256};
     argument(arena, &c, "y", 3, DTYPE_F32);
-    argument_bf16(arena, &c, "x", 3 * 2048);
+    argument_bf16(arena, &c, "x", (size_t)3 * 2048);
     return c;
 }
 
@@ -146,7 +146,7 @@ static SimtCase ring_new(Arena *arena) {
 
 // ---- boxes of tensors
 
-enum { BOX_X = 40, BOX_Y = 10, BOX_Z = 3 };
+enum { BOX_X = 40, BOX_Y = 10, BOX_Z = 3, PLANE = BOX_X * BOX_Y, BOX = PLANE * BOX_Z };
 
 // Where PTX says that 16 bytes of a row lie: chunk c of line l is at c ^ l % (SPAN / 16), where
 // lines are of 128 bytes whatever the width of a row.
@@ -164,8 +164,8 @@ static bool box_right(const SimtCase *c) {
                          (int64_t)(i / map->box[0] % map->box[1]) - 2, (int64_t)(i / 512) + 1};
         bool inside =
             at[0] >= 0 && at[0] < BOX_X && at[1] >= 0 && at[1] < BOX_Y && at[2] < BOX_Z;
-        size_t place = inside ? (size_t)(at[0] + BOX_X * (at[1] + BOX_Y * at[2])) : 0;
-        right &= raw[swizzled(2 * i, map->swizzle) / 2] == (inside ? x[place] : 0);
+        size_t place = inside ? (size_t)(at[0] + BOX_X * at[1] + PLANE * at[2]) : 0;
+        right &= raw[swizzled((size_t)2 * i, map->swizzle) / 2] == (inside ? x[place] : 0);
         if (inside) right &= y[place] == x[place];
     }
     return right;
@@ -180,15 +180,15 @@ static SimtCase box_new(Arena *arena, uint32_t span) {
                                                       .type = DTYPE_BF16,
                                                       .rank = 3,
                                                       .extent = {BOX_X, BOX_Y, BOX_Z},
-                                                      .stride = {1, BOX_X, BOX_X * BOX_Y},
+                                                      .stride = {1, BOX_X, PLANE},
                                                       .box = {width, 512 / width, 2},
                                                       .swizzle = span};
     launch.maps[1].arg = 0;
     c.kernel.launch = launch;
-    argument(arena, &c, "y", BOX_X * BOX_Y * BOX_Z, DTYPE_BF16);
+    argument(arena, &c, "y", BOX, DTYPE_BF16);
     argument(arena, &c, "raw", 1024, DTYPE_BF16);
-    uint16_t *x = argument_bf16(arena, &c, "x", BOX_X * BOX_Y * BOX_Z);
-    for (uint16_t i = 0; i < BOX_X * BOX_Y * BOX_Z; i++)
+    uint16_t *x = argument_bf16(arena, &c, "x", BOX);
+    for (uint32_t i = 0; i < BOX; i++)
         x[i] = (uint16_t)(i + 1);
     return c;
 }
@@ -226,7 +226,7 @@ static SimtCase warpgroup_new(Arena *arena) {
                                          .box = {64, 64},
                                          .swizzle = 128};
     c.kernel.launch = launch;
-    argument(arena, &c, "y", 4 * 4096, DTYPE_F32);
+    argument(arena, &c, "y", (size_t)4 * 4096, DTYPE_F32);
     const uint16_t *a = argument_bf16(arena, &c, "a", 4096);
     uint16_t *at = argument_bf16(arena, &c, "at", 4096);
     const uint16_t *b = argument_bf16(arena, &c, "b", 4096);
@@ -267,8 +267,8 @@ static SimtCase widths_new(Arena *arena) {
     c.kernel.launch = launch;
     size_t columns = 8 * 32 * 33 / 2;  // of all widths
     argument(arena, &c, "y", 64 * columns, DTYPE_F32);
-    argument_bf16(arena, &c, "a", 64 * 64);
-    argument_bf16(arena, &c, "b", 256 * 64);
+    argument_bf16(arena, &c, "a", (size_t)64 * 64);
+    argument_bf16(arena, &c, "b", (size_t)256 * 64);
     return c;
 }
 
@@ -296,8 +296,8 @@ static SimtCase cluster_new(Arena *arena) {
                                      .stride = {1, 64},
                                      .box = {32, 1}};
     c.kernel.launch = launch;
-    argument(arena, &c, "y", 4 * 256, DTYPE_F32);
-    argument_f32(arena, &c, "x", 16 * 64);
+    argument(arena, &c, "y", (size_t)4 * 256, DTYPE_F32);
+    argument_f32(arena, &c, "x", (size_t)16 * 64);
     return c;
 }
 
@@ -349,7 +349,7 @@ static bool roles_right(const SimtCase *c) {
     bool right = true;
     for (size_t i = 0; i < 2048; i++) {
         float sum = 0;
-        for (size_t k = 0; k < 16 && i < 124 * 16; k++)
+        for (size_t k = 0; k < 16 && i / 16 < 124; k++)
             sum += 2 * f16_to(a[i / 16 * 16 + k]) * f16_to(b[k * 16 + i % 16]);
         right &= f16_to(y[i]) == sum;
     }
@@ -360,9 +360,10 @@ static SimtCase roles_new(Arena *arena) {
     SimtCase c = {.file = "roles", .right = roles_right};
     c.kernel.launch = (Launch){.blocks = 1, .threads = 384, .shared_bytes = 8720};
     argument(arena, &c, "y", 2048, DTYPE_F16);
-    uint16_t *a = argument(arena, &c, "a", 124 * 16, DTYPE_F16);
+    size_t count = (size_t)124 * 16;
+    uint16_t *a = argument(arena, &c, "a", count, DTYPE_F16);
     uint16_t *b = argument(arena, &c, "b", 256, DTYPE_F16);
-    for (size_t i = 0; i < 124 * 16; i++)
+    for (size_t i = 0; i < count; i++)
         a[i] = f16_of(small_number(i));
     for (size_t i = 0; i < 256; i++)
         b[i] = f16_of(small_number(i + 777));
@@ -427,13 +428,12 @@ static SimtCase planes_new(Arena *arena) {
 }
 
 SimtCase simt_case(Arena *arena, SimtCaseName name) {
-    SimtCase c = {0};
-    switch (name) {
-#define CASE(upper, lower) \
-    case CASE_##upper: c = lower##_new(arena); break;
+    static SimtCase (*const cases[])(Arena *) = {
+#define CASE(upper, lower) [CASE_##upper] = lower##_new,
         SIMT_CASES(CASE)
 #undef CASE
-    }
+    };
+    SimtCase c = cases[name](arena);
     if (!c.kernel.launch.cluster) c.kernel.launch.cluster = 1;
     Diag diag;
     diag_init(&diag, arena);

@@ -143,7 +143,7 @@ static void expect_noticed(const Planted *planted, uint32_t count) {
     arena_release(&arena);
 }
 
-#define COUNT(array) (uint32_t)(sizeof array / sizeof *array)
+#define COUNT(array) (uint32_t)(sizeof(array) / sizeof *(array))
 
 static void bugs_in_threads(void **state) {
     (void)state;
@@ -174,7 +174,8 @@ static void bugs_in_maps(void **state) {
         if (i == 2) map->extent[1]++;
         Simt *simt;
         if (!simt_build(&diag, &arena, &c.kernel, 1, &simt)) assert_diag(&diag, "");
-        assert_false(simt_check(&diag, simt, 0, c.args, c.count) && c.right(&c));
+        SimtArgs args = {c.args, c.count};
+        assert_false(simt_check(&diag, simt, 0, args) && c.right(&c));
         simt_close(simt);
     }
     arena_release(&arena);

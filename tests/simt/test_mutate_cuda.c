@@ -510,7 +510,7 @@ static void expect_noticed(Program program, const Mutation *planted, uint32_t co
         Arguments got = arguments_new(arena, p, &program);
         Diag found;
         diag_init(&found, arena);
-        bool passed = simt_check(&found, simt, i, got.args, got.count);
+        bool passed = simt_check(&found, simt, i, (SimtArgs){got.args, got.count});
         bool right = passed && all_near(p, &got, &expected, program.tolerance);
         if (i == 0) {
             if (!passed) assert_diag(&found, "");
@@ -524,7 +524,7 @@ static void expect_noticed(Program program, const Mutation *planted, uint32_t co
     assert_int_equal(missed, 0);
 }
 
-#define COUNT(array) (uint32_t)(sizeof array / sizeof *array)
+#define COUNT(array) (uint32_t)(sizeof(array) / sizeof *(array))
 
 static void bugs_in_rows(void **state) {
     (void)state;

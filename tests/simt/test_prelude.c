@@ -42,7 +42,7 @@ static void kernels_are_right(void **state) {
         assert_diag(&diag, "");
     for (uint32_t i = 0; i < SIMT_CASE_COUNT; i++) {
         SimtCase *c = &cases[i];
-        if (!simt_check(&diag, simt, i, c->args, c->count)) assert_diag(&diag, "");
+        if (!simt_check(&diag, simt, i, (SimtArgs){c->args, c->count})) assert_diag(&diag, "");
         if (!c->right(c)) fail_msg("%s gives wrong numbers", names[i]);
     }
     simt_close(simt);
@@ -178,7 +178,7 @@ static const Planted in_warpgroups[] = {
     PLANT(WARPGROUP, "define WGMMA_ROW64", "WGMMA_TEXT8", "WGMMA_TEXT7", "do not agree"),
 };
 
-#define COUNT(array) (uint32_t)(sizeof array / sizeof *array)
+#define COUNT(array) (uint32_t)(sizeof(array) / sizeof *(array))
 static const struct {
     const Planted *ptr;
     uint32_t count;

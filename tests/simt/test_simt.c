@@ -23,7 +23,7 @@ static void kernels_are_right(void **state) {
     if (!simt_build(&diag, &arena, kernels, SIMT_CASE_COUNT, &simt)) assert_diag(&diag, "");
     for (uint32_t i = 0; i < SIMT_CASE_COUNT; i++) {
         SimtCase *c = &cases[i];
-        if (!simt_check(&diag, simt, i, c->args, c->count)) assert_diag(&diag, "");
+        if (!simt_check(&diag, simt, i, (SimtArgs){c->args, c->count})) assert_diag(&diag, "");
         if (!c->right(c)) fail_msg("%s gives wrong numbers", names[i]);
     }
     simt_close(simt);

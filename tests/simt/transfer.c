@@ -56,16 +56,23 @@ static uint32_t box_bytes(const TensorMapSpec *s) {
 // What is done with a part of a copy.
 typedef enum { PART_CHECK, PART_LOAD, PART_STORE } Part;
 
-static void part_run(Machine *m, const Transfer *t, Part part, unsigned char *global,
-                     unsigned char *data, uint32_t bytes) {
+// Bytes that lie side by side in global memory and, unless they are only checked, in `data`.
+typedef struct {
+    unsigned char *global, *data;
+    uint32_t bytes;
+} Run;
+
+static void part_run(Machine *m, const Transfer *t, Part part, Run r) {
     bool load = t->barrier != 0;
     if (part == PART_CHECK)
-        global_access(m, global, bytes, load ? ACCESS_ASYNC : ACCESS_ASYNC | ACCESS_WRITE,
-                      load ? t->epoch : t->write_epoch);
+        global_access(m,
+                      load ? (Access){ACCESS_ASYNC, t->epoch}
+                           : (Access){ACCESS_ASYNC | ACCESS_WRITE, t->write_epoch},
+                      r.global, r.bytes);
     else if (part == PART_LOAD)
-        memcpy(data, global, bytes);
+        memcpy(r.data, r.global, r.bytes);
     else
-        memcpy(global, data, bytes);
+        memcpy(r.global, r.data, r.bytes);
 }
 
 // One row of a box, from its first element on: what lies outside of the tensor is read as 0 and
@@ -73,12 +80,14 @@ static void part_run(Machine *m, const Transfer *t, Part part, unsigned char *gl
 static void row_run(Machine *m, const Transfer *t, Part part, int64_t offset,
                     unsigned char *data) {
     const TensorMapSpec *s = t->map;
-    int64_t size = (int64_t)dtype_bytes(s->type), x = t->at.at[0];
+    int64_t size = (int64_t)dtype_bytes(s->type), x = t->box.at[0];
     int64_t skip = x < 0 ? -x : 0, end = s->extent[0] - x;
     if (end > s->box[0]) end = s->box[0];
     if (skip >= end) return;
-    part_run(m, t, part, t->global + (offset + x + skip) * size, data + skip * size,
-             (uint32_t)((end - skip) * size));
+    part_run(m, t, part,
+             (Run){.global = t->global + (offset + x + skip) * size,
+                   .data = data + skip * size,
+                   .bytes = (uint32_t)((end - skip) * size)});
 }
 
 // All of a copy: between the tensor or the rows in global memory and `data`, where elements lie
@@ -86,7 +95,7 @@ static void row_run(Machine *m, const Transfer *t, Part part, int64_t offset,
 static void global_run(Machine *m, const Transfer *t, Part part, unsigned char *data) {
     const TensorMapSpec *s = t->map;
     if (!s) {
-        part_run(m, t, part, t->global, data, t->bytes);
+        part_run(m, t, part, (Run){t->global, data, t->bytes});
         return;
     }
     uint32_t at[TENSOR_MAP_RANK] = {0};
@@ -96,7 +105,7 @@ static void global_run(Machine *m, const Transfer *t, Part part, unsigned char *
         bool inside = true;
         int64_t offset = 0;
         for (uint32_t d = 1; d < s->rank; d++) {
-            int64_t x = (int64_t)t->at.at[d] + at[d];
+            int64_t x = (int64_t)t->box.at[d] + at[d];
             inside &= x >= 0 && x < s->extent[d];
             offset += x * s->stride[d];
         }
@@ -108,13 +117,12 @@ static void global_run(Machine *m, const Transfer *t, Part part, unsigned char *
 
 static void shared_run(Machine *m, const Transfer *t, Part part, unsigned char *data) {
     uint32_t span = t->map ? t->map->swizzle : 0;
-    bool load = t->barrier != 0;
+    Access access = {t->barrier ? ACCESS_ASYNC | ACCESS_WRITE : ACCESS_ASYNC, t->epoch};
     for (uint32_t i = 0; i < t->bytes; i += 16) {
         uint32_t at = swizzle(t->shared + i, span);
         unsigned char *here = shared_at(m, t->block, at, 16);
         if (part == PART_CHECK)
-            shared_access(m, t->block, m->running, at, 16,
-                          load ? ACCESS_ASYNC | ACCESS_WRITE : ACCESS_ASYNC, t->epoch);
+            shared_access(m, t->block, access, at, 16);
         else if (part == PART_LOAD)
             memcpy(here, data + i, 16);
         else
@@ -129,8 +137,9 @@ static unsigned char *data_new(uint32_t bytes) {
 }
 
 static void check_box(Machine *m, const Transfer *t) {
-    if (t->map->rank != t->at.rank)
-        machine_fail(m, "%u coordinates for a tensor map of rank %u", t->at.rank, t->map->rank);
+    if (t->map->rank != t->box.rank)
+        machine_fail(m, "%u coordinates for a tensor map of rank %u", t->box.rank,
+                     t->map->rank);
     if (t->shared % 128)
         machine_fail(m, "a box at shared address %u, no multiple of 128", t->shared);
 }
@@ -193,11 +202,11 @@ void call_bulk_load(Machine *m, uint32_t to, const void *from, uint32_t bytes,
                              .barrier = barrier});
 }
 
-void call_tensor_load(Machine *m, uint32_t to, const void *map, uint32_t barrier,
-                      uint32_t blocks, SimtCoordinates at) {
+void call_tensor_load(Machine *m, uint32_t to, SimtBox from, uint32_t barrier,
+                      uint32_t blocks) {
     Block *own = m->running->block;
-    Transfer t = {.shared = to, .barrier = barrier, .at = at};
-    t.map = map_spec(m, map, &t.global);
+    Transfer t = {.shared = to, .barrier = barrier, .box = from};
+    t.map = map_spec(m, from.map, &t.global);
     t.bytes = box_bytes(t.map);
     check_box(m, &t);
     if (!blocks) blocks = 1U << own->rank;
@@ -244,9 +253,9 @@ void call_bulk_store(Machine *m, void *to, uint32_t from, uint32_t bytes) {
     store_begin(m, (Transfer){.shared = from, .bytes = bytes, .global = to});
 }
 
-void call_tensor_store(Machine *m, const void *map, uint32_t from, SimtCoordinates at) {
-    Transfer t = {.shared = from, .at = at};
-    t.map = map_spec(m, map, &t.global);
+void call_tensor_store(Machine *m, SimtBox to, uint32_t from) {
+    Transfer t = {.shared = from, .box = to};
+    t.map = map_spec(m, to.map, &t.global);
     t.bytes = box_bytes(t.map);
     check_box(m, &t);
     store_begin(m, t);

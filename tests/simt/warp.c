@@ -71,12 +71,13 @@ void call_warp_sync(Machine *m, uint32_t mask) {
     view_acquire(m, m->running, c->view[half]);
 }
 
-void call_shuffle(Machine *m, const char *what, uint32_t mask, void *value, uint32_t bytes,
-                  uint32_t from) {
+uint64_t call_shuffle(Machine *m, const char *what, uint32_t mask, uint64_t value,
+                      uint32_t from) {
     uint32_t lane = from % WARP;
     if (!(mask_present(m, m->running, mask) >> lane & 1))
         machine_fail(m, "%s from lane %u, which takes no part", what, lane);
-    memcpy(value, warp_exchange(m, what, mask, value, bytes)[lane], bytes);
+    memcpy(&value, warp_exchange(m, what, mask, &value, sizeof value)[lane], sizeof value);
+    return value;
 }
 
 uint32_t call_vote(Machine *m, const char *what, uint32_t mask, bool yes) {
