@@ -89,9 +89,9 @@ static void each_storage_order(void **state) {
     const int64_t extent[4] = {BATCH, M, N, K};
     for (int order = 0; order < 8; order++) {
         bool ta = order & 1, tb = order & 2, tc = order & 4;
-        int64_t strides[3][4] = {{M * K, ta ? 1 : K, 0, ta ? M : 1},
-                                 {K * N, 0, tb ? K : 1, tb ? 1 : N},
-                                 {M * N, tc ? 1 : N, tc ? M : 1, 0}};
+        int64_t strides[3][4] = {{(int64_t)M * K, ta ? 1 : K, 0, ta ? M : 1},
+                                 {(int64_t)K * N, 0, tb ? K : 1, tb ? 1 : N},
+                                 {(int64_t)M * N, tc ? 1 : N, tc ? M : 1, 0}};
         build(f, extent, strides);
         check_numbers(f);
     }
@@ -111,7 +111,8 @@ static void extents_of_one(void **state) {
 static void weights_shared_by_the_batch(void **state) {
     Fixture *f = *state;
     const int64_t extent[4] = {BATCH, M, N, K};
-    int64_t strides[3][4] = {{M * K, K, 0, 1}, {0, 0, 1, N}, {M * N, N, 1, 0}};
+    int64_t strides[3][4] = {
+        {(int64_t)M * K, K, 0, 1}, {0, 0, 1, N}, {(int64_t)M * N, N, 1, 0}};
     build(f, extent, strides);
     check_numbers(f);
     PlanGemm g;
@@ -124,7 +125,7 @@ static void weights_shared_by_the_batch(void **state) {
 static void other_strides_are_refused(void **state) {
     Fixture *f = *state;
     const int64_t extent[4] = {1, M, N, K};
-    int64_t apart[3][4] = {{0, 2 * K, 0, 2}, {0, 0, 1, N}, {0, N, 1, 0}};
+    int64_t apart[3][4] = {{0, (int64_t)2 * K, 0, 2}, {0, 0, 1, N}, {0, N, 1, 0}};
     PlanGemm g;
     uint32_t args[3];
     build(f, extent, apart);
@@ -140,9 +141,9 @@ static void epilogues_are_refused(void **state) {
     uint32_t m = tile_dim(f->p, STR("m"), M, M, DIM_M),
              n = tile_dim(f->p, STR("n"), N, N, DIM_N),
              k = tile_dim(f->p, STR("k"), K, K, DIM_K);
-    uint32_t a = tile_arg(f->p, STR("a"), DTYPE_F32, M * K),
-             b = tile_arg(f->p, STR("b"), DTYPE_F32, K * N),
-             c = tile_arg(f->p, STR("c"), DTYPE_F32, M * N);
+    uint32_t a = tile_arg(f->p, STR("a"), DTYPE_F32, (int64_t)M * K),
+             b = tile_arg(f->p, STR("b"), DTYPE_F32, (int64_t)K * N),
+             c = tile_arg(f->p, STR("c"), DTYPE_F32, (int64_t)M * N);
     TileAccess xa = tile_access(a), xb = tile_access(b), xc = tile_access(c);
     xa.stride[m] = K, xa.stride[k] = 1;
     xb.stride[k] = N, xb.stride[n] = 1;

@@ -12,8 +12,8 @@ const char *stream_softmax_text(TileBench *b, int64_t rows, int64_t cols, const 
                       "  %%5 = reduce_sum %%4 over (c) : f32 (t)\n"
                       "  %%6 = map div %%4, %%5 : f32 (t, c)\n"
                       "  store y[t*%lld + c] = %%6 : f32 (t, c)\n",
-                      (long long)rows, (long long)cols, (long long)(rows * cols),
-                      (long long)(rows * cols), knobs, (long long)cols, (long long)cols)
+                      (long long)rows, (long long)cols, (long long)rows * cols,
+                      (long long)rows * cols, knobs, (long long)cols, (long long)cols)
         .ptr;
 }
 

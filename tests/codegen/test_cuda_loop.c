@@ -22,18 +22,17 @@ static IsaLevel arch_at(uint64_t i) { return (IsaLevel)(CUDA_SM80 + i % 3); }
 static const char *contraction(TileBench *b, const Shape *s, const char *args,
                                const char *epilogue) {
     const char *type = s->type ? s->type : "bf16";
-    Str text = str_printf(&b->arena,
-                          "tile t loop\nm m = %lld\nn n = %lld\nk k = %lld\n"
-                          "arg a: %s[%lld]\narg b: %s[%lld]\narg y: %s[%lld]\n%s%s"
-                          "%%1 = load a[m*%lld + k*%lld] : f32 (m, k)\n"
-                          "%%2 = load b[n*%lld + k*%lld] : f32 (n, k)\n"
-                          "%%3 = dot %%1, %%2 over (k) : f32 (m, n)\n%s",
-                          (long long)s->m, (long long)s->n, (long long)s->k, type,
-                          (long long)(s->m * s->k), type, (long long)(s->n * s->k), type,
-                          (long long)(s->m * s->n), args, s->knobs ? s->knobs : "",
-                          (long long)(s->a_by_k ? s->k : 1), (long long)(s->a_by_k ? 1 : s->m),
-                          (long long)(s->b_by_n ? 1 : s->k), (long long)(s->b_by_n ? s->n : 1),
-                          epilogue);
+    Str text = str_printf(
+        &b->arena,
+        "tile t loop\nm m = %lld\nn n = %lld\nk k = %lld\n"
+        "arg a: %s[%lld]\narg b: %s[%lld]\narg y: %s[%lld]\n%s%s"
+        "%%1 = load a[m*%lld + k*%lld] : f32 (m, k)\n"
+        "%%2 = load b[n*%lld + k*%lld] : f32 (n, k)\n"
+        "%%3 = dot %%1, %%2 over (k) : f32 (m, n)\n%s",
+        (long long)s->m, (long long)s->n, (long long)s->k, type, (long long)s->m * s->k, type,
+        (long long)s->n * s->k, type, (long long)s->m * s->n, args, s->knobs ? s->knobs : "",
+        (long long)(s->a_by_k ? s->k : 1), (long long)(s->a_by_k ? 1 : s->m),
+        (long long)(s->b_by_n ? 1 : s->k), (long long)(s->b_by_n ? s->n : 1), epilogue);
     return text.ptr;
 }
 
@@ -195,7 +194,7 @@ static void add_several_k(CudaFixture *f, IsaLevel arch) {
         bool by_n = i & 2;
         Str filled = str_printf(&f->bench.arena, text, n, k, 13 * 6 * k, n * 6 * k, 13 * n, k,
                                 13 * k, n * k, by_n ? n : 1, by_n ? 1 : k, n);
-        add_both(f, filled.ptr, 6 * k, arch);
+        add_both(f, filled.ptr, (int64_t)6 * k, arch);
     }
 }
 
@@ -320,7 +319,7 @@ static void add_prologue(CudaFixture *f, IsaLevel arch) {
         Str filled = str_printf(&f->bench.arena, text, n, k, 14 * k, n * k, 14 * n, k, n,
                                 i & 4 ? some_knobs[1] : "", i & 1 ? 1 : k, i & 1 ? 14 : 1,
                                 i & 2 ? 1 : k, i & 2 ? n : 1, n);
-        CudaCheck check = check_of(16 * k);
+        CudaCheck check = check_of((int64_t)16 * k);
         add_text(f, filled.ptr, arch, check);
     }
 }
@@ -380,7 +379,7 @@ static void add_sum_by_dot(CudaFixture *f, IsaLevel arch) {
              "%3 = map cast %2 : f32 (k)\n"
              "%4 = dot %1, %3 over (k) : f32 (m)\n"
              "store y[m] = %4 : f32 (m)\n",
-             43 * 43, arch);
+             (int64_t)43 * 43, arch);
 }
 
 typedef void (*Adder)(CudaFixture *f, IsaLevel arch);

@@ -45,8 +45,8 @@ static const TileKernels *kernels_of(Arena *arena, const Gradient *x) {
 // Each product is exact, or rounded once as each of k sums is; values are below 2 in magnitude.
 static void add(CudaFixture *f, CudaSkeleton skeleton, IsaLevel arch, Gradient x) {
     const TileKernels *k = kernels_of(&f->bench.arena, &x);
-    CudaCheck check = {
-        .range = 2, .whole = 10, .tolerance = (double)(x.k / x.parts + 4) * 0x1p-23 * 4};
+    int64_t terms = x.k / x.parts;
+    CudaCheck check = {.range = 2, .whole = 10, .tolerance = (double)(terms + 4) * 0x1p-23 * 4};
     assert_int_equal(k->kernel_count, 2);
     cuda_bench_add(&f->cuda, skeleton, k->kernels[0].program, arch, check);
     check.tolerance = (double)(x.parts + 8) * 0x1p-23 * 4;

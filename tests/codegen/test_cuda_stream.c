@@ -142,8 +142,7 @@ static TileId map1(TileProgram *p, GraphOp fn, TileId x) {
 }
 
 typedef struct {
-    int sources;
-    int64_t tokens, d;
+    int64_t sources, tokens, d;
     DType type;
 } Depth;
 
@@ -386,7 +385,7 @@ static void sums_of_a_single_row(void **state) {
                 "  store y[c] = %%%d : f32 (c)\n",
                 next, sum, next + 1, next, next + 1);
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++)
-        add_text(&f, text.ptr, (IsaLevel)arch, check_of(SUMS * 1000));
+        add_text(&f, text.ptr, (IsaLevel)arch, check_of((int64_t)SUMS * 1000));
     strbuf_release(&text);
     assert_null(strstr(f.cuda.kernels.ptr[0].text.ptr, "for (int task"));
     run_once_and_close(&f);

@@ -35,8 +35,8 @@ static const char *contraction(TileBench *b, const Shape *s, const char *args,
         "%%3 = dot %%1, %%2 over (k) : f32 (m, n)\n%s",
         (long long)s->m, (long long)tile_of(s->m, s->mc), (long long)s->n,
         (long long)tile_of(s->n, s->nc), (long long)s->k, (long long)tile_of(s->k, s->kc), type,
-        (long long)(s->m * s->k), type, (long long)(s->n * s->k), s->result ? s->result : type,
-        (long long)(s->m * s->n), args, s->knobs ? s->knobs : "",
+        (long long)s->m * s->k, type, (long long)s->n * s->k, s->result ? s->result : type,
+        (long long)s->m * s->n, args, s->knobs ? s->knobs : "",
         (long long)(s->a_by_k ? s->k : 1), (long long)(s->a_by_k ? 1 : s->m),
         (long long)(s->b_by_n ? 1 : s->k), (long long)(s->b_by_n ? s->n : 1), epilogue);
     return text.ptr;
@@ -436,7 +436,7 @@ static void test_prologue(void **state) {
         char filled[1100];
         snprintf(filled, sizeof filled, text, i & 1 ? 16 : 41, i & 2 ? some_knobs[4] : "",
                  i & 4 ? 1 : 41, i & 4 ? 14 : 1, i & 8 ? 1 : 41, i & 8 ? 37 : 1);
-        check_usual(filled, 4 * 41);
+        check_usual(filled, (int64_t)4 * 41);
     }
 }
 

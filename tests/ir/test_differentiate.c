@@ -419,7 +419,7 @@ static void test_every_rule(void **state) {
         for (int n = 0; makes[op]; n++) {
             GraphBench b;
             Setting s;
-            setting_init(&s, &b, (uint64_t)(op * 1000 + n * 10));
+            setting_init(&s, &b, (uint64_t)op * 1000 + (uint64_t)n * 10);
             ValueId r;
             bool exists = makes[op](&s, (GraphOp)op, n, &r);
             b.label = arena_printf(&b.arena, "%s, case %d", op_text((GraphOp)op), n);

@@ -181,7 +181,7 @@ static void step(Case *c, const int64_t count[ROWS]) {
     assert_true(str_eq(c->part->outputs.ptr[0].name, STR("part.y")));
     const double *expected = evaluation_value(&c->full, y),
                  *got = evaluation_value(&e, c->part->outputs.ptr[0].value);
-    int64_t width = graph_elements(c->whole, y) / (ROWS * CONTEXT);
+    int64_t width = graph_elements(c->whole, y) / ROWS / CONTEXT;
     for (int64_t row = 0; row < ROWS; row++)
         for (int64_t i = 0; i < count[row] * width; i++) {
             double want = expected[(row * CONTEXT + c->at[row]) * width + i],
@@ -204,7 +204,7 @@ static void compare(const char *text, int64_t chunk, int64_t live) {
     open_case(&c, text, chunk, live);
     int64_t end = live ? live : CONTEXT;
     for (int64_t n = 0; c.at[0] < end || c.at[1] < end; n++) {
-        int64_t wanted[ROWS] = {chunk, n % 3}, count[ROWS];
+        int64_t wanted[ROWS] = {chunk, n % 3}, count[ROWS] = {0};
         for (int row = 0; row < ROWS; row++) {
             int64_t left = end - c.at[row];
             count[row] = wanted[row] < chunk ? wanted[row] : chunk;

@@ -94,7 +94,7 @@ static void test_delta_overwrites(void **state) {
     Setting s;
     setting_init(&s, false);
     double *k = data_of(&s, s.k), *v = data_of(&s, s.v);
-    for (int64_t i = 0; i < BATCHES * TOKENS * HEADS; i++) {
+    for (int64_t i = 0; i < (int64_t)BATCHES * TOKENS * HEADS; i++) {
         double square = 0;
         for (int64_t d = 0; d < WIDTH; d++)
             square += k[i * WIDTH + d] * k[i * WIDTH + d];
@@ -127,7 +127,7 @@ static void test_state_goes_on(void **state) {
         ValueId *operands[] = {&halves.q, &halves.k, &halves.v, &halves.decay, &halves.beta};
         const ValueId from[] = {s.q, s.k, s.v, s.decay, s.beta};
         GraphAttr attr = {.along = &T, .along_count = 1, .to = &part[i], .to_count = 1};
-        attr.amount = i * FIRST;
+        attr.amount = (int64_t)i * FIRST;
         for (int k = 0; k < 5; k++)
             *operands[k] = bench_move(&s.b, OP_SLICE, from[k], attr);
         halves.T = part[i];
@@ -157,7 +157,7 @@ static void test_packed(void **state) {
     for (int wide = 0; wide < 2; wide++) {
         Setting s;
         setting_init(&s, wide);
-        int64_t row = (wide ? WIDTH : 1) * HEADS;
+        int64_t row = (int64_t)(wide ? WIDTH : 1) * HEADS;
         for (int64_t i = 0; i < BATCHES * row; i++)
             data_of(&s, s.decay)[(i / row * TOKENS + START) * row + i % row] = -INFINITY;
         ValueId o = linear_of(&s, OP_LINEAR, bits), grads[2][5];
@@ -246,7 +246,7 @@ static void test_rules(void **state) {
     ValueId plain = bench_random(&s.b, AXES(s.T, s.d), -1, 1);
     const struct {
         GraphOp op;
-        int64_t bits;
+        int bits;
         ValueId in[4];
         uint32_t count;
         const char *why;

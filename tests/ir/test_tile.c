@@ -231,7 +231,7 @@ static void test_equal_operations_become_one(void **state) {
 static void test_guard_ranges(void **state) {
     (void)state;
     for (int64_t extent = 1; extent <= 13; extent++)
-        for (int64_t code = 0; code < 3 * 4 * 5 * 5 * 5; code++) {
+        for (int64_t code = 0; code < (int64_t)3 * 4 * 5 * 5 * 5; code++) {
             TileDim dim = {.extent = extent};
             TileGuard g = {
                 .div = 1 + code % 3, .mod = 1 + code / 3 % 4, .shift = code / 12 % 5 - 2};

@@ -25,10 +25,10 @@ typedef struct {
 
 static void data_draw(Data *w) {
     memset(w, 0, sizeof *w);
-    for (uint64_t i = 0; i < T * D; i++) {
+    for (uint64_t i = 0; i < (uint64_t)T * D; i++) {
         w->x[i] = (float)rng_normal(1, i);
         w->a[i] = (float)rng_uniform(2, i);
-        if (i < T * E) w->v[i] = (float)rng_normal(3, i);
+        if (i < (uint64_t)T * E) w->v[i] = (float)rng_normal(3, i);
     }
 }
 
@@ -231,10 +231,10 @@ static void test_gated_delta(void **state) {
     assert_true(
         io_read(&b.diag, &b.arena, STR(STRATA_TEST_SOURCE_DIR "/docs/tile_ir.md"), &docs));
     const char *begin = strstr(docs.ptr, "tile gated_delta chunk"), *end = strstr(begin, "```");
-    for (uint64_t i = 0; i < TOKENS * VALUES; i++) {
+    for (uint64_t i = 0; i < (uint64_t)TOKENS * VALUES; i++) {
         v[i] = bf16_of((float)rng_normal(1, i));
         if (i < TOKENS) beta[i] = (float)rng_uniform(2, i);
-        if (i >= TOKENS * WIDTH) continue;
+        if (i >= (uint64_t)TOKENS * WIDTH) continue;
         q[i] = bf16_of((float)rng_normal(3, i));
         k[i] = bf16_of((float)rng_normal(4, i) / 4);
         alpha[i] = (float)rng_uniform(5, i);

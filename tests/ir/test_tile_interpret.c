@@ -67,9 +67,9 @@ static void test_attention_in_a_band(void **state) {
         "store y[m] = %4 : f32 (m)\n",
         (void *[]){q, k, y});
     double sums[4 * 2] = {0};
-    for (int m = 0; m < 5; m++) {
+    for (int64_t m = 0; m < 5; m++) {
         double most = -HUGE_VAL;
-        for (int n = 0; n < 4; n++) {
+        for (int64_t n = 0; n < 4; n++) {
             double score = (double)q[m * 2] * (double)k[n * 2] +
                            (double)q[m * 2 + 1] * (double)k[n * 2 + 1];
             if (m - n >= -1 && m - n <= 1) most = fmax(most, score);
@@ -187,8 +187,8 @@ static void test_scatter(void **state) {
         "%2 = load x[s*4 + c] : f32 (s, c)\n"
         "scatter_put y[c] at %1*4 of 3 = %2 : f32 (s, c)\n",
         (void *[]){x, place, y});
-    memcpy(expected, x + 2 * 4, 4 * sizeof *x);
-    memcpy(expected + 4, x + 5 * 4, 4 * sizeof *x);
+    memcpy(expected, x + 8, 4 * sizeof *x);
+    memcpy(expected + 4, x + 20, 4 * sizeof *x);
     memcpy(expected + 8, x, 4 * sizeof *x);
     assert_memory_equal(y, expected, sizeof y);
 }
@@ -278,10 +278,10 @@ static void test_contraction_with_prologue(void **state) {
     (void)state;
     enum { G = 2, M = 5, N = 3, H = 4, D = 6 };
     float x[G * M * H * D], scale[G * M], w[G * H * N * D], y[G * M * N], residual[G * M * N];
-    fill(x, G * M * H * D, 10);  // (g, m, h, d)
-    fill(scale, G * M, 11);      // (g, m)
-    fill(w, G * H * N * D, 12);  // (g, h, n, d)
-    fill(residual, G * M * N, 13);
+    fill(x, (int64_t)G * M * H * D, 10);  // (g, m, h, d)
+    fill(scale, (int64_t)G * M, 11);      // (g, m)
+    fill(w, (int64_t)G * H * N * D, 12);  // (g, h, n, d)
+    fill(residual, (int64_t)G * M * N, 13);
     memcpy(y, residual, sizeof y);
     run("tile attention loop\ngrid g = 2\nm m = 5 tile 2\nn n = 3 tile 2\nk h = 4 tile 3\nk d = 6 tile 4\n"
         "arg x: f32[240]\narg s: f32[10]\narg w: f32[144]\narg y: f32[30]\n"

@@ -149,7 +149,7 @@ static void draws_orthogonal_matrices(void **state) {
     assert_true(x[0] != x[2048]);
     t.batch_count = 2;  // 128 matrices of 4 x 8
     init_tensor(&t, 3, x);
-    for (int b = 0; b < 128; b++)
+    for (int64_t b = 0; b < 128; b++)
         check_orthogonal(x + b * 32, 4, 8, 1.5);
 }
 

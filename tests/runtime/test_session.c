@@ -70,10 +70,10 @@ static void fill_scale(Fixture *f, PlanEntry *e) {
     e->arena_bytes = 1024;
     e->buffer_count = 7;
     e->buffers = arena_array(&f->arena, PlanBuffer, 7);
-    e->buffers[0] = buffer(BUFFER_TENSOR, 0, 0, N * 4);
-    e->buffers[1] = buffer(BUFFER_ARENA, 0, 0, N * 4);
-    e->buffers[2] = buffer(BUFFER_ARENA, 0, 512, N * 4);
-    e->buffers[3] = buffer(BUFFER_TENSOR, 1, 0, N * 4);
+    e->buffers[0] = buffer(BUFFER_TENSOR, 0, 0, (int64_t)N * 4);
+    e->buffers[1] = buffer(BUFFER_ARENA, 0, 0, (int64_t)N * 4);
+    e->buffers[2] = buffer(BUFFER_ARENA, 0, 512, (int64_t)N * 4);
+    e->buffers[3] = buffer(BUFFER_TENSOR, 1, 0, (int64_t)N * 4);
     e->buffers[4] = buffer(BUFFER_CONSTANT, 0, 4, 8);
     e->buffers[5] = buffer(BUFFER_TENSOR, 1, 0, 8);
     e->buffers[6] = buffer(BUFFER_TENSOR, 1, 8, 8);
@@ -93,9 +93,9 @@ static void fill_product(Fixture *f, PlanEntry *e) {
     e->name = STR("product");
     e->buffer_count = 4;
     e->buffers = arena_array(&f->arena, PlanBuffer, 4);
-    e->buffers[0] = buffer(BUFFER_TENSOR, 3, 0, 2 * M_ROWS * M_INNER * 4);
-    e->buffers[1] = buffer(BUFFER_TENSOR, 4, 0, M_COLUMNS * M_INNER * 4);
-    e->buffers[2] = buffer(BUFFER_TENSOR, 5, 0, 2 * M_ROWS * M_COLUMNS * 4);
+    e->buffers[0] = buffer(BUFFER_TENSOR, 3, 0, (int64_t)2 * M_ROWS * M_INNER * 4);
+    e->buffers[1] = buffer(BUFFER_TENSOR, 4, 0, (int64_t)M_COLUMNS * M_INNER * 4);
+    e->buffers[2] = buffer(BUFFER_TENSOR, 5, 0, (int64_t)2 * M_ROWS * M_COLUMNS * 4);
     e->buffers[3] = buffer(BUFFER_TENSOR, 2, 0, 160);
     e->step_count = 1;
     e->steps = arena_array(&f->arena, PlanStep, 1);
@@ -107,8 +107,8 @@ static void fill_product(Fixture *f, PlanEntry *e) {
                                   .ldb = M_INNER,
                                   .ldc = M_COLUMNS,
                                   .batch = {2, 1},
-                                  .stride_a = {M_ROWS * M_INNER, 0},
-                                  .stride_c = {M_ROWS * M_COLUMNS, 0},
+                                  .stride_a = {(int64_t)M_ROWS * M_INNER, 0},
+                                  .stride_c = {(int64_t)M_ROWS * M_COLUMNS, 0},
                                   .transpose_b = true};
 }
 

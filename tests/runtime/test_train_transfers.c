@@ -15,7 +15,7 @@ static void check_step(void *context, const TrainStep *step) {
                                "wait\n";
     (void)context;
     const char *log = fake_cuda_log();
-    size_t batch = TINY_B * TINY_T * sizeof(int32_t);
+    size_t batch = (size_t)TINY_B * TINY_T * sizeof(int32_t);
     char expected[512];
     snprintf(expected, sizeof expected, "upload %zu\nupload %zu\n%s", batch, batch, each);
     // The first step brings parameters and is captured; the last one is saved.
