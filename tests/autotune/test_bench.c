@@ -45,7 +45,7 @@ static int teardown(void **state) {
 
 static Session *open_plan(PlanFixture *f, uint32_t gemms) {
     Plan *plan;
-    Session *session;
+    Session *session = NULL;
     bool ok = graph_to_plan(&f->diag, &f->arena, &f->plan, &plan) &&
               session_open(&f->diag, plan, 1, &session);
     assert_diag(&f->diag, "");

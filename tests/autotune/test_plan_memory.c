@@ -28,7 +28,7 @@ static int sets_shared(const Draft *d) {
 
 static void test_large_buffers_begin_in_different_sets(void **state) {
     (void)state;
-    Arena arena;
+    Arena arena = {0};
     Draft large = {.arena = &arena}, small = {.arena = &arena};
     place(&large, 256 << 10);
     assert_int_equal(sets_shared(&large), 0);

@@ -219,7 +219,7 @@ NORETURN static void claim_all(Fixture *f, Str file, int ready) {
             db,
             hash_mix(region_hash(regions, &regions->regions[i]), tune_context_hash(&context)),
             1000);
-    char byte = ok;
+    unsigned char byte = ok;
     if (write(ready, &byte, 1) != 1) _exit(1);
     for (;;)
         pause();
@@ -241,7 +241,7 @@ static void claimed_regions_are_left_to_their_owner(void **state) {
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     if (pid == 0) claim_all(f, file, ready[1]);
-    char byte;
+    unsigned char byte;
     assert_int_equal(read(ready[0], &byte, 1), 1);
     assert_int_equal(byte, 1);
     TuneReport report = run(f, 0);
@@ -261,9 +261,11 @@ static void moves_change_one_knob(void **state) {
     uint32_t count = schedule_moves(REGION_CONTRACT, &from, moves);
     assert_true(count > 4);
     for (uint32_t i = 0; i < count; i++) {
-        const int32_t *a = &from.mr, *b = &moves[i].mr;
+        int32_t a[sizeof from / sizeof(int32_t)], b[sizeof from / sizeof(int32_t)];
+        memcpy(a, &from, sizeof from);
+        memcpy(b, &moves[i], sizeof from);
         int different = 0;
-        for (size_t k = 0; k < sizeof from / sizeof *a; k++)
+        for (size_t k = 0; k < sizeof a / sizeof *a; k++)
             different += a[k] != b[k];
         assert_int_equal(different, 1);
         assert_int_equal(moves[i].parts, 3);

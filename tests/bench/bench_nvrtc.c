@@ -53,17 +53,17 @@ static void print_row(const char *path, IsaLevel arch, CudaKernels *k, double se
            longest_alone(k, longest), seconds, spilling, failed);
 }
 
-#define SET(name, value)                                     \
-    {                                                        \
-        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+#define SET(name, value)                                           \
+    {                                                              \
+        {(name), sizeof(name) - 1}, { (value), sizeof(value) - 1 } \
     }
 
 typedef struct {
     const char *label, *path;
     EntryKind kind;
+    DType storage;
     Settings settings;
     int64_t sequences, tokens;
-    DType storage;
 } Case;
 
 static bool measure(const Case *c, IsaLevel arch) {
@@ -91,13 +91,13 @@ int main(void) {
     static const Setting pairs[] = {SET("n", "16"), SET("s", "8"), SET("d", "4096")};
     const Settings none = {0}, small = {tiny, 1}, narrow = {pairs, 2}, wide = {pairs, 3};
     const Case cases[] = {
-        {"prenorm", "models/prenorm.strata", ENTRY_TRAIN, none, 8, 256, DTYPE_BF16},
-        {"attnres_full", "models/attnres_full.strata", ENTRY_TRAIN, none, 8, 256, DTYPE_BF16},
-        {"attnres_block", "models/attnres_block.strata", ENTRY_TRAIN, none, 8, 256, DTYPE_BF16},
-        {"kimi_linear, tiny", kimi, ENTRY_TRAIN, small, 8, 256, DTYPE_BF16},
-        {"kimi_linear, tiny, f32", kimi, ENTRY_TRAIN, small, 8, 256, DTYPE_F32},
-        {"depth, 16 x 8, d 1024", depth, ENTRY_GRAD, narrow, 0, 8192, DTYPE_BF16},
-        {"depth, 16 x 8, d 4096", depth, ENTRY_GRAD, wide, 0, 8192, DTYPE_BF16},
+        {"prenorm", "models/prenorm.strata", ENTRY_TRAIN, DTYPE_BF16, none, 8, 256},
+        {"attnres_full", "models/attnres_full.strata", ENTRY_TRAIN, DTYPE_BF16, none, 8, 256},
+        {"attnres_block", "models/attnres_block.strata", ENTRY_TRAIN, DTYPE_BF16, none, 8, 256},
+        {"kimi_linear, tiny", kimi, ENTRY_TRAIN, DTYPE_BF16, small, 8, 256},
+        {"kimi_linear, tiny, f32", kimi, ENTRY_TRAIN, DTYPE_F32, small, 8, 256},
+        {"depth, 16 x 8, d 1024", depth, ENTRY_GRAD, DTYPE_BF16, narrow, 0, 8192},
+        {"depth, 16 x 8, d 4096", depth, ENTRY_GRAD, DTYPE_BF16, wide, 0, 8192},
     };
     Arena arena = {0};
     Str version = nvrtc_version(&arena);

@@ -67,7 +67,7 @@ static void check_cases(const AttendCase *cases, size_t count, bool quick) {
     cuda_fixture_run(&f);
 }
 
-#define COUNT(array) (sizeof array / sizeof *array)
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void test_lengths(void **state) {
     (void)state;
@@ -138,7 +138,10 @@ static void test_starts(void **state) {
 
 // Heads h of one query a row b, which begins anywhere; values are part of the keys, and these
 // are dealt to two blocks.
-static const char *latent(Arena *arena, int heads, int keys, int d, int e, int at) {
+typedef struct {
+    int heads, keys, d, e, at;  // at: the values' first element in the keys
+} Latent;
+static const char *latent(Arena *arena, Latent l) {
     static const char text[] =
         "tile latent attend\n  grid b = 3\n  grid p = 2\n  m h = %d\n  n s = %d\n  k d = %d\n"
         "  k e = %d\n  band 0, inf\n  deal 64\n"
@@ -156,9 +159,9 @@ static const char *latent(Arena *arena, int heads, int keys, int d, int e, int a
         "  %%13 = dot %%8, %%12 over (s) : f32 (b, p, h, e)\n"
         "  %%14 = map div %%13, %%11 : f32 (b, p, h, e)\n"
         "  store y[b*%d + p*%d + h*%d + e] = %%14 : f32 (b, p, h, e)\n";
-    int all = keys * d, result = heads * e;
-    Str t = str_printf(arena, text, heads, keys, d, e, 3 * heads * d, 3 * all, 6 * result,
-                       heads * d, d, all, d, all, d, at, 2 * result, result, e);
+    int query = l.heads * l.d, all = l.keys * l.d, result = l.heads * l.e;
+    Str t = str_printf(arena, text, l.heads, l.keys, l.d, l.e, 3 * query, 3 * all, 6 * result,
+                       query, l.d, all, l.d, all, l.d, l.at, 2 * result, result, l.e);
     return t.ptr;
 }
 
@@ -175,9 +178,9 @@ static void test_latent(void **state) {
     (void)state;
     CudaFixture f;
     fixture_open(&f, true);
-    const char *const texts[] = {latent(&f.bench.arena, 5, 150, 40, 24, 0),
-                                 latent(&f.bench.arena, 18, 150, 72, 40, 32),
-                                 latent(&f.bench.arena, 3, 150, 576, 512, 0)};
+    const char *const texts[] = {latent(&f.bench.arena, (Latent){5, 150, 40, 24, 0}),
+                                 latent(&f.bench.arena, (Latent){18, 150, 72, 40, 32}),
+                                 latent(&f.bench.arena, (Latent){3, 150, 576, 512, 0})};
     const DType types[] = {DTYPE_BF16, DTYPE_F32};
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 2; k++) {
@@ -287,7 +290,7 @@ static void test_compiles(void **state) {
     for (int arch = CUDA_SM80; arch <= CUDA_SM100A; arch++) {
         CudaFixture f;
         fixture_open(&f, true);
-        const char *widest = latent(&f.bench.arena, 32, 4096, 576, 512, 0);
+        const char *widest = latent(&f.bench.arena, (Latent){32, 4096, 576, 512, 0});
         Target target = {(IsaLevel)arch, DTYPE_BF16, 0};
         for (size_t i = 0; i < COUNT(cases); i++) {
             add(&f, &cases[i], false, target);

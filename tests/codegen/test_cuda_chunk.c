@@ -10,7 +10,7 @@ static void fixture_open(CudaFixture *f, bool quick) {
     f->cuda.quick = quick;
 }
 
-#define COUNT(array) (sizeof array / sizeof *array)
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const CudaCheck check = {.range = 1, .limits = chunk_limits};
 

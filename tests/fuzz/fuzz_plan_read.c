@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned char *copy = malloc(size);
     if (!copy) return 0;
     memcpy(copy, data, size);
-    memcpy(copy, PLAN_MAGIC, 8);
+    Str magic = STR(PLAN_MAGIC);
+    memcpy(copy, magic.ptr, magic.len);
     plan_sample_seal(copy, size);
     decode((Str){(const char *)copy, size});
     free(copy);

@@ -14,15 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     TensorFile file;
     Str bytes = {(const char *)data, size};
     if (safetensors_parse(&diag, &arena, STR("input"), bytes, &file)) {
-        double sum = 0;
         for (uint32_t i = 0; i < file.tensor_count; i++) {
             const StoredTensor *t = &file.tensors[i];
             ASSERT(safetensors_find(&file, t->name) == t);
             for (int64_t k = 0; k < stored_count(t); k++)
-                sum += dtype_get(t->type, t->data, k);
+                (void)dtype_get(t->type, t->data, k);
         }
-        // Uses the sum, so that the reads stay.
-        ASSERT(sum == sum || sum != sum);
     } else {
         ASSERT(diag.error_count == 1);
     }

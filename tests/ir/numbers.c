@@ -118,7 +118,8 @@ static void step(Evaluation *e, uint32_t i, uint64_t seed) {
         return;
     }
     // Errors of n additions grow with the root of n.
-    double *operands[MOST_OPERANDS], terms = terms_of(g, v), growth = sqrt(fmax(terms, 1));
+    double *operands[MOST_OPERANDS] = {NULL}, terms = terms_of(g, v),
+           growth = sqrt(fmax(terms, 1));
     if (terms > 0) {
         ASSERT(v->arity <= MOST_OPERANDS);
         for (uint32_t k = 0; k < v->arity; k++)

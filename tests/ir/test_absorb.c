@@ -2,6 +2,7 @@
 // attention then has the same values.
 #include <math.h>
 
+#include "base/check.h"
 #include "base/rng.h"
 #include "ir/graph/evaluate.h"
 #include "ir/graph/passes.h"
@@ -130,7 +131,7 @@ static int64_t read_of(const Graph *g, const Value *attend) {
     bool part = (v->op == OP_SLICE || v->op == OP_RENAME) && v->in[0].i == attend->in[1].i;
     int64_t n = graph_elements(g, attend->in[1]);
     if (!part) n += graph_elements(g, attend->in[2]);
-    return n / (2 * 5);
+    return n / 2 / 5;
 }
 
 static void test_cases(void **state) {
@@ -184,7 +185,7 @@ static void test_shared(void **state) {
     for (uint32_t i = 1, n = 0; i < after->values.len && n < 2; i++)
         if (graph_value(after, (ValueId){i})->op == OP_ATTEND)
             found[n++] = graph_value(after, (ValueId){i});
-    assert_non_null(found[1]);
+    ASSERT(found[0] && found[1]);
     assert_int_equal(found[0]->in[1].i, found[1]->in[1].i);
     assert_int_equal(found[0]->in[2].i, found[1]->in[2].i);
     reader_release(&r);

@@ -21,11 +21,11 @@ static AxisId axis(Fixture *f, const char *name, int64_t n) {
     return graph_axis(f->g, str_of(name), n, false);
 }
 
-static ValueId leaf(Fixture *f, GraphOp kind, const char *name, DType type, uint32_t rank,
+static ValueId leaf(Fixture *f, GraphOp kind, const char *name, uint32_t rank,
                     const AxisId *axes) {
     Leaf l = {.kind = kind,
               .path = str_of(name),
-              .type = type,
+              .type = DTYPE_F32,
               .rank = (uint8_t)rank,
               .axes = axes,
               .trained = kind == OP_PARAM};
@@ -46,13 +46,16 @@ static ValueId op_along(Fixture *f, GraphOp op, ValueId x, AxisId a) {
     GraphAttr attr = {.along = &a, .along_count = 1};
     return graph_add(f->g, op, (Operands){&x, 1}, attr, (Span){0});
 }
-static ValueId moved(Fixture *f, GraphOp op, ValueId x, AxisId along, AxisId to,
-                     int64_t amount) {
-    GraphAttr attr = {.along = &along,
+typedef struct {
+    AxisId along, to;  // to: what it makes, if it makes one
+    int64_t amount;
+} Move;
+static ValueId moved(Fixture *f, GraphOp op, ValueId x, Move m) {
+    GraphAttr attr = {.along = &m.along,
                       .along_count = 1,
-                      .to = &to,
-                      .to_count = to.i ? 1 : 0,
-                      .amount = amount};
+                      .to = &m.to,
+                      .to_count = m.to.i ? 1 : 0,
+                      .amount = m.amount};
     return graph_add(f->g, op, (Operands){&x, 1}, attr, (Span){0});
 }
 static ValueId stack(Fixture *f, const ValueId *in, uint32_t n, AxisId to) {
@@ -73,9 +76,9 @@ static ValueId unit_rms(Fixture *f, ValueId x, AxisId d) {
     ValueId mean = mul(f, sum(f, mul(f, x, x), d), num(f, 1.0 / (double)graph_extent(f->g, d)));
     return mul(f, x, graph_unary(f->g, OP_RSQRT, add(f, mean, num(f, 1e-6)), (Span){0}));
 }
-static ValueId attn_res(Fixture *f, const ValueId *sources, uint32_t n, AxisId d, ValueId query,
+static ValueId attn_res(Fixture *f, const ValueId *sources, uint32_t n, ValueId query,
                         ValueId gain) {
-    AxisId depth = axis(f, "depth", n);
+    AxisId depth = axis(f, "depth", n), d = graph_value(f->g, gain)->axes[0];
     ValueId v = stack(f, sources, n, depth);
     ValueId s = sum(f, mul(f, mul(f, unit_rms(f, v, d), gain), query), d);
     return sum(f, mul(f, v, op_along(f, OP_SOFTMAX, s, depth)), depth);
@@ -132,8 +135,8 @@ static void test_elementwise(void **state) {
     Fixture f;
     fixture(&f);
     AxisId a = axis(&f, "a", 7), b = axis(&f, "b", 33);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){a, b}),
-            y = leaf(&f, OP_INPUT, "y", DTYPE_F32, 1, &b);
+    ValueId x = leaf(&f, OP_INPUT, "x", 2, (AxisId[]){a, b}),
+            y = leaf(&f, OP_INPUT, "y", 1, &b);
     output(&f, "z", graph_unary(f.g, OP_TANH, add(&f, mul(&f, x, y), num(&f, 3)), (Span){0}));
     assert_int_equal(region_count(&f), 1);
     finish(&f);
@@ -144,9 +147,9 @@ static void test_rms_norm_is_one_kernel(void **state) {
     Fixture f;
     fixture(&f);
     AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 5), d = axis(&f, "d", 20);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){b, t, d}),
-            r = leaf(&f, OP_INPUT, "r", DTYPE_F32, 3, (AxisId[]){b, t, d});
-    ValueId gain = leaf(&f, OP_PARAM, "gain", DTYPE_F32, 1, &d);
+    ValueId x = leaf(&f, OP_INPUT, "x", 3, (AxisId[]){b, t, d}),
+            r = leaf(&f, OP_INPUT, "r", 3, (AxisId[]){b, t, d});
+    ValueId gain = leaf(&f, OP_PARAM, "gain", 1, &d);
     ValueId h = add(&f, x, r);
     output(&f, "h", h);
     output(&f, "y", mul(&f, unit_rms(&f, h, d), gain));
@@ -159,8 +162,8 @@ static void test_rms_norm_gradient(void **state) {
     Fixture f;
     fixture(&f);
     AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 16), d = axis(&f, "d", 20);
-    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, d}),
-            gain = leaf(&f, OP_PARAM, "gain", DTYPE_F32, 1, &d);
+    ValueId x = leaf(&f, OP_PARAM, "x", 3, (AxisId[]){b, t, d}),
+            gain = leaf(&f, OP_PARAM, "gain", 1, &d);
     output_gradients(&f,
                      graph_unary(f.g, OP_TANH, mul(&f, unit_rms(&f, x, d), gain), (Span){0}));
     finish(&f);
@@ -174,8 +177,8 @@ static void test_row_sum_behind_a_wide_norm(void **state) {
         Fixture f;
         fixture(&f);
         AxisId t = axis(&f, "T", 6), r = axis(&f, "r", 3), e = axis(&f, "e", 5);
-        ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){t, r, e}),
-                factor = leaf(&f, OP_PARAM, "factor", DTYPE_F32, 1, &r);
+        ValueId x = leaf(&f, OP_INPUT, "x", 3, (AxisId[]){t, r, e}),
+                factor = leaf(&f, OP_PARAM, "factor", 1, &r);
         if (apart) x = graph_unary(f.g, OP_TANH, mul(&f, x, factor), (Span){0});
         ValueId square = graph_sum(f.g, mul(&f, x, x), (AxisId[]){r, e}, 2, (Span){0});
         ValueId normed = mul(&f, x, graph_unary(f.g, OP_RSQRT, square, (Span){0}));
@@ -191,12 +194,10 @@ static void test_attn_res_with_its_norm(void **state) {
     Fixture f;
     fixture(&f);
     AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 5), d = axis(&f, "d", 24);
-    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
-                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", 1, &d), gain = leaf(&f, OP_PARAM, "g", 1, &d);
     for (int i = 0; i < 3; i++)
-        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
-                    (AxisId[]){b, t, d});
-    ValueId h = attn_res(&f, v, 3, d, query, gain);
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), 3, (AxisId[]){b, t, d});
+    ValueId h = attn_res(&f, v, 3, query, gain);
     output(&f, "h", unit_rms(&f, h, d));
     assert_int_equal(region_count(&f), 1);  // query * gain, of d elements, is part of it
     finish(&f);
@@ -209,11 +210,10 @@ static void test_attn_res_in_heads(void **state) {
     fixture(&f);
     AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 5), d = axis(&f, "d", 24),
            h = axis(&f, "h", 4), c = axis(&f, "c", 6), depth = axis(&f, "depth", 3);
-    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 2, (AxisId[]){h, c}),
-                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", 2, (AxisId[]){h, c}),
+                  gain = leaf(&f, OP_PARAM, "g", 1, &d);
     for (int i = 0; i < 3; i++)
-        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
-                    (AxisId[]){b, t, d});
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), 3, (AxisId[]){b, t, d});
     GraphAttr split = {.along = &d, .along_count = 1, .to = (AxisId[]){h, c}, .to_count = 2},
               merge = {.along = (AxisId[]){h, c}, .along_count = 2, .to = &d, .to_count = 1};
     ValueId all = stack(&f, v, 3, depth),
@@ -233,17 +233,15 @@ static void test_attn_res_gradient(void **state) {
     Fixture f;
     fixture(&f);
     AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 8), d = axis(&f, "d", 24);
-    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
-                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", 1, &d), gain = leaf(&f, OP_PARAM, "g", 1, &d);
     for (int i = 0; i < 3; i++)
-        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
-                    (AxisId[]){b, t, d});
-    output_gradients(&f, attn_res(&f, v, 3, d, query, gain));
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), 3, (AxisId[]){b, t, d});
+    output_gradients(&f, attn_res(&f, v, 3, query, gain));
     finish(&f);
 }
 
 static ValueId many_leaf(Fixture *f, GraphOp kind, int i, uint32_t rank, const AxisId *axes) {
-    return leaf(f, kind, arena_printf(&f->arena, "x%d", i), DTYPE_F32, rank, axes);
+    return leaf(f, kind, arena_printf(&f->arena, "x%d", i), rank, axes);
 }
 
 static uint32_t most_pointers(const Regions *r) {
@@ -266,7 +264,7 @@ static void test_deep_attn_res(void **state) {
     for (int i = 0; i < SOURCES + 2; i++)
         v[i] = many_leaf(&f, OP_PARAM, i, i < SOURCES ? 2 : 1,
                          i < SOURCES ? (AxisId[]){t, d} : &d);
-    ValueId h = attn_res(&f, v, SOURCES, d, v[SOURCES], v[SOURCES + 1]);
+    ValueId h = attn_res(&f, v, SOURCES, v[SOURCES], v[SOURCES + 1]);
     output(&f, "h", h);
     assert_int_equal(region_count(&f), 1);
     ValueId loss = graph_sum(f.g, mul(&f, h, h), (AxisId[]){t, d}, 2, (Span){0});
@@ -307,8 +305,7 @@ static void test_small_updates_share_kernels(void **state) {
     Fixture f;
     fixture(&f);
     AxisId d = axis(&f, "d", 4), e = axis(&f, "e", 6);
-    ValueId scale =
-        graph_unary(f.g, OP_SQRT, leaf(&f, OP_INPUT, "s", DTYPE_F32, 0, NULL), (Span){0});
+    ValueId scale = graph_unary(f.g, OP_SQRT, leaf(&f, OP_INPUT, "s", 0, NULL), (Span){0});
     for (int i = 0; i < 240; i++)
         output(&f, arena_printf(&f.arena, "y%d", i),
                mul(&f, many_leaf(&f, OP_PARAM, i, i % 3 > 0, i % 3 == 1 ? &d : &e), scale));
@@ -327,11 +324,11 @@ static void test_points_of_a_small_axis(void **state) {
     Fixture f;
     fixture(&f);
     AxisId t = axis(&f, "T", 3), d = axis(&f, "d", 4), m = axis(&f, "m", 2);
-    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 2, (AxisId[]){t, d}),
-            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){t, m});
+    ValueId x = leaf(&f, OP_PARAM, "x", 2, (AxisId[]){t, d}),
+            w = leaf(&f, OP_PARAM, "w", 2, (AxisId[]){t, m});
     w = graph_unary(f.g, OP_TANH, w, (Span){0});
     for (int i = 0; i < 2; i++)
-        x = mul(&f, x, moved(&f, OP_TAKE, w, m, (AxisId){0}, i));
+        x = mul(&f, x, moved(&f, OP_TAKE, w, (Move){m, .amount = i}));
     output(&f, "y", x);
     assert_int_equal(region_count(&f), 1);
     finish(&f);
@@ -350,12 +347,10 @@ static void test_points_are_stored_where_they_are_made(void **state) {
     Fixture f;
     fixture(&f);
     AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 8), d = axis(&f, "d", 24);
-    ValueId v[3], query = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
-                  gain = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d);
+    ValueId v[3], query = leaf(&f, OP_PARAM, "q", 1, &d), gain = leaf(&f, OP_PARAM, "g", 1, &d);
     for (int i = 0; i < 3; i++)
-        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), DTYPE_F32, 3,
-                    (AxisId[]){b, t, d});
-    output_gradients(&f, attn_res(&f, v, 3, d, query, gain));
+        v[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "v%d", i), 3, (AxisId[]){b, t, d});
+    output_gradients(&f, attn_res(&f, v, 3, query, gain));
     Graph *g = pass_simplify(f.g, &f.arena);
     const Regions *r = pass_fuse(g, &f.arena);
     const Region *first = region_with_output(r, graph_output_find(g, STR("grad.v0")));
@@ -373,10 +368,10 @@ static void test_value_made_again_is_not_stored(void **state) {
     fixture(&f);
     AxisId t = axis(&f, "T", 64), c = axis(&f, "c", 8), d = axis(&f, "d", 256),
            e = axis(&f, "e", 40);
-    ValueId tokens = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){t, c}),
-            embed = leaf(&f, OP_PARAM, "embed", DTYPE_F32, 2, (AxisId[]){c, d}),
-            scale = leaf(&f, OP_PARAM, "scale", DTYPE_F32, 1, &d),
-            head = leaf(&f, OP_PARAM, "head", DTYPE_F32, 2, (AxisId[]){d, e});
+    ValueId tokens = leaf(&f, OP_INPUT, "x", 2, (AxisId[]){t, c}),
+            embed = leaf(&f, OP_PARAM, "embed", 2, (AxisId[]){c, d}),
+            scale = leaf(&f, OP_PARAM, "scale", 1, &d),
+            head = leaf(&f, OP_PARAM, "head", 2, (AxisId[]){d, e});
     ValueId x = contract(&f, tokens, embed, &c, 1);
     ValueId y = contract(&f, mul(&f, unit_rms(&f, x, d), scale), head, &d, 1);
     output_gradients(&f, graph_unary(f.g, OP_TANH, y, (Span){0}));
@@ -400,16 +395,16 @@ static void test_attention(void **state) {
     fixture(&f);
     AxisId b = axis(&f, "B", 2), t = axis(&f, "T", 9), s = axis(&f, "S", 9),
            h = axis(&f, "h", 3), k = axis(&f, "k", 8), d = axis(&f, "d", 12);
-    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, d});
+    ValueId x = leaf(&f, OP_PARAM, "x", 3, (AxisId[]){b, t, d});
     ValueId w[3];
     for (int i = 0; i < 3; i++)
-        w[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "w%d", i), DTYPE_F32, 3,
-                    (AxisId[]){d, h, k});
-    ValueId wo = leaf(&f, OP_PARAM, "wo", DTYPE_F32, 3, (AxisId[]){h, k, d});
+        w[i] = leaf(&f, OP_PARAM, arena_printf(&f.arena, "w%d", i), 3, (AxisId[]){d, h, k});
+    ValueId wo = leaf(&f, OP_PARAM, "wo", 3, (AxisId[]){h, k, d});
     ValueId q = contract(&f, x, w[0], &d, 1),
-            key = moved(&f, OP_RENAME, contract(&f, x, w[1], &d, 1), t, s, 0);
-    ValueId v = moved(&f, OP_RENAME, contract(&f, x, w[2], &d, 1), t, s, 0);
-    q = add(&f, q, moved(&f, OP_ROLL, q, k, (AxisId){0}, 4));  // as a rotary embedding does
+            key = moved(&f, OP_RENAME, contract(&f, x, w[1], &d, 1), (Move){t, s, 0});
+    ValueId v = moved(&f, OP_RENAME, contract(&f, x, w[2], &d, 1), (Move){t, s, 0});
+    q = add(&f, q,
+            moved(&f, OP_ROLL, q, (Move){k, .amount = 4}));  // as a rotary embedding does
     ValueId scores = mul(&f, contract(&f, q, key, &k, 1), num(&f, 0.3));
     GraphAttr at = {.along = &t, .along_count = 1}, as = {.along = &s, .along_count = 1};
     ValueId it = graph_add(f.g, OP_IOTA, (Operands){0}, at, (Span){0}),
@@ -441,8 +436,8 @@ static void test_cross_entropy(void **state) {
                    .axes = (AxisId[]){b, t},
                    .index_of = v};
     ValueId ids = graph_leaf(f.g, &tokens);
-    ValueId embed = leaf(&f, OP_PARAM, "embed", DTYPE_F32, 2, (AxisId[]){v, d}),
-            head = leaf(&f, OP_PARAM, "head", DTYPE_F32, 2, (AxisId[]){d, v});
+    ValueId embed = leaf(&f, OP_PARAM, "embed", 2, (AxisId[]){v, d}),
+            head = leaf(&f, OP_PARAM, "head", 2, (AxisId[]){d, v});
     ValueId logits = contract(&f, gather(&f, embed, v, ids), head, &d, 1);
     ValueId ce = graph_binary(f.g, OP_SUB, op_along(&f, OP_LOGSUMEXP, logits, v),
                               gather(&f, logits, v, ids), (Span){0});
@@ -457,9 +452,9 @@ static void test_swiglu_epilogue(void **state) {
     fixture(&f);
     AxisId b = axis(&f, "B", 4), t = axis(&f, "T", 6), d = axis(&f, "d", 10),
            ff = axis(&f, "ff", 28);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){b, t, d});
-    ValueId w1 = leaf(&f, OP_PARAM, "w1", DTYPE_F32, 2, (AxisId[]){d, ff}),
-            w3 = leaf(&f, OP_PARAM, "w3", DTYPE_F32, 2, (AxisId[]){d, ff});
+    ValueId x = leaf(&f, OP_INPUT, "x", 3, (AxisId[]){b, t, d});
+    ValueId w1 = leaf(&f, OP_PARAM, "w1", 2, (AxisId[]){d, ff}),
+            w3 = leaf(&f, OP_PARAM, "w3", 2, (AxisId[]){d, ff});
     ValueId gate = contract(&f, x, w1, &d, 1), up = contract(&f, x, w3, &d, 1);
     output(&f, "y", mul(&f, mul(&f, gate, graph_unary(f.g, OP_SIGMOID, gate, (Span){0})), up));
     assert_int_equal(region_count(&f), 2);
@@ -471,9 +466,9 @@ static void test_prologue(void **state) {
     Fixture f;
     fixture(&f);
     AxisId t = axis(&f, "T", 9), d = axis(&f, "d", 10), ff = axis(&f, "ff", 28);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){t, d});
-    ValueId scale = leaf(&f, OP_PARAM, "scale", DTYPE_F32, 1, &d);
-    ValueId w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){d, ff});
+    ValueId x = leaf(&f, OP_INPUT, "x", 2, (AxisId[]){t, d});
+    ValueId scale = leaf(&f, OP_PARAM, "scale", 1, &d);
+    ValueId w = leaf(&f, OP_PARAM, "w", 2, (AxisId[]){d, ff});
     ValueId a = graph_unary(f.g, OP_TANH, mul(&f, x, scale), (Span){0});
     ValueId b = graph_unary(f.g, OP_EXP, w, (Span){0});
     output(&f, "y", graph_unary(f.g, OP_SIGMOID, contract(&f, a, b, &d, 1), (Span){0}));
@@ -489,9 +484,9 @@ static void test_contraction_in_parts(void **state) {
     fixture(&f);
     AxisId h = axis(&f, "h", 2), t = axis(&f, "T", 30), c = axis(&f, "c", 3),
            d = axis(&f, "d", 8), e = axis(&f, "e", 5);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 4, (AxisId[]){t, h, d, c}),
-            y = leaf(&f, OP_INPUT, "y", DTYPE_F32, 4, (AxisId[]){t, e, h, c}),
-            gate = leaf(&f, OP_INPUT, "gate", DTYPE_F32, 3, (AxisId[]){e, h, d});
+    ValueId x = leaf(&f, OP_INPUT, "x", 4, (AxisId[]){t, h, d, c}),
+            y = leaf(&f, OP_INPUT, "y", 4, (AxisId[]){t, e, h, c}),
+            gate = leaf(&f, OP_INPUT, "gate", 3, (AxisId[]){e, h, d});
     ValueId r = contract(&f, graph_unary(f.g, OP_TANH, x, (Span){0}), y, (AxisId[]){t, c}, 2);
     output(&f, "r", mul(&f, graph_unary(f.g, OP_SIGMOID, r, (Span){0}), gate));
     Graph *g = pass_simplify(f.g, &f.arena);
@@ -520,17 +515,16 @@ static void test_movement(void **state) {
            tap = axis(&f, "tap", 4), wide = axis(&f, "wide", 17);
     AxisId c2 = axis(&f, "c2", 2), c3 = axis(&f, "c3", 3), bt = axis(&f, "bt", 33),
            part = axis(&f, "part", 5), both = axis(&f, "both", 11);
-    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, c}),
+    ValueId x = leaf(&f, OP_PARAM, "x", 3, (AxisId[]){b, t, c}),
             y = graph_unary(f.g, OP_EXP, x, (Span){0});
-    AxisId none = {0};
-    output(&f, "window", moved(&f, OP_WINDOW, y, t, tap, 0));
-    output(&f, "shift", moved(&f, OP_SHIFT, y, t, none, 2));
-    output(&f, "back", moved(&f, OP_SHIFT, y, t, none, -3));
-    output(&f, "pad", moved(&f, OP_PAD, y, t, wide, 4));
+    output(&f, "window", moved(&f, OP_WINDOW, y, (Move){t, tap, 0}));
+    output(&f, "shift", moved(&f, OP_SHIFT, y, (Move){t, .amount = 2}));
+    output(&f, "back", moved(&f, OP_SHIFT, y, (Move){t, .amount = -3}));
+    output(&f, "pad", moved(&f, OP_PAD, y, (Move){t, wide, 4}));
     output(&f, "slice",
-           graph_unary(f.g, OP_NEG, moved(&f, OP_SLICE, y, t, part, 3), (Span){0}));
-    output(&f, "take", moved(&f, OP_TAKE, y, c, none, 3));
-    output(&f, "roll", moved(&f, OP_ROLL, y, c, none, -2));
+           graph_unary(f.g, OP_NEG, moved(&f, OP_SLICE, y, (Move){t, part, 3}), (Span){0}));
+    output(&f, "take", moved(&f, OP_TAKE, y, (Move){c, .amount = 3}));
+    output(&f, "roll", moved(&f, OP_ROLL, y, (Move){c, .amount = -2}));
     GraphAttr split = {.along = &c, .along_count = 1, .to = (AxisId[]){c2, c3}, .to_count = 2};
     ValueId s = graph_add(f.g, OP_SPLIT, (Operands){&y, 1}, split, (Span){0});
     output(&f, "split", graph_unary(f.g, OP_SQRT, s, (Span){0}));
@@ -540,7 +534,8 @@ static void test_movement(void **state) {
                        graph_add(f.g, OP_MERGE, (Operands){&y, 1}, merge, (Span){0}),
                        (Span){0}));
     AxisId six = axis(&f, "six", 6);
-    ValueId halves[2] = {moved(&f, OP_SLICE, y, t, part, 0), moved(&f, OP_SLICE, y, t, six, 5)};
+    ValueId halves[2] = {moved(&f, OP_SLICE, y, (Move){t, part, 0}),
+                         moved(&f, OP_SLICE, y, (Move){t, six, 5})};
     GraphAttr concat = {
         .along = (AxisId[]){part, six}, .along_count = 2, .to = &both, .to_count = 1};
     output(&f, "concat", graph_add(f.g, OP_CONCAT, (Operands){halves, 2}, concat, (Span){0}));
@@ -554,26 +549,26 @@ static void test_movement_along_an_unrolled_axis(void **state) {
     Fixture f;
     fixture(&f);
     AxisId b = axis(&f, "B", 5), k = axis(&f, "k", 7), m = axis(&f, "m", 3),
-           n = axis(&f, "n", 2), two = axis(&f, "two", 2), one = axis(&f, "one", 1), none = {0};
-    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 2, (AxisId[]){b, k}),
-            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 3, (AxisId[]){k, m, n}),
-            v = leaf(&f, OP_PARAM, "v", DTYPE_F32, 1, (AxisId[]){b}),
-            p = leaf(&f, OP_PARAM, "p", DTYPE_F32, 2, (AxisId[]){b, two}),
-            q = leaf(&f, OP_PARAM, "q", DTYPE_F32, 2, (AxisId[]){b, one}),
-            r = leaf(&f, OP_PARAM, "r", DTYPE_F32, 2, (AxisId[]){b, m});
+           n = axis(&f, "n", 2), two = axis(&f, "two", 2), one = axis(&f, "one", 1);
+    ValueId x = leaf(&f, OP_PARAM, "x", 2, (AxisId[]){b, k}),
+            w = leaf(&f, OP_PARAM, "w", 3, (AxisId[]){k, m, n}),
+            v = leaf(&f, OP_PARAM, "v", 1, (AxisId[]){b}),
+            p = leaf(&f, OP_PARAM, "p", 2, (AxisId[]){b, two}),
+            q = leaf(&f, OP_PARAM, "q", 2, (AxisId[]){b, one}),
+            r = leaf(&f, OP_PARAM, "r", 2, (AxisId[]){b, m});
     Leaf index = {.kind = OP_INPUT, .path = STR("i"), .type = DTYPE_I32, .rank = 1, .axes = &b};
     index.index_of = m;
     ValueId y = contract(&f, x, w, &k, 1);
     output(&f, "contract", y);
     output(&f, "taken",
-           mul(&f, moved(&f, OP_TAKE, y, m, none, 1),
-               moved(&f, OP_TAKE, mul(&f, y, y), m, none, 2)));
+           mul(&f, moved(&f, OP_TAKE, y, (Move){m, .amount = 1}),
+               moved(&f, OP_TAKE, mul(&f, y, y), (Move){m, .amount = 2})));
     ValueId points = stack(&f, (ValueId[]){v, mul(&f, v, v), add(&f, v, v)}, 3, m);
     GraphAttr concat = {
         .along = (AxisId[]){two, one}, .along_count = 2, .to = &m, .to_count = 1};
-    output(&f, "pad", mul(&f, points, moved(&f, OP_PAD, p, two, m, 1)));
-    output(&f, "shift", mul(&f, points, moved(&f, OP_SHIFT, r, m, none, -1)));
-    output(&f, "roll", mul(&f, points, moved(&f, OP_ROLL, r, m, none, 2)));
+    output(&f, "pad", mul(&f, points, moved(&f, OP_PAD, p, (Move){two, m, 1})));
+    output(&f, "shift", mul(&f, points, moved(&f, OP_SHIFT, r, (Move){m, .amount = -1})));
+    output(&f, "roll", mul(&f, points, moved(&f, OP_ROLL, r, (Move){m, .amount = 2})));
     output(&f, "gather", mul(&f, points, gather(&f, r, m, graph_leaf(f.g, &index))));
     output(&f, "concat",
            mul(&f, points,
@@ -588,11 +583,10 @@ static void test_parameters_meet_where_they_are_used(void **state) {
     for (int moved_too = 0; moved_too < 2; moved_too++) {
         Fixture f;
         fixture(&f);
-        AxisId b = axis(&f, "B", 5), d = axis(&f, "d", 9), none = {0};
-        ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){b, d}),
-                q = leaf(&f, OP_PARAM, "q", DTYPE_F32, 1, &d),
-                g = leaf(&f, OP_PARAM, "g", DTYPE_F32, 1, &d),
-                s = leaf(&f, OP_PARAM, "s", DTYPE_F32, 0, NULL);
+        AxisId b = axis(&f, "B", 5), d = axis(&f, "d", 9);
+        ValueId x = leaf(&f, OP_INPUT, "x", 2, (AxisId[]){b, d}),
+                q = leaf(&f, OP_PARAM, "q", 1, &d), g = leaf(&f, OP_PARAM, "g", 1, &d),
+                s = leaf(&f, OP_PARAM, "s", 0, NULL);
         ValueId u = mul(&f, q, g), z = graph_unary(f.g, OP_SIGMOID, s, (Span){0});
         ValueId h = mul(&f, sum(&f, mul(&f, x, u), d), z);
         output(&f, "h", h);
@@ -604,7 +598,7 @@ static void test_parameters_meet_where_they_are_used(void **state) {
         index.axes = &b;
         index.index_of = d;
         if (moved_too) {
-            output(&f, "roll", mul(&f, x, moved(&f, OP_ROLL, u, d, none, 2)));
+            output(&f, "roll", mul(&f, x, moved(&f, OP_ROLL, u, (Move){d, .amount = 2})));
             output(&f, "gather", gather(&f, u, d, graph_leaf(f.g, &index)));
         }
         finish(&f);
@@ -618,7 +612,7 @@ static void test_many_unrolled_axes(void **state) {
         Fixture f;
         fixture(&f);
         AxisId d = axis(&f, "d", 5);
-        ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 1, &d), total = x;
+        ValueId x = leaf(&f, OP_PARAM, "x", 1, &d), total = x;
         for (int64_t i = 0; i < count; i++) {
             AxisId a = axis(&f, "a", 2);
             ValueId pair[2] = {x, mul(&f, total, num(&f, 0.5))};
@@ -647,8 +641,8 @@ static void test_stacks_in_memory(void **state) {
         fixture(&f);
         AxisId t = axis(&f, "t", cases[i].rows), d = axis(&f, "d", 4), n = axis(&f, "n", 2),
                k = axis(&f, "k", 3);
-        ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 2, (AxisId[]){t, d});
-        ValueId w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 3, (AxisId[]){n, d, k});
+        ValueId x = leaf(&f, OP_PARAM, "x", 2, (AxisId[]){t, d});
+        ValueId w = leaf(&f, OP_PARAM, "w", 3, (AxisId[]){n, d, k});
         ValueId first = op_along(&f, OP_SOFTMAX, x, d), second = mul(&f, first, num(&f, 0.5));
         ValueId pair[2] = {cases[i].leaf ? x : first, cases[i].twice ? first : second};
         ValueId v = stack(&f, pair, 2, n), product[2] = {v, w};
@@ -674,11 +668,12 @@ static void test_movement_gradients(void **state) {
     fixture(&f);
     AxisId b = axis(&f, "B", 3), t = axis(&f, "T", 11), c = axis(&f, "c", 6),
            tap = axis(&f, "tap", 4);
-    ValueId x = leaf(&f, OP_PARAM, "x", DTYPE_F32, 3, (AxisId[]){b, t, c}),
-            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){c, tap});
-    ValueId y = sum(&f, mul(&f, moved(&f, OP_WINDOW, x, t, tap, 0), w), tap);
+    ValueId x = leaf(&f, OP_PARAM, "x", 3, (AxisId[]){b, t, c}),
+            w = leaf(&f, OP_PARAM, "w", 2, (AxisId[]){c, tap});
+    ValueId y = sum(&f, mul(&f, moved(&f, OP_WINDOW, x, (Move){t, tap, 0}), w), tap);
     y = add(&f, y,
-            moved(&f, OP_SHIFT, moved(&f, OP_ROLL, x, c, (AxisId){0}, 2), t, (AxisId){0}, 1));
+            moved(&f, OP_SHIFT, moved(&f, OP_ROLL, x, (Move){c, .amount = 2}),
+                  (Move){t, .amount = 1}));
     output_gradients(&f, y);
     finish(&f);
 }
@@ -688,11 +683,11 @@ static void test_views_as_outputs(void **state) {
     Fixture f;
     fixture(&f);
     AxisId a = axis(&f, "a", 4), b = axis(&f, "b", 5), c = axis(&f, "c", 5);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){a, b});
+    ValueId x = leaf(&f, OP_INPUT, "x", 2, (AxisId[]){a, b});
     GraphAttr swap = {.to = (AxisId[]){b, a}, .to_count = 2},
               iota = {.along = &a, .along_count = 1};
     output(&f, "transposed", graph_add(f.g, OP_TRANSPOSE, (Operands){&x, 1}, swap, (Span){0}));
-    output(&f, "renamed", moved(&f, OP_RENAME, x, b, c, 0));
+    output(&f, "renamed", moved(&f, OP_RENAME, x, (Move){b, c, 0}));
     output(&f, "position",
            graph_cast(f.g, graph_add(f.g, OP_IOTA, (Operands){0}, iota, (Span){0}), DTYPE_F32,
                       (Span){0}));
@@ -713,7 +708,7 @@ static void test_views_of_constants(void **state) {
     fixture(&f);
     AxisId a = axis(&f, "a", 4), d = axis(&f, "d", 6), h = axis(&f, "h", 2),
            c = axis(&f, "c", 3);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 3, (AxisId[]){a, h, c});
+    ValueId x = leaf(&f, OP_INPUT, "x", 3, (AxisId[]){a, h, c});
     GraphAttr wide = {.to = (AxisId[]){a, d}, .to_count = 2},
               heads = {.along = &d, .along_count = 1, .to = (AxisId[]){h, c}, .to_count = 2};
     ValueId three = num(&f, 3);
@@ -723,7 +718,7 @@ static void test_views_of_constants(void **state) {
     GraphAttr iota = {.along = &d, .along_count = 1};
     ValueId position = graph_add(f.g, OP_IOTA, (Operands){0}, iota, (Span){0});
     position = add(&f, graph_cast(f.g, position, DTYPE_F32, (Span){0}), num(&f, 1));
-    output(&f, "weighted", mul(&f, x, moved(&f, OP_SLICE, position, d, c, 2)));
+    output(&f, "weighted", mul(&f, x, moved(&f, OP_SLICE, position, (Move){d, c, 2})));
     finish(&f);
 }
 
@@ -732,8 +727,8 @@ static int64_t stores_bypass(int64_t rows, bool read) {
     Fixture f;
     fixture(&f);
     AxisId t = axis(&f, "T", rows), d = axis(&f, "d", 1024), e = axis(&f, "e", 8);
-    ValueId x = leaf(&f, OP_INPUT, "x", DTYPE_F32, 2, (AxisId[]){t, d}),
-            w = leaf(&f, OP_PARAM, "w", DTYPE_F32, 2, (AxisId[]){d, e}),
+    ValueId x = leaf(&f, OP_INPUT, "x", 2, (AxisId[]){t, d}),
+            w = leaf(&f, OP_PARAM, "w", 2, (AxisId[]){d, e}),
             y = op_along(&f, OP_SOFTMAX, x, d);
     output(&f, "y", y);
     if (read) output(&f, "z", contract(&f, y, w, &d, 1));

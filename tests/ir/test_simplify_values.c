@@ -2,6 +2,7 @@
 // graphs, and a model with its gradients.
 #include <math.h>
 
+#include "base/check.h"
 #include "base/rng.h"
 #include "ir/graph/passes.h"
 #include "tests/ir/model_parts.h"
@@ -64,6 +65,7 @@ typedef struct {
 } Random;
 
 static uint32_t draw(Random *r, uint32_t below) {
+    ASSERT(below > 0);
     return (uint32_t)(rng_u64(r->seed, r->draws++) % below);
 }
 

@@ -75,9 +75,9 @@ static void check_arch(IsaLevel arch) {
     check_kernels(&k);
 }
 
-#define SET(name, value)                                     \
-    {                                                        \
-        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+#define SET(name, value)                                           \
+    {                                                              \
+        {(name), sizeof(name) - 1}, { (value), sizeof(value) - 1 } \
     }
 
 static void test_sm80(void **state) {

@@ -23,9 +23,9 @@ static void test_sm90a(void **state) {
     plan_check("models/attnres_full.strata", ENTRY_GRAD, CUDA_SM90A, DTYPE_BF16);
 }
 
-#define SET(name, value)                                     \
-    {                                                        \
-        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+#define SET(name, value)                                           \
+    {                                                              \
+        {(name), sizeof(name) - 1}, { (value), sizeof(value) - 1 } \
     }
 
 // Experts: each token has two of five, where rounding to 16 bits might choose others, all.

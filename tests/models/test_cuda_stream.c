@@ -9,9 +9,9 @@ static CudaCheck check_usual(void) {
     return (CudaCheck){.range = 1, .whole = 20, .tolerance = 1e-4};
 }
 
-#define SET(name, value)                                     \
-    {                                                        \
-        {name, sizeof name - 1}, { value, sizeof value - 1 } \
+#define SET(name, value)                                           \
+    {                                                              \
+        {(name), sizeof(name) - 1}, { (value), sizeof(value) - 1 } \
     }
 
 static void check_settings(const char *path, const Setting *settings, uint32_t count,

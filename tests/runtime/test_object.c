@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/io.h"
 #include "base/rng.h"
 #include "runtime/object.h"
@@ -110,8 +111,7 @@ static Str section_of(Str file, const char *name, const Elf64_Shdr **out) {
         *out = &sections[i];
         return (Str){file.ptr + sections[i].sh_offset, sections[i].sh_size};
     }
-    fail_msg("no section %s", name);
-    return (Str){0};
+    BUG("no section %s", name);
 }
 
 static void check_published(Str file, const Object *object) {

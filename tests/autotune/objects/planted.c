@@ -1,12 +1,15 @@
 // planted.c: y = 2 x + 1, as it should be and as it should not.
 #include "tests/autotune/objects/planted.h"
 
+#include <stddef.h>
+
 void kernel(void *const *args, int64_t begin, int64_t end, void *scratch) {
     const float *x = args[1];  // (PLANTED_COUNT)
     float *y = args[0];        // (PLANTED_COUNT)
     (void)scratch;
 #if defined(PLANTED_CRASH)
-    *(volatile int *)(begin - begin) = 1;
+    volatile int *volatile nowhere = NULL;
+    *nowhere = 1;  // NOLINT(clang-analyzer-core.NullDereference): what is planted
 #elif defined(PLANTED_HANG)
     for (volatile int forever = 1; forever;)
         continue;
