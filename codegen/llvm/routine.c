@@ -5,22 +5,25 @@
 
 #include "base/check.h"
 
-static bool is_fixed(IrValue x) { return x == NULL || LLVMIsConstant(x); }
+static bool is_fixed(IrValue x) { return x == NULL || LLVMIsAConstantInt(x); }
 
-// Constants of a context are equal if they are the same pointer.
+// The same wherever memory lies: the name is part of the object.
 static Hash identity(Str key, IrValue *args, uint32_t count) {
     Hash hash = hash_bytes(key.ptr, key.len);
     for (uint32_t i = 0; i < count; i++) {
-        uintptr_t fixed = is_fixed(args[i]) ? (uintptr_t)args[i] : 1;
-        hash = hash_mix(hash, hash_bytes(&fixed, sizeof fixed));
+        IrValue number = args[i] != NULL ? LLVMIsAConstantInt(args[i]) : NULL;
+        int64_t fixed[] = {args[i] != NULL, number != NULL,
+                           number != NULL ? LLVMConstIntGetSExtValue(number) : 0};
+        hash = hash_mix(hash, hash_bytes(fixed, sizeof fixed));
     }
     return hash;
 }
 
 static void attributes_copy(Builder *b, IrValue from, IrValue to) {
-    LLVMAttributeRef attributes[32];
+    enum { MOST = 32 };
+    LLVMAttributeRef attributes[MOST];
     unsigned count = LLVMGetAttributeCountAtIndex(from, LLVMAttributeFunctionIndex);
-    ASSERT(count <= sizeof attributes / sizeof *attributes);
+    ASSERT(count <= MOST);
     LLVMGetAttributesAtIndex(from, LLVMAttributeFunctionIndex, attributes);
     for (unsigned i = 0; i < count; i++)
         LLVMAddAttributeAtIndex(to, LLVMAttributeFunctionIndex, attributes[i]);

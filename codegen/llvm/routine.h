@@ -15,9 +15,9 @@ typedef struct {
     LLVMMetadataRef line;
 } Routine;
 
-// Calls the routine that `key` and the constants among args name; a NULL is a constant. True:
+// Calls the routine that `key` and the constant numbers among args name; a NULL is one. True:
 // it is not there yet. Then the insertion point is in it, args are its parameters where they
-// were no constants, its body is due, and routine_end after it. The body uses nothing of the
+// were no numbers, its body is due, and routine_end after it. The body uses nothing of the
 // kernel but args, takes no scratch memory, and returns nothing.
 MUST_USE bool routine_begin(Builder *b, Routine *r, Str key, IrValue *args, uint32_t count);
 void routine_end(Builder *b, const Routine *r);

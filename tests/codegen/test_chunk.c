@@ -104,12 +104,30 @@ static void test_segments(void **state) {
     }
 }
 
+// What several places call is in the object by its name.
+static void test_same_bytes(void **state) {
+    (void)state;
+    kernel_need_compiler();
+    TileBench b;
+    bench_open(&b);
+    TileProgram *p = chunk_case_text(&b, CHUNK_GATED_DELTA, &shapes[3]);
+    EmittedKernel first, again;
+    for (int level = CPU_PORTABLE; level <= CPU_AVX512BF16; level++) {
+        EmitOptions options = {.level = (IsaLevel)level};
+        assert_true(emit_kernel(&b.diag, &b.arena, p, options, &first));
+        assert_true(emit_kernel(&b.diag, &b.arena, p, options, &again));
+        assert_true(str_eq(first.object, again.object));
+    }
+    bench_close(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dots),    cmocka_unit_test(test_decayed_dots),
-        cmocka_unit_test(test_scans),   cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_solves),  cmocka_unit_test(test_gated_delta),
-        cmocka_unit_test(test_regions), cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_dots),       cmocka_unit_test(test_decayed_dots),
+        cmocka_unit_test(test_scans),      cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_solves),     cmocka_unit_test(test_gated_delta),
+        cmocka_unit_test(test_regions),    cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_same_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
