@@ -23,10 +23,10 @@ IrValue place_of(const Attend *a, IrValue query) {
     return a->start->over ? build_iadd(a->b, query, a->begin) : a->begin;
 }
 
-void ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step, Range *at) {
+Range ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step) {
     loop_begin(a->b, loop, from, to, step);
-    at->first = loop->index;
-    at->count = at_most(a->b, build_i64(a->b, step), minus(a->b, to, loop->index));
+    IrValue left = minus(a->b, to, loop->index);
+    return (Range){loop->index, at_most(a->b, build_i64(a->b, step), left)};
 }
 
 // ---- the nest
@@ -59,7 +59,7 @@ static void keys_emit(Attend *a) {
     Range block = a->block_at;
     Loop strips = {.count = 0};
     IrValue end = build_iadd(a->b, block.first, block.count);
-    ranges_begin(a, &strips, block.first, end, a->strip, &a->strip_at);
+    a->strip_at = ranges_begin(a, &strips, block.first, end, a->strip);
     strip_emit(a);
     loop_end(a->b, &strips);
 }
@@ -96,7 +96,7 @@ static void chunks_emit(Attend *a) {
         return;
     }
     Loop loop = {.count = 0};
-    ranges_begin(a, &loop, from, to, a->chunk, &a->chunk_at);
+    a->chunk_at = ranges_begin(a, &loop, from, to, a->chunk);
     keys_emit(a);
     loop_end(b, &loop);
 }
@@ -128,7 +128,7 @@ static void blocks_emit(Attend *a) {
     if (tiled && a->has_hi)
         to = at_most(b, to, minus(b, plus(a, a->task_n_end, a->p->band.hi), begin));
     Loop loop = {.count = 0};
-    ranges_begin(a, &loop, from, to, a->block, &a->block_at);
+    a->block_at = ranges_begin(a, &loop, from, to, a->block);
     block_emit(a);
     loop_end(b, &loop);
 }
@@ -160,7 +160,7 @@ static IrValue tile_number(Attend *a, IrValue number, int64_t tiles) {
 
 static void task_place(Attend *a, IrValue task) {
     Builder *b = a->b;
-    IrValue start[TILE_MAX_DIMS];
+    IrValue start[TILE_MAX_DIMS] = {0};
     for (int d = a->n; d >= 0; d--) {
         const TileDim *dim = dim_at(a, d);
         int64_t tiles = (dim->extent + dim->tile - 1) / dim->tile;

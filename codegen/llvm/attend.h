@@ -78,8 +78,8 @@ typedef struct {
 
 IrValue plus(const Attend *a, IrValue x, int64_t y);
 IrValue place_of(const Attend *a, IrValue query);  // among the keys
-// [from, to) in steps, each with at most that many.
-void ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step, Range *at);
+// [from, to) in steps: the range of each, of at most that many.
+Range ranges_begin(Attend *a, Loop *loop, IrValue from, IrValue to, int64_t step);
 IrValue strip_in_block(Attend *a);  // its first query, from the block's
 
 // attend_plan.c. False, with the reason in b->diag: the program has no code here.

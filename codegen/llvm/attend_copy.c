@@ -22,13 +22,13 @@ static IrValue turned_pointer(Attend *a, const Scores *s, IrValue query, IrValue
 }
 
 // A vector of elements along k from the index on, of which there are `count`.
-static IrValue load_along_k(const Attend *a, const TileOp *op, const IrValue *index, int k,
-                            bool pairs, int64_t count) {
-    Builder *b = a->b;
-    int lanes = pairs ? 2 * a->lanes : a->lanes;
-    int there = (int)(count < a->lanes ? count : a->lanes) * (pairs ? 2 : 1);
-    IrValue mask = there < lanes ? build_mask_first(b, there, lanes) : NULL;
-    return pairs ? load_pairs(a, op, index, mask) : load_vector(a, op, index, k, mask);
+static IrValue load_along_k(const Attend *a, const Rows *r, const IrValue *index,
+                            int64_t count) {
+    int lanes = r->pairs ? 2 * a->lanes : a->lanes;
+    int there = (int)(count < a->lanes ? count : a->lanes) * (r->pairs ? 2 : 1);
+    IrValue mask = there < lanes ? build_mask_first(a->b, there, lanes) : NULL;
+    return r->pairs ? load_pairs(a, r->load, index, mask)
+                    : load_vector(a, r->load, index, r->k, mask);
 }
 
 // `rows` elements from `k` on of the lanes' queries: loaded along k, stored along the queries.
@@ -36,13 +36,14 @@ static IrValue load_along_k(const Attend *a, const TileOp *op, const IrValue *in
 static void turn_square(Attend *a, const Scores *s, IrValue first, IrValue k, int rows) {
     Builder *b = a->b;
     IrValue x[MAX_LANES], index[TILE_MAX_DIMS];
+    Rows queries = {.load = s->of_m, .along = a->m, .k = s->k, .pairs = s->pairs};
     IrValue last = plus(a, a->block_at.count, -1);
     memcpy(index, a->index, sizeof index);
     index[s->k] = build_imul(b, k, s->pairs ? 2 : 1);
     for (int i = 0; i < a->lanes; i++) {
         IrValue query = at_most(b, plus(a, first, i), last);
         index[a->m] = build_iadd(b, a->block_at.first, query);
-        x[i] = load_along_k(a, s->of_m, index, s->k, s->pairs, rows);
+        x[i] = load_along_k(a, &queries, index, rows);
     }
     build_transpose(b, x, a->lanes);
     IrValue to = turned_pointer(a, s, first, k);
@@ -117,8 +118,8 @@ void copy_rows(Attend *a, const Rows *r) {
     int64_t pair = r->pairs ? 2 : 1, count = extent(a, r->k) / pair;
     for (int64_t k = 0; k < r->width; k += a->lanes) {
         index[r->k] = build_i64(b, k * pair);
-        build_store(b, load_along_k(a, r->load, index, r->k, r->pairs, count - k),
-                    build_gep_bytes(b, to, k * 4), (unsigned)a->lanes * 4);
+        build_store(b, load_along_k(a, r, index, count - k), build_gep_bytes(b, to, k * 4),
+                    (unsigned)a->lanes * 4);
     }
     loop_end(b, &rows);
 }

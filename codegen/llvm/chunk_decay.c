@@ -47,6 +47,7 @@ static Product block_product(const Decayed *d) {
 
 // Of one block, by pointers to its first elements.
 typedef struct {
+    const Decayed *d;
     IrValue a, b, alpha, early, to;
 } Diagonal;
 
@@ -62,8 +63,8 @@ static IrValue row_vector(const Decayed *d, IrValue base, int row, IrValue col, 
 
 // Goes from token t back to the block's first: w, a times the product of alpha after s up to t,
 // meets b[s] on the way. What is left is what earlier blocks meet.
-static void scores_vector(const Decayed *d, const Diagonal *x, int t, IrValue col, int lanes,
-                          IrValue *sums) {
+static void scores_vector(const Diagonal *x, int t, IrValue col, int lanes, IrValue *sums) {
+    const Decayed *d = x->d;
     Builder *b = d->c->b;
     IrValue w = row_vector(d, x->a, t, col, lanes);
     for (int s = t; s >= 0; s--) {
@@ -75,7 +76,8 @@ static void scores_vector(const Decayed *d, const Diagonal *x, int t, IrValue co
                     build_gep_bytes(b, build_gep(b, b->f32, x->early, col), t * d->pitch * 4));
 }
 
-static void scores_row(const Decayed *d, const Diagonal *x, int t) {
+static void scores_row(const Diagonal *x, int t) {
+    const Decayed *d = x->d;
     Chunk *c = d->c;
     Builder *b = c->b;
     int64_t extent = c->p->dims[d->of_b->col].extent, whole = extent / c->lanes * c->lanes;
@@ -84,16 +86,15 @@ static void scores_row(const Decayed *d, const Diagonal *x, int t) {
     for (int s = 0; s < MAX_BLOCK; s++)
         sums[s] = zero;
     if (whole) {
-        memcpy(loop.carried, sums, loop.count * sizeof *sums);
+        memcpy(loop.carried, sums, loop.count * sizeof(IrValue));
         loop_begin(b, &loop, build_i64(b, 0), build_i64(b, whole), c->lanes);
-        memcpy(sums, loop.carried, loop.count * sizeof *sums);
-        scores_vector(d, x, t, loop.index, c->lanes, sums);
-        memcpy(loop.carried, sums, loop.count * sizeof *sums);
+        memcpy(sums, loop.carried, loop.count * sizeof(IrValue));
+        scores_vector(x, t, loop.index, c->lanes, sums);
+        memcpy(loop.carried, sums, loop.count * sizeof(IrValue));
         loop_end(b, &loop);
-        memcpy(sums, loop.carried, loop.count * sizeof *sums);
+        memcpy(sums, loop.carried, loop.count * sizeof(IrValue));
     }
-    if (whole < extent)
-        scores_vector(d, x, t, build_i64(b, whole), (int)(extent - whole), sums);
+    if (whole < extent) scores_vector(x, t, build_i64(b, whole), (int)(extent - whole), sums);
     IrValue row = c->lanes > 1 ? build_lanes_sums(b, sums, c->lanes) : sums[0];
     close_store(c, row, build_gep_bytes(b, x->to, t * d->to->pitch * 4));
 }
@@ -108,7 +109,7 @@ static void scores_diagonal(const Decayed *d, IrValue first, IrValue early) {
     Routine routine;
     if (!routine_begin(b, &routine, (Str){(const char *)key, sizeof key}, args, 5)) return;
     for (int t = 0; t < (int)d->c->block; t++)
-        scores_row(d, &(Diagonal){args[0], args[1], args[2], args[3], args[4]}, t);
+        scores_row(&(Diagonal){d, args[0], args[1], args[2], args[3], args[4]}, t);
     routine_end(b, &routine);
 }
 

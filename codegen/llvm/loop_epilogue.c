@@ -80,15 +80,15 @@ static void places_of_cols(const Contract *c, const Block *k, Place *cols) {
     }
 }
 
-// One row at `row`, `shift` rows further; pointers holds those that all of the points share.
-static void row_finish(const Contract *c, const Block *k, const Place *cols, IrValue row,
-                       int64_t shift, IrValue *pointers, const IrValue *sums) {
+// The row at `row`, whose pointers all of its points share.
+static void row_finish(const Contract *c, const Block *k, const Place *cols, const Place *row,
+                       const IrValue *sums) {
     IrValue *one = NULL;
     for (int j = 0; j < k->width.vectors; j++) {
         Place at = place_inside(c, &cols[j]);
-        at.index[c->row] = row;
-        at.shift[c->row] = shift;
-        at.pointer = pointers;
+        at.index[c->row] = row->index[c->row];
+        at.shift[c->row] = row->shift[c->row];
+        at.pointer = row->pointer;
         if (one != NULL) at.one = one;
         point_finish(c, &at, sums[j]);
         one = at.one;
@@ -100,11 +100,14 @@ void epilogue_emit(Contract *c, const Block *k, IrValue *sums) {
     int vectors = k->width.vectors;
     Place cols[LOOP_MAX_CARRIED];
     places_of_cols(c, k, cols);
-    IrValue row = build_iadd(b, c->at.index[c->row], k->row);
+    IrValue first = build_iadd(b, c->at.index[c->row], k->row);
     if (!c->rolled) {
-        Place shared = place_inside(c, &cols[0]);
-        for (int i = 0; i < k->rows; i++)
-            row_finish(c, k, cols, row, i, shared.pointer, sums + (size_t)i * vectors);
+        Place row = place_inside(c, &cols[0]);
+        row.index[c->row] = first;
+        for (int i = 0; i < k->rows; i++) {
+            row.shift[c->row] = i;
+            row_finish(c, k, cols, &row, sums + (size_t)i * vectors);
+        }
         return;
     }
     IrType type = type_vector(b->f32, c->lanes);
@@ -117,7 +120,8 @@ void epilogue_emit(Contract *c, const Block *k, IrValue *sums) {
     IrValue from = build_gep(b, b->i8, c->spill, build_imul(b, loop.index, vectors * bytes));
     for (int j = 0; j < vectors; j++)
         x[j] = build_load(b, type, build_gep_bytes(b, from, j * bytes), (unsigned)bytes);
-    Place shared = place_inside(c, &cols[0]);
-    row_finish(c, k, cols, build_iadd(b, row, loop.index), 0, shared.pointer, x);
+    Place row = place_inside(c, &cols[0]);
+    row.index[c->row] = build_iadd(b, first, loop.index);
+    row_finish(c, k, cols, &row, x);
     loop_end(b, &loop);
 }

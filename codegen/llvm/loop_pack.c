@@ -17,23 +17,36 @@ enum {
     EARLY_COLS = 16,  // k before it is copied a vector is asked for
 };
 
-// One index of every k dimension but the innermost, which the body walks as it likes.
-typedef void PackBody(Contract *c, Place *at, IrValue to, void *context);
+// Where k begins, and where its copy does.
+typedef struct {
+    Place at;
+    IrValue to;
+    int64_t pitch;  // of the copy: elements of one k
+} Copy;
 
-static void nest_walk(Contract *c, const Place *outer, int d, IrValue to, int64_t unit,
-                      PackBody *body, void *context) {
+// One index of every k dimension but the innermost, which the body walks as it likes.
+typedef void PackBody(Contract *c, const Copy *copy, void *context);
+
+static void nest_walk(Contract *c, const Copy *outer, int d, PackBody *body, void *context) {
     Builder *b = c->b;
-    Place at = place_inside(c, outer);
+    Copy copy = *outer;
+    copy.at = place_inside(c, &outer->at);
     if (d == c->k_last) {
-        body(c, &at, to, context);
+        body(c, &copy, context);
         return;
     }
     Loop loop = {.count = 0};
     loop_begin(b, &loop, build_i64(b, 0), build_i64(b, c->p->dims[d].extent), 1);
-    at.index[d] = loop.index;
-    to = build_gep(b, b->f32, to, build_imul(b, loop.index, c->k_flat[d] * unit));
-    nest_walk(c, &at, d + 1, to, unit, body, context);
+    copy.at.index[d] = loop.index;
+    IrValue offset = build_imul(b, loop.index, c->k_flat[d] * copy.pitch);
+    copy.to = build_gep(b, b->f32, copy.to, offset);
+    nest_walk(c, &copy, d + 1, body, context);
     loop_end(b, &loop);
+}
+
+static IrValue copy_pointer(const Contract *c, const Copy *copy, IrValue k) {
+    IrValue offset = build_imul(c->b, whole_elements(c, k), copy->pitch);
+    return build_gep(c->b, c->b->f32, copy->to, offset);
 }
 
 static DimSet outer_dims(const Contract *c) {
@@ -47,22 +60,20 @@ static DimSet outer_dims(const Contract *c) {
 // ---- vectors along k: whole ones, then the rest under a mask; a vector is always written
 // whole, k_pitch leaves room for that
 
-typedef void VectorBody(Contract *c, const Place *at, IrValue k, IrValue mask, IrValue to,
-                        void *context);
+typedef void VectorBody(Contract *c, const Copy *copy, IrValue k, IrValue mask, void *context);
 
-static void k_vectors(Contract *c, const Place *at, IrValue to, VectorBody *body,
-                      void *context) {
+static void k_vectors(Contract *c, const Copy *copy, VectorBody *body, void *context) {
     Builder *b = c->b;
     int lanes = c->lanes * c->pair;
     IrValue rest = LLVMBuildURem(b->at, c->k_count, build_i64(b, lanes), "");
     IrValue whole = LLVMBuildNSWSub(b->at, c->k_count, rest, "");
     Loop loop = {.count = 0};
     loop_begin(b, &loop, build_i64(b, 0), whole, lanes);
-    body(c, at, loop.index, NULL, to, context);
+    body(c, copy, loop.index, NULL, context);
     loop_end(b, &loop);
     if (LLVMIsConstant(rest) && LLVMConstIntGetSExtValue(rest) == 0) return;
     Branch some = branch_begin(b, build_icmp(b, LLVMIntSGT, rest, build_i64(b, 0)));
-    body(c, at, whole, mask_below(b, rest, lanes), to, context);
+    body(c, copy, whole, mask_below(b, rest, lanes), context);
     branch_end(b, some);
 }
 
@@ -77,28 +88,27 @@ static Place place_along_k(Contract *c, const Place *outer, IrValue k, IrValue m
 
 // ---- rows
 
-static void row_vector(Contract *c, const Place *outer, IrValue k, IrValue mask, IrValue to,
-                       void *context) {
+static void row_vector(Contract *c, const Copy *row, IrValue k, IrValue mask, void *context) {
     (void)context;
-    Place at = place_along_k(c, outer, k, mask);
+    Place at = place_along_k(c, &row->at, k, mask);
     IrValue x = value_all(c, c->rows.value, &at);
-    to = build_gep(c->b, c->b->f32, to, whole_elements(c, k));
-    build_store(c->b, x, to, (unsigned)c->lanes * 4);
+    build_store(c->b, x, copy_pointer(c, row, k), (unsigned)c->lanes * 4);
 }
 
-static void row_body(Contract *c, Place *at, IrValue to, void *context) {
-    k_vectors(c, at, to, row_vector, context);
+static void row_body(Contract *c, const Copy *row, void *context) {
+    k_vectors(c, row, row_vector, context);
 }
 
 static void rows_along_k(Contract *c, IrValue first, IrValue count) {
     Builder *b = c->b;
     Loop loop = {.count = 0};
     loop_begin(b, &loop, build_i64(b, 0), count, 1);
-    Place at = place_inside(c, &c->at);
-    at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, first, loop.index));
-    place_prepare(c, &at, c->rows.value, (DimSet)(outer_dims(c) | dim_bit(c->row)));
-    IrValue to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->row_pitch));
-    nest_walk(c, &at, c->k_inside, to, 1, row_body, NULL);
+    Copy row = {.at = place_inside(c, &c->at), .pitch = 1};
+    IrValue *index = &row.at.index[c->row];
+    *index = build_iadd(b, *index, build_iadd(b, first, loop.index));
+    place_prepare(c, &row.at, c->rows.value, (DimSet)(outer_dims(c) | dim_bit(c->row)));
+    row.to = build_gep(b, b->f32, c->rows.copy, build_imul(b, loop.index, c->row_pitch));
+    nest_walk(c, &row, c->k_inside, row_body, NULL);
     loop_end(b, &loop);
 }
 
@@ -107,7 +117,6 @@ typedef struct {
     const Operand *operand;
     Place places[LOOP_MAX_CARRIED];  // of each vector
     int vectors, lanes;
-    int pitch;            // elements of one k
     int early;            // k before it is read memory is asked for
     IrValue last_stored;  // mask of the last vector's store; NULL: all lanes
     const Place *k;       // FEW_K k and what is known at each; NULL: nothing
@@ -149,41 +158,43 @@ static IrValue strip_value(Contract *c, const Strip *s, const Place *outer, cons
     return value_all(c, s->operand->value, &at);
 }
 
+static Place strip_place(Contract *c, const Strip *s, const Place *outer, IrValue k, int i) {
+    return s->k != NULL ? s->k[i] : place_of_k(c, s->operand, outer, k, i);
+}
+
 // `count` k from k on, which are whole elements, or half of the last one.
-static void strip_steps(Contract *c, const Strip *s, const Place *outer, IrValue to, IrValue k,
-                        int count) {
+static void strip_steps(Contract *c, const Strip *s, const Copy *copy, IrValue k, int count) {
     Builder *b = c->b;
-    to = build_gep(b, b->f32, to, build_imul(b, whole_elements(c, k), s->pitch));
+    const Place *outer = &copy->at;
+    IrValue to = copy_pointer(c, copy, k);
     for (int i = 0; i < count; i += c->pair) {
-        Place here[2];
-        int there = count - i < c->pair ? 1 : c->pair;
-        for (int u = 0; u < there; u++)
-            here[u] = s->k != NULL ? s->k[i + u] : place_of_k(c, s->operand, outer, k, i + u);
+        bool two = c->pair > 1 && i + 1 < count;
+        Place here = strip_place(c, s, outer, k, i);
+        Place next = two ? strip_place(c, s, outer, k, i + 1) : here;
         for (int j = 0; j < s->vectors; j++) {
-            IrValue x = strip_value(c, s, outer, &here[0], j), mask = NULL;
+            IrValue x = strip_value(c, s, outer, &here, j), mask = NULL;
             if (c->pair > 1)
                 x = element_pairs(b, x,
-                                  there > 1 ? strip_value(c, s, outer, &here[1], j)
-                                            : LLVMConstNull(LLVMTypeOf(x)));
+                                  two ? strip_value(c, s, outer, &next, j)
+                                      : LLVMConstNull(LLVMTypeOf(x)));
             if (j == s->vectors - 1) mask = s->last_stored;
-            int64_t bytes = ((int64_t)i / c->pair * s->pitch + (int64_t)j * s->lanes) * 4;
+            int64_t bytes = (i / c->pair * copy->pitch + (int64_t)j * s->lanes) * 4;
             build_store_masked(b, x, build_gep_bytes(b, to, bytes), 4, mask);
         }
     }
 }
 
 // k in [from, end); from is even.
-static void strip_walk(Contract *c, const Strip *s, const Place *outer, IrValue to,
-                       const IrValue k[2]) {
+static void strip_walk(Contract *c, const Strip *s, const Copy *copy, const IrValue k[2]) {
     Builder *b = c->b;
     Loop loop = {.count = 0};
     IrValue whole = build_imul(b, whole_elements(c, k[1]), c->pair);
     loop_begin(b, &loop, k[0], whole, c->pair);
-    strip_steps(c, s, outer, to, loop.index, c->pair);
+    strip_steps(c, s, copy, loop.index, c->pair);
     loop_end(b, &loop);
     if (half_element(c) == NULL) return;
     Branch half = branch_begin(b, build_icmp(b, LLVMIntSLT, whole, k[1]));
-    strip_steps(c, s, outer, to, whole, 1);
+    strip_steps(c, s, copy, whole, 1);
     branch_end(b, half);
 }
 
@@ -237,7 +248,7 @@ static bool few_are_whole(const Contract *c) {
 }
 
 // A few k of all blocks before the next few, so that memory is read in runs of rows.
-static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
+static void rows_body(Contract *c, const Copy *outer, void *context) {
     Builder *b = c->b;
     const RowRun *run = context;
     Loop few = {.count = 0}, rows = {.count = 0};
@@ -245,32 +256,33 @@ static void rows_body(Contract *c, Place *outer, IrValue to, void *context) {
     Place ks[FEW_K];
     loop_begin(b, &few, build_i64(b, 0), c->k_count, FEW_K);
     for (int i = 0; i < FEW_K && whole; i++)
-        ks[i] = place_of_k(c, &c->rows, outer, few.index, i);
+        ks[i] = place_of_k(c, &c->rows, &outer->at, few.index, i);
     IrValue end = build_iadd(b, few.index, build_i64(b, FEW_K));
     end = build_select(b, build_icmp(b, LLVMIntSLT, end, c->k_count), end, c->k_count);
     loop_begin(b, &rows, build_i64(b, 0), run->count, c->mr);
-    Strip s = {
-        .operand = &c->rows, .lanes = lanes_of_rows(c), .pitch = c->mr, .early = EARLY_ROWS};
+    Strip s = {.operand = &c->rows, .lanes = lanes_of_rows(c), .early = EARLY_ROWS};
     s.vectors = (c->mr + s.lanes - 1) / s.lanes;
     int last = c->mr - (s.vectors - 1) * s.lanes;
     if (last < s.lanes) s.last_stored = build_mask_first(b, last, s.lanes);
     rows_mask(c, &s, LLVMBuildNSWSub(b->at, run->count, rows.index, ""));
-    Place at = place_inside(c, outer);
-    at.index[c->row] = build_iadd(b, at.index[c->row], build_iadd(b, run->first, rows.index));
-    strip_prepare(c, &s, &at);
-    IrValue block = build_gep(b, b->f32, to, build_imul(b, rows.index, c->row_pitch));
+    Copy block = {.at = place_inside(c, &outer->at), .pitch = outer->pitch};
+    IrValue *index = &block.at.index[c->row];
+    *index = build_iadd(b, *index, build_iadd(b, run->first, rows.index));
+    strip_prepare(c, &s, &block.at);
+    block.to = build_gep(b, b->f32, outer->to, build_imul(b, rows.index, c->row_pitch));
     s.k = whole ? ks : NULL;
     if (whole)
-        strip_steps(c, &s, &at, block, few.index, FEW_K);
+        strip_steps(c, &s, &block, few.index, FEW_K);
     else
-        strip_walk(c, &s, &at, block, (IrValue[]){few.index, end});
+        strip_walk(c, &s, &block, (IrValue[]){few.index, end});
     loop_end(b, &rows);
     loop_end(b, &few);
 }
 
 static void rows_along_rows(Contract *c, IrValue first, IrValue count) {
     RowRun run = {first, count};
-    nest_walk(c, &c->at, c->k_inside, c->rows.copy, c->mr, rows_body, &run);
+    Copy all = {.at = c->at, .to = c->rows.copy, .pitch = c->mr};
+    nest_walk(c, &all, c->k_inside, rows_body, &run);
 }
 
 void pack_rows(Contract *c, IrValue first, IrValue count) {
@@ -285,10 +297,10 @@ void pack_rows(Contract *c, IrValue first, IrValue count) {
 // `valid` columns, each loaded by vectors along k, and stored as rows of a panel.
 typedef struct {
     Place places[MAX_LANES];
-    int valid, pitch;
+    int valid;
 } Square;
 
-static void square_vector(Contract *c, const Place *outer, IrValue k, IrValue mask, IrValue to,
+static void square_vector(Contract *c, const Copy *copy, IrValue k, IrValue mask,
                           void *context) {
     Builder *b = c->b;
     const Square *s = context;
@@ -297,33 +309,33 @@ static void square_vector(Contract *c, const Place *outer, IrValue k, IrValue ma
         x[i] = build_f32(b, 0, c->lanes);
         if (i >= s->valid) continue;
         Place column = s->places[i];
-        memcpy(column.index, outer->index, sizeof column.index);
+        memcpy(column.index, copy->at.index, sizeof column.index);
         Place at = place_along_k(c, &column, k, mask);
         x[i] = value_all(c, c->cols.value, &at);
         x[i] = build_bitcast(b, x[i], type_vector(b->f32, c->lanes));
     }
     build_transpose(b, x, c->lanes);
-    to = build_gep(b, b->f32, to, build_imul(b, whole_elements(c, k), s->pitch));
+    IrValue to = copy_pointer(c, copy, k);
     for (int i = 0; i < c->lanes; i++)
-        build_store(b, x[i], build_gep_bytes(b, to, (int64_t)i * s->pitch * 4),
+        build_store(b, x[i], build_gep_bytes(b, to, i * copy->pitch * 4),
                     (unsigned)c->lanes * 4);
 }
 
-static void square_body(Contract *c, Place *at, IrValue to, void *context) {
-    k_vectors(c, at, to, square_vector, context);
+static void square_body(Contract *c, const Copy *copy, void *context) {
+    k_vectors(c, copy, square_vector, context);
 }
 
 static void squares_pack(Contract *c, IrValue first, int valid, int pitch, IrValue to) {
-    Square s = {.valid = valid, .pitch = pitch};
-    Place at = place_inside(c, &c->at);
-    at.index[c->col] = build_iadd(c->b, at.index[c->col], first);
+    Square s = {.valid = valid};
+    Copy copy = {.at = place_inside(c, &c->at), .to = to, .pitch = pitch};
+    copy.at.index[c->col] = build_iadd(c->b, copy.at.index[c->col], first);
     for (int i = 0; i < valid; i++) {
-        s.places[i] = place_inside(c, &at);
+        s.places[i] = place_inside(c, &copy.at);
         s.places[i].shift[c->col] = i;
         place_prepare(c, &s.places[i], c->cols.value,
                       (DimSet)(outer_dims(c) | dim_bit(c->col)));
     }
-    nest_walk(c, &at, c->k_inside, to, pitch, square_body, &s);
+    nest_walk(c, &copy, c->k_inside, square_body, &s);
 }
 
 static void panel_along_k(Contract *c, IrValue first, Width w, IrValue to) {
@@ -355,8 +367,8 @@ IrValue panel_copy(const Contract *c, IrValue first) {
     return build_gep(b, b->f32, c->cols.copy, build_imul(b, first, c->k_pitch));
 }
 
-static void panel_body(Contract *c, Place *at, IrValue to, void *context) {
-    strip_walk(c, context, at, to, (IrValue[]){build_i64(c->b, 0), c->k_count});
+static void panel_body(Contract *c, const Copy *copy, void *context) {
+    strip_walk(c, context, copy, (IrValue[]){build_i64(c->b, 0), c->k_count});
 }
 
 void pack_panel(Contract *c, IrValue first, Width w) {
@@ -366,14 +378,12 @@ void pack_panel(Contract *c, IrValue first, Width w) {
         panel_along_k(c, first, w, to);
         return;
     }
-    Strip s = {.operand = &c->cols,
-               .vectors = w.vectors,
-               .lanes = c->lanes,
-               .pitch = w.vectors * c->lanes,
-               .early = EARLY_COLS};
+    Strip s = {
+        .operand = &c->cols, .vectors = w.vectors, .lanes = c->lanes, .early = EARLY_COLS};
     if (w.tail < c->lanes) s.places[w.vectors - 1].mask = build_mask_first(b, w.tail, c->lanes);
-    Place at = place_inside(c, &c->at);
-    at.index[c->col] = build_iadd(b, at.index[c->col], first);
-    strip_prepare(c, &s, &at);
-    nest_walk(c, &at, c->k_inside, to, s.pitch, panel_body, &s);
+    Copy copy = {.at = place_inside(c, &c->at), .to = to};
+    copy.pitch = (int64_t)w.vectors * c->lanes;
+    copy.at.index[c->col] = build_iadd(b, copy.at.index[c->col], first);
+    strip_prepare(c, &s, &copy.at);
+    nest_walk(c, &copy, c->k_inside, panel_body, &s);
 }
