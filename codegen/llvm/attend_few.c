@@ -131,7 +131,7 @@ static void block_step(Block *k, IrValue key) {
     IrValue x[2 * MOST_VECTORS];
     for (int j = 0; j < k->vectors; j++) {
         int count = j + 1 < k->vectors ? a->lanes : k->tail;
-        x[j] = row_vector(a, k->s->rows, key, plus(a, k->col, j * a->lanes), count);
+        x[j] = row_vector(a, k->s->rows, key, plus(a, k->col, (int64_t)j * a->lanes), count);
     }
     for (int i = 0; i < k->rows; i++) {
         IrValue at = plus(a, key, (k->first + i) * few_pitch(a));

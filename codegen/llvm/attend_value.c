@@ -284,7 +284,7 @@ static void keys_pass(Pass *p, IrValue from, IrValue to, bool masked) {
     memcpy(p->sums, loop.carried, count * sizeof(IrValue));
     for (int j = 0; j < a->vectors; j++) {
         Spot s = spot_new(a, a->m);
-        s.in_strip = build_i64(b, j * a->lanes);
+        s.in_strip = build_i64(b, (int64_t)j * a->lanes);
         s.in_block = build_iadd(b, strip_in_block(a), s.in_strip);
         s.in_keys = loop.index;
         s.index[a->m] = build_iadd(b, a->strip_at.first, s.in_strip);

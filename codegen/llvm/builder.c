@@ -332,7 +332,7 @@ IrValue build_lanes_sums(Builder *b, IrValue *x, int count) {
             low[k] = k & bit ? lanes + (k ^ bit) : k;
             high[k] = k & bit ? lanes + k : k | bit;
         }
-        for (int i = 0; i < count / bit / 2; i++)
+        for (int64_t i = 0; i < count / bit / 2; i++)
             x[i] = build_fadd(b, build_shuffle(b, x[2 * i], x[2 * i + 1], low, lanes),
                               build_shuffle(b, x[2 * i], x[2 * i + 1], high, lanes));
     }

@@ -96,8 +96,8 @@ static int64_t step_bytes(const Ahead *a, const Contract *c) {
 
 void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
     Builder *b = c->b;
-    *a = (Ahead){.fast = 0, .cols = c->nv * c->lanes};
-    if (c->strand > 0) a->cols = block->width.vectors * c->lanes;
+    int vectors = c->strand > 0 ? block->width.vectors : c->nv;
+    *a = (Ahead){.cols = (int64_t)vectors * c->lanes};
     if (block->next == NULL) return;
     a->walk = walk_in_place(c, &c->cols, block->col);
     a->walk.base = block->next;
@@ -250,12 +250,12 @@ void rows_ask(const Contract *c, const Walk *rows, int count, IrValue index) {
         return;
     }
     if (c->rows.packed || rows->step[c->k_last] != c->pair || !rows_stream(c)) return;
-    int64_t turns = LINE_BYTES / (c->ku * c->pair * element_bytes(rows));
+    int64_t turns = LINE_BYTES / ((int64_t)c->ku * c->pair * element_bytes(rows));
     if (turns < 1) turns = 1;
     IrValue turn = LLVMBuildUDiv(b->at, index, build_i64(b, c->ku), "");
     turn = LLVMBuildURem(b->at, turn, build_i64(b, turns), "");
     int64_t pitch = rows->across * element_bytes(rows);
     IrValue at = bytes_from(b, rows->base, turn, pitch);
-    for (int64_t row = count; row < 2 * count; row += turns)
+    for (int64_t row = count; row < 2 * (int64_t)count; row += turns)
         ask(c, at, row * pitch);
 }

@@ -57,7 +57,7 @@ static void dot_step(Dot *d, const Walk walks[2], IrValue k, IrValue mask) {
 
 static void carry(Dot *d, Loop *loop, bool in) {
     size_t bytes = sums_count(d) * sizeof(IrValue);
-    IrValue *sums = &d->sums[d->from * d->rows];
+    IrValue *sums = &d->sums[(int64_t)d->from * d->rows];
     if (in)
         memcpy(loop->carried, sums, bytes);
     else
@@ -157,14 +157,14 @@ void dot_sums(Contract *c, const Block *block, const Walk walks[2], IrValue *sum
     int group = c->lanes, cols = block->width.tail;
     for (int rows = 1; rows < block->rows; rows *= 2)
         group /= 2;
-    if (cols >= group) {
+    int whole = cols / group * group;
+    if (whole > 0) {
         Loop loop = {.count = 0};
-        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, cols / group * group), group);
+        loop_begin(b, &loop, build_i64(b, 0), build_i64(b, whole), group);
         group_emit(c, block, walks, loop.index, group);
         loop_end(b, &loop);
     }
-    if (cols % group != 0)
-        group_emit(c, block, walks, build_i64(b, cols / group * group), cols % group);
+    if (whole < cols) group_emit(c, block, walks, build_i64(b, whole), cols - whole);
     for (int i = 0; i < block->rows; i++) {
         int64_t bytes = (int64_t)c->lanes * 4;
         IrValue x = build_load(b, type_vector(b->f32, c->lanes),

@@ -147,7 +147,7 @@ static void panel_emit(Block *k, IrValue from, IrValue to) {
     int64_t unit = k->p->unit;
     if (unit) {
         int rows = 1;
-        while (rows * 2 <= k->rows && rows * 2 <= unit)
+        while (rows <= k->rows / 2 && rows <= unit / 2)
             rows *= 2;
         k->rows = rows;
     }

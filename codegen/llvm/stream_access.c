@@ -303,7 +303,7 @@ void access_prefetch(Stream *s, uint32_t i, const Step *step) {
     const TileOp *op = op_at(s, i);
     const ColValue *v = &s->level->cols[i];
     if (v->asks >= 0 && v->asks != v->sweep) return;
-    int share = v->asks < 0 ? v->sweeps : 1;
+    int64_t share = v->asks < 0 ? v->sweeps : 1;
     IrType type = element_type(b, arg_type(s, op));
     int64_t bytes = b->lanes * (int64_t)dtype_bytes(arg_type(s, op));
     int64_t steps = share * CACHE_LINE / bytes;
@@ -314,7 +314,9 @@ void access_prefetch(Stream *s, uint32_t i, const Step *step) {
 }
 
 // Cols that are stored at once.
-static int64_t store_cols(const Stream *s) { return s->b->lanes * (s->paired ? 2 : 1); }
+static int64_t store_cols(const Stream *s) {
+    return (int64_t)s->b->lanes * (s->paired ? 2 : 1);
+}
 
 static int64_t vector_bytes(const Stream *s, const TileOp *op) {
     return store_cols(s) * (int64_t)dtype_bytes(arg_type(s, op));

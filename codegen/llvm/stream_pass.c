@@ -65,7 +65,7 @@ static void scalars_leave(Sweep *sweep) {
     Builder *b = s->b;
     uint32_t n = s->plan.p->ops.len;
     bool *used = arena_array(b->arena, bool, n);
-    int count = 0, registers = level_is_avx512(b->level) ? 32 : 16;
+    int64_t count = 0, registers = level_is_avx512(b->level) ? 32 : 16;
     for (uint32_t i = 1; i < n; i++)
         for (uint32_t k = 0; op_is_made(sweep, i) && k < op_at(s, i)->arity; k++) {
             TileId v = op_at(s, i)->in[k];
@@ -339,11 +339,11 @@ enum { MAX_STATIC_STEPS = 2 * STREAM_MAX_UNROLL + 4 };
 // Number `turn` of the full steps that begin at `from`.
 static Step step_full(Builder *b, IrValue from, int turn, bool paired) {
     Step step = {.lanes = b->lanes, .turn = turn, .slot = turn};
-    step.at = step.first = build_iadd(b, from, build_i64(b, turn * b->lanes));
+    step.at = step.first = build_iadd(b, from, build_i64(b, (int64_t)turn * b->lanes));
     if (!paired) return step;
     step.part = turn % 2;
     step.cols = step.part ? COLS_ODD : COLS_EVEN;
-    step.first = build_iadd(b, from, build_i64(b, (turn - step.part) * b->lanes));
+    step.first = build_iadd(b, from, build_i64(b, (int64_t)(turn - step.part) * b->lanes));
     return step;
 }
 
@@ -357,7 +357,7 @@ static int static_steps(const Stream *s, int64_t from, Step *out) {
 }
 
 bool row_fits_registers(const Stream *s) {
-    if (s->cols >= (STREAM_MAX_STEPS + 1) * s->b->lanes) return false;
+    if (s->cols >= (STREAM_MAX_STEPS + 1) * (int64_t)s->b->lanes) return false;
     Step steps[MAX_STATIC_STEPS];
     return static_steps(s, 0, steps) <= STREAM_MAX_STEPS;
 }

@@ -122,7 +122,7 @@ static void scalars_leave(const Block *k, int round) {
             uint32_t v = op_at(s, i)->in[n].i;
             bool here = is_row_scalar(s, v) && plan->need[v];
             if (!here || plan->time[v] > round || s->ops[v].rows != NULL) continue;
-            s->ops[v].rows = build_scratch(b, b->lanes * 4);
+            s->ops[v].rows = build_scratch(b, (int64_t)b->lanes * 4);
             build_store(b, s->ops[v].lanes, s->ops[v].rows, 4);
         }
     }
@@ -139,7 +139,7 @@ static void scalars_take(const Block *k, IrValue row) {
 }
 
 static int64_t sums_apart(const Block *k) {
-    int lanes = k->s->b->lanes;
+    int64_t lanes = k->s->b->lanes;
     return (k->level->sum_count + lanes - 1) / lanes * lanes;
 }
 
