@@ -1,6 +1,7 @@
 // chunk_ahead.c: CHUNK: what the next tile reads and writes is asked for while this one's
 // products are summed. Rows of one head lie far apart, and processors look ahead only along
 // addresses that follow each other. A product asks for what has rows and cols like its result.
+#include "base/check.h"
 #include "codegen/llvm/chunk.h"
 
 static bool is_alike(const Chunk *c, int dim, int other) {
@@ -76,7 +77,9 @@ void announced_take(Chunk *c, TileId dot, Product *p) {
     int64_t steps = c->tile;
     for (int d = c->n + 1; d < (int)c->p->dim_count; d++)
         if (over >> d & 1) steps = c->p->dims[d].extent;
-    uint32_t hosts = hosts_from(c, dot), share = (left + hosts - 1) / hosts;
+    uint32_t hosts = hosts_from(c, dot);
+    ASSERT(hosts > 0);  // the dot is one of them
+    uint32_t share = (left + hosts - 1) / hosts;
     for (uint32_t i = 0; i < c->ahead_count; i++) {
         bool take = taken < share && taken < PRODUCT_MOST_AHEAD && fits(c, c->ahead[i], to);
         if (take) {

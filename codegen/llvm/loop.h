@@ -59,8 +59,8 @@ typedef struct {
     Operand rows, cols;
     int lanes, mr, nv, ku;
     int64_t block_rows;  // rows of a task that are walked together, for the cache's sake
-    bool one_group;      // packed panels are used at once, and the next ones take their place
     int64_t group;       // panels that each block of rows meets before the next block
+    bool one_group;      // packed panels are used at once, and the next ones take their place
     bool dot_form;       // see loop_dot.c
     IrValue turned;      // there: sums of a block, [rows][lanes]
     IrValue no_row;      // zeros, what a row that is gathered in place and is none consists of

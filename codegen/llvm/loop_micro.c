@@ -184,6 +184,7 @@ static void k_step(Micro *m, const Walks *at) {
     const Walk *rows = &at->rows;
     int vectors = m->block->width.vectors, bytes_a_vector = c->lanes * 4;
     IrValue x[MAX_SUMS];
+    ASSERT(m->paired >= 0 && m->paired <= vectors);
     for (int j = 0; j < m->paired; j += 2)
         load_pair(m, &at->cols, at->cols.base, j, x);
     for (int j = m->paired; j < vectors; j++) {

@@ -24,7 +24,7 @@ IrValue half_element(const Contract *c) {
 static IrValue *known_copy(const Contract *c, const IrValue *known) {
     uint32_t n = c->p->ops.len;
     IrValue *copy = arena_array(c->b->arena, IrValue, n);
-    if (known != NULL) memcpy(copy, known, n * sizeof *copy);
+    if (known != NULL) memcpy(copy, known, n * sizeof(IrValue));
     return copy;
 }
 

@@ -519,6 +519,7 @@ void early_emit(Stream *s) {
     walk_emit(&sweep, &walk);
     for (uint32_t i = 1; i < p->ops.len; i++)
         s->ops[i].early = l.cols[i].row;
+    s->level = NULL;
 }
 
 // ---- sums over rows
