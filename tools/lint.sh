@@ -1,6 +1,7 @@
 #!/bin/bash
 # lint.sh: the slow static checks, over the tracked C files: layout, clang-tidy, cppcheck.
-# It needs build/dev (for compile_commands.json).
+# It needs build/dev (for compile_commands.json). clang-tidy takes most of an hour; what it has found
+# clean is not looked at again until its text, an included one or the checks change (build/lint).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 failed=()
@@ -8,13 +9,35 @@ failed=()
 mapfile -t files < <(git ls-files '*.c' '*.h')
 clang-format --dry-run -Werror "${files[@]}" || failed+=(clang-format)
 
-# Only what the build compiles can be analysed.
-mapfile -t sources < <(git ls-files '*.c' | while read -r file; do
-    grep -q "/$file\"" build/dev/compile_commands.json && echo "$file"
-done)
-printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 4 \
-    clang-tidy --quiet -p build/dev --extra-arg=-Wno-unknown-warning-option \
+# Only what the build compiles can be analysed: a line of its command, then one of its file.
+commands() {
+    awk -v root="$PWD/" '
+        /^  "command": / {
+            command = substr($0, 15, length($0) - 16)
+            gsub(/\\\\/, "\\", command)
+            gsub(/\\"/, "\"", command)
+        }
+        /^  "file": / {
+            file = substr($0, 12, length($0) - 12)
+            if (index(file, root) == 1) file = substr(file, length(root) + 1)
+            if (file !~ /^(\/|build\/)/ && !seen[file]++) print command "\n" file
+        }' build/dev/compile_commands.json
+}
+
+# tidy COMMAND FILE
+tidy() {
+    stamp=build/lint/$({ cat .clang-tidy; clang-tidy --version; eval "${1%% -o *} -E -P -CC $2"; } |
+        sha256sum | cut -c 1-32)
+    [ -e "$stamp" ] || {
+        clang-tidy --quiet -p build/dev --extra-arg=-Wno-unknown-warning-option "$2" && touch "$stamp"
+    }
+}
+
+mkdir -p build/lint
+export -f tidy
+commands | xargs -d '\n' -P "$(nproc)" -n 2 bash -c 'tidy "$0" "$1"' \
     2> >(grep -v 'warnings\? generated' >&2) || failed+=(clang-tidy)
+mapfile -t sources < <(commands | sed -n 'n;p')
 
 # The noreturn of base/attr.h is only seen with __GNUC__. cppcheck 2.10 cannot parse some X-macro tables
 # (internalAstError).
