@@ -43,6 +43,15 @@ expect 1 limits 'function of 81 lines'
 expect 0 limits 'a switch of 99 cases'
 { echo 'static const int table[] = {'; repeat 99 '    f(1),'; echo '};'; } >"$root/ir/f.c"
 expect 0 limits 'a table of 99 rows'
+echo 'int f(int a, int (*b)(int, int), int c, int d, int e) { return b(a, c) + d + e; }' >"$root/ir/f.c"
+expect 0 limits 'a function of 5 parameters'
+{ echo 'int f(int a, int b, int c,'; echo '      int d, int e, int f) {'; echo '}'; } >"$root/ir/f.c"
+expect 1 limits 'a function of 6 parameters'
+echo 'int f(int a, int b, int c, int d, int e, int f) { return a + b + c + d + e + f; }' >"$root/ir/f.c"
+expect 1 limits 'a line of 6 parameters'
+{ echo '// NOLINTNEXTLINE(readability-function-size): the driver has them'; cat "$root/ir/f.c"; } >"$root/ir/g.c"
+mv "$root/ir/g.c" "$root/ir/f.c"
+expect 0 limits "a driver's function of 6 parameters"
 repeat 800 '// line' >"$root/ir/f.c"
 expect 0 limits 'file of 800 lines'
 repeat 801 '// line' >"$root/ir/f.c"
