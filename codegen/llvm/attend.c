@@ -10,6 +10,7 @@
 //       store what stands at the keys
 #include "codegen/llvm/attend.h"
 
+#include "base/integer.h"
 #include "codegen/llvm/skeleton.h"
 
 static const TileDim *dim_at(const Attend *a, int d) { return &a->p->dims[d]; }
@@ -163,7 +164,7 @@ static void task_place(Attend *a, IrValue task) {
     IrValue start[TILE_MAX_DIMS] = {0};
     for (int d = a->n; d >= 0; d--) {
         const TileDim *dim = dim_at(a, d);
-        int64_t tiles = (dim->extent + dim->tile - 1) / dim->tile;
+        int64_t tiles = ceil_div(dim->extent, dim->tile);
         start[d] = build_i64(b, 0);
         if (dim->role == DIM_SERIAL || tiles == 1) continue;
         IrValue count = build_i64(b, tiles);

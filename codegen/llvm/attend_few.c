@@ -1,6 +1,7 @@
 // attend_few.c: ATTEND with so few queries that lanes are keys, or elements of a row: the
 // products are bound by reading each key and value once, which they do where these lie.
 // Scores are [query][key] here.
+#include "base/integer.h"
 #include "codegen/llvm/attend.h"
 
 enum {
@@ -12,7 +13,7 @@ enum {
 
 static int64_t extent(const Attend *a, int d) { return a->p->dims[d].extent; }
 
-int64_t few_pitch(const Attend *a) { return round_to(a->chunk, a->lanes); }
+int64_t few_pitch(const Attend *a) { return round_up(a->chunk, a->lanes); }
 
 // A vector of the row of a key, from element k on.
 static IrValue row_vector(const Attend *a, const Rows *r, IrValue key, IrValue k, int count) {
@@ -37,7 +38,7 @@ typedef struct {
 static void group_ask(const Group *g, IrValue k) {
     const Attend *a = g->a;
     Builder *b = a->b;
-    int64_t queries = extent(a, a->m), each = (a->lanes + queries - 1) / queries;
+    int64_t queries = extent(a, a->m), each = ceil_div(a->lanes, queries);
     IrValue key = build_iadd(b, g->next, build_imul(b, g->query, each));
     IrValue index[TILE_MAX_DIMS];
     memcpy(index, a->index, sizeof index);
@@ -175,7 +176,7 @@ static void cols_emit(Attend *a, const Sums *s, IrValue col, int64_t cols) {
     for (int first = 0; first < queries; first += MOST_ROWS) {
         Block k = {.a = a, .s = s, .first = first, .col = col};
         k.rows = queries - first < MOST_ROWS ? queries - first : MOST_ROWS;
-        k.vectors = (int)(round_to(cols, a->lanes) / a->lanes);
+        k.vectors = (int)ceil_div(cols, a->lanes);
         k.tail = (int)(cols - (k.vectors - 1) * (int64_t)a->lanes);
         block_emit(&k);
     }

@@ -1,6 +1,7 @@
 // attend_plan.c: ATTEND: what the operations of a program are to the skeleton, the passes over
 // the scores, and the close memory for them.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/llvm/attend.h"
 #include "ir/tile/tile_access.h"
 
@@ -10,8 +11,6 @@ enum {
     STRIP_VECTORS = 4,  // at most
     FELT = 1 << 30,     // distances beyond this are none
 };
-
-static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
 bool stands_at(const TileOp *op, int dim) { return (op->dims >> dim & 1) != 0; }
 
@@ -25,7 +24,7 @@ static const TileDim *dim_at(const Attend *a, int d) { return &a->p->dims[d]; }
 // A guard that always holds only says where a value stands.
 static bool always_holds(const Attend *a, const TileGuard *g) {
     if (g->dim < 0) return true;
-    int64_t last = least((dim_at(a, g->dim)->extent - 1) / g->div, g->mod - 1);
+    int64_t last = int_min((dim_at(a, g->dim)->extent - 1) / g->div, g->mod - 1);
     return g->lo <= g->shift && last + g->shift < g->hi;
 }
 
@@ -58,7 +57,7 @@ static const Rows *rows_of(Attend *a, const TileOp *load) {
     Rows *r = &a->rows[a->row_count++];
     *r = (Rows){.load = load, .along = stands_at(load, a->n) ? a->n : a->m};
     r->k = only_dim(load->dims & k_dims(a));
-    r->width = round_to(dim_at(a, r->k)->extent, a->lanes);
+    r->width = round_up(dim_at(a, r->k)->extent, a->lanes);
     return r;
 }
 
@@ -104,7 +103,7 @@ static void pairs_plan(Attend *a) {
         Rows *r = &a->rows[s->of_n - a->rows];
         s->pairs = r->pairs = true;
         s->count /= 2;
-        r->width = round_to(s->count, a->lanes);
+        r->width = round_up(s->count, a->lanes);
     }
 }
 
@@ -185,7 +184,7 @@ static bool chunks_plan(Attend *a) {
 static int64_t most_live(const Attend *a) {
     int64_t keys = dim_at(a, a->n)->tile;
     if (!a->has_lo || !a->has_hi) return keys;
-    return least(keys, a->block + a->p->band.hi - a->p->band.lo);
+    return int_min(keys, a->block + a->p->band.hi - a->p->band.lo);
 }
 
 static bool sizes_plan(Attend *a) {
@@ -194,14 +193,14 @@ static bool sizes_plan(Attend *a) {
     if (tile < queries) block = tile;
     if (block <= 0) block = BLOCK;
     a->strip = a->few ? a->lanes
-                      : least(round_to(least(block, tile), a->lanes),
-                              STRIP_VECTORS * (int64_t)a->lanes);
+                      : int_min(round_up(int_min(block, tile), a->lanes),
+                                STRIP_VECTORS * (int64_t)a->lanes);
     a->vectors = (int)(a->strip / a->lanes);
-    a->block = round_to(least(block, tile), a->strip);
+    a->block = round_up(int_min(block, tile), a->strip);
     if (chunk <= 0) chunk = CHUNK;
     // What cannot be rescaled needs all scores of the block at once.
     bool at_once = a->reduces && !chunks_plan(a);
-    a->chunk = at_once ? most_live(a) : least(chunk, most_live(a));
+    a->chunk = at_once ? most_live(a) : int_min(chunk, most_live(a));
     if (a->dealt >= 0) {
         a->chunk = a->p->deal;
         return !at_once || refuse(a, "dealt keys that are needed at once");

@@ -1,5 +1,6 @@
 // chunk_plan.c: CHUNK: which values lie in close memory, and where.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/llvm/chunk.h"
 #include "codegen/llvm/map.h"
 
@@ -22,7 +23,7 @@ TileId chunk_origin(const Chunk *c, TileId v) {
 
 int64_t chunk_cols(const Chunk *c, int dim) {
     int64_t extent = chunk_is_tokens(c, dim) ? c->tile : c->p->dims[dim].extent;
-    return round_to(extent, c->lanes);
+    return round_up(extent, c->lanes);
 }
 
 // Rows that are a multiple of some lines apart share few sets of a cache.
@@ -237,7 +238,7 @@ bool chunk_plan(Chunk *c, Builder *b) {
     c->n = tile_dim_of(c->p, DIM_N);
     c->tile = c->p->dims[c->m].tile;
     c->block = block_of(c);
-    c->padded = round_to(c->tile, c->block);
+    c->padded = round_up(c->tile, c->block);
     c->value = arena_array(b->arena, Matrix, ops);
     c->added = arena_array(b->arena, bool, ops);
     c->copies = arena_array(b->arena, Copy, ops * COPY_KINDS);

@@ -8,6 +8,7 @@
 #include "codegen/llvm/loop.h"
 
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/llvm/skeleton.h"
 #include "ir/tile/tile_access.h"
 
@@ -23,9 +24,6 @@ enum {
 };
 
 // ---- plan
-
-static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static const TileDim *dim_at(const Contract *c, int d) { return &c->p->dims[d]; }
 
@@ -113,18 +111,18 @@ static int64_t knob(const Contract *c, const char *name, int64_t low, int64_t hi
 
 static void block_plan(Contract *c) {
     int64_t rows = dim_at(c, c->row)->tile, cols = dim_at(c, c->col)->tile;
-    int64_t wide = (cols + c->lanes - 1) / c->lanes;
+    int64_t wide = ceil_div(cols, c->lanes);
     c->mr = (int)knob(c, "mr", 1, MAX_SUMS, c->dot_form ? c->lanes / 2 : 6);
-    c->mr = (int)least(c->mr, rows);
+    c->mr = (int)int_min(c->mr, rows);
     int64_t registers = level_is_avx512(c->b->level) ? 24 : 12;
     int64_t fit = registers / c->mr > 0 ? registers / c->mr : 1;
     c->nv = (int)knob(c, "nv", 1, MAX_SUMS, fit);
-    c->nv = (int)least(c->nv, wide);
+    c->nv = (int)int_min(c->nv, wide);
     if (c->mr * c->nv > MAX_SUMS) c->nv = MAX_SUMS / c->mr;
     if (c->dot_form) {
         // A matrix times one vector: a row for every lane.
-        if (dim_at(c, c->col)->extent == 1) c->mr = (int)least(rows, c->lanes);
-        c->mr = (int)least(c->mr, c->lanes);
+        if (dim_at(c, c->col)->extent == 1) c->mr = (int)int_min(rows, c->lanes);
+        c->mr = (int)int_min(c->mr, c->lanes);
         c->nv = 1;
     }
     c->ku = (int)knob(c, "ku", 1, 16, 8);
@@ -186,7 +184,7 @@ static void packing_plan(Contract *c) {
     c->block_rows = round_up(row->tile, c->mr);
     if (c->rows.packed)
         c->block_rows =
-            least(c->block_rows, round_up(CLOSE_BYTES / (c->k_pitch * 4) + 1, c->mr));
+            int_min(c->block_rows, round_up(CLOSE_BYTES / (c->k_pitch * 4) + 1, c->mr));
     int64_t panels = round_up(col->tile, (int64_t)c->nv * c->lanes);
     c->row_pitch = c->k_pitch + c->lanes;
     if (c->rows.packed) c->rows.copy = build_scratch(b, c->block_rows * c->row_pitch * 4);
@@ -417,7 +415,7 @@ static void group_pack(Contract *c, const Run *run, const Group *g) {
 }
 
 static void group_emit(Contract *c, const Run *run, Group *g, int64_t cols) {
-    g->width.vectors = (int)((cols + c->lanes - 1) / c->lanes);
+    g->width.vectors = (int)ceil_div(cols, c->lanes);
     g->width.tail = (int)(cols - (int64_t)(g->width.vectors - 1) * c->lanes);
     if (c->cols.packed) group_pack(c, run, g);
     group_blocks(c, run, g);
@@ -502,7 +500,7 @@ static void task_place(Contract *c, IrValue task) {
     Builder *b = c->b;
     for (int d = c->col; d >= 0; d--) {
         const TileDim *dim = dim_at(c, d);
-        int64_t tiles = (dim->extent + dim->tile - 1) / dim->tile;
+        int64_t tiles = ceil_div(dim->extent, dim->tile);
         IrValue count = build_i64(b, tiles);
         IrValue number = d == 0 ? task : LLVMBuildURem(b->at, task, count, "");
         c->at.index[d] = tiles == 1 ? build_i64(b, 0) : build_imul(b, number, dim->tile);

@@ -12,6 +12,7 @@
 //     for the k that block i would copy.
 //   * Rows that are read in place and do not stay in the second-level cache, or are gathered:
 //     each block asks for those of the next one.
+#include "base/integer.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 
@@ -50,7 +51,7 @@ static int64_t blocks_at_least(const Contract *c) {
 }
 
 // How many of `all` each of so many blocks does.
-static int share_of(int64_t all, int64_t blocks) { return (int)((all + blocks - 1) / blocks); }
+static int share_of(int64_t all, int64_t blocks) { return (int)ceil_div(all, blocks); }
 
 static bool are_copied(const Contract *c) {
     return c->cols.packed && c->cols.plain && c->one_group;
@@ -120,7 +121,7 @@ void ahead_plan(Ahead *a, const Contract *c, const Block *block) {
             bytes_from(b, a->walk.base, col, a->walk.across * element_bytes(&a->walk));
     } else if (block->rows >= LEAST_ROWS || c->strand > 0) {
         const TileDim *row = &c->p->dims[c->row];
-        int64_t blocks = (row->tile + c->mr - 1) / c->mr;
+        int64_t blocks = ceil_div(row->tile, c->mr);
         a->fast = share_of(c->ku, blocks);
         int64_t all = elements_of(c, c->p->dims[c->k_last].tile);
         int64_t mine = all * a->fast / c->ku * step_bytes(a, c);

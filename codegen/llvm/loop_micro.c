@@ -2,6 +2,7 @@
 //
 //     for k: load the vectors of one k; for each row: spread its element, multiply and add
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 
@@ -301,7 +302,7 @@ static IrValue partial_pointer(const Micro *m, int i) {
     const Contract *c = m->c;
     Builder *b = c->b;
     int64_t panel = (int64_t)c->nv * c->lanes;
-    int64_t pitch = (c->p->dims[c->col].tile + panel - 1) / panel * panel;
+    int64_t pitch = round_up(c->p->dims[c->col].tile, panel);
     IrValue at =
         build_iadd(b, build_imul(b, m->block->row, pitch), build_imul(b, m->block->col, c->mr));
     IrValue base = build_gep(b, b->f32, c->partial, at);

@@ -1,13 +1,14 @@
 // loop_value.c: operations of a LOOP program at a place: the elements of operands while they
 // are packed, and everything after the dot.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/loop.h"
 #include "codegen/llvm/map.h"
 
 DimSet dim_bit(int dim) { return (DimSet)(dim < 0 ? 0U : 1U << dim); }
 
-int64_t elements_of(const Contract *c, int64_t k) { return (k + c->pair - 1) / c->pair; }
+int64_t elements_of(const Contract *c, int64_t k) { return ceil_div(k, c->pair); }
 
 IrValue whole_elements(const Contract *c, IrValue k) {
     return c->pair == 1 ? k : LLVMBuildUDiv(c->b->at, k, build_i64(c->b, c->pair), "");

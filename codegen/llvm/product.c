@@ -1,9 +1,8 @@
 // product.c: see product.h.
 #include "codegen/llvm/product.h"
 
+#include "base/integer.h"
 #include "codegen/llvm/routine.h"
-
-int64_t round_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
 IrValue at_least(Builder *b, IrValue x, IrValue y) {
     return build_select(b, build_icmp(b, LLVMIntSLT, x, y), y, x);
@@ -56,8 +55,8 @@ static void step(Block *k, IrValue a, IrValue row) {
 static void ahead_step(const Block *k, const ProductAhead *ahead, IrValue step) {
     Builder *b = k->b;
     int64_t line = LINE_BYTES / ahead->element, width = (int64_t)k->vectors * b->lanes;
-    int64_t across = (width + line - 1) / line, lines = k->rows * across;
-    int64_t share = (lines * UNROLL + ahead->steps - 1) / ahead->steps;
+    int64_t across = ceil_div(width, line), lines = k->rows * across;
+    int64_t share = ceil_div(lines * UNROLL, ahead->steps);
     IrValue row = build_gep(b, b->i8, ahead->at, build_imul(b, k->row, ahead->pitch));
     IrValue at = build_gep(b, b->i8, row, build_imul(b, k->col, ahead->element));
     IrValue first = LLVMBuildUDiv(b->at, build_imul(b, step, share), build_i64(b, UNROLL), "");
@@ -171,7 +170,7 @@ static IrValue first_row(Builder *b, const Product *p) {
 static void wide_emit(Builder *b, const Product *p) {
     int budget = level_is_avx512(b->level) ? MOST_SUMS : MOST_SUMS / 2;
     int widest = level_is_avx512(b->level) ? MOST_VECTORS : MOST_VECTORS / 2;
-    int left = (int)(round_to(p->cols, b->lanes) / b->lanes);
+    int left = (int)ceil_div(p->cols, b->lanes);
     for (int col = 0; left > 0;) {
         int panels = (left + widest - 1) / widest;
         Block k = {.b = b, .p = p, .col = build_i64(b, (int64_t)col * b->lanes)};

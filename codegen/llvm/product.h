@@ -36,7 +36,6 @@ void product_emit(Builder *b, const Product *p);
 void product_call(Builder *b, const Product *p);  // as a routine that products alike share
 
 // ---- numbers and indices
-int64_t round_to(int64_t x, int64_t unit);
 IrValue at_least(Builder *b, IrValue x, IrValue y);
 IrValue at_most(Builder *b, IrValue x, IrValue y);
 IrValue minus(Builder *b, IrValue x, IrValue y);

@@ -3,6 +3,7 @@
 // A condition on the row (a guard, an index out of range) does not branch: the address is
 // redirected to zeros. One that differs between cols becomes a mask.
 #include "base/check.h"
+#include "base/integer.h"
 #include "codegen/llvm/element.h"
 #include "codegen/llvm/stream.h"
 #include "ir/tile/tile_access.h"
@@ -51,23 +52,20 @@ static IrValue index_part(Stream *s, const TileGuard *g, IrValue index) {
         IrValue div = wide ? build_i64(b, g->div) : build_i32(b, g->div, lanes);
         index = g->div >= extent ? LLVMConstNull(type) : LLVMBuildUDiv(b->at, index, div, "");
     }
-    if (g->mod < (extent + g->div - 1) / g->div) {
+    if (g->mod < ceil_div(extent, g->div)) {
         IrValue mod = wide ? build_i64(b, g->mod) : build_i32(b, g->mod, lanes);
         index = LLVMBuildURem(b->at, index, mod, "");
     }
     return index;
 }
 
-static int64_t clamp(int64_t x, int64_t least, int64_t most) {
-    return x < least ? least : x > most ? most : x;
-}
-
 // Does the guard let the access happen at this index? NULL: always.
 static IrValue guard_condition(Stream *s, const TileGuard *g, IrValue index) {
     Builder *b = s->b;
     int64_t most = s->plan.p->dims[g->dim].extent;
-    int64_t lo = clamp(g->lo - g->shift, 0, most), hi = clamp(g->hi - g->shift, 0, most);
-    int64_t parts = (most + g->div - 1) / g->div;
+    int64_t lo = int_clamp(g->lo - g->shift, 0, most),
+            hi = int_clamp(g->hi - g->shift, 0, most);
+    int64_t parts = ceil_div(most, g->div);
     if (lo == 0 && hi >= (g->mod < parts ? g->mod : parts)) return NULL;
     IrType type = LLVMTypeOf(index);
     int lanes = type_lanes(type);
@@ -106,7 +104,7 @@ IrValue access_index(Stream *s, uint32_t i, const Step *step) {
 // Is the row number one that the access has?
 static IrValue row_number_condition(Stream *s, const TileOp *op, IrValue number) {
     int lanes = type_lanes(LLVMTypeOf(number));
-    int64_t count = clamp(op->index_count, 0, INT32_MAX);
+    int64_t count = int_clamp(op->index_count, 0, INT32_MAX);
     return build_icmp(s->b, LLVMIntULT, number, build_i32(s->b, count, lanes));
 }
 
