@@ -1,7 +1,7 @@
 #!/bin/bash
 # lint.sh: the slow static checks, over the tracked C files: layout, clang-tidy, cppcheck.
-# It needs build/dev (for compile_commands.json). clang-tidy takes most of an hour; what it has found
-# clean is not looked at again until its text, an included one or the checks change (build/lint).
+# It needs build/dev (for compile_commands.json). clang-tidy takes eight minutes on two cores; what it
+# has found clean is not looked at again until its text, an included one or the checks change (build/lint).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 failed=()

@@ -66,8 +66,9 @@ static int most_held(const Order *o, const uint32_t *order, uint32_t count) {
     uint32_t *users = arena_array(o->s->w->arena, uint32_t, op_count(o->s));
     int held = 0, most = 0;
     for (uint32_t n = 0; n < 2 * count; n++) {  // users are counted, then taken away
-        const TileOp *op = stream_op(o->s, order[n % count]);
-        if (n >= count) held += users[order[n % count]] > 0;
+        uint32_t i = order[n < count ? n : n - count];
+        const TileOp *op = stream_op(o->s, i);
+        if (n >= count) held += users[i] > 0;
         if (held > most) most = held;
         for (uint32_t k = 0; k < op->arity; k++) {
             uint32_t x = op->in[k].i;
