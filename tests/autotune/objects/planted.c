@@ -19,7 +19,7 @@ void kernel(void *const *args, int64_t begin, int64_t end, void *scratch) {
 #if defined(PLANTED_WRONG)
     y[PLANTED_COUNT - 1] += 0.5F;
 #elif defined(PLANTED_SLOW)
-    for (volatile int delay = 0; delay < 300000; delay++)
+    for (volatile int delay = 0; delay < 600000; delay++)
         continue;
 #endif
 }
