@@ -15,8 +15,11 @@ enum { SWEEPS = 60 };
 // angles already.
 static bool turn(double *p, double *q, uint32_t n) {
     double pp = 0, qq = 0, pq = 0;
-    for (uint32_t i = 0; i < n; i++)
-        pp += p[i] * p[i], qq += q[i] * q[i], pq += p[i] * q[i];
+    for (uint32_t i = 0; i < n; i++) {
+        pp += p[i] * p[i];
+        qq += q[i] * q[i];
+        pq += p[i] * q[i];
+    }
     if (fabs(pq) <= 1e-15 * sqrt(pp * qq)) return false;
     double zeta = (qq - pp) / (2 * pq);
     double t = copysign(1 / (fabs(zeta) + sqrt(1 + zeta * zeta)), zeta);

@@ -6,7 +6,7 @@
 SeedMean seed_mean(const double *values, uint32_t count) {
     static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262};
     enum { KNOWN = sizeof t / sizeof *t };
-    if (!count) return (SeedMean){NAN, NAN, NAN};
+    if (!count) return (SeedMean){(double)NAN, (double)NAN, (double)NAN};
     double mean = 0, squares = 0;
     for (uint32_t i = 0; i < count; i++)
         mean += values[i] / count;

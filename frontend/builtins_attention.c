@@ -104,7 +104,7 @@ static Datum attention_mask(BuiltinCall *c, const Attention *a, Datum scores) {
     Datum seen = a->causal ? in_band(c, a) : same_segment(c, a);
     if (a->causal && a->segments.i) seen = both(c, seen, same_segment(c, a));
     if (seen.kind != DATUM_TENSOR || scores.kind != DATUM_TENSOR) return POISON;
-    ValueId never = graph_const(e->graph, -INFINITY, c->span);
+    ValueId never = graph_const(e->graph, -HUGE_VAL, c->span);
     return emit(e, operation(OP_WHERE, c->span), (ValueId[]){seen.tensor, scores.tensor, never},
                 3, NULL);
 }

@@ -30,7 +30,7 @@ static bool choose(BuiltinCall *c, Datum x, AxisId axis, ValueId *pick, uint32_t
     Datum free = {0};
     for (uint32_t i = 0; i < count; i++) {
         if (!elaborate_step(e, c->span, 1)) return false;
-        ValueId least = graph_const(e->graph, -INFINITY, c->span);
+        ValueId least = graph_const(e->graph, -HUGE_VAL, c->span);
         Datum left = i > 0 ? where(c, free, x.tensor, least) : x;
         Datum most = emit_reduce(e, OP_REDUCE_MAX, left, &along, c->span);
         Datum hit = both(c, OP_EQ, x, most);

@@ -141,7 +141,7 @@ static bool begin_sequences(Linear *l) {
         all.items[all.count++] = value->axes[k];
     l->decay = emit_broadcast(e, l->decay, &all, l->c->span);
     if (l->decay.kind != DATUM_TENSOR) return false;
-    ValueId forget = graph_const(e->graph, -INFINITY, l->c->span);
+    ValueId forget = graph_const(e->graph, -HUGE_VAL, l->c->span);
     l->decay = emit(e, operation(OP_WHERE, l->c->span),
                     (ValueId[]){starts, forget, l->decay.tensor}, 3, NULL);
     return l->decay.kind == DATUM_TENSOR;

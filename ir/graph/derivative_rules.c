@@ -309,7 +309,10 @@ static ValueId derive_attend(const Derivation *d, uint32_t k) {
         graph_add(d->g, OP_ATTEND_LSE, (Operands){in, 2 + count}, d->value.attr, span_of(d));
     ValueId delta = graph_sum(d->g, mul(d, d->grad, d->v), &d->value.axes[d->value.rank - 1], 1,
                               span_of(d));
-    in[2] = operand(d, 2), in[3] = d->grad, in[4] = lse, in[5] = delta;
+    in[2] = operand(d, 2);
+    in[3] = d->grad;
+    in[4] = lse;
+    in[5] = delta;
     memcpy(in + 6, more, count * sizeof *more);
     return graph_add(d->g, (GraphOp)(OP_ATTEND_DQ + k), (Operands){in, 6 + count},
                      d->value.attr, span_of(d));

@@ -20,7 +20,7 @@ void evaluate_leaf(const EvaluateStep *s) {
 
 static double evaluate_cast(double x, DType type) {
     if (type == DTYPE_BOOL) return x != 0;
-    if (type == DTYPE_BF16) return bf16_to(bf16_of((float)x));
+    if (type == DTYPE_BF16) return (double)bf16_to(bf16_of((float)x));
     return dtype_is_float(type) ? x : trunc(x);
 }
 

@@ -144,7 +144,10 @@ static Str region_name(Fuse *f, const Region *r) {
     for (uint32_t i = 0; i < r->value_count; i++) {
         GraphOp op = graph_value(f->graph, r->values[i])->op;
         double weight = op_flops(op) + (op_is_elementwise(op) ? 0 : 20);
-        if (weight > flops) flops = weight, dearest = op;
+        if (weight > flops) {
+            flops = weight;
+            dearest = op;
+        }
     }
     bool is_cast = r->value_count == 1 && dearest == OP_CAST;
     ValueId namer = r->contract.i ? r->contract : r->values[0];

@@ -264,8 +264,10 @@ static bool scores_of(const Attend *p, ValueId v, Attention *a) {
 // The weights: a softmax over just the key axis that is not kept.
 static ValueId softmax_of(const Attend *p, ValueId v, AxisId key) {
     const Value *x = graph_value(p->g, v);
-    while (!p->kept[v.i] && x->op == OP_TRANSPOSE)
-        v = x->in[0], x = graph_value(p->g, v);
+    while (!p->kept[v.i] && x->op == OP_TRANSPOSE) {
+        v = x->in[0];
+        x = graph_value(p->g, v);
+    }
     bool fits = !p->kept[v.i] && x->op == OP_SOFTMAX && x->attr.along_count == 1 &&
                 x->attr.along[0].i == key.i;
     return fits ? x->in[0] : (ValueId){0};

@@ -76,8 +76,10 @@ static uint32_t visit_member(Depth *p, Mix *m, uint32_t member) {
         else if (inside && !graph_has_axis(graph_value(p->g, v->in[k]), m->axis)) {
             m->context_after = later(m->context_after, after);
             m->sums += summed_elements(p, m, v->in[k]);
-        } else if (inside && !p->marked[x])
-            p->marked[x] = true, added++;
+        } else if (inside && !p->marked[x]) {
+            p->marked[x] = true;
+            added++;
+        }
     }
     return added;
 }
@@ -258,11 +260,14 @@ static void choose_runs(Depth *p) {
         penalty += p->how == TWO_PHASE_ALWAYS ? 2 * cost_single(p, m) : 0;
     for (uint32_t i = 0; i < n; i++) {
         double single = best[i] + cost_single(p, &p->mixes.ptr[i]) + penalty;
-        if (!best[i + 1] || single < best[i + 1]) best[i + 1] = single, from[i + 1] = i;
+        if (best[i + 1] == 0 || single < best[i + 1]) {
+            best[i + 1] = single;
+            from[i + 1] = i;
+        }
         Run run = run_from(p, i);
         for (uint32_t j = i; j < n && j < i + MOST_MIXES && run_extend(p, &run); j++) {
             double cost = best[i] + cost_run(p, &run);
-            if (j == i || (best[j + 1] && cost >= best[j + 1])) continue;
+            if (j == i || (best[j + 1] != 0 && cost >= best[j + 1])) continue;
             best[j + 1] = cost;
             from[j + 1] = i;
         }

@@ -109,7 +109,11 @@ static void rebuild_value(Flat *f, uint32_t i) {
     }
     GraphAttr attr = v->attr;
     AxisId over = f->over[i], of = v->arity ? f->over[v->in[0].i] : (AxisId){0};
-    if (is_sum_of_all(f->g, v) && of.i) attr.along = &of, attr.along_count = 1, over = of;
+    if (is_sum_of_all(f->g, v) && of.i) {
+        attr.along = &of;
+        attr.along_count = 1;
+        over = of;
+    }
     ValueId *in = arena_array(f->to->arena, ValueId, v->arity);
     for (uint32_t k = 0; k < v->arity; k++)
         in[k] = over.i ? operand_over(f, v, k, over) : f->copy[v->in[k].i];

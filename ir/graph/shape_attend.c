@@ -27,8 +27,13 @@ static AttendOperands read_operands(GraphOp op, const ValueId *in, uint32_t arit
     for (uint32_t i = 0; i < at; i++)
         *needed[i] = in[i];
     if (more & 1) a.start = in[at++];
-    if (more & 2) a.query_segment = in[at], a.key_segment = in[at + 1];
-    a.width = along[0], a.query = along[1], a.key = along[2];
+    if (more & 2) {
+        a.query_segment = in[at];
+        a.key_segment = in[at + 1];
+    }
+    a.width = along[0];
+    a.query = along[1];
+    a.key = along[2];
     return a;
 }
 

@@ -54,8 +54,11 @@ static void keep_one_run(Lower *w, TileRole role) {
         int64_t extent = axes[i].extent;
         while (end < n && nest_joined(w, end - 1))
             extent *= axes[end++].extent;
-        if (extent > best_extent || role == DIM_N)
-            best = i, best_end = end, best_extent = extent;
+        if (extent > best_extent || role == DIM_N) {
+            best = i;
+            best_end = end;
+            best_extent = extent;
+        }
         i = end;
     }
     for (uint32_t i = 0; i < n; i++)

@@ -186,7 +186,10 @@ void nest_build(Lower *w) {
         int64_t extent;
         uint32_t end = run_end(w, i, &extent);
         TileRole role = nest->axes[i].role;
-        if (role != DIM_GRID && !grid_done) split = parts_add(w, i), grid_done = true;
+        if (role != DIM_GRID && !grid_done) {
+            split = parts_add(w, i);
+            grid_done = true;
+        }
         bool numbered = role == DIM_GRID || role == DIM_SERIAL || role == DIM_K;
         Str name = numbered ? str_printf(w->arena, "%s%u", names[role], made[role]++)
                             : str_of(names[role]);
@@ -194,8 +197,10 @@ void nest_build(Lower *w) {
         uint32_t dim = tile_dim(w->program, name, extent, role == DIM_GRID ? 1 : extent, role);
         if (i == split) w->split_dim = (int)dim;
         int64_t div = 1;
-        for (uint32_t k = end; k-- > i; div *= nest->axes[k].extent)
-            nest->axes[k].dim = (int)dim, nest->axes[k].div = div;
+        for (uint32_t k = end; k-- > i; div *= nest->axes[k].extent) {
+            nest->axes[k].dim = (int)dim;
+            nest->axes[k].div = div;
+        }
         i = end;
     }
 }

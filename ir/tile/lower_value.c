@@ -400,8 +400,10 @@ void lower_store(Lower *w, ValueId v, int part) {
     NestStrides strides = dense_strides(w, v);
     int64_t elements = graph_elements(w->graph, v), stride = 1;
     ValueLayout dense = {.base = v};
-    for (int i = value->rank - 1; i >= 0; i--)
-        dense.stride[i] = stride, stride *= graph_extent(w->graph, value->axes[i]);
+    for (int i = value->rank - 1; i >= 0; i--) {
+        dense.stride[i] = stride;
+        stride *= graph_extent(w->graph, value->axes[i]);
+    }
     TileBinding binding = {.kind = part >= 0 ? BIND_PARTIAL : BIND_VALUE,
                            .value = part >= 0 ? (ValueId){0} : to,
                            .partial = part >= 0 ? (uint32_t)part : 0};

@@ -8,8 +8,10 @@ typedef float Vector __attribute__((vector_size(LANES * 4)));
 static void pieces_run(void *context, int64_t begin, int64_t end, uint32_t thread) {
     float *out = context;
     Vector sum[CHAINS], x = {0}, y = {0};
-    for (int i = 0; i < LANES; i++)
-        x[i] = 0.5F + (float)begin, y[i] = 0.25F;
+    for (int i = 0; i < LANES; i++) {
+        x[i] = 0.5F + (float)begin;
+        y[i] = 0.25F;
+    }
     for (int i = 0; i < CHAINS; i++)
         sum[i] = x;
     for (int64_t i = begin * STEPS; i < end * STEPS; i++)

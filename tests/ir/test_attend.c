@@ -300,7 +300,8 @@ static void test_regions(void **state) {
         for (int split = 0; split < 2; split++) {
             Schedule schedule = schedule_none();
             schedule.split = split;
-            if (split) schedule.bm = 3, schedule.bn = 2;
+            schedule.bm = split ? 3 : schedule.bm;
+            schedule.bn = split ? 2 : schedule.bn;
             run_case(&cases[i], false, schedule);
             // Of one key the weight is 1, whatever its score: gradients of 0, but for rounding.
             if (cases[i].S > 1) run_case(&cases[i], true, schedule);

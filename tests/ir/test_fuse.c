@@ -414,7 +414,7 @@ static void test_attention(void **state) {
     ValueId mask = graph_binary(
         f.g, OP_LE, graph_add(f.g, OP_BROADCAST, (Operands){&is, 1}, both, (Span){0}), it,
         (Span){0});
-    ValueId where[3] = {mask, scores, num(&f, -INFINITY)};
+    ValueId where[3] = {mask, scores, num(&f, -HUGE_VAL)};
     ValueId p =
         op_along(&f, OP_SOFTMAX,
                  graph_add(f.g, OP_WHERE, (Operands){where, 3}, (GraphAttr){0}, (Span){0}), s);

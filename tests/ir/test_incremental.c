@@ -251,8 +251,10 @@ static void test_same_as_whole(void **state) {
                "%15 = shift %14 along (T) amount 1 : f32[B, T, h, d]\noutput y = %15\n",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int64_t chunk = 1; chunk <= 4; chunk += i < 10 ? 1 : 3)
-            compare(cases[i], chunk, 0), compare(cases[i], chunk, 4);
+        for (int64_t chunk = 1; chunk <= 4; chunk += i < 10 ? 1 : 3) {
+            compare(cases[i], chunk, 0);
+            compare(cases[i], chunk, 4);
+        }
 }
 
 static void test_refusals(void **state) {

@@ -159,7 +159,7 @@ static void test_packed(void **state) {
         setting_init(&s, wide);
         int64_t row = (int64_t)(wide ? WIDTH : 1) * HEADS;
         for (int64_t i = 0; i < BATCHES * row; i++)
-            data_of(&s, s.decay)[(i / row * TOKENS + START) * row + i % row] = -INFINITY;
+            data_of(&s, s.decay)[(i / row * TOKENS + START) * row + i % row] = -HUGE_VAL;
         ValueId o = linear_of(&s, OP_LINEAR, bits), grads[2][5];
         ValueId up = bench_random(&s.b, AXES(s.B, s.T, s.h, s.e), -1, 1);
         const ValueId from[] = {s.q, s.k, s.v, s.beta, s.decay};

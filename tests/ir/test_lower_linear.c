@@ -46,7 +46,7 @@ static ValueId decay_of(Model *m, ValueId x, bool forgets) {
     const Value *v = graph_value(m->b.g, x);
     GraphAttr wide = {.to = v->axes, .to_count = v->rank};
     ValueId limit = bench_move(&m->b, OP_BROADCAST, constant(m, 1.4), wide);
-    ValueId never = bench_move(&m->b, OP_BROADCAST, constant(m, -INFINITY), wide);
+    ValueId never = bench_move(&m->b, OP_BROADCAST, constant(m, -HUGE_VAL), wide);
     ValueId in[3] = {bench_binary(&m->b, OP_LT, limit, x), never, decay};
     return graph_add(m->b.g, OP_WHERE, (Operands){in, 3}, (GraphAttr){0}, (Span){0});
 }
@@ -78,8 +78,10 @@ static void operands_make(Model *m, const Case *c, ValueId out[6]) {
     out[2] = leaf(m, AXES(B, T, h, e));
     if (c->bits & LINEAR_HAS_DECAY) {
         ValueId x = c->wide_decay ? leaf(m, AXES(B, T, h, d)) : leaf(m, AXES(B, T, h));
-        if (c->shared)
-            m->leaf_count--, x = c->wide_decay ? leaf(m, AXES(T, d)) : leaf(m, AXES(T));
+        if (c->shared) {
+            m->leaf_count--;
+            x = c->wide_decay ? leaf(m, AXES(T, d)) : leaf(m, AXES(T));
+        }
         out[3] = decay_of(m, x, c->forgets);
     }
     if (c->bits & LINEAR_HAS_BETA)
