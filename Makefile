@@ -36,7 +36,7 @@ bench-gpu: release
 	tools/bench_gpu.sh build/release
 
 lint: dev
-	@tools/deps.sh lint
+	@tools/deps.sh lint fuzz
 	tools/lint.sh
 
 fuzz:

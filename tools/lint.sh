@@ -1,5 +1,5 @@
 #!/bin/bash
-# lint.sh: the slow static checks, over the tracked C files: layout, clang-tidy, cppcheck.
+# lint.sh: the slow static checks, over the tracked C files: layout, clang's warnings, clang-tidy, cppcheck.
 # It needs build/dev (for compile_commands.json). clang-tidy takes eight minutes on two cores; what it
 # has found clean is not looked at again until its text, an included one or the checks change (build/lint).
 set -uo pipefail
@@ -8,6 +8,11 @@ failed=()
 
 mapfile -t files < <(git ls-files '*.c' '*.h')
 clang-format --dry-run -Werror "${files[@]}" || failed+=(clang-format)
+
+# clang warns of other things than gcc does: of what the fuzz targets need.
+{ [ -e build/fuzz/build.ninja ] || cmake --preset fuzz >/dev/null; } &&
+    cmake --build --preset fuzz --target fuzzers -j "$(nproc)" >build/fuzz/lint.log ||
+    { grep -A 3 'error:' build/fuzz/lint.log; failed+=(clang); }
 
 # Only what the build compiles can be analysed: a line of its command, then one of its file.
 commands() {
