@@ -399,11 +399,11 @@ const char *group_union_legal(Fuse *f, Group *p, Group *q, const Cols *cols) {
             const char *reason = member_legal(f, m, p, q, cols);
             if (reason) return reason;
             const Value *v = &f->graph->values.ptr[m];
-            if (is_reduction(v->op) && reduces_rows(f, v, cols)) {
-                if (!same_row_sum(f, row_sum, m, cols)) return "they sum over different rows";
-                row_sum = m;
-            }
-            col_sum = col_sum || (is_reduction(v->op) && !reduces_rows(f, v, cols));
+            bool reduces = is_reduction(v->op), rows = reduces && reduces_rows(f, v, cols);
+            if (rows && !same_row_sum(f, row_sum, m, cols))
+                return "they sum over different rows";
+            row_sum = rows ? m : row_sum;
+            col_sum = col_sum || (reduces && !rows);
             as_one = as_one && walks_cols_as_one(f, m, cols);
         }
     // What sums along such cols goes through all but the last of them row by row; what sums
